@@ -1,0 +1,135 @@
+//! Judging the certificate and key that an administrator brings.
+//!
+//! Everything that would make a client refuse the connection is refused here, with a sentence
+//! that says what to do, because the client's own message rarely does. Three things are accepted
+//! on purpose:
+//!
+//! - A certificate without its issuer in the file: clients may trust the issuer directly.
+//! - A certificate that signed itself, even one marked as a CA: mirror-registry's users have
+//!   these, and clients that trust it accept it.
+//! - A signature whose algorithm cannot be checked here (ECDSA with P-521, Ed448), if the names of
+//!   issuer and subject fit: clients check it anyway.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::error::{CertError, Damage, OwnProblem};
+use crate::files;
+use crate::name::ServerName;
+use crate::server::{PrivateKey, ServerCertificate};
+use crate::x509::{self, Certificate, Proof};
+
+/// Reads a PEM chain and its PEM key (PKCS#8, PKCS#1 or SEC1), and checks that they can serve for
+/// `names`: every name must be among the certificate's subject alternative names, where a
+/// wildcard stands for one label.
+///
+/// Both may be the same file. Certificates that only CAs of the host know need not be in it, and
+/// nothing is written or kept.
+///
+/// # Errors
+/// [`CertError::Io`], [`CertError::OwnDamaged`] and [`CertError::Own`]. An own certificate that
+/// has ended is an error too; a server that runs keeps the one that it has.
+pub fn load_own(
+    certificate: &Path,
+    key: &Path,
+    names: &[ServerName],
+    now: SystemTime,
+) -> Result<ServerCertificate, CertError> {
+    let chain = parse(certificate, x509::certificates)?;
+    let private_key = parse(key, x509::private_key)?;
+    check_key(&chain, &private_key, certificate, key)?;
+    let checked = check_chain(&chain, now).and_then(|()| check_leaf(&chain, names));
+    checked.map_err(|problem| CertError::Own { path: certificate.to_owned(), problem })?;
+    let Some((first, rest)) = chain.split_first() else {
+        let damage = Damage::NoCertificate;
+        return Err(CertError::OwnDamaged { path: certificate.to_owned(), damage });
+    };
+    let validity = rest.iter().fold(first.validity, |time, issuer| time.and(issuer.validity));
+    Ok(ServerCertificate {
+        validity,
+        chain: chain.into_iter().map(|certificate| certificate.der).collect(),
+        key: private_key,
+        names: names.to_vec(),
+    })
+}
+
+fn parse<T>(path: &Path, parser: fn(&[u8]) -> Result<T, Damage>) -> Result<T, CertError> {
+    let content = files::read(path).map_err(|error| CertError::io("read", path, &error))?;
+    let parsed = content.and_then(|content| parser(&content));
+    parsed.map_err(|damage| CertError::OwnDamaged { path: path.to_owned(), damage })
+}
+
+fn check_key(
+    chain: &[Certificate],
+    private_key: &PrivateKey,
+    certificate: &Path,
+    key: &Path,
+) -> Result<(), CertError> {
+    let pair = private_key.pair();
+    let pair = pair.map_err(|damage| CertError::OwnDamaged { path: key.to_owned(), damage })?;
+    let public_key = pair.public_key_raw();
+    match chain.iter().position(|certificate| certificate.public_key == public_key) {
+        Some(0) => Ok(()),
+        Some(index) => Err(CertError::Own {
+            path: certificate.to_owned(),
+            problem: OwnProblem::LeafNotFirst { position: index + 1 },
+        }),
+        None => Err(CertError::Own {
+            path: key.to_owned(),
+            problem: OwnProblem::KeyMismatch { certificate: certificate.to_owned() },
+        }),
+    }
+}
+
+/// Every certificate is valid now, signed by the next one, and not with a broken hash.
+fn check_chain(chain: &[Certificate], now: SystemTime) -> Result<(), OwnProblem> {
+    for (index, certificate) in chain.iter().enumerate() {
+        let position = index + 1;
+        let validity = certificate.validity;
+        if validity.is_over(now) {
+            return Err(OwnProblem::Ended { position, not_after: validity.not_after(), now });
+        }
+        if validity.is_early(now) {
+            let not_before = validity.not_before();
+            return Err(OwnProblem::NotYetValid { position, not_before, now });
+        }
+        // Nobody looks at the signature of a certificate that is trusted for itself.
+        if certificate.is_weak && !certificate.is_self_signed() {
+            return Err(OwnProblem::WeakSignature { position });
+        }
+        let follows = chain.get(position).is_none_or(|issuer| {
+            issuer.is_authority && certificate.proof_by(issuer) != Proof::NotSigned
+        });
+        if !follows {
+            return Err(OwnProblem::Chain { position });
+        }
+    }
+    Ok(())
+}
+
+/// The first certificate is a server's and covers the names.
+fn check_leaf(chain: &[Certificate], names: &[ServerName]) -> Result<(), OwnProblem> {
+    let Some(leaf) = chain.first() else {
+        return Ok(());
+    };
+    // A CA without names is one given by mistake, even if it signed itself.
+    if leaf.is_authority && (leaf.subjects.is_empty() || !leaf.is_self_signed()) {
+        return Err(OwnProblem::Authority);
+    }
+    if !leaf.is_for_servers {
+        return Err(OwnProblem::NotForServers);
+    }
+    if leaf.subjects.is_empty() {
+        return Err(OwnProblem::NoNames);
+    }
+    let covered = |name: &&ServerName| leaf.subjects.iter().any(|subject| subject.covers(name));
+    let missing: Vec<_> = names.iter().filter(|name| !covered(name)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let present = leaf.subjects.iter().map(ToString::to_string).collect();
+    Err(OwnProblem::NotCovered { missing, present })
+}
+
+#[cfg(test)]
+mod tests;

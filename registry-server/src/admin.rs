@@ -1,0 +1,275 @@
+//! What commands do to a store: the same function whether a server owns it or nobody does.
+//!
+//! A server takes commands at the socket in its data directory, one a connection: a line of JSON
+//! in, a line of JSON out. When no server runs, the command opens the store itself.
+
+use std::fs;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use storage::{DiskSpace, RepoName, Role, StorageError, Store, User, UserName};
+use thiserror::Error;
+
+use crate::auth::password;
+
+mod client;
+mod socket;
+
+pub(crate) use client::end_process;
+pub use client::run;
+pub use socket::Socket;
+
+/// A command, as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Command {
+    /// Asks for the state of the registry.
+    Status,
+    /// Adds a user. The password was hashed by the command; it does not travel.
+    UserAdd {
+        /// The name.
+        name: String,
+        /// The word for the role.
+        role: String,
+        /// The hash of the password.
+        password_hash: String,
+    },
+    /// Asks for all users.
+    UserList,
+    /// Changes a password.
+    UserPassword {
+        /// The name.
+        name: String,
+        /// The hash of the new password.
+        password_hash: String,
+    },
+    /// Removes a user.
+    UserRemove {
+        /// The name.
+        name: String,
+    },
+    /// Asks for a page of repositories.
+    Repositories {
+        /// The last one of the page before.
+        after: Option<String>,
+    },
+    /// Asks for a page of tags.
+    Tags {
+        /// The repository.
+        repository: String,
+        /// The last one of the page before.
+        after: Option<String>,
+    },
+}
+
+/// What a command brings back.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// It cannot be done; the sentence says why.
+    Failed(String),
+    /// The state of the registry.
+    Status(Box<Status>),
+    /// All users.
+    Users(Vec<UserEntry>),
+    /// A page of repositories; another may follow a full one.
+    Repositories(Vec<String>),
+    /// A page of tags; another may follow a full one.
+    Tags(Vec<TagEntry>),
+}
+
+/// The state of a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the program that answers.
+    pub version: String,
+    /// Where the server is reached; none if no server runs.
+    pub address: Option<String>,
+    /// How long the server has run, in seconds; none if no server runs.
+    pub uptime_seconds: Option<u64>,
+    /// The size of the data directory's file system.
+    pub disk_total_bytes: u64,
+    /// How much of it is free.
+    pub disk_free_bytes: u64,
+    /// Repositories that hold a manifest.
+    pub repositories: u64,
+    /// Tags of all repositories.
+    pub tags: u64,
+    /// Manifests, each once.
+    pub manifests: u64,
+    /// Blobs, each once.
+    pub blobs: u64,
+    /// The bytes of all blobs.
+    pub blob_bytes: u64,
+    /// Upload sessions that are open.
+    pub open_uploads: u64,
+    /// When the server's certificate expires, in seconds since 1970; none if it is not known.
+    pub certificate_expires: Option<i64>,
+}
+
+/// One user, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserEntry {
+    /// The name.
+    pub name: String,
+    /// The word for the role.
+    pub role: String,
+}
+
+/// One tag, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagEntry {
+    /// The tag.
+    pub tag: String,
+    /// The digest of the manifest it names.
+    pub digest: String,
+}
+
+/// What a running server knows about itself.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Where it is reached.
+    pub address: String,
+    /// When it started.
+    pub since: SystemTime,
+}
+
+/// Why a command fails.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CommandError {
+    /// A name does not parse.
+    #[error(transparent)]
+    Name(#[from] storage::NameError),
+    /// A role does not parse.
+    #[error(transparent)]
+    Role(#[from] storage::RoleError),
+    /// There is no such user.
+    #[error("there is no user {0}: see `registry user list`")]
+    NoUser(UserName),
+    /// There is no such repository.
+    #[error("there is no repository {0}: see `registry ls`")]
+    NoRepository(RepoName),
+    /// The store refuses, or cannot.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Does what a command asks, on the store that this process owns.
+pub fn execute(store: &Store, running: Option<&Running>, command: Command) -> Reply {
+    let outcome = match command {
+        Command::Status => status(store, running),
+        Command::UserAdd { name, role, password_hash } => {
+            add_user(store, &name, &role, password_hash)
+        }
+        Command::UserList => list_users(store),
+        Command::UserPassword { name, password_hash } => {
+            change_password(store, &name, password_hash)
+        }
+        Command::UserRemove { name } => remove_user(store, &name),
+        Command::Repositories { after } => list_repositories(store, after.as_deref()),
+        Command::Tags { repository, after } => list_tags(store, &repository, after.as_deref()),
+    };
+    outcome.unwrap_or_else(|error| Reply::Failed(error.to_string()))
+}
+
+fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandError> {
+    let counts = store.counts()?;
+    let space = DiskSpace::of(store.layout().root())?;
+    let expiry = certs::Expiry::read(&store.layout().tls());
+    Ok(Reply::Status(Box::new(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address: running.map(|running| running.address.clone()),
+        uptime_seconds: running.and_then(|r| Some(r.since.elapsed().ok()?.as_secs())),
+        disk_total_bytes: space.total_bytes,
+        disk_free_bytes: space.free_bytes,
+        repositories: counts.repositories,
+        tags: counts.tags,
+        manifests: counts.manifests,
+        blobs: counts.blobs,
+        blob_bytes: counts.blob_bytes,
+        open_uploads: store.open_uploads() as u64,
+        certificate_expires: expiry.ok().and_then(|expiry| Some(unix(expiry.server?.not_after()))),
+    })))
+}
+
+fn add_user(
+    store: &Store,
+    name: &str,
+    role: &str,
+    password_hash: String,
+) -> Result<Reply, CommandError> {
+    let role: Role = role.parse()?;
+    store.add_user(User { name: name.parse()?, role, password_hash })?;
+    Ok(Reply::Done)
+}
+
+fn list_users(store: &Store) -> Result<Reply, CommandError> {
+    let entry =
+        |user: &User| UserEntry { name: user.name.to_string(), role: user.role.to_string() };
+    Ok(Reply::Users(store.users()?.iter().map(entry).collect()))
+}
+
+fn change_password(
+    store: &Store,
+    name: &str,
+    password_hash: String,
+) -> Result<Reply, CommandError> {
+    let user = known_user(store, name)?;
+    store.set_password(&user.name, password_hash)?;
+    forget_init_password(store, &user)?;
+    Ok(Reply::Done)
+}
+
+fn remove_user(store: &Store, name: &str) -> Result<Reply, CommandError> {
+    let user = known_user(store, name)?;
+    store.remove_user(&user.name)?;
+    forget_init_password(store, &user)?;
+    Ok(Reply::Done)
+}
+
+fn known_user(store: &Store, name: &str) -> Result<User, CommandError> {
+    let name: UserName = name.parse()?;
+    store.user(&name)?.ok_or(CommandError::NoUser(name))
+}
+
+/// Removes the file with the first user's password if it was the password of this user, as it
+/// was before the change.
+fn forget_init_password(store: &Store, before: &User) -> Result<(), CommandError> {
+    let path = store.layout().init_password();
+    let Ok(content) = fs::read(&path) else { return Ok(()) };
+    if password::is_right(content.trim_ascii_end(), &before.password_hash) {
+        fs::remove_file(&path).map_err(|error| StorageError::Io {
+            action: "remove",
+            path,
+            kind: error.kind(),
+            message: error.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
+fn list_repositories(store: &Store, after: Option<&str>) -> Result<Reply, CommandError> {
+    let page = store.repositories(after, LIST_PAGE_ENTRIES)?;
+    Ok(Reply::Repositories(page.iter().map(RepoName::to_string).collect()))
+}
+
+fn list_tags(store: &Store, repository: &str, after: Option<&str>) -> Result<Reply, CommandError> {
+    let name: RepoName = repository.parse()?;
+    let page = store.tags(&name, after, LIST_PAGE_ENTRIES)?;
+    let page = page.ok_or(CommandError::NoRepository(name))?;
+    let entry = |(tag, digest): &(storage::Tag, storage::Digest)| TagEntry {
+        tag: tag.to_string(),
+        digest: digest.to_string(),
+    };
+    Ok(Reply::Tags(page.iter().map(entry).collect()))
+}
+
+fn unix(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Entries of one page of a list. A page is one read transaction.
+pub const LIST_PAGE_ENTRIES: usize = 1000;

@@ -1,0 +1,94 @@
+//! The command's side: the running server if there is one, else the store itself.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use storage::{Holder, Layout, OnHeld, OpenOptions, StorageError, Store};
+use tracing::error;
+
+use super::socket::through;
+use super::{Command, Reply, execute};
+use crate::limits::Limits;
+
+/// Runs a command on the registry in `data_dir`.
+///
+/// # Errors
+/// What the command's reply says, and trouble on the way to it.
+pub fn run(data_dir: &Path, command: Command) -> anyhow::Result<Reply> {
+    installer::become_owner_of(data_dir)?;
+    let reply = match connect(data_dir)? {
+        Reached::Server(stream) => ask(stream, &command)?,
+        Reached::Store(store) => execute(&store, None, command),
+    };
+    match reply {
+        Reply::Failed(sentence) => bail!(sentence),
+        reply => Ok(reply),
+    }
+}
+
+enum Reached {
+    Server(UnixStream),
+    Store(Box<Store>),
+}
+
+/// Reaches the owner of the store, or becomes it. Between the start of a server and its socket,
+/// and while another command works, it tries again for a while.
+fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
+    let layout = Layout::new(data_dir);
+    if !layout.exists()? {
+        bail!(StorageError::NoStore(data_dir.to_owned()));
+    }
+    let directory = File::open(data_dir).with_context(|| format!("cannot open {data_dir:?}"))?;
+    let socket = through(&directory, &layout.socket());
+    let until = Instant::now() + WAIT_FOR_OWNER;
+    loop {
+        match UnixStream::connect(&socket) {
+            Ok(stream) => return Ok(Reached::Server(stream)),
+            Err(error) if is_nobody(&error) => {}
+            Err(error) => return Err(error).context("cannot reach the running server"),
+        }
+        let options = OpenOptions {
+            may_create: false,
+            uploads_per_user: Limits::default().uploads_per_user,
+            on_held: &|_: &Holder| OnHeld::GiveUp,
+            on_fatal: end_process,
+        };
+        match Store::open(data_dir, &options) {
+            Ok(store) => return Ok(Reached::Store(Box::new(store))),
+            Err(StorageError::Owned(_)) if Instant::now() < until => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(error) => bail!(error),
+        }
+    }
+}
+
+fn ask(mut stream: UnixStream, command: &Command) -> anyhow::Result<Reply> {
+    let mut line = serde_json::to_vec(command)?;
+    line.push(b'\n');
+    stream.write_all(&line).context("the running server does not take the command")?;
+    let mut reply = String::new();
+    BufReader::new(stream).read_line(&mut reply).context("the running server does not answer")?;
+    if reply.is_empty() {
+        bail!("the running server ended before it answered: see its log");
+    }
+    serde_json::from_str(&reply).context("the running server's answer makes no sense")
+}
+
+/// Ends the process when the database can no longer be trusted; the next start recovers.
+pub(crate) fn end_process(cause: &StorageError) -> ! {
+    error!(%cause, "the database can no longer be trusted; starting anew recovers it");
+    std::process::exit(1)
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// How long a command waits for the socket of a server that is starting, or for another command.
+const WAIT_FOR_OWNER: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(50);

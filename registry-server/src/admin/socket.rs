@@ -1,0 +1,131 @@
+//! The server's side of the socket.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use storage::{Layout, Store};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tracing::{info, warn};
+
+use super::{Command, Reply, Running, execute};
+use crate::blocking::Blocking;
+use crate::limits::Limits;
+
+/// The socket of a running server. Removed when it is dropped.
+pub struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Makes the socket in the data directory. The process owns the store, so a socket that is
+    /// there already is left over.
+    ///
+    /// # Errors
+    /// Trouble with the directory.
+    pub fn bind(layout: &Layout) -> io::Result<Self> {
+        let path = layout.socket();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let directory = File::open(layout.root())?;
+        let listener = UnixListener::bind(through(&directory, &path))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path })
+    }
+
+    /// Answers commands for ever.
+    pub async fn serve(
+        self,
+        store: Arc<Store>,
+        running: Running,
+        blocking: Blocking,
+        limits: Limits,
+    ) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) if is_trusted(&stream) => {
+                    let (store, running) = (Arc::clone(&store), running.clone());
+                    let (blocking, limits) = (blocking.clone(), limits.clone());
+                    tokio::spawn(async move {
+                        let talk = answer(stream, store, running, blocking, &limits);
+                        if let Err(error) = talk.await {
+                            warn!(%error, "a command was not answered");
+                        }
+                    });
+                }
+                Ok(_) => warn!("a command of another user was refused"),
+                Err(error) => {
+                    warn!(%error, "a command could not be accepted");
+                    tokio::time::sleep(limits.login_delay_time).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // What stays is removed by the next server.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A path to the socket through the opened directory, since the address of a socket ends at 107
+/// bytes and the path of a data directory does not.
+pub(super) fn through(directory: &File, path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name)
+}
+
+/// Whether the other side is this user or root; the mode of the socket says the same, but only
+/// from the moment it is set.
+fn is_trusted(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+}
+
+async fn answer(
+    stream: UnixStream,
+    store: Arc<Store>,
+    running: Running,
+    blocking: Blocking,
+    limits: &Limits,
+) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = Vec::new();
+    let most = limits.command_bytes as u64;
+    let mut reader = BufReader::new(reader.take(most));
+    tokio::time::timeout(limits.head_time, reader.read_until(b'\n', &mut line)).await??;
+    let reply = match serde_json::from_slice::<Command>(&line) {
+        Ok(command) => {
+            let name = name_of(&command);
+            info!(command = name, "command");
+            blocking.write(move || execute(&store, Some(&running), command)).await
+        }
+        Err(error) => Reply::Failed(format!(
+            "the running server does not know this command ({error}): is it of another version?"
+        )),
+    };
+    let mut line = serde_json::to_vec(&reply)?;
+    line.push(b'\n');
+    writer.write_all(&line).await
+}
+
+/// The name of a command for the log, without what it carries.
+fn name_of(command: &Command) -> &'static str {
+    match command {
+        Command::Status => "status",
+        Command::UserAdd { .. } => "user add",
+        Command::UserList => "user list",
+        Command::UserPassword { .. } => "user passwd",
+        Command::UserRemove { .. } => "user remove",
+        Command::Repositories { .. } | Command::Tags { .. } => "ls",
+    }
+}

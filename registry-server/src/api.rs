@@ -1,0 +1,204 @@
+//! One request: parse, authorize, act, reply.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, EXPECT};
+use hyper::http::request;
+use hyper::{Method, Request, Response};
+use storage::{Store, UserName};
+use tracing::{debug, error, info};
+
+use crate::auth::Authenticator;
+use crate::auth::access::{Access, Principal};
+use crate::blocking::Blocking;
+use crate::limits::Limits;
+use crate::route::Route;
+
+mod blob;
+pub mod body;
+pub mod error;
+mod header;
+mod health;
+mod list;
+mod manifest;
+mod upload;
+
+use body::{ReplyBody, RequestBody};
+use error::ApiError;
+
+/// What every handler gets: the store, the bridge to it, and the bounds.
+pub struct App {
+    /// The store this process owns.
+    pub store: Arc<Store>,
+    /// The bridge to blocking code.
+    pub blocking: Blocking,
+    /// Who may do what.
+    pub authenticator: Authenticator,
+    /// The bounds.
+    pub limits: Limits,
+    /// Set when the server no longer takes new work.
+    pub is_stopping: AtomicBool,
+}
+
+/// A reply, or why there is none.
+type Outcome = Result<Response<ReplyBody>, ApiError>;
+
+impl App {
+    /// Answers one request of the client at `peer`.
+    pub async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<ReplyBody> {
+        let started = Instant::now();
+        let (head, incoming) = request.into_parts();
+        let has_body = !hyper::body::Body::is_end_stream(&incoming);
+        let mut body = RequestBody::new(incoming, self.limits.body_idle_time);
+        let (user, outcome) = self.outcome(&head, &mut body, peer).await;
+        let reply = outcome.unwrap_or_else(|refusal| {
+            log_failure(&refusal, &head);
+            // A client that waits for "100 Continue" sends no body after a refusal.
+            if has_body && (body.is_begun() || !head.headers.contains_key(EXPECT)) {
+                let limits = &self.limits;
+                tokio::spawn(body.drop_rest(limits.refused_body_bytes, limits.refused_body_time));
+            }
+            refusal.reply()
+        });
+        log_request(&head, peer, user.as_ref(), &reply, started);
+        finish(reply)
+    }
+
+    async fn outcome(
+        &self,
+        head: &request::Parts,
+        body: &mut RequestBody,
+        peer: SocketAddr,
+    ) -> (Option<UserName>, Outcome) {
+        let route = self.parse(head);
+        // What is malformed is told only to those who may log in; unknown paths to anybody.
+        let access = match &route {
+            Ok(route) => route.access(),
+            Err(_) if head.uri.path().starts_with("/v2/") => Access::Login,
+            Err(_) => Access::None,
+        };
+        let header = head.headers.get(AUTHORIZATION);
+        let principal = match self.authenticator.authorize(access, header, peer.ip()).await {
+            Ok(principal) => principal,
+            Err(refusal) => return (None, Err(refusal)),
+        };
+        let user = match principal {
+            Principal::Anonymous => None,
+            Principal::User { name, .. } => Some(name),
+        };
+        let outcome = match route {
+            Ok(route) => self.act(route, head, body, user.as_ref()).await,
+            Err(refusal) => Err(refusal),
+        };
+        (user, outcome)
+    }
+
+    fn parse(&self, head: &request::Parts) -> Result<Route, ApiError> {
+        let uri = head.uri.path_and_query().map_or(0, |uri| uri.as_str().len());
+        if uri > self.limits.uri_bytes {
+            return Err(ApiError::UriTooLong { limit: self.limits.uri_bytes });
+        }
+        Route::parse(&head.method, head.uri.path(), head.uri.query())
+    }
+
+    async fn act(
+        &self,
+        route: Route,
+        head: &request::Parts,
+        body: &mut RequestBody,
+        user: Option<&UserName>,
+    ) -> Outcome {
+        match (route, user) {
+            (Route::Live, _) => Ok(health::live()),
+            (Route::Ready, _) => health::ready(self).await,
+            (Route::Instance, _) => Ok(health::instance(self).await),
+            (Route::Base, _) => Ok(health::base()),
+            (Route::Catalog(page), _) => list::catalog(self, page).await,
+            (Route::Tags(name, page), _) => list::tags(self, name, page).await,
+            (Route::Referrers(name, subject, query), _) => {
+                list::referrers(self, name, subject, query).await
+            }
+            (Route::BlobRead(name, digest), _) => blob::read(self, head, name, digest).await,
+            (Route::BlobDelete(name, digest), _) => blob::delete(self, name, digest).await,
+            (Route::ManifestRead(name, reference), _) => {
+                manifest::read(self, &head.method, name, reference).await
+            }
+            (Route::ManifestPut(name, reference, tags), _) => {
+                manifest::put(self, head, body, name, reference, tags).await
+            }
+            (Route::ManifestDelete(name, reference), _) => {
+                manifest::delete(self, name, reference).await
+            }
+            (Route::UploadStart(name, algorithm), Some(user)) => {
+                upload::start(self, name, user, algorithm).await
+            }
+            (Route::UploadWhole(name, digest), Some(user)) => {
+                upload::whole(self, head, body, name, user, digest).await
+            }
+            (Route::Mount(name, digest, from), Some(user)) => {
+                upload::mount(self, name, user, digest, from).await
+            }
+            (Route::UploadStatus(name, id), Some(user)) => {
+                upload::status(self, name, user, id).await
+            }
+            (Route::UploadAppend(name, id), Some(user)) => {
+                upload::append(self, head, body, name, user, id).await
+            }
+            (Route::UploadFinish(name, id, digest), Some(user)) => {
+                upload::finish(self, head, body, name, user, id, digest).await
+            }
+            (Route::UploadCancel(name, id), Some(user)) => {
+                upload::cancel(self, name, user, id).await
+            }
+            // Nobody gets the right to push without being somebody.
+            (_, None) => Err(ApiError::LoginNeeded),
+        }
+    }
+
+    /// Whether the server has been told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// Adds what every reply has.
+fn finish(mut reply: Response<ReplyBody>) -> Response<ReplyBody> {
+    let (name, value) = header::API_VERSION;
+    reply.headers_mut().insert(name, value);
+    reply
+}
+
+fn log_failure(refusal: &ApiError, head: &request::Parts) {
+    if refusal.status().0.is_server_error() {
+        error!(method = %head.method, path = head.uri.path(), cause = %refusal, "a request failed");
+    } else {
+        debug!(method = %head.method, path = head.uri.path(), cause = %refusal, "refused");
+    }
+}
+
+/// Logs what changed something, and everything at the level of details.
+fn log_request(
+    head: &request::Parts,
+    peer: SocketAddr,
+    user: Option<&UserName>,
+    reply: &Response<ReplyBody>,
+    started: Instant,
+) {
+    let user = user.map_or("-", UserName::as_str);
+    let (method, path, status) = (&head.method, head.uri.path(), reply.status().as_u16());
+    let milliseconds = started.elapsed().as_millis();
+    let changes = matches!(*method, Method::PUT | Method::DELETE) && reply.status().is_success();
+    if changes {
+        info!(%peer, user, %method, path, status, milliseconds, "request");
+    } else {
+        debug!(%peer, user, %method, path, status, milliseconds, "request");
+    }
+}

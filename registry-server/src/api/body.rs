@@ -1,0 +1,236 @@
+//! Bodies: reading a request's within bounds, and sending a reply's, blobs in particular.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use storage::{BlobReader, StorageError};
+use tracing::error;
+
+use super::error::ApiError;
+use super::header::Span;
+use crate::blocking::Blocking;
+
+/// The body of every reply.
+pub enum ReplyBody {
+    /// Bytes that are in memory already; none for an empty body.
+    Full(Option<Bytes>),
+    /// Parts of a blob, read while they are sent.
+    Blob(Box<BlobBody>),
+}
+
+impl ReplyBody {
+    /// No body.
+    pub fn empty() -> Self {
+        Self::Full(None)
+    }
+
+    /// These bytes.
+    pub fn full(bytes: Bytes) -> Self {
+        Self::Full((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = StorageError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StorageError>>> {
+        match self.get_mut() {
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Blob(blob) => {
+                blob.poll_piece(context).map(|piece| piece.map(|p| p.map(Frame::data)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Blob(blob) => blob.left == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match self {
+            Self::Full(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Self::Blob(blob) => blob.left,
+        })
+    }
+}
+
+/// One stretch of a blob's reply.
+#[derive(Debug)]
+pub(super) enum Segment {
+    /// Bytes between the parts of a multipart reply.
+    Text(Bytes),
+    /// A part of the blob.
+    Part(Span),
+}
+
+type Read = Pin<Box<dyn Future<Output = Result<Bytes, StorageError>> + Send>>;
+
+/// A blob on its way out. While one piece is sent the next is read.
+pub struct BlobBody {
+    reader: Arc<BlobReader>,
+    blocking: Blocking,
+    segments: std::vec::IntoIter<Segment>,
+    part: Option<Span>,
+    read: Option<Read>,
+    piece_bytes: usize,
+    left: u64,
+}
+
+impl BlobBody {
+    /// Sends the segments in order, reading at most `piece_bytes` at once.
+    pub(super) fn new(
+        reader: Arc<BlobReader>,
+        blocking: Blocking,
+        segments: Vec<Segment>,
+        piece_bytes: usize,
+    ) -> Self {
+        let length = |segment: &Segment| match segment {
+            Segment::Text(text) => text.len() as u64,
+            Segment::Part(span) => span.length,
+        };
+        let left = segments.iter().map(length).sum();
+        let segments = segments.into_iter();
+        Self { reader, blocking, segments, part: None, read: None, piece_bytes, left }
+    }
+
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, StorageError>>> {
+        if self.read.is_none() {
+            self.read = self.next_read();
+        }
+        let Some(read) = &mut self.read else { return Poll::Ready(None) };
+        let piece = ready!(read.as_mut().poll(context));
+        self.read = None;
+        if let Ok(piece) = &piece {
+            self.left = self.left.saturating_sub(piece.len() as u64);
+            self.read = self.next_read();
+            if let Some(read) = &mut self.read {
+                // Polled once so that it begins now and runs while this piece is sent.
+                if let Poll::Ready(next) = read.as_mut().poll(context) {
+                    self.read = Some(Box::pin(std::future::ready(next)));
+                }
+            }
+        }
+        // The client sees a broken connection, never wrong bytes; here is the cause.
+        Poll::Ready(Some(piece.inspect_err(|cause| error!(%cause, "a blob could not be read"))))
+    }
+
+    fn next_read(&mut self) -> Option<Read> {
+        let span = match self.part.take() {
+            Some(span) => span,
+            None => match self.segments.next()? {
+                Segment::Text(text) => return Some(Box::pin(std::future::ready(Ok(text)))),
+                Segment::Part(span) => span,
+            },
+        };
+        let length = span.length.min(self.piece_bytes as u64);
+        if length < span.length {
+            self.part = Some(Span { start: span.start + length, length: span.length - length });
+        }
+        let (blocking, reader) = (self.blocking.clone(), Arc::clone(&self.reader));
+        let length = usize::try_from(length).unwrap_or(self.piece_bytes);
+        Some(Box::pin(async move {
+            blocking.read(move || reader.read_at(span.start, length).map(Bytes::from)).await
+        }))
+    }
+}
+
+/// The body of a request, read with a bound on the time between two pieces.
+pub struct RequestBody {
+    incoming: Incoming,
+    idle: Duration,
+    is_begun: bool,
+}
+
+impl RequestBody {
+    /// Reads from `incoming`, waiting at most `idle` for each piece.
+    pub fn new(incoming: Incoming, idle: Duration) -> Self {
+        Self { incoming, idle, is_begun: false }
+    }
+
+    /// Whether reading began, which is when a client that asked for "100 Continue" gets it.
+    pub fn is_begun(&self) -> bool {
+        self.is_begun
+    }
+
+    /// The next piece, or `None` at the end.
+    ///
+    /// # Errors
+    /// [`ApiError::BodyTimeout`] or [`ApiError::BodyBroken`].
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, ApiError> {
+        self.is_begun = true;
+        loop {
+            let frame = match tokio::time::timeout(self.idle, self.incoming.frame()).await {
+                Err(_) => return Err(ApiError::BodyTimeout { seconds: self.idle.as_secs() }),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(_))) => return Err(ApiError::BodyBroken),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            // Trailers carry nothing that we use.
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// The next batch of pieces of about `bytes` together; empty at the end. The pieces gathered
+    /// before a failure come first, so that an upload keeps all that arrived.
+    pub async fn batch(&mut self, bytes: usize) -> (Vec<Bytes>, Result<(), ApiError>) {
+        let (mut pieces, mut gathered) = (Vec::new(), 0);
+        while gathered < bytes {
+            match self.piece().await {
+                Ok(Some(piece)) => {
+                    gathered += piece.len();
+                    pieces.push(piece);
+                }
+                Ok(None) => break,
+                Err(error) => return (pieces, Err(error)),
+            }
+        }
+        (pieces, Ok(()))
+    }
+
+    /// The whole body; `None` as soon as it is longer than `most` bytes.
+    ///
+    /// # Errors
+    /// [`ApiError::BodyTimeout`] or [`ApiError::BodyBroken`].
+    pub async fn whole(&mut self, most: usize) -> Result<Option<Bytes>, ApiError> {
+        let mut whole = BytesMut::new();
+        while let Some(piece) = self.piece().await? {
+            if whole.len() + piece.len() > most {
+                return Ok(None);
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(Some(whole.freeze()))
+    }
+
+    /// Reads and drops what still comes, within the bounds, so that the client is free to read
+    /// the refusal that was sent meanwhile instead of meeting a reset.
+    pub async fn drop_rest(mut self, bytes: u64, time: Duration) {
+        let mut dropped = 0;
+        let reading = async {
+            while dropped < bytes {
+                let Ok(Some(piece)) = self.piece().await else { break };
+                dropped += piece.len() as u64;
+            }
+        };
+        // Past the bound the connection is closed, which is what dropping the body does.
+        let _ = tokio::time::timeout(time, reading).await;
+    }
+}

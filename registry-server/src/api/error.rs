@@ -1,0 +1,341 @@
+//! Every error a client can meet, with its status, its OCI code and its sentence; and the one
+//! function that writes an error body.
+
+use bytes::Bytes;
+use hyper::ext::ReasonPhrase;
+use hyper::header::{
+    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE, WWW_AUTHENTICATE,
+};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use storage::{
+    Digest, DigestError, ManifestError, MediaTypeError, NameError, Reference, RepoName, Role,
+    StorageError,
+};
+use thiserror::Error;
+
+use super::body::ReplyBody;
+use super::header::{CHALLENGE, upload_range};
+use crate::auth::access::Access;
+
+/// Why a request is refused. The sentence is the client's; causes on this side of the wire are
+/// logged where the reply is made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ApiError {
+    /// No credentials came.
+    #[error("log in first, for example with podman login")]
+    LoginNeeded,
+    /// Credentials came that are not those of a user.
+    #[error("the user name or the password is wrong: log in again, for example with podman login")]
+    LoginFailed,
+    /// Too many different credentials of this address are waiting to be verified.
+    #[error("too many logins of this address at once: try again in a moment")]
+    LoginsBusy,
+    /// The user's role does not reach.
+    #[error("the role of this user is {role}, which may not {access}: ask an administrator")]
+    Denied {
+        /// What the request needs.
+        access: Access,
+        /// What the user is.
+        role: Role,
+    },
+    /// Nothing is served under this path.
+    #[error("there is nothing here: the registry's API begins at /v2/")]
+    NoSuchPath,
+    /// The path exists, the method does not.
+    #[error("this method is not offered here: use {allowed}")]
+    Method {
+        /// The methods that are.
+        allowed: &'static str,
+    },
+    /// A name, tag or reference does not parse.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A digest does not parse.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// A push ends without saying what it pushed.
+    #[error("the request needs the query parameter digest")]
+    DigestMissing,
+    /// A page size is not a number.
+    #[error("n must be a whole number, 0 or greater")]
+    PageSize,
+    /// A query is not percent-encoded UTF-8.
+    #[error("the query is not percent-encoded UTF-8")]
+    QueryEncoding,
+    /// More tags than one push may set.
+    #[error("one push may set at most {limit} tags")]
+    TooManyTags {
+        /// The bound.
+        limit: usize,
+    },
+    /// The path and query are too long.
+    #[error("the request's path and query are longer than {limit} bytes")]
+    UriTooLong {
+        /// The bound.
+        limit: usize,
+    },
+    /// The head is too long.
+    #[error("the request's head is longer than {limit} bytes")]
+    HeadTooLarge {
+        /// The bound.
+        limit: usize,
+    },
+    /// The head did not come in time.
+    #[error("the request did not arrive within {seconds} seconds")]
+    HeadTimeout {
+        /// The bound.
+        seconds: u64,
+    },
+    /// What came is not HTTP/1.1.
+    #[error("this is not a valid HTTP/1.1 request")]
+    NotHttp,
+    /// Plain HTTP came to the TLS port.
+    #[error("this port speaks HTTPS: use https://, and trust the registry's CA")]
+    PlainHttp,
+    /// There is no such blob in the repository.
+    #[error("the repository {repository} does not hold the blob {digest}")]
+    BlobUnknown {
+        /// The repository that was asked.
+        repository: RepoName,
+        /// The blob that was asked for.
+        digest: Digest,
+    },
+    /// There is no such manifest in the repository.
+    #[error("manifest unknown: the repository {repository} does not hold {reference}")]
+    ManifestUnknown {
+        /// The repository that was asked.
+        repository: RepoName,
+        /// The manifest that was asked for.
+        reference: Reference,
+    },
+    /// Nothing was ever pushed to the repository.
+    #[error("there is no repository {0}")]
+    RepositoryUnknown(RepoName),
+    /// The body is not a manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The Content-Type is not a media type.
+    #[error("Content-Type: {0}")]
+    ContentType(#[from] MediaTypeError),
+    /// The manifest's bytes have another digest than the one it was pushed under.
+    #[error("the manifest's digest is {actual}, not {expected}: push the bytes unchanged")]
+    ManifestDigest {
+        /// The digest in the path.
+        expected: Digest,
+        /// The digest of the body.
+        actual: Digest,
+    },
+    /// The body is larger than it may be.
+    #[error("a manifest may have at most {limit} bytes")]
+    ManifestTooLarge {
+        /// The bound.
+        limit: usize,
+    },
+    /// A Content-Range that does not parse.
+    #[error("Content-Range must be FIRST-LAST, the positions of the first and the last byte")]
+    ContentRange,
+    /// A body whose length is not what its headers say.
+    #[error("the body has {actual} bytes, the headers promise {expected}: continue the upload")]
+    Length {
+        /// What the headers say.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
+    /// A part of a blob that does not exist.
+    #[error("the blob has {size} bytes: ask for a range within them")]
+    RangeNotSatisfiable {
+        /// The size of the blob.
+        size: u64,
+    },
+    /// A piece does not begin where the upload ends.
+    #[error("the upload stands at byte {offset}: continue from there")]
+    UploadOffset {
+        /// Where the session is.
+        location: String,
+        /// The bytes it holds.
+        offset: u64,
+    },
+    /// The body stopped coming.
+    #[error("the body stopped for {seconds} seconds: ask for the upload's status and continue")]
+    BodyTimeout {
+        /// The bound.
+        seconds: u64,
+    },
+    /// The connection broke, or the body's framing is wrong.
+    #[error("the body broke off: ask for the upload's status and continue")]
+    BodyBroken,
+    /// The store refuses, or cannot.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A code of the OCI distribution specification ("Error Codes"), or one that clients know from
+/// other registries.
+type Code = &'static str;
+
+impl ApiError {
+    /// The status and the code of the error.
+    pub fn status(&self) -> (StatusCode, Code) {
+        match self {
+            Self::LoginNeeded | Self::LoginFailed | Self::LoginsBusy => {
+                (StatusCode::UNAUTHORIZED, "UNAUTHORIZED")
+            }
+            Self::Denied { .. } => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::NoSuchPath => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
+            Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
+            Self::Name(error) => name_status(error),
+            Self::Digest(_) | Self::DigestMissing | Self::ManifestDigest { .. } => {
+                (StatusCode::BAD_REQUEST, "DIGEST_INVALID")
+            }
+            Self::PageSize => (StatusCode::BAD_REQUEST, "PAGINATION_NUMBER_INVALID"),
+            Self::QueryEncoding | Self::NotHttp | Self::PlainHttp => {
+                (StatusCode::BAD_REQUEST, "UNSUPPORTED")
+            }
+            Self::TooManyTags { .. } | Self::UriTooLong { .. } => {
+                (StatusCode::URI_TOO_LONG, "SIZE_INVALID")
+            }
+            Self::HeadTooLarge { .. } => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "SIZE_INVALID")
+            }
+            Self::HeadTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "UNSUPPORTED"),
+            Self::BlobUnknown { .. } => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
+            Self::ManifestUnknown { .. } => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
+            Self::RepositoryUnknown(_) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
+            Self::Manifest(ManifestError::Digest { .. }) => {
+                (StatusCode::BAD_REQUEST, "DIGEST_INVALID")
+            }
+            Self::Manifest(_) | Self::ContentType(_) => {
+                (StatusCode::BAD_REQUEST, "MANIFEST_INVALID")
+            }
+            Self::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
+            Self::ContentRange => (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
+            Self::Length { .. } => (StatusCode::BAD_REQUEST, "SIZE_INVALID"),
+            Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID"),
+            Self::UploadOffset { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID"),
+            Self::BodyTimeout { .. } => (StatusCode::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
+            Self::BodyBroken => (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
+            Self::Storage(error) => storage_status(error),
+        }
+    }
+
+    /// The reply that tells the client. The only place that writes an error body.
+    pub fn reply(&self) -> Response<ReplyBody> {
+        let (status, _) = self.status();
+        let mut response = Response::new(ReplyBody::full(self.document()));
+        *response.status_mut() = status;
+        if status.is_server_error() {
+            // oc and podman show the status line of a 5xx and drop its body.
+            if let Ok(reason) = ReasonPhrase::try_from(self.sentence().into_bytes()) {
+                response.extensions_mut().insert(reason);
+            }
+        }
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in self.headers() {
+            headers.insert(name, value);
+        }
+        response
+    }
+
+    /// The body of the reply: the error document of the OCI distribution specification.
+    pub fn document(&self) -> Bytes {
+        let (status, code) = self.status();
+        let message = if status.is_server_error() { self.sentence() } else { self.to_string() };
+        let document = Document { errors: [Entry { code, message }] };
+        // Serializing two strings cannot fail; an empty body would still carry the status.
+        serde_json::to_vec(&document).unwrap_or_default().into()
+    }
+
+    /// The sentence for the client on one line of ASCII. What failed inside is for the log: a
+    /// path or an SQL message helps no client.
+    fn sentence(&self) -> String {
+        let text = match self {
+            Self::Storage(StorageError::Full | StorageError::Closed) => self.to_string(),
+            Self::Storage(_) => "the registry failed inside: its log says why".to_owned(),
+            _ => self.to_string(),
+        };
+        text.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect()
+    }
+
+    fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        match self {
+            Self::LoginNeeded | Self::LoginFailed | Self::LoginsBusy => {
+                vec![(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))]
+            }
+            Self::Method { allowed } => vec![(ALLOW, HeaderValue::from_static(allowed))],
+            Self::Storage(StorageError::BlobInUse { .. }) => {
+                vec![(ALLOW, HeaderValue::from_static("GET, HEAD"))]
+            }
+            Self::UploadOffset { location, offset } => {
+                let location = HeaderValue::try_from(location.as_str());
+                let mut headers = vec![(RANGE, upload_range(*offset))];
+                headers.extend(location.ok().map(|location| (LOCATION, location)));
+                headers
+            }
+            Self::RangeNotSatisfiable { size } => {
+                let value = HeaderValue::try_from(format!("bytes */{size}"));
+                value.map(|value| (hyper::header::CONTENT_RANGE, value)).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn name_status(error: &NameError) -> (StatusCode, Code) {
+    match error {
+        NameError::Repository | NameError::User => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
+        NameError::Tag => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
+        NameError::Digest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
+        NameError::Upload => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
+    }
+}
+
+fn storage_status(error: &StorageError) -> (StatusCode, Code) {
+    match error {
+        StorageError::DigestMismatch { .. } => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
+        StorageError::UploadUnknown => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
+        StorageError::UploadTaken => (StatusCode::CONFLICT, "BLOB_UPLOAD_INVALID"),
+        StorageError::MissingBlobs(_) => (StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN"),
+        StorageError::BlobInUse { .. } => (StatusCode::METHOD_NOT_ALLOWED, "DENIED"),
+        StorageError::Full => (StatusCode::INSUFFICIENT_STORAGE, "DENIED"),
+        StorageError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+    }
+}
+
+#[derive(Serialize)]
+struct Document {
+    errors: [Entry; 1],
+}
+
+#[derive(Serialize)]
+struct Entry {
+    code: Code,
+    message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_says_so_in_the_reason_phrase_and_the_body() {
+        let reply = ApiError::Storage(StorageError::Full).reply();
+        assert_eq!(reply.status(), StatusCode::INSUFFICIENT_STORAGE);
+        let reason = reply.extensions().get::<ReasonPhrase>().unwrap();
+        assert_eq!(reason.as_bytes(), StorageError::Full.to_string().as_bytes());
+    }
+
+    #[test]
+    fn what_failed_inside_stays_inside() {
+        let secret = StorageError::Database("no such column: x".into());
+        let document = ApiError::Storage(secret).document();
+        let text = std::str::from_utf8(&document).unwrap();
+        assert_eq!(
+            text,
+            r#"{"errors":[{"code":"UNKNOWN","message":"the registry failed inside: its log says why"}]}"#
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! `GET`, `HEAD`, `PUT` and `DELETE` of a manifest.
+
+use std::sync::Arc;
+
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::http::request;
+use hyper::{Method, Response, StatusCode};
+use storage::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName, Tag};
+
+use super::body::{ReplyBody, RequestBody};
+use super::error::ApiError;
+use super::header::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, content_length, digest_value, value};
+use super::{App, Outcome};
+
+/// Sends a manifest as it was pushed. `Accept` chooses nothing: the bytes behind a digest or a
+/// tag are what they are.
+pub(super) async fn read(
+    app: &App,
+    method: &Method,
+    name: RepoName,
+    reference: Reference,
+) -> Outcome {
+    let (store, repository, wanted) = (Arc::clone(&app.store), name.clone(), reference.clone());
+    let found = app.blocking.read(move || store.manifest(&repository, &wanted)).await?;
+    let manifest = found.ok_or(ApiError::ManifestUnknown { repository: name, reference })?;
+    let length = manifest.bytes.len();
+    let body = match *method {
+        Method::HEAD => ReplyBody::empty(),
+        _ => ReplyBody::full(manifest.bytes),
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, value(&manifest.media_type));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(CONTENT_DIGEST, digest_value(&manifest.digest));
+    Ok(response)
+}
+
+/// Stores a manifest under its digest and moves the tags to it.
+pub(super) async fn put(
+    app: &App,
+    head: &request::Parts,
+    body: &mut RequestBody,
+    name: RepoName,
+    reference: Reference,
+    mut tags: Vec<Tag>,
+) -> Outcome {
+    let limits = &app.limits;
+    if tags.len() > limits.tags_per_push {
+        return Err(ApiError::TooManyTags { limit: limits.tags_per_push });
+    }
+    let too_large = ApiError::ManifestTooLarge { limit: limits.manifest_bytes };
+    if content_length(&head.headers).is_some_and(|length| length > limits.manifest_bytes as u64) {
+        return Err(too_large);
+    }
+    let content_type = head
+        .headers
+        .get(CONTENT_TYPE)
+        .map(|header| String::from_utf8_lossy(header.as_bytes()).parse::<MediaType>());
+    let content_type = content_type.transpose()?;
+    let bytes = body.whole(limits.manifest_bytes).await?.ok_or(too_large)?;
+    let named_tags = tags.clone();
+    let algorithm = match &reference {
+        Reference::Digest(digest) => digest.algorithm(),
+        Reference::Tag(tag) => {
+            tags.push(tag.clone());
+            Algorithm::Sha256
+        }
+    };
+    let manifest = Manifest::parse(bytes, content_type, algorithm)?;
+    let digest = *manifest.digest();
+    if let Reference::Digest(expected) = reference
+        && expected != digest
+    {
+        return Err(ApiError::ManifestDigest { expected, actual: digest });
+    }
+    let subject = manifest.subject().copied();
+    let (store, repository) = (Arc::clone(&app.store), name.clone());
+    app.blocking.write(move || store.put_manifest(&repository, manifest, tags)).await?;
+    Ok(created(&name, &digest, subject.as_ref(), &named_tags))
+}
+
+/// Removes a tag, or a manifest with all its tags.
+pub(super) async fn delete(app: &App, name: RepoName, reference: Reference) -> Outcome {
+    let (store, repository, wanted) = (Arc::clone(&app.store), name.clone(), reference.clone());
+    let removed = app.blocking.write(move || match &wanted {
+        Reference::Tag(tag) => store.delete_tag(&repository, tag),
+        Reference::Digest(digest) => store.delete_manifest(&repository, digest),
+    });
+    if !removed.await? {
+        return Err(ApiError::ManifestUnknown { repository: name, reference });
+    }
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
+
+fn created(
+    name: &RepoName,
+    digest: &Digest,
+    subject: Option<&Digest>,
+    tags: &[Tag],
+) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::CREATED;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, value(&format!("/v2/{name}/manifests/{digest}")));
+    headers.insert(CONTENT_DIGEST, digest_value(digest));
+    if let Some(subject) = subject {
+        headers.insert(OCI_SUBJECT, digest_value(subject));
+    }
+    for tag in tags {
+        headers.append(OCI_TAG, value(tag.as_str()));
+    }
+    response
+}

@@ -1,0 +1,225 @@
+//! Uploads: beginning, continuing and finishing a session, and mounting instead of uploading.
+
+use std::sync::Arc;
+
+use hyper::header::{HeaderMap, LOCATION, RANGE};
+use hyper::http::request;
+use hyper::{Response, StatusCode};
+use storage::{Algorithm, Digest, RepoName, StorageError, UploadId, UploadWriter, UserName};
+
+use super::body::{ReplyBody, RequestBody};
+use super::error::ApiError;
+use super::header::{
+    CONTENT_DIGEST, UPLOAD_ID, content_length, content_range, digest_value, upload_location,
+    upload_range, value,
+};
+use super::{App, Outcome};
+
+/// `POST`: begins a session.
+pub(super) async fn start(
+    app: &App,
+    name: RepoName,
+    user: &UserName,
+    algorithm: Algorithm,
+) -> Outcome {
+    let id = create(app, &name, user, algorithm).await?;
+    Ok(progress(StatusCode::ACCEPTED, &name, id, 0))
+}
+
+/// `POST ?digest=`: the whole blob in one request.
+pub(super) async fn whole(
+    app: &App,
+    head: &request::Parts,
+    body: &mut RequestBody,
+    name: RepoName,
+    user: &UserName,
+    digest: Digest,
+) -> Outcome {
+    let id = create(app, &name, user, digest.algorithm()).await?;
+    let outcome = finish(app, head, body, name.clone(), user, id, digest).await;
+    if outcome.is_err() {
+        // The client never learned of the session, so nobody would continue it.
+        let (store, user) = (Arc::clone(&app.store), user.clone());
+        let _ = app.blocking.write(move || store.cancel_upload(&name, &user, id)).await;
+    }
+    outcome
+}
+
+/// `POST ?mount=`: takes a blob over from another repository, or begins a session if it cannot.
+pub(super) async fn mount(
+    app: &App,
+    name: RepoName,
+    user: &UserName,
+    digest: Digest,
+    from: Option<RepoName>,
+) -> Outcome {
+    // A role reaches every repository, so who may push here may pull from there.
+    let (store, repository) = (Arc::clone(&app.store), name.clone());
+    let mounted =
+        app.blocking.write(move || store.mount_blob(from.as_ref(), &repository, &digest)).await?;
+    if mounted {
+        return Ok(created(&name, &digest));
+    }
+    start(app, name, user, digest.algorithm()).await
+}
+
+/// `GET`: how far the session is.
+pub(super) async fn status(app: &App, name: RepoName, user: &UserName, id: UploadId) -> Outcome {
+    let (store, repository, user) = (Arc::clone(&app.store), name.clone(), user.clone());
+    let offset = app.blocking.read(move || store.upload_offset(&repository, &user, id)).await?;
+    Ok(progress(StatusCode::NO_CONTENT, &name, id, offset))
+}
+
+/// `PATCH`: adds to the session.
+pub(super) async fn append(
+    app: &App,
+    head: &request::Parts,
+    body: &mut RequestBody,
+    name: RepoName,
+    user: &UserName,
+    id: UploadId,
+) -> Outcome {
+    let writer = open(app, &name, user, id).await?;
+    let offset = receive(app, head, body, &writer, upload_location(&name, id)).await?;
+    Ok(progress(StatusCode::ACCEPTED, &name, id, offset))
+}
+
+/// `PUT ?digest=`: adds what the body holds and makes the session a blob.
+pub(super) async fn finish(
+    app: &App,
+    head: &request::Parts,
+    body: &mut RequestBody,
+    name: RepoName,
+    user: &UserName,
+    id: UploadId,
+    digest: Digest,
+) -> Outcome {
+    let writer = open(app, &name, user, id).await?;
+    receive(app, head, body, &writer, upload_location(&name, id)).await?;
+    let store = Arc::clone(&app.store);
+    app.blocking.write(move || store.commit_upload(&writer, &digest)).await?;
+    Ok(created(&name, &digest))
+}
+
+/// `DELETE`: ends the session. `oc` does so after each upload that succeeded, and accepts a 404.
+pub(super) async fn cancel(app: &App, name: RepoName, user: &UserName, id: UploadId) -> Outcome {
+    let (store, user) = (Arc::clone(&app.store), user.clone());
+    match app.blocking.write(move || store.cancel_upload(&name, &user, id)).await? {
+        true => {
+            let mut response = Response::new(ReplyBody::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            Ok(response)
+        }
+        false => Err(StorageError::UploadUnknown.into()),
+    }
+}
+
+async fn create(
+    app: &App,
+    name: &RepoName,
+    user: &UserName,
+    algorithm: Algorithm,
+) -> Result<UploadId, ApiError> {
+    let (store, name, user) = (Arc::clone(&app.store), name.clone(), user.clone());
+    Ok(app.blocking.write(move || store.create_upload(&name, &user, algorithm)).await?)
+}
+
+async fn open(
+    app: &App,
+    name: &RepoName,
+    user: &UserName,
+    id: UploadId,
+) -> Result<Arc<UploadWriter>, ApiError> {
+    let (store, name, user) = (Arc::clone(&app.store), name.clone(), user.clone());
+    let writer = app.blocking.write(move || store.open_upload(&name, &user, id)).await?;
+    Ok(Arc::new(writer))
+}
+
+/// Writes the body to the session: while one batch is written and hashed, the next is gathered.
+/// Returns how many bytes the session then holds.
+async fn receive(
+    app: &App,
+    head: &request::Parts,
+    body: &mut RequestBody,
+    writer: &Arc<UploadWriter>,
+    location: String,
+) -> Result<u64, ApiError> {
+    let start = writer.offset()?;
+    let promised = promised_length(&head.headers, start, location)?;
+    let mut offset = start;
+    let mut writing = None;
+    loop {
+        let (batch, outcome) = body.batch(app.limits.upload_batch_bytes).await;
+        if let Some(writing) = writing.take() {
+            offset = join(writing).await?;
+        }
+        if batch.is_empty() {
+            outcome?;
+            break;
+        }
+        let (blocking, writer) = (app.blocking.clone(), Arc::clone(writer));
+        // A task of its own, so that it goes on while this one waits for the client.
+        writing =
+            Some(tokio::spawn(async move { blocking.write(move || writer.append(&batch)).await }));
+        if let Err(error) = outcome {
+            // What arrived before the failure is kept: the client can continue after it.
+            if let Some(writing) = writing.take() {
+                join(writing).await?;
+            }
+            return Err(error);
+        }
+    }
+    match promised {
+        Some(expected) if expected != offset - start => {
+            Err(ApiError::Length { expected, actual: offset - start })
+        }
+        _ => Ok(offset),
+    }
+}
+
+async fn join(
+    writing: tokio::task::JoinHandle<Result<u64, StorageError>>,
+) -> Result<u64, ApiError> {
+    match writing.await {
+        Ok(outcome) => Ok(outcome?),
+        // The task panicked, which its own report says, or the server is going down.
+        Err(_) => Err(StorageError::Closed.into()),
+    }
+}
+
+/// The length that a chunk must have by its Content-Range, after checking that it begins where
+/// the session ends.
+fn promised_length(
+    headers: &HeaderMap,
+    offset: u64,
+    location: String,
+) -> Result<Option<u64>, ApiError> {
+    let Some((first, last)) = content_range(headers)? else { return Ok(None) };
+    if first != offset {
+        return Err(ApiError::UploadOffset { location, offset });
+    }
+    let expected = last - first + 1;
+    match content_length(headers) {
+        Some(actual) if actual != expected => Err(ApiError::Length { expected, actual }),
+        _ => Ok(Some(expected)),
+    }
+}
+
+fn progress(status: StatusCode, name: &RepoName, id: UploadId, offset: u64) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, value(&upload_location(name, id)));
+    headers.insert(RANGE, upload_range(offset));
+    headers.insert(UPLOAD_ID, value(&id.to_string()));
+    response
+}
+
+fn created(name: &RepoName, digest: &Digest) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::CREATED;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, value(&format!("/v2/{name}/blobs/{digest}")));
+    headers.insert(CONTENT_DIGEST, digest_value(digest));
+    response
+}

@@ -1,0 +1,113 @@
+//! Passwords: made, hashed and verified. The only user of argon2.
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use thiserror::Error;
+
+use crate::limits::{PASSWORD_MAX_BYTES, PASSWORD_MIN_BYTES};
+
+/// A password of a length that is accepted. Never printed.
+#[derive(PartialEq, Eq)]
+pub struct Password(Vec<u8>);
+
+impl Password {
+    /// Accepts a password that a person chose: any bytes, since it may have been chosen elsewhere.
+    ///
+    /// # Errors
+    /// [`PasswordError::Short`] and [`PasswordError::Long`].
+    pub fn new(bytes: &[u8]) -> Result<Self, PasswordError> {
+        match bytes.len() {
+            length if length < PASSWORD_MIN_BYTES => Err(PasswordError::Short),
+            length if length > PASSWORD_MAX_BYTES => Err(PasswordError::Long),
+            _ => Ok(Self(bytes.to_vec())),
+        }
+    }
+
+    /// Makes up a password: 160 random bits in letters and digits that a person can type.
+    ///
+    /// # Errors
+    /// [`PasswordError::Random`] only if the kernel's generator fails.
+    pub fn random() -> Result<Self, PasswordError> {
+        let mut bytes = [0; RANDOM_CHARACTERS];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| PasswordError::Random)?;
+        let character = |byte: &u8| ALPHABET[usize::from(byte % 32)];
+        Ok(Self(bytes.iter().map(character).collect()))
+    }
+
+    /// The bytes, for the file or the terminal they are shown in.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The hash to store, with its parameters and a random salt in it.
+    ///
+    /// # Errors
+    /// [`PasswordError::Hash`], which only a lack of memory causes.
+    pub fn hash(&self) -> Result<String, PasswordError> {
+        let hash = hasher()?.hash_password(&self.0).map_err(|_| PasswordError::Hash)?;
+        Ok(hash.to_string())
+    }
+}
+
+/// Whether the password is the one that was hashed. Takes as long as hashing it.
+pub fn is_right(password: &[u8], hash: &str) -> bool {
+    let (Ok(hasher), Ok(hash)) = (hasher(), PasswordHash::new(hash)) else { return false };
+    hasher.verify_password(password, &hash).is_ok()
+}
+
+/// Why a password is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PasswordError {
+    /// It is too short.
+    #[error("a password has at least {PASSWORD_MIN_BYTES} characters")]
+    Short,
+    /// It is too long.
+    #[error("a password has at most {PASSWORD_MAX_BYTES} bytes")]
+    Long,
+    /// There is no randomness.
+    #[error("the kernel gave no random bytes")]
+    Random,
+    /// It could not be hashed.
+    #[error("the password could not be hashed: is there enough memory?")]
+    Hash,
+}
+
+fn hasher() -> Result<Argon2<'static>, PasswordError> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| PasswordError::Hash)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+/// The parameters that OWASP recommends for argon2id with the least memory but one: a server that
+/// promises a small footprint verifies one password at a time.
+const MEMORY_KIB: u32 = 12 * 1024;
+const PASSES: u32 = 3;
+const LANES: u32 = 1;
+
+/// 5 bits each; without characters that look alike.
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+const RANDOM_CHARACTERS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_knows_its_password_and_its_parameters() {
+        let password = Password::new(b"correct horse").unwrap();
+        let hash = password.hash().unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=12288,t=3,p=1$"), "{hash}");
+        assert!(is_right(b"correct horse", &hash));
+        assert!(!is_right(b"correct horsf", &hash));
+        assert!(!is_right(b"correct horse", "not a hash"));
+        assert_ne!(hash, password.hash().unwrap());
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
+        assert!(Password::new(b"1234567") == Err(PasswordError::Short));
+        assert!(Password::new(&[b'x'; 1025]) == Err(PasswordError::Long));
+        assert!(Password::new(b"12345678").is_ok());
+        assert_eq!(Password::random().unwrap().as_bytes().len(), RANDOM_CHARACTERS);
+    }
+}

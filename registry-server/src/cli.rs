@@ -1,0 +1,130 @@
+//! The command line: what each command is called, and where it goes.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Settings;
+
+mod ls;
+mod serve;
+mod status;
+mod user;
+
+/// An embedded OCI registry for clusters that can reach nothing else.
+#[derive(Parser)]
+#[command(name = "registry", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the registry until it is told to stop
+    Serve(ServeArgs),
+    /// Print the settings that `serve` would run with
+    Config(ServeArgs),
+    /// Show the state of the registry
+    Status {
+        #[command(flatten)]
+        data: DataDir,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List repositories, or the tags of one
+    Ls {
+        #[command(flatten)]
+        data: DataDir,
+        /// The repository whose tags are wanted
+        #[arg(value_name = "REPO")]
+        repository: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add, list, change and remove users
+    #[command(subcommand)]
+    User(user::Command),
+}
+
+/// The flags of `serve`.
+#[derive(Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// File with settings of the same names, in TOML; flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    fn effective(self) -> anyhow::Result<Settings> {
+        let file = match &self.config {
+            Some(path) => Settings::read(path)?,
+            None => Settings::default(),
+        };
+        Ok(self.settings.over(file).with_defaults())
+    }
+}
+
+/// Which registry a command is about.
+#[derive(Args)]
+struct DataDir {
+    /// The registry's data directory
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/registry")]
+    data_dir: PathBuf,
+}
+
+/// Runs the command line of this process.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own).
+pub fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed; there is nobody left to tell then.
+            let _ = writeln!(std::io::stderr(), "registry: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(args) => serve::run(args.effective()?.check()?),
+        Command::Config(args) => {
+            let settings = args.effective()?;
+            settings.clone().check()?;
+            print(&toml::to_string(&settings)?)
+        }
+        Command::Status { data, json } => status::run(&data.data_dir, json),
+        Command::Ls { data, repository, json } => {
+            ls::run(&data.data_dir, repository.as_deref(), json)
+        }
+        Command::User(command) => user::run(command),
+    }
+}
+
+/// Writes a result to standard output.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Writes a result as JSON to standard output.
+fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&format!("{}\n", serde_json::to_string_pretty(document)?))
+}
+
+/// Whether whoever read our output has seen enough, as `head` does.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,78 @@
+//! `registry status`.
+
+use std::path::Path;
+
+use anyhow::bail;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{print, print_json};
+use crate::admin::{self, Command, Reply, Status};
+
+pub(super) fn run(data_dir: &Path, json: bool) -> anyhow::Result<()> {
+    let Reply::Status(status) = admin::run(data_dir, Command::Status)? else {
+        bail!("the running server's answer makes no sense")
+    };
+    if json { print_json(&status) } else { print(&table(&status)) }
+}
+
+fn table(status: &Status) -> String {
+    let running = match (&status.address, status.uptime_seconds) {
+        (Some(address), Some(seconds)) => format!("{address}, for {}", duration(seconds)),
+        _ => "not running".to_owned(),
+    };
+    let expires = status.certificate_expires.and_then(|seconds| {
+        OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
+    });
+    let rows = [
+        ("version", status.version.clone()),
+        ("server", running),
+        (
+            "disk",
+            format!("{} free of {}", bytes(status.disk_free_bytes), bytes(status.disk_total_bytes)),
+        ),
+        ("repositories", status.repositories.to_string()),
+        ("tags", status.tags.to_string()),
+        ("manifests", status.manifests.to_string()),
+        ("blobs", format!("{}, {}", status.blobs, bytes(status.blob_bytes))),
+        ("open uploads", status.open_uploads.to_string()),
+        ("certificate", expires.map_or_else(|| "not ours".into(), |at| format!("expires {at}"))),
+    ];
+    rows.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
+}
+
+fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut size = count as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{size:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_for_people() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(5 << 40), "5.0 TiB");
+        assert_eq!(duration(59), "59 s");
+        assert_eq!(duration(3700), "1 h 1 min");
+        assert_eq!(duration(90000), "1 d 1 h");
+    }
+}

@@ -1,0 +1,101 @@
+//! `registry user`: passwords come from a prompt or from standard input, never from an argument,
+//! which every user of the host could read.
+
+use std::io::{IsTerminal, Read};
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use storage::Role;
+
+use super::{DataDir, print, print_json};
+use crate::admin::{self, Reply};
+use crate::auth::password::Password;
+use crate::limits::PASSWORD_MAX_BYTES;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Add a user; the password is asked for, or read from standard input
+    Add {
+        #[command(flatten)]
+        data: DataDir,
+        /// The name to log in with
+        name: String,
+        /// What the user may do: pull; push (and pull); administrator (and delete)
+        #[arg(long, default_value = "pull", value_name = "ROLE", value_parser = role)]
+        role: Role,
+    },
+    /// List the users and their roles
+    List {
+        #[command(flatten)]
+        data: DataDir,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change a password; it is asked for, or read from standard input
+    Passwd {
+        #[command(flatten)]
+        data: DataDir,
+        /// The user
+        name: String,
+    },
+    /// Remove a user; what the user pushed stays
+    Remove {
+        #[command(flatten)]
+        data: DataDir,
+        /// The user
+        name: String,
+    },
+}
+
+pub(super) fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Add { data, name, role } => {
+            let (role, password_hash) = (role.to_string(), read_password()?.hash()?);
+            let command =
+                admin::Command::UserAdd { name: name.clone(), role: role.clone(), password_hash };
+            admin::run(&data.data_dir, command)?;
+            print(&format!("added {name} with the role {role}\n"))
+        }
+        Command::List { data, json } => {
+            let Reply::Users(users) = admin::run(&data.data_dir, admin::Command::UserList)? else {
+                bail!("the running server's answer makes no sense")
+            };
+            let lines = users.iter().map(|user| format!("{:<14}{}\n", user.role, user.name));
+            if json { print_json(&users) } else { print(&lines.collect::<String>()) }
+        }
+        Command::Passwd { data, name } => {
+            let password_hash = read_password()?.hash()?;
+            let command = admin::Command::UserPassword { name: name.clone(), password_hash };
+            admin::run(&data.data_dir, command)?;
+            print(&format!("the password of {name} is changed\n"))
+        }
+        Command::Remove { data, name } => {
+            let command = admin::Command::UserRemove { name: name.clone() };
+            admin::run(&data.data_dir, command)?;
+            print(&format!("removed {name}\n"))
+        }
+    }
+}
+
+fn role(text: &str) -> Result<Role, storage::RoleError> {
+    text.parse()
+}
+
+fn read_password() -> anyhow::Result<Password> {
+    if std::io::stdin().is_terminal() {
+        let password = rpassword::prompt_password("Password: ")?;
+        if rpassword::prompt_password("Again: ")? != password {
+            bail!("the two passwords differ: nothing was changed");
+        }
+        return Ok(Password::new(password.as_bytes())?);
+    }
+    let mut input = Vec::new();
+    // One byte more than the longest, so that a longer one is refused and not cut.
+    std::io::stdin()
+        .take(PASSWORD_MAX_BYTES as u64 + 2)
+        .read_to_end(&mut input)
+        .context("cannot read the password from standard input")?;
+    let password = input.strip_suffix(b"\n").unwrap_or(&input);
+    Ok(Password::new(password)?)
+}

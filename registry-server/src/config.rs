@@ -1,0 +1,263 @@
+//! The settings of `serve`: flags, a configuration file with the same names, and defaults.
+//!
+//! A flag wins over the file, the file over the default. Names in the file that are not settings
+//! are refused, because a setting that is misspelt and ignored is found at night.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use certs::ServerName;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use storage::UserName;
+use thiserror::Error;
+
+use crate::logging::LogLevel;
+
+/// What stands in the file or was given as flags: everything may be missing.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Directory of everything the registry keeps; made on the first start
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Address and port to listen on; may be repeated [default: [::]:8443, which is IPv4 too]
+    #[arg(long, value_name = "ADDR:PORT")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<SocketAddr>,
+
+    /// Name or address that clients use; may be repeated. The certificate also names this host,
+    /// localhost, 127.0.0.1 and ::1
+    #[arg(long, visible_alias = "quayHostname", value_name = "NAME")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hostname: Vec<String>,
+
+    /// Name of the first user, an administrator [default: init]
+    #[arg(long, value_name = "USER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_user: Option<String>,
+
+    /// File that holds the first user's password; without it one is made up
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_password_file: Option<PathBuf>,
+
+    /// Your own certificate, in PEM, followed by its chain
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of your own certificate, in PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Let everybody pull without a login. oc and docker need one even so
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_pulls: Option<bool>,
+
+    /// Refuse a data directory that holds no registry instead of making one there
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub existing: Option<bool>,
+
+    /// How much to log, on standard error [default: info]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<LogLevel>,
+}
+
+/// Settings that are complete and checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The directory of everything.
+    pub data_dir: PathBuf,
+    /// Where to listen; empty for the default.
+    pub listen: Vec<SocketAddr>,
+    /// The names that were asked for.
+    pub hostnames: Vec<ServerName>,
+    /// The first user.
+    pub init_user: UserName,
+    /// The file with the first user's password.
+    pub init_password_file: Option<PathBuf>,
+    /// The administrator's own certificate and its key.
+    pub own_certificate: Option<(PathBuf, PathBuf)>,
+    /// Whether pulls need no login.
+    pub open_pulls: bool,
+    /// Whether a store must be there already.
+    pub existing: bool,
+    /// How much to log.
+    pub log_level: LogLevel,
+}
+
+/// Why settings cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {message}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        message: String,
+    },
+    /// The file is not TOML, or holds what is no setting.
+    #[error("{} is not a valid configuration: {message}", .path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// There is no data directory.
+    #[error("say where the registry keeps its data, with --data-dir DIR")]
+    NoDataDir,
+    /// A host name does not parse.
+    #[error("--hostname {text}: {error}")]
+    Hostname {
+        /// What was given.
+        text: String,
+        /// Why it is no name.
+        error: certs::NameError,
+    },
+    /// The first user's name does not parse.
+    #[error("--init-user: {0}")]
+    InitUser(storage::NameError),
+    /// One of certificate and key without the other.
+    #[error("--tls-cert and --tls-key go together: give both or neither")]
+    HalfCertificate,
+}
+
+impl Settings {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`] and [`ConfigError::Invalid`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Invalid {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })
+    }
+
+    /// These settings where they say something, else those of `below`.
+    pub fn over(self, below: Self) -> Self {
+        let list = |own: Vec<_>, below| if own.is_empty() { below } else { own };
+        Self {
+            data_dir: self.data_dir.or(below.data_dir),
+            listen: if self.listen.is_empty() { below.listen } else { self.listen },
+            hostname: list(self.hostname, below.hostname),
+            init_user: self.init_user.or(below.init_user),
+            init_password_file: self.init_password_file.or(below.init_password_file),
+            tls_cert: self.tls_cert.or(below.tls_cert),
+            tls_key: self.tls_key.or(below.tls_key),
+            open_pulls: self.open_pulls.or(below.open_pulls),
+            existing: self.existing.or(below.existing),
+            log_level: self.log_level.or(below.log_level),
+        }
+    }
+
+    /// Fills in what has a default, so that printing shows the effective values.
+    pub fn with_defaults(self) -> Self {
+        let defaults = Self {
+            init_user: Some(DEFAULT_USER.to_owned()),
+            listen: vec![default_listen()],
+            open_pulls: Some(false),
+            existing: Some(false),
+            log_level: Some(LogLevel::default()),
+            ..Self::default()
+        };
+        self.over(defaults)
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// Every [`ConfigError`] but those of reading.
+    pub fn check(self) -> Result<Config, ConfigError> {
+        let hostname = |text: String| match ServerName::from_host_port(&text) {
+            Ok((name, _)) => Ok(name),
+            Err(error) => Err(ConfigError::Hostname { text, error }),
+        };
+        let own_certificate = match (self.tls_cert, self.tls_key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(ConfigError::HalfCertificate),
+        };
+        let init_user = self.init_user.as_deref().unwrap_or(DEFAULT_USER).parse();
+        Ok(Config {
+            data_dir: self.data_dir.ok_or(ConfigError::NoDataDir)?,
+            listen: self.listen,
+            hostnames: self.hostname.into_iter().map(hostname).collect::<Result<_, _>>()?,
+            init_user: init_user.map_err(ConfigError::InitUser)?,
+            init_password_file: self.init_password_file,
+            own_certificate,
+            open_pulls: self.open_pulls.unwrap_or(false),
+            existing: self.existing.unwrap_or(false),
+            log_level: self.log_level.unwrap_or_default(),
+        })
+    }
+}
+
+/// The default address: every address of the host, IPv6 and IPv4, on mirror-registry's port.
+pub fn default_listen() -> SocketAddr {
+    SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, DEFAULT_PORT))
+}
+
+/// The name that mirror-registry gives its first user.
+const DEFAULT_USER: &str = "init";
+/// The port that mirror-registry listens on.
+pub const DEFAULT_PORT: u16 = 8443;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let file = parse("data-dir = '/a'\nlisten = ['127.0.0.1:1']\nopen-pulls = true").unwrap();
+        let flags = Settings { data_dir: Some("/b".into()), ..Settings::default() };
+        let effective = flags.over(file).with_defaults();
+        assert_eq!(effective.data_dir, Some("/b".into()));
+        assert_eq!(effective.listen, ["127.0.0.1:1".parse().unwrap()]);
+        assert_eq!(effective.open_pulls, Some(true));
+        assert_eq!(effective.init_user.as_deref(), Some("init"));
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read_back() {
+        let settings =
+            Settings { data_dir: Some("/a".into()), ..Settings::default() }.with_defaults();
+        assert_eq!(parse(&toml::to_string(&settings).unwrap()).unwrap(), settings);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = parse("data-dri = '/a'").unwrap_err().to_string();
+        assert!(error.contains("data-dri"), "{error}");
+    }
+
+    #[test]
+    fn each_bad_setting_has_its_error() {
+        let of = |settings: Settings| settings.check().map(|_| ()).unwrap_err();
+        assert_eq!(of(Settings::default()), ConfigError::NoDataDir);
+        let good = Settings { data_dir: Some("/a".into()), ..Settings::default() };
+        let half = Settings { tls_cert: Some("/c".into()), ..good.clone() };
+        assert_eq!(of(half), ConfigError::HalfCertificate);
+        let user = Settings { init_user: Some("a:b".into()), ..good.clone() };
+        assert_eq!(of(user), ConfigError::InitUser(storage::NameError::User));
+        let host = Settings { hostname: vec!["*.example".into()], ..good };
+        assert!(matches!(of(host), ConfigError::Hostname { .. }));
+    }
+}

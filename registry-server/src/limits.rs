@@ -1,0 +1,119 @@
+//! Every bound of the server, each with its unit in its name.
+//!
+//! Blobs have no bound but the disk. The values are for one machine that serves one site; tests
+//! make them small to reach them.
+
+use std::time::Duration;
+
+/// The bounds that a running server keeps.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The longest request line and headers together. Token requests of some clients carry many
+    /// scopes in one URL, and other registries failed on those.
+    pub head_bytes: usize,
+    /// The longest manifest, where clients stop too.
+    pub manifest_bytes: usize,
+    /// The longest `Authorization` header; it is refused before it is decoded.
+    pub authorization_bytes: usize,
+    /// The longest path and query of a request.
+    pub uri_bytes: usize,
+    /// The most tags that one push of a manifest may set with `?tag=`.
+    pub tags_per_push: usize,
+    /// Entries of one page of a list, whatever a client asks for.
+    pub page_entries: usize,
+
+    /// Connections at once. At the limit the one that was idle longest is closed.
+    pub connections: usize,
+    /// From the accepted connection to the end of the TLS handshake.
+    pub handshake_time: Duration,
+    /// From the first byte of a head to its last.
+    pub head_time: Duration,
+    /// From the end of an answer to the first byte of the next head. Clients give up after 90 s,
+    /// and it is better that they close than that we do.
+    pub keep_alive_time: Duration,
+    /// Between two pieces of a request's body.
+    pub body_idle_time: Duration,
+    /// While an answer waits for the client to read.
+    pub write_idle_time: Duration,
+    /// How much of a refused request's body is read and dropped so that the client reads why.
+    pub refused_body_bytes: u64,
+    /// How long a refused request's body is read and dropped.
+    pub refused_body_time: Duration,
+    /// How long a stopping server waits for requests to end.
+    pub drain_time: Duration,
+
+    /// Upload sessions of one user at once. At the limit the one idle longest ends.
+    pub uploads_per_user: usize,
+    /// How long an upload session may lie unused.
+    pub upload_idle_time: Duration,
+    /// How often sessions that lay unused for too long are looked for.
+    pub upload_sweep_time: Duration,
+    /// Bytes of an upload that are gathered before they are written. Two such batches are in
+    /// memory at most: one being written, one being gathered.
+    pub upload_batch_bytes: usize,
+    /// Bytes of a blob that are read at once. Two such pieces are in memory at most.
+    pub download_piece_bytes: usize,
+    /// Ranges of one request that are answered one by one; with more the whole blob is sent.
+    pub ranges: usize,
+
+    /// Reads of the disk or the database at once.
+    pub reads: usize,
+    /// Writes to the disk or the database at once. Apart from the reads, so that no number of
+    /// waiting pushes keeps a pull waiting.
+    pub writes: usize,
+
+    /// How long a verified credential is remembered.
+    pub login_memory_time: Duration,
+    /// Credentials that are remembered at once.
+    pub login_memory_entries: usize,
+    /// Credentials of one address that may wait for verification.
+    pub logins_per_address: usize,
+    /// How long an answer to a login beyond that is delayed.
+    pub login_delay_time: Duration,
+
+    /// The longest command over the socket.
+    pub command_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 * KIB,
+            manifest_bytes: 4 * MIB,
+            authorization_bytes: 8 * KIB,
+            uri_bytes: 32 * KIB,
+            tags_per_push: 100,
+            page_entries: 10_000,
+            connections: 4096,
+            handshake_time: Duration::from_secs(10),
+            head_time: Duration::from_secs(30),
+            keep_alive_time: Duration::from_secs(300),
+            body_idle_time: Duration::from_secs(120),
+            write_idle_time: Duration::from_secs(300),
+            refused_body_bytes: 256 * MIB as u64,
+            refused_body_time: Duration::from_secs(30),
+            drain_time: Duration::from_secs(60),
+            uploads_per_user: 10_000,
+            upload_idle_time: Duration::from_secs(7 * 24 * 3600),
+            upload_sweep_time: Duration::from_secs(3600),
+            upload_batch_bytes: 256 * KIB,
+            download_piece_bytes: 256 * KIB,
+            ranges: 16,
+            reads: 32,
+            writes: 64,
+            login_memory_time: Duration::from_secs(600),
+            login_memory_entries: 4096,
+            logins_per_address: 4,
+            login_delay_time: Duration::from_secs(2),
+            command_bytes: 64 * KIB,
+        }
+    }
+}
+
+/// The shortest password that is accepted for a new user, in bytes.
+pub const PASSWORD_MIN_BYTES: usize = 8;
+/// The longest password, in bytes. It must fit into an `Authorization` header.
+pub const PASSWORD_MAX_BYTES: usize = 1024;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;

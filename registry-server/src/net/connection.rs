@@ -1,0 +1,188 @@
+//! One connection from its first byte to its last.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use storage::StorageError;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::debug;
+
+use super::guard::Guard;
+use super::table::{Entry, Phase, Place};
+use crate::api::App;
+use crate::api::body::ReplyBody;
+use crate::api::error::ApiError;
+
+/// The stream of a connection: one read of the socket feeds several reads of the TLS layer, which
+/// asks for little at a time.
+type Stream = TlsStream<BufReader<TcpStream>>;
+
+/// Serves a connection until it ends, exceeds a limit, or the server stops.
+pub(super) async fn serve(
+    app: Arc<App>,
+    acceptor: TlsAcceptor,
+    socket: TcpStream,
+    place: Place,
+    mut stop: watch::Receiver<bool>,
+) {
+    let entry = Arc::clone(&place.entry);
+    let shaken = tokio::select! {
+        shaken = shake_hands(&acceptor, socket) => shaken,
+        () = entry.closing() => return,
+    };
+    let stream = match shaken {
+        Ok(stream) => stream,
+        Err(error) => return debug!(peer = %entry.peer, %error, "no TLS connection"),
+    };
+    entry.enter(Phase::Idle);
+    let service = Answer { app: Arc::clone(&app), entry: Arc::clone(&entry) };
+    let io = TokioIo::new(Guard::new(stream, Arc::clone(&entry)));
+    let mut connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(app.limits.head_bytes)
+        .serve_connection(io, service);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut connection => break Ended::ByItself(outcome),
+            () = entry.closing() => break Ended::ByLimit,
+            Ok(()) = stop.changed() => Pin::new(&mut connection).graceful_shutdown(),
+        }
+    };
+    let Some(refusal) = refusal(&app, &entry, &outcome) else {
+        return debug!(peer = %entry.peer, ?outcome, "connection ended");
+    };
+    debug!(peer = %entry.peer, ?outcome, %refusal, "connection refused");
+    let stream = connection.into_parts().io.into_inner().into_inner();
+    write_refusal(stream, &refusal).await;
+}
+
+/// How a connection came to its end.
+#[derive(Debug)]
+enum Ended {
+    ByItself(hyper::Result<()>),
+    ByLimit,
+}
+
+/// What to tell the client at the end of a connection, if it waits for an answer at all.
+fn refusal(app: &App, entry: &Entry, ended: &Ended) -> Option<ApiError> {
+    if entry.phase() != Phase::Head {
+        return None;
+    }
+    match ended {
+        Ended::ByLimit => Some(ApiError::HeadTimeout { seconds: app.limits.head_time.as_secs() }),
+        Ended::ByItself(Err(error)) if error.is_parse_too_large() => {
+            Some(ApiError::HeadTooLarge { limit: app.limits.head_bytes })
+        }
+        Ended::ByItself(Err(error)) if error.is_parse() => Some(ApiError::NotHttp),
+        Ended::ByItself(_) => None,
+    }
+}
+
+/// Makes the TLS connection. To a client that speaks plain HTTP it says so in plain HTTP.
+async fn shake_hands(acceptor: &TlsAcceptor, socket: TcpStream) -> io::Result<Stream> {
+    socket.set_nodelay(true)?;
+    let mut first = [0];
+    let count = socket.peek(&mut first).await?;
+    if count == 1 && first[0].is_ascii_uppercase() {
+        write_refusal(socket, &ApiError::PlainHttp).await;
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "plain HTTP"));
+    }
+    acceptor.accept(BufReader::with_capacity(READ_BUFFER_BYTES, socket)).await
+}
+
+/// Writes a refusal outside of hyper, and closes the connection so that the client can read it.
+async fn write_refusal(
+    mut stream: impl AsyncWrite + tokio::io::AsyncRead + Unpin,
+    refusal: &ApiError,
+) {
+    let (status, _) = refusal.status();
+    let document = refusal.document();
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         docker-distribution-api-version: registry/2.0\r\nconnection: close\r\n\r\n",
+        document.len()
+    );
+    let talk = async {
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(&document).await?;
+        stream.shutdown().await?;
+        // Unread bytes would turn the close into a reset that overtakes the refusal.
+        let mut dropped = [0; 4096];
+        while stream.read(&mut dropped).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    let _ = tokio::time::timeout(REFUSAL_TIME, talk).await;
+}
+
+/// The service of one connection.
+struct Answer {
+    app: Arc<App>,
+    entry: Arc<Entry>,
+}
+
+impl Service<Request<Incoming>> for Answer {
+    type Response = Response<Tracked>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.entry.enter(Phase::Busy);
+        let (app, entry) = (Arc::clone(&self.app), Arc::clone(&self.entry));
+        Box::pin(async move {
+            let response = app.answer(request, entry.peer).await;
+            Ok(response.map(|body| Tracked { body, entry }))
+        })
+    }
+}
+
+/// The body of a reply, which tells the table when hyper is done with it.
+struct Tracked {
+    body: ReplyBody,
+    entry: Arc<Entry>,
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = StorageError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StorageError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.entry.enter(Phase::Flushing);
+    }
+}
+
+/// Bytes read from a socket at once.
+const READ_BUFFER_BYTES: usize = 32 * 1024;
+/// How long the end of a refused connection may take.
+const REFUSAL_TIME: Duration = Duration::from_secs(2);

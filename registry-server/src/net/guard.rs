@@ -1,0 +1,105 @@
+//! The stream under hyper: it tells the table of connections what is going on, and keeps hyper's
+//! own refusals off the wire.
+//!
+//! When a head does not parse or is too long, hyper answers by itself, without a body. Every error
+//! of this server has one, so what hyper writes while no request is being answered is dropped, and
+//! the connection's task writes the refusal instead.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::table::{Entry, Phase};
+
+/// A stream that reports to its entry of the table.
+pub(super) struct Guard<S> {
+    stream: S,
+    entry: Arc<Entry>,
+}
+
+impl<S> Guard<S> {
+    pub(super) fn new(stream: S, entry: Arc<Entry>) -> Self {
+        Self { stream, entry }
+    }
+
+    /// The stream without the guard.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+
+    /// Whether a request is being answered, so that what is written is ours.
+    fn is_answering(&self) -> bool {
+        matches!(self.entry.phase(), Phase::Busy | Phase::Flushing)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before && self.entry.phase() == Phase::Idle {
+            self.entry.enter(Phase::Head);
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Guard<S> {
+    fn noted<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.entry.set_blocked(outcome.is_pending());
+        outcome
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if !self.is_answering() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.noted(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if !self.is_answering() {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.noted(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_flush(context);
+        if matches!(outcome, Poll::Ready(Ok(()))) && self.entry.phase() == Phase::Flushing {
+            self.entry.enter(Phase::Idle);
+        }
+        self.noted(outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.entry.phase() == Phase::Head {
+            // The refusal of this head is still to be written.
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,123 @@
+//! Listening, accepting, and stopping in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+use tracing::{info, warn};
+
+use super::connection;
+use super::table::Table;
+use crate::api::App;
+
+/// Serves on all listeners until `stop` turns true, then lets requests end within the limit.
+pub async fn serve(
+    app: Arc<App>,
+    acceptor: TlsAcceptor,
+    listeners: Vec<TcpListener>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let table = Arc::new(Table::default());
+    // Each connection holds a sender; when the last is dropped, all connections have ended.
+    let (alive, mut all_ended) = mpsc::channel::<()>(1);
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        let acceptor = Acceptor {
+            app: Arc::clone(&app),
+            acceptor: acceptor.clone(),
+            table: Arc::clone(&table),
+            stop: stop.clone(),
+            alive: alive.clone(),
+        };
+        accepting.push(tokio::spawn(acceptor.run(listener)));
+    }
+    drop(alive);
+    let overdue = tokio::spawn(close_overdue(Arc::clone(&app), table));
+    let _ = stop.wait_for(|stop| *stop).await;
+    app.is_stopping.store(true, Ordering::Relaxed);
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    if tokio::time::timeout(app.limits.drain_time, all_ended.recv()).await.is_err() {
+        warn!("requests were still running after the time to stop; they are cut off");
+    }
+    overdue.abort();
+    info!("stopped");
+}
+
+/// What accepting needs.
+struct Acceptor {
+    app: Arc<App>,
+    acceptor: TlsAcceptor,
+    table: Arc<Table>,
+    stop: watch::Receiver<bool>,
+    alive: mpsc::Sender<()>,
+}
+
+impl Acceptor {
+    async fn run(self, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((socket, peer)) => self.begin(socket, peer),
+                Err(error) => {
+                    // Out of descriptors or memory: nothing is gained by trying at once.
+                    warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn begin(&self, socket: TcpStream, peer: SocketAddr) {
+        let Some(place) = self.table.enter(peer, self.app.limits.connections) else {
+            return warn!(%peer, "a connection was closed: all others are busy");
+        };
+        let (app, acceptor) = (Arc::clone(&self.app), self.acceptor.clone());
+        let (stop, alive) = (self.stop.clone(), self.alive.clone());
+        tokio::spawn(async move {
+            connection::serve(app, acceptor, socket, place, stop).await;
+            drop(alive);
+        });
+    }
+}
+
+async fn close_overdue(app: Arc<App>, table: Arc<Table>) {
+    let mut ticks = tokio::time::interval(OVERDUE_INTERVAL);
+    loop {
+        ticks.tick().await;
+        table.close_overdue(&app.limits);
+    }
+}
+
+/// Listens on an address; port 0 takes a free one.
+///
+/// # Errors
+/// Those of the system, with what to do about the commonest.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program uses this port: find it with `ss -ltnp`, or choose another \
+                 with --listen"
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "no interface of this host has this address: see `ip address`"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose another with --listen"
+            }
+            _ => {
+                return io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
+            }
+        };
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {advice}"))
+    })
+}
+
+/// How long accepting rests after a failure.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often connections are checked against their time limits.
+const OVERDUE_INTERVAL: Duration = Duration::from_millis(500);

@@ -1,0 +1,169 @@
+//! All open connections: what each is doing and since when, so that the idle can be told from the
+//! busy, and the stuck be closed.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::limits::Limits;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// The TLS handshake is under way.
+    Handshake,
+    /// Waiting for the first byte of a request.
+    Idle,
+    /// A request's head is arriving.
+    Head,
+    /// A request is being answered.
+    Busy,
+    /// The answer is made; its last bytes are on their way.
+    Flushing,
+}
+
+impl Phase {
+    fn of(number: u8) -> Self {
+        [Self::Handshake, Self::Idle, Self::Head, Self::Busy]
+            .into_iter()
+            .find(|phase| *phase as u8 == number)
+            .unwrap_or(Self::Flushing)
+    }
+}
+
+/// One connection, as the table sees it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) peer: SocketAddr,
+    born: Instant,
+    phase: AtomicU8,
+    /// Milliseconds after `born` at which the phase began.
+    since: AtomicU64,
+    /// Milliseconds after `born` since which the client does not read; 0 if it does.
+    blocked: AtomicU64,
+    closing: Notify,
+}
+
+impl Entry {
+    fn new(peer: SocketAddr) -> Self {
+        Self {
+            peer,
+            born: Instant::now(),
+            phase: AtomicU8::new(Phase::Handshake as u8),
+            since: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
+            closing: Notify::new(),
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        Phase::of(self.phase.load(Ordering::Acquire))
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.since.store(self.now(), Ordering::Release);
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// Notes that the client does not read, or that it does again.
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        match (is_blocked, self.blocked.load(Ordering::Relaxed)) {
+            (true, 0) => self.blocked.store(self.now().max(1), Ordering::Relaxed),
+            (false, since) if since != 0 => self.blocked.store(0, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+
+    /// Resolves when the connection is to be closed.
+    pub(super) async fn closing(&self) {
+        self.closing.notified().await;
+    }
+
+    fn close(&self) {
+        self.closing.notify_one();
+    }
+
+    fn in_phase_for(&self) -> Duration {
+        self.for_long(self.since.load(Ordering::Acquire))
+    }
+
+    fn is_overdue(&self, limits: &Limits) -> bool {
+        let blocked = self.blocked.load(Ordering::Relaxed);
+        if blocked != 0 && self.for_long(blocked) > limits.write_idle_time {
+            return true;
+        }
+        let bound = match self.phase() {
+            Phase::Handshake => limits.handshake_time,
+            Phase::Idle => limits.keep_alive_time,
+            Phase::Head => limits.head_time,
+            // Bounded by the reads of the body and by the writes above.
+            Phase::Busy | Phase::Flushing => return false,
+        };
+        self.in_phase_for() > bound
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn for_long(&self, since: u64) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(since))
+    }
+}
+
+/// The table of open connections.
+#[derive(Default)]
+pub(super) struct Table {
+    entries: Mutex<(u64, HashMap<u64, Arc<Entry>>)>,
+}
+
+/// A place in the table, given back when it is dropped.
+pub(super) struct Place {
+    table: Arc<Table>,
+    number: u64,
+    pub(super) entry: Arc<Entry>,
+}
+
+impl Table {
+    /// Enters a connection. At the limit the one that waits longest for a request is closed for
+    /// it; if every one is busy, the newcomer gets no place.
+    pub(super) fn enter(self: &Arc<Self>, peer: SocketAddr, most: usize) -> Option<Place> {
+        let mut entries = self.lock();
+        if entries.1.len() >= most {
+            let waiting = |entry: &&Arc<Entry>| {
+                matches!(entry.phase(), Phase::Handshake | Phase::Idle | Phase::Head)
+            };
+            let longest =
+                entries.1.iter().filter(|(_, e)| waiting(e)).max_by_key(|(_, e)| e.in_phase_for());
+            let number = *longest?.0;
+            if let Some(entry) = entries.1.remove(&number) {
+                entry.close();
+            }
+        }
+        let entry = Arc::new(Entry::new(peer));
+        entries.0 += 1;
+        let number = entries.0;
+        entries.1.insert(number, Arc::clone(&entry));
+        Some(Place { table: Arc::clone(self), number, entry })
+    }
+
+    /// Closes every connection that exceeded its time.
+    pub(super) fn close_overdue(&self, limits: &Limits) {
+        self.lock().1.values().filter(|entry| entry.is_overdue(limits)).for_each(|e| e.close());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<Entry>>)> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.table.lock().1.remove(&self.number);
+    }
+}

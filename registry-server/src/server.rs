@@ -1,0 +1,283 @@
+//! A running server, put together: the store, its certificate, its listeners and its tasks.
+
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use certs::{ServerCertificate, ServerName};
+use storage::{Holder, OnHeld, OpenOptions, Role, Store, User, write_whole};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::admin::{Running, Socket, end_process};
+use crate::api::App;
+use crate::auth::Authenticator;
+use crate::auth::password::Password;
+use crate::blocking::Blocking;
+use crate::config::{Config, default_listen};
+use crate::limits::Limits;
+use crate::net::listener::{self, listen};
+use crate::net::tls::ServingCertificate;
+
+/// A server that is ready to serve: everything that can fail has not failed.
+pub struct Server {
+    app: Arc<App>,
+    listeners: Vec<TcpListener>,
+    certificate: ServingCertificate,
+    renewal: Option<Renewal>,
+    socket: Socket,
+    running: Running,
+    /// What a first start has to tell.
+    pub first_start: Option<FirstStart>,
+}
+
+/// What a first start made.
+pub struct FirstStart {
+    /// The first user.
+    pub user: String,
+    /// The password, if it was made up here.
+    pub password: Option<Password>,
+    /// The file that holds it.
+    pub password_file: PathBuf,
+    /// The certificate of the CA, if it was made here.
+    pub ca: Option<PathBuf>,
+}
+
+/// What renewing the certificate needs.
+struct Renewal {
+    directory: PathBuf,
+    names: Vec<ServerName>,
+}
+
+impl Server {
+    /// Opens the store, makes what a first start makes, and listens.
+    ///
+    /// # Errors
+    /// Every one names the next step.
+    pub async fn start(config: &Config, limits: Limits) -> anyhow::Result<Self> {
+        let store = open_store(config, &limits)?;
+        let socket = Socket::bind(store.layout())
+            .with_context(|| format!("cannot make {}", store.layout().socket().display()))?;
+        let (certificate, renewal) = certificate(config, &store)?;
+        let first_start = if store.is_new() { Some(first_start(config, &store)?) } else { None };
+        let mut listeners = Vec::new();
+        let addresses =
+            if config.listen.is_empty() { &[default_listen()][..] } else { &config.listen };
+        for &address in addresses {
+            listeners.push(listen_on(address, config.listen.is_empty()).await?);
+        }
+        store.finish_creation()?;
+        let address = address(config, listeners[0].local_addr()?);
+        let blocking = Blocking::new(&limits);
+        let store = Arc::new(store);
+        let authenticator = Authenticator::new(
+            Arc::clone(&store),
+            blocking.clone(),
+            limits.clone(),
+            config.open_pulls,
+        )?;
+        let is_stopping = AtomicBool::new(false);
+        let app = Arc::new(App { store, blocking, authenticator, limits, is_stopping });
+        let running = Running { address, since: SystemTime::now() };
+        let certificate = ServingCertificate::new(&certificate)
+            .context("the TLS library cannot use the certificate's key")?;
+        Ok(Self { app, listeners, certificate, renewal, socket, running, first_start })
+    }
+
+    /// The address that clients use, such as `https://registry.example.com:8443`.
+    pub fn address(&self) -> &str {
+        &self.running.address
+    }
+
+    /// The addresses it listens on.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn listen_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.iter().map(TcpListener::local_addr).collect()
+    }
+
+    /// Serves until `stop` turns true and the requests that are running have ended.
+    ///
+    /// # Errors
+    /// Fails only before it serves.
+    pub async fn run(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let acceptor = self.certificate.acceptor()?;
+        let app = self.app;
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(self.socket.serve(
+            Arc::clone(&app.store),
+            self.running,
+            app.blocking.clone(),
+            app.limits.clone(),
+        ));
+        tasks.spawn(expire_uploads(Arc::clone(&app)));
+        if let Some(renewal) = self.renewal {
+            tasks.spawn(renew(renewal, self.certificate, app.blocking.clone()));
+        }
+        listener::serve(Arc::clone(&app), acceptor, self.listeners, stop).await;
+        tasks.shutdown().await;
+        Ok(())
+    }
+}
+
+fn open_store(config: &Config, limits: &Limits) -> anyhow::Result<Store> {
+    let on_held = |holder: &Holder| {
+        warn!("waiting for {holder}, which owns the data directory");
+        OnHeld::Wait
+    };
+    let options = OpenOptions {
+        may_create: !config.existing,
+        uploads_per_user: limits.uploads_per_user,
+        on_held: &on_held,
+        on_fatal: end_process,
+    };
+    Ok(Store::open(&config.data_dir, &options)?)
+}
+
+/// The administrator's own certificate, or ours with what is needed to renew it.
+fn certificate(
+    config: &Config,
+    store: &Store,
+) -> anyhow::Result<(ServerCertificate, Option<Renewal>)> {
+    let now = SystemTime::now();
+    if let Some((certificate, key)) = &config.own_certificate {
+        let own = certs::load_own(certificate, key, &config.hostnames, now)?;
+        return Ok((own, None));
+    }
+    let renewal = Renewal { directory: store.layout().tls(), names: names(config) };
+    let ensured = certs::ensure(&renewal.directory, &renewal.names, now)?;
+    Ok((ensured.certificate, Some(renewal)))
+}
+
+/// Every name the certificate is for: those asked for first, since the CA is called after the
+/// first; then those of the host, as far as a certificate can carry them.
+fn names(config: &Config) -> Vec<ServerName> {
+    let mut names = config.hostnames.clone();
+    let own = installer::own_names().into_iter();
+    let always = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    for name in own.chain(always).filter_map(|name| name.parse::<ServerName>().ok()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Makes the first user.
+///
+/// Crash argument: the password is in its file before the user exists, and the store is finished
+/// after both; a start after a crash in between does it again with a new password, before anybody
+/// was told the old one.
+fn first_start(config: &Config, store: &Store) -> anyhow::Result<FirstStart> {
+    let password_file = store.layout().init_password();
+    let (password, made_up) = match &config.init_password_file {
+        Some(path) => {
+            let content = std::fs::read(path)
+                .with_context(|| format!("cannot read the password in {}", path.display()))?;
+            let content = content.strip_suffix(b"\n").unwrap_or(&content);
+            let password = Password::new(content)
+                .with_context(|| format!("the password in {}", path.display()))?;
+            (password, false)
+        }
+        None => {
+            let password = Password::random()?;
+            let mut line = password.as_bytes().to_vec();
+            line.push(b'\n');
+            write_whole(&password_file, &line)?;
+            (password, true)
+        }
+    };
+    let password_hash = password.hash()?;
+    if !store.set_password(&config.init_user, password_hash.clone())? {
+        let (name, role) = (config.init_user.clone(), Role::Administrator);
+        store.add_user(User { name, role, password_hash })?;
+    }
+    Ok(FirstStart {
+        user: config.init_user.to_string(),
+        password: made_up.then_some(password),
+        password_file,
+        ca: config.own_certificate.is_none().then(|| ca_path(store)),
+    })
+}
+
+fn ca_path(store: &Store) -> PathBuf {
+    store.layout().tls().join(certs::TlsFile::RootCertificate.name())
+}
+
+/// Listens on an address; where the default is meant and the host has no IPv6, on IPv4 alone.
+async fn listen_on(address: SocketAddr, is_default: bool) -> io::Result<TcpListener> {
+    match listen(address).await {
+        Err(error) if is_default && error.kind() != io::ErrorKind::AddrInUse => {
+            listen(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, address.port()))).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// What clients put before `/v2/`: the address it listens on, or, when that is every address, the
+/// first name.
+fn address(config: &Config, listening: SocketAddr) -> String {
+    if !listening.ip().is_unspecified() {
+        return format!("https://{listening}");
+    }
+    let names = names(config);
+    let host = names.first().map_or_else(
+        || "localhost".to_owned(),
+        |name| match name.address() {
+            Some(std::net::IpAddr::V6(address)) => format!("[{address}]"),
+            _ => name.to_string(),
+        },
+    );
+    format!("https://{host}:{}", listening.port())
+}
+
+async fn expire_uploads(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(app.limits.upload_sweep_time);
+    loop {
+        ticks.tick().await;
+        let (store, idle) = (Arc::clone(&app.store), app.limits.upload_idle_time);
+        match app.blocking.write(move || store.expire_uploads(idle)).await {
+            Ok(0) => {}
+            Ok(ended) => info!(ended, "upload sessions expired"),
+            Err(cause) => error!(%cause, "upload sessions could not be looked through"),
+        }
+    }
+}
+
+/// Renews the certificate before it expires, without a restart.
+async fn renew(renewal: Renewal, serving: ServingCertificate, blocking: Blocking) {
+    let renewal = Arc::new(renewal);
+    let mut ticks = tokio::time::interval(RENEWAL_INTERVAL);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let due = Arc::clone(&renewal);
+        let ensured = blocking
+            .write(move || certs::ensure(&due.directory, &due.names, SystemTime::now()))
+            .await;
+        match ensured {
+            Ok(ensured) if !ensured.changes.is_empty() => {
+                match serving.replace(&ensured.certificate) {
+                    Ok(()) => info!("the server's certificate was renewed"),
+                    Err(cause) => error!(%cause, "the renewed certificate cannot be used"),
+                }
+            }
+            Ok(_) => {}
+            Err(cause) => error!(%cause, "the certificate could not be renewed"),
+        }
+    }
+}
+
+/// Whether a secret may be shown: only to a person.
+pub fn may_show_secrets() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// How often the certificate is checked.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(12 * 3600);

@@ -1,0 +1,99 @@
+//! Blobs on disk: reading them, and giving them their final name.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, fadvise};
+
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::durable::sync_directory;
+use crate::error::{IoContext, StorageError};
+use crate::layout::Layout;
+
+/// A blob that is open for reading. It stays readable even if it is deleted meanwhile.
+#[derive(Debug)]
+pub struct BlobReader {
+    file: File,
+    path: PathBuf,
+    size: u64,
+}
+
+impl BlobReader {
+    /// Opens the file of a blob whose row says that it has `size` bytes; `None` if the file is
+    /// missing or has another size, so that it can be pushed again.
+    pub(crate) fn open(
+        layout: &Layout,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Option<Self>, StorageError> {
+        let path = layout.blob(digest);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).at("open", &path),
+        };
+        if file.metadata().at("read the size of", &path)?.len() != size {
+            return Ok(None);
+        }
+        // Only a hint: reading works without it.
+        let _ = fadvise(&file, 0, None, Advice::Sequential);
+        Ok(Some(Self { file, path, size }))
+    }
+
+    /// The size of the blob in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads at most `length` bytes from `offset`, and fewer only at the end of the blob.
+    ///
+    /// # Errors
+    /// Fails when the disk does, and when the file ends before its recorded size.
+    pub fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, StorageError> {
+        let rest = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut piece = vec![0; length.min(rest)];
+        self.file.read_exact_at(&mut piece, offset).at("read", &self.path)?;
+        Ok(piece)
+    }
+}
+
+/// Hashes a file from its beginning, and counts its bytes.
+pub(crate) fn hash_file(
+    file: &File,
+    path: &Path,
+    algorithm: Algorithm,
+    length: u64,
+) -> Result<Hasher, StorageError> {
+    let mut hasher = Hasher::new(algorithm);
+    let mut piece = vec![0; HASH_PIECE_BYTES];
+    let mut offset = 0;
+    while offset < length {
+        let wanted = usize::try_from(length - offset).unwrap_or(usize::MAX).min(piece.len());
+        file.read_exact_at(&mut piece[..wanted], offset).at("read", path)?;
+        hasher.update(&piece[..wanted]);
+        offset += wanted as u64;
+    }
+    Ok(hasher)
+}
+
+/// Syncs a checked upload and gives it its final name.
+///
+/// Crash argument: the content is synced before the rename and the directory after it. A crash
+/// before the last step leaves either the upload or a complete blob that no row names; neither is
+/// visible, and collection reclaims both. The row is written only after this returns.
+pub(crate) fn publish(
+    layout: &Layout,
+    file: &File,
+    from: &Path,
+    digest: &Digest,
+) -> Result<(), StorageError> {
+    let to = layout.blob(digest);
+    file.sync_data().at("sync", from)?;
+    fs::rename(from, &to).at("rename", from)?;
+    to.parent().map_or(Ok(()), sync_directory)
+}
+
+/// How much is read at once to hash a file.
+const HASH_PIECE_BYTES: usize = 256 * 1024;

@@ -1,0 +1,150 @@
+//! The metadata database: the only place that speaks SQL.
+//!
+//! One thread owns the one connection that writes. It takes whatever writes are waiting, runs them
+//! in one transaction, each in its own savepoint, and answers all of them after the one sync of
+//! that transaction: many acknowledgements, one sync. Readers use read-only connections of their
+//! own; in WAL mode neither side waits for the other.
+//!
+//! What a write acknowledged is durable: WAL with `synchronous=FULL` syncs the log in each commit.
+//! A commit whose sync fails is never tried again, since the kernel may have dropped the pages it
+//! could not write: the process ends, and the next start recovers from what the disk holds.
+
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::digest::Digest;
+use crate::durable::create_private;
+use crate::error::StorageError;
+use crate::layout::Layout;
+use crate::name::{RepoName, Tag, UserName};
+
+pub(crate) mod list;
+pub(crate) mod manifest;
+mod reader;
+pub(crate) mod repository;
+mod schema;
+pub(crate) mod user;
+mod writer;
+
+use reader::Readers;
+use writer::{Job, Writer};
+
+/// What to do when the database can no longer be trusted: log it and end the process.
+pub type OnFatal = fn(&StorageError) -> !;
+
+/// The writing thread and the reading connections of one store's database.
+pub(crate) struct Database {
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    writer: Option<JoinHandle<()>>,
+    readers: Readers,
+}
+
+impl Database {
+    /// Opens the database, makes it if it is missing, and brings it to the current schema.
+    pub(crate) fn open(layout: &Layout, on_fatal: OnFatal) -> Result<Self, StorageError> {
+        let path = layout.database();
+        if !path.exists() {
+            // SQLite gives its log and index files the mode of the database, so this sets all.
+            create_private(&path)?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&path, flags)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        schema::migrate(&mut connection, layout)?;
+        let (jobs, queue) = mpsc::channel();
+        let writer = Writer::new(connection, on_fatal)?;
+        let writer = std::thread::Builder::new()
+            .name("database".to_owned())
+            .spawn(move || writer.run(&queue))
+            .map_err(|error| StorageError::io("start the thread of", &path, &error))?;
+        Ok(Self { jobs: Some(jobs), writer: Some(writer), readers: Readers::new(path) })
+    }
+
+    /// Runs `work` in the writing thread and waits until its outcome is durable.
+    ///
+    /// When `work` fails, nothing of it remains; the writes of others are not touched.
+    pub(crate) fn write<T, F>(&self, work: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    {
+        let (job, outcome) = writer::job(work);
+        let jobs = self.jobs.as_ref().ok_or(StorageError::Closed)?;
+        jobs.send(job).map_err(|_| StorageError::Closed)?;
+        outcome.recv().map_err(|_| StorageError::Closed)?
+    }
+
+    /// Runs `work` on a read-only connection. One call is one short read.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        self.readers.run(work)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // Ending the queue ends the thread after the jobs that are already in it.
+        self.jobs = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Database(error.to_string()),
+        }
+    }
+}
+
+/// Seconds since 1970, which is what the database keeps of times.
+pub(crate) fn unix_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+macro_rules! text_column {
+    ($($name:ident),*) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from(self.as_str()))
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                value.as_str()?.parse().map_err(FromSqlError::other)
+            }
+        }
+    )*};
+}
+text_column!(RepoName, Tag, UserName);
+
+impl ToSql for Digest {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.to_string()))
+    }
+}
+
+impl FromSql for Digest {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map_err(FromSqlError::other)
+    }
+}
+
+/// Prepared statements that each connection keeps.
+const STATEMENTS: usize = 64;
+/// Page cache of the writing connection, in KiB.
+const WRITER_CACHE_KIB: i64 = 4096;

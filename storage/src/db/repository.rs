@@ -1,0 +1,121 @@
+//! Repositories, and which blobs they hold.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::unix_now;
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::name::RepoName;
+
+/// The row of a repository, made if it is missing: the first push makes a repository.
+pub(super) fn ensure(connection: &Connection, name: &RepoName) -> Result<i64, StorageError> {
+    if let Some(id) = find(connection, name)? {
+        return Ok(id);
+    }
+    connection
+        .prepare_cached("INSERT INTO repositories (name) VALUES (?1)")?
+        .execute(params![name])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// The row of a repository.
+pub(super) fn find(connection: &Connection, name: &RepoName) -> Result<Option<i64>, StorageError> {
+    let mut statement = connection.prepare_cached("SELECT id FROM repositories WHERE name = ?1")?;
+    Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
+}
+
+/// Whether a repository of this name exists.
+pub(crate) fn exists(connection: &Connection, name: &RepoName) -> Result<bool, StorageError> {
+    Ok(find(connection, name)?.is_some())
+}
+
+/// The size of a blob that the repository holds.
+pub(crate) fn blob_size(
+    connection: &Connection,
+    name: &RepoName,
+    digest: &Digest,
+) -> Result<Option<u64>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT b.size FROM repositories r
+         JOIN repository_blobs l ON l.repository_id = r.id
+         JOIN blobs b ON b.digest = l.digest
+         WHERE r.name = ?1 AND l.digest = ?2",
+    )?;
+    Ok(statement.query_row(params![name, digest], |row| row.get(0)).optional()?)
+}
+
+/// Whether the store holds the blob, in whatever repository.
+pub(crate) fn blob_is_stored(
+    connection: &Connection,
+    digest: &Digest,
+) -> Result<bool, StorageError> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?;
+    Ok(statement.exists(params![digest])?)
+}
+
+/// Records a blob whose file is in place and synced, and gives it to a repository.
+pub(crate) fn add_blob(
+    connection: &Connection,
+    name: &RepoName,
+    digest: &Digest,
+    size: u64,
+) -> Result<(), StorageError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO blobs (digest, size, created_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (digest) DO NOTHING",
+    )?;
+    statement.execute(params![digest, size, unix_now()])?;
+    link(connection, name, digest)
+}
+
+/// Gives a blob of another repository to this one; false if `from` does not hold it, or, without
+/// `from`, if no repository does.
+pub(crate) fn mount(
+    connection: &Connection,
+    from: Option<&RepoName>,
+    name: &RepoName,
+    digest: &Digest,
+) -> Result<bool, StorageError> {
+    let is_held = match from {
+        Some(from) => blob_size(connection, from, digest)?.is_some(),
+        None => connection
+            .prepare_cached("SELECT 1 FROM repository_blobs WHERE digest = ?1")?
+            .exists(params![digest])?,
+    };
+    if is_held {
+        link(connection, name, digest)?;
+    }
+    Ok(is_held)
+}
+
+/// Takes a blob out of a repository; false if it was not there.
+pub(crate) fn remove_blob(
+    connection: &Connection,
+    name: &RepoName,
+    digest: &Digest,
+) -> Result<bool, StorageError> {
+    let Some(id) = find(connection, name)? else { return Ok(false) };
+    let manifest = connection
+        .prepare_cached(
+            "SELECT parent FROM edges WHERE repository_id = ?1 AND child = ?2
+             AND kind IN ('config', 'layer', 'blob', 'foreign-layer') LIMIT 1",
+        )?
+        .query_row(params![id, digest], |row| row.get(0))
+        .optional()?;
+    if let Some(manifest) = manifest {
+        return Err(StorageError::BlobInUse { manifest });
+    }
+    let mut statement = connection
+        .prepare_cached("DELETE FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2")?;
+    Ok(statement.execute(params![id, digest])? > 0)
+}
+
+fn link(connection: &Connection, name: &RepoName, digest: &Digest) -> Result<(), StorageError> {
+    let id = ensure(connection, name)?;
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = excluded.linked_at",
+    )?;
+    statement.execute(params![id, digest, unix_now()])?;
+    Ok(())
+}

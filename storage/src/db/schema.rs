@@ -1,0 +1,123 @@
+//! The tables, as numbered migrations.
+//!
+//! `user_version` holds the number of the last migration that was applied. A migration is applied
+//! in one transaction with its number, so a crash leaves the database before or after it, never
+//! in between. A migration that was released is never changed.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::StorageError;
+use crate::layout::{FORMAT, Layout};
+
+/// Brings the database to the newest schema.
+pub(super) fn migrate(connection: &mut Connection, layout: &Layout) -> Result<(), StorageError> {
+    let applied: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if applied > known {
+        let path = layout.root().to_owned();
+        return Err(StorageError::NewerFormat { path, found: applied, known: FORMAT });
+    }
+    for (number, statements) in (1..).zip(MIGRATIONS).skip(applied as usize) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(statements)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// All migrations in order; the first has number 1.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE repositories (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+
+-- A row says that the file of this digest is complete and synced.
+CREATE TABLE blobs (
+    digest     TEXT PRIMARY KEY,
+    size       INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Which repository holds which blob: a blob is reached only through a row of this table.
+CREATE TABLE repository_blobs (
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    digest        TEXT NOT NULL REFERENCES blobs (digest),
+    linked_at     INTEGER NOT NULL,
+    PRIMARY KEY (repository_id, digest)
+) WITHOUT ROWID;
+CREATE INDEX repository_blobs_by_digest ON repository_blobs (digest);
+
+-- The bytes of manifests, each once.
+CREATE TABLE manifests (
+    digest TEXT NOT NULL UNIQUE,
+    bytes  BLOB NOT NULL
+);
+
+-- Which repository holds which manifest, and what lists show of it.
+CREATE TABLE repository_manifests (
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    digest        TEXT NOT NULL REFERENCES manifests (digest),
+    media_type    TEXT NOT NULL,
+    size          INTEGER NOT NULL,
+    subject       TEXT,
+    artifact_type TEXT,
+    annotations   TEXT,
+    pushed_at     INTEGER NOT NULL,
+    PRIMARY KEY (repository_id, digest)
+) WITHOUT ROWID;
+CREATE INDEX repository_manifests_by_digest ON repository_manifests (digest);
+CREATE INDEX referrers ON repository_manifests (repository_id, subject, digest)
+    WHERE subject IS NOT NULL;
+CREATE INDEX referrers_by_type
+    ON repository_manifests (repository_id, subject, artifact_type, digest)
+    WHERE subject IS NOT NULL;
+
+-- Which digests a manifest names, and as what.
+CREATE TABLE edges (
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    parent        TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    child         TEXT NOT NULL,
+    PRIMARY KEY (repository_id, parent, kind, child),
+    FOREIGN KEY (repository_id, parent) REFERENCES repository_manifests (repository_id, digest)
+        ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX edges_by_child ON edges (repository_id, child, kind);
+
+CREATE TABLE tags (
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    name          TEXT NOT NULL,
+    digest        TEXT NOT NULL,
+    updated_at    INTEGER NOT NULL,
+    PRIMARY KEY (repository_id, name),
+    FOREIGN KEY (repository_id, digest) REFERENCES repository_manifests (repository_id, digest)
+        ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX tags_by_digest ON tags (repository_id, digest);
+
+CREATE TABLE users (
+    name          TEXT PRIMARY KEY,
+    password_hash TEXT NOT NULL,
+    role          TEXT NOT NULL CHECK (role IN ('administrator', 'push', 'pull')),
+    created_at    INTEGER NOT NULL,
+    changed_at    INTEGER NOT NULL
+) WITHOUT ROWID;
+"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_twice_changes_nothing_and_a_later_database_is_refused() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let layout = Layout::new("/data".as_ref());
+        migrate(&mut connection, &layout).unwrap();
+        migrate(&mut connection, &layout).unwrap();
+        connection.pragma_update(None, "user_version", 999).unwrap();
+        let refusal = StorageError::NewerFormat { path: "/data".into(), found: 999, known: FORMAT };
+        assert_eq!(migrate(&mut connection, &layout), Err(refusal));
+    }
+}

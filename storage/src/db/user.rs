@@ -1,0 +1,135 @@
+//! Users: their names, roles and password hashes. What a hash means is not known here.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, params};
+use thiserror::Error;
+
+use super::unix_now;
+use crate::error::StorageError;
+use crate::name::UserName;
+
+/// What a user may do, in every repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Pull only.
+    Pull,
+    /// Push and pull.
+    Push,
+    /// Push, pull and delete.
+    Administrator,
+}
+
+impl Role {
+    /// Every role, the weakest first.
+    pub const ALL: [Self; 3] = [Self::Pull, Self::Push, Self::Administrator];
+
+    /// The word for the role on the command line and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Administrator => "administrator",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is not a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a role is one of pull, push and administrator")]
+pub struct RoleError;
+
+impl FromStr for Role {
+    type Err = RoleError;
+
+    fn from_str(text: &str) -> Result<Self, RoleError> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(RoleError)
+    }
+}
+
+impl ToSql for Role {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.as_str()))
+    }
+}
+
+impl FromSql for Role {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map_err(FromSqlError::other)
+    }
+}
+
+/// One user.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name to log in with.
+    pub name: UserName,
+    /// What the user may do.
+    pub role: Role,
+    /// The hash of the password, as it was given.
+    pub password_hash: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The hash stays out of logs.
+        write!(f, "User({}, {})", self.name, self.role)
+    }
+}
+
+/// Adds a user.
+pub(crate) fn add(connection: &Connection, user: &User) -> Result<(), StorageError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO users (name, password_hash, role, created_at, changed_at)
+         VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (name) DO NOTHING",
+    )?;
+    let now = unix_now();
+    match statement.execute(params![user.name, user.password_hash, user.role, now])? {
+        0 => Err(StorageError::UserExists),
+        _ => Ok(()),
+    }
+}
+
+/// Changes a password; false if there is no such user.
+pub(crate) fn set_password(
+    connection: &Connection,
+    name: &UserName,
+    password_hash: &str,
+) -> Result<bool, StorageError> {
+    let mut statement = connection
+        .prepare_cached("UPDATE users SET password_hash = ?2, changed_at = ?3 WHERE name = ?1")?;
+    Ok(statement.execute(params![name, password_hash, unix_now()])? > 0)
+}
+
+/// Removes a user; false if there is no such user.
+pub(crate) fn remove(connection: &Connection, name: &UserName) -> Result<bool, StorageError> {
+    let mut statement = connection.prepare_cached("DELETE FROM users WHERE name = ?1")?;
+    Ok(statement.execute(params![name])? > 0)
+}
+
+/// Finds a user.
+pub(crate) fn find(connection: &Connection, name: &UserName) -> Result<Option<User>, StorageError> {
+    let mut statement =
+        connection.prepare_cached("SELECT name, role, password_hash FROM users WHERE name = ?1")?;
+    Ok(statement.query_row(params![name], read).optional()?)
+}
+
+/// All users in the order of their names. They are few: people and clusters of one site.
+pub(crate) fn all(connection: &Connection) -> Result<Vec<User>, StorageError> {
+    let mut statement =
+        connection.prepare_cached("SELECT name, role, password_hash FROM users ORDER BY name")?;
+    let rows = statement.query_map([], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<User> {
+    Ok(User { name: row.get(0)?, role: row.get(1)?, password_hash: row.get(2)? })
+}

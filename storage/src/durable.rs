@@ -1,0 +1,60 @@
+//! Making files and directories so that they survive a power cut.
+//!
+//! Every file here gets its final name by a rename after its content is synced, and the rename
+//! counts only once the directory is synced. Modes are set on the open file, whatever the umask.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use crate::error::{IoContext, StorageError};
+
+/// Syncs a directory: names made, changed or removed in it are durable afterwards.
+pub(crate) fn sync_directory(path: &Path) -> Result<(), StorageError> {
+    File::open(path).and_then(|directory| directory.sync_all()).at("sync", path)
+}
+
+/// Makes a directory with exactly this mode, or leaves it as it is if it exists.
+pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), StorageError> {
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => {
+            fs::set_permissions(path, Permissions::from_mode(mode)).at("set the mode of", path)
+        }
+        Err(_) if path.is_dir() => Ok(()),
+        Err(error) => Err(error).at("make the directory", path),
+    }
+}
+
+/// Opens a new, empty file that only its owner can use.
+pub(crate) fn create_private(path: &Path) -> Result<File, StorageError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .at("create", path)?;
+    file.set_permissions(Permissions::from_mode(0o600)).at("set the mode of", path)?;
+    Ok(file)
+}
+
+/// Writes a small file, for its owner only, that is there whole or not at all, whenever the power
+/// goes.
+///
+/// # Errors
+/// Trouble with the disk.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), StorageError> {
+    let temporary = path.with_extension("new");
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).at("remove", &temporary);
+        }
+        _ => {}
+    }
+    let mut file = create_private(&temporary)?;
+    file.write_all(content).at("write", &temporary)?;
+    file.sync_all().at("sync", &temporary)?;
+    fs::rename(&temporary, path).at("rename", &temporary)?;
+    path.parent().map_or(Ok(()), sync_directory)
+}

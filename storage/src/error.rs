@@ -1,0 +1,125 @@
+//! What can go wrong in the store, as one closed enum that callers match and tests compare.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::digest::Digest;
+use crate::lock::Holder;
+
+/// A failure of the store.
+///
+/// What a client asked for and is not there is `None` or `false` in a verb's result; an error
+/// here is a refusal with a reason, or trouble with the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StorageError {
+    /// The bytes of a blob are not those that its digest names.
+    #[error("the content has the digest {actual}, not {expected}: send it again")]
+    DigestMismatch {
+        /// What the client promised.
+        expected: Digest,
+        /// What its bytes hash to.
+        actual: Digest,
+    },
+    /// There is no such upload session of this user in this repository.
+    #[error("there is no such upload session: it ended or expired, begin a new one")]
+    UploadUnknown,
+    /// Another request has taken over the upload session.
+    #[error("another request continued this upload: ask for its status and go on from there")]
+    UploadTaken,
+    /// An image manifest names blobs that its repository does not hold.
+    #[error("the repository does not hold {}: push the blobs before the manifest", list(.0))]
+    MissingBlobs(Vec<Digest>),
+    /// A blob cannot be deleted while a manifest of the repository names it.
+    #[error("the manifest {manifest} of this repository names the blob: delete the manifest first")]
+    BlobInUse {
+        /// One manifest that names the blob.
+        manifest: Digest,
+    },
+    /// A user of this name exists already.
+    #[error("this user exists already: change the password with `registry user passwd`")]
+    UserExists,
+    /// The file system or the user's quota is full.
+    #[error("the disk of the registry is full: free space or enlarge it, then try again")]
+    Full,
+    /// Another process owns the store.
+    #[error("{0} owns this registry: stop it, or wait until it ends")]
+    Owned(Holder),
+    /// The directory holds a store of a later version.
+    #[error("{} has format {found}, this program knows {known}: use a later program", .path.display())]
+    NewerFormat {
+        /// The store's directory.
+        path: PathBuf,
+        /// The version that stands in FORMAT.
+        found: u32,
+        /// The latest version this program knows.
+        known: u32,
+    },
+    /// The directory holds no store, and one is not to be made.
+    #[error(
+        "{} holds no registry (there is no FORMAT in it): if it is a mount point, mount its file \
+         system; if the registry is elsewhere, name that directory with --data-dir", .0.display()
+    )]
+    NoStore(PathBuf),
+    /// The directory holds something else.
+    #[error("{} holds {entry:?}, which is not a registry's: choose an empty directory", .path.display())]
+    ForeignDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// One thing in it.
+        entry: String,
+    },
+    /// A file that the store wrote cannot be read back.
+    #[error("{} is damaged ({what}): restore it from a backup", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The operating system refused an operation.
+    #[error("cannot {action} {}: {message}", .path.display())]
+    Io {
+        /// The operation, as a verb.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The kind of refusal.
+        kind: io::ErrorKind,
+        /// The system's own words.
+        message: String,
+    },
+    /// The database refused an operation.
+    #[error("the database failed: {0}")]
+    Database(String),
+    /// The store is being closed.
+    #[error("the registry is stopping: try again in a moment")]
+    Closed,
+}
+
+impl StorageError {
+    /// Turns a failure of the operating system into an error that names the file.
+    pub(crate) fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            kind => Self::Io { action, path: path.to_owned(), kind, message: error.to_string() },
+        }
+    }
+}
+
+/// Adds the operation and the file to a failure of the operating system.
+pub(crate) trait IoContext<T> {
+    /// `action` is a verb, as in "cannot ACTION PATH".
+    fn at(self, action: &'static str, path: &Path) -> Result<T, StorageError>;
+}
+
+impl<T, E: Into<io::Error>> IoContext<T> for Result<T, E> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T, StorageError> {
+        self.map_err(|error| StorageError::io(action, path, &error.into()))
+    }
+}
+
+fn list(digests: &[Digest]) -> String {
+    digests.iter().map(Digest::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,188 @@
+//! The tree on disk: every path, the format's version, and what a first start makes.
+//!
+//! ```text
+//! DATA/FORMAT                     version of this layout, written last when a store is made
+//! DATA/registry.db                SQLite in WAL mode: names, manifests, tags, links, users
+//! DATA/blobs/sha256/ab/<hex>      one file a blob, in the directory of its first two digits;
+//! DATA/blobs/sha512/ab/<hex>      all 2 x 256 directories are made and synced with the store
+//! DATA/uploads/<id> <id>.meta     bytes of open uploads, and whose they are
+//! DATA/tls/                       certificates and their keys (crate `certs`)
+//! DATA/lock                       locked by the one process that owns the store
+//! DATA/registry.sock              where that process takes commands
+//! DATA/init-password              the first user's password, if it was made up here
+//! ```
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::digest::{Algorithm, Digest};
+use crate::durable::{make_directory, sync_directory, write_whole};
+use crate::error::{IoContext, StorageError};
+use crate::name::UploadId;
+
+/// The version of the layout that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// The paths of one store.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The paths below `root`. Touches nothing.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The store's directory, DATA.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The socket where the owner of the store takes commands.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("registry.sock")
+    }
+
+    /// The directory of certificates and keys.
+    pub fn tls(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
+    /// The file that holds the first user's password, if the program made it up.
+    pub fn init_password(&self) -> PathBuf {
+        self.root.join("init-password")
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.root.join("registry.db")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    pub(crate) fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
+    }
+
+    pub(crate) fn upload(&self, id: UploadId) -> PathBuf {
+        self.uploads().join(id.to_string())
+    }
+
+    pub(crate) fn upload_meta(&self, id: UploadId) -> PathBuf {
+        self.uploads().join(format!("{id}.meta"))
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.shard(digest.algorithm(), &hex[..2]).join(hex)
+    }
+
+    fn format(&self) -> PathBuf {
+        self.root.join("FORMAT")
+    }
+
+    fn shard(&self, algorithm: Algorithm, prefix: &str) -> PathBuf {
+        self.root.join("blobs").join(algorithm.name()).join(prefix)
+    }
+
+    /// Whether a store stands here.
+    ///
+    /// # Errors
+    /// Fails when FORMAT cannot be read, is no number, or names a later version.
+    pub fn exists(&self) -> Result<bool, StorageError> {
+        let path = self.format();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(false);
+            }
+            Err(error) => return Err(error).at("read", &path),
+        };
+        let damaged = || StorageError::Damaged {
+            path: path.clone(),
+            what: "it should hold one number".to_owned(),
+        };
+        let found = text.trim().parse::<u32>().map_err(|_| damaged())?;
+        if found > FORMAT {
+            let path = self.root.clone();
+            return Err(StorageError::NewerFormat { path, found, known: FORMAT });
+        }
+        Ok(true)
+    }
+
+    /// Makes the directory of a new store, or refuses one that holds something else.
+    ///
+    /// The directory itself may exist and be empty, or hold what an interrupted first start left.
+    pub(crate) fn prepare(&self) -> Result<(), StorageError> {
+        if !self.root.is_dir() {
+            if let Some(parent) = self.root.parent().filter(|parent| !parent.as_os_str().is_empty())
+            {
+                fs::create_dir_all(parent).at("make the directory", parent)?;
+            }
+            make_directory(&self.root, 0o755)?;
+        }
+        for entry in fs::read_dir(&self.root).at("list", &self.root)? {
+            let name = entry.at("list", &self.root)?.file_name().to_string_lossy().into_owned();
+            if !OWN_ENTRIES.contains(&name.as_str()) {
+                return Err(StorageError::ForeignDirectory {
+                    path: self.root.clone(),
+                    entry: name,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes every directory of a store and syncs them, so that a commit has only its own
+    /// directory to sync.
+    pub(crate) fn make_directories(&self) -> Result<(), StorageError> {
+        make_directory(&self.uploads(), 0o700)?;
+        let blobs = self.root.join("blobs");
+        make_directory(&blobs, 0o700)?;
+        for algorithm in Algorithm::ALL {
+            let directory = blobs.join(algorithm.name());
+            make_directory(&directory, 0o700)?;
+            for prefix in 0..=u8::MAX {
+                make_directory(&self.shard(algorithm, &format!("{prefix:02x}")), 0o700)?;
+            }
+            sync_directory(&directory)?;
+        }
+        sync_directory(&blobs)?;
+        sync_directory(&self.root)
+    }
+
+    /// Writes FORMAT, the last step of making a store: only now does it exist.
+    ///
+    /// Crash argument: without FORMAT the next start repeats every step, and each of them leaves
+    /// alone what is there; FORMAT is renamed into place after everything before it was synced.
+    pub(crate) fn finish(&self) -> Result<(), StorageError> {
+        write_whole(&self.format(), format!("{FORMAT}\n").as_bytes())?;
+        match self.root.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
+            _ => sync_directory(Path::new(".")),
+        }
+    }
+}
+
+/// What a directory without FORMAT may hold and still become a store: what an interrupted first
+/// start leaves, and what file systems put at their root.
+const OWN_ENTRIES: [&str; 12] = [
+    "FORMAT.new",
+    "blobs",
+    "init-password",
+    "init-password.new",
+    "lock",
+    "lost+found",
+    "registry.db",
+    "registry.db-shm",
+    "registry.db-wal",
+    "registry.sock",
+    "tls",
+    "uploads",
+];

@@ -1,0 +1,41 @@
+//! Everything the registry keeps: digests, names and manifests as types, blobs and uploads as
+//! files, and the metadata in SQLite.
+//!
+//! This crate blocks on the disk and never on a client. It knows nothing of HTTP, TLS or hosts,
+//! and logs nothing: each failure is a [`StorageError`] that the caller handles.
+//!
+//! What it promises: a verb that says "durable on return" has synced files and rows; content has
+//! its name only when it is complete, checked and synced; readers never wait for the writer.
+//!
+//! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
+//! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
+//! `db` is the database; [`store`] puts them together.
+
+pub mod digest;
+pub mod layout;
+pub mod manifest;
+pub mod name;
+pub mod store;
+
+mod blob;
+mod db;
+mod durable;
+mod error;
+mod lock;
+mod sessions;
+mod upload;
+
+pub use blob::BlobReader;
+pub use db::OnFatal;
+pub use db::list::{Counts, Referrer};
+pub use db::manifest::StoredManifest;
+pub use db::user::{Role, RoleError, User};
+pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use durable::write_whole;
+pub use error::StorageError;
+pub use layout::Layout;
+pub use lock::{Holder, OnHeld};
+pub use manifest::{Manifest, ManifestError, MediaType, MediaTypeError};
+pub use name::{NameError, Reference, RepoName, Tag, UploadId, UserName};
+pub use store::{DiskSpace, OpenOptions, Store};
+pub use upload::UploadWriter;

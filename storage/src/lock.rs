@@ -1,0 +1,71 @@
+//! The lock that makes one process the owner of a store.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use crate::error::{IoContext, StorageError};
+
+/// Who holds a store, as far as the lock file tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder(String);
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { f.write_str("another process") } else { f.write_str(&self.0) }
+    }
+}
+
+/// What to do when another process owns a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnHeld {
+    /// Wait until it ends.
+    Wait,
+    /// Fail with [`StorageError::Owned`].
+    GiveUp,
+}
+
+/// The lock on a store, held until it is dropped or the process ends.
+#[derive(Debug)]
+pub(crate) struct StoreLock {
+    _file: File,
+}
+
+impl StoreLock {
+    /// Takes the lock; if another process has it, asks `on_held` whether to wait for it.
+    pub(crate) fn acquire(
+        path: &Path,
+        on_held: &dyn Fn(&Holder) -> OnHeld,
+    ) -> Result<Self, StorageError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .at("open", path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // The text only informs; if it cannot be read, the wait is the same.
+                let _ = file.read_to_string(&mut holder);
+                let holder = Holder(holder.trim().to_owned());
+                match on_held(&holder) {
+                    OnHeld::Wait => file.lock().at("lock", path)?,
+                    OnHeld::GiveUp => return Err(StorageError::Owned(holder)),
+                }
+            }
+            Err(TryLockError::Error(error)) => return Err(error).at("lock", path),
+        }
+        file.set_permissions(Permissions::from_mode(0o600)).at("set the mode of", path)?;
+        file.set_len(0).at("truncate", path)?;
+        file.rewind().at("rewind", path)?;
+        let name = std::env::args().nth(1).unwrap_or_default();
+        writeln!(file, "process {} (registry {name})", std::process::id()).at("write", path)?;
+        Ok(Self { _file: file })
+    }
+}

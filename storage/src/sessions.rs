@@ -1,0 +1,138 @@
+//! All open upload sessions: finding them, bounding them and letting them expire.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::digest::Algorithm;
+use crate::error::{IoContext, StorageError};
+use crate::layout::Layout;
+use crate::name::{RepoName, UploadId, UserName};
+use crate::upload::{Session, remove_files};
+
+/// The sessions this process knows. Those of an earlier process come in when they are asked for,
+/// or when the sweep meets them.
+pub(crate) struct Sessions {
+    layout: Layout,
+    limit_per_user: usize,
+    open: Mutex<HashMap<UploadId, Arc<Session>>>,
+}
+
+impl Sessions {
+    pub(crate) fn new(layout: Layout, limit_per_user: usize) -> Self {
+        Self { layout, limit_per_user, open: Mutex::new(HashMap::new()) }
+    }
+
+    /// Begins a session. At the limit, the one of this user that was idle longest ends for it.
+    pub(crate) fn create(
+        &self,
+        repository: &RepoName,
+        user: &UserName,
+        algorithm: Algorithm,
+    ) -> Result<UploadId, StorageError> {
+        let session = Session::create(&self.layout, repository, user, algorithm)?;
+        let id = session.id;
+        let excess = {
+            let mut open = self.lock();
+            let excess = self.longest_idle_at_limit(&open, user);
+            if let Some(excess) = &excess {
+                open.remove(&excess.id);
+            }
+            open.insert(id, Arc::new(session));
+            excess
+        };
+        if let Some(excess) = excess {
+            excess.cancel(&self.layout);
+        }
+        Ok(id)
+    }
+
+    /// Finds a session of this user in this repository. Anybody else's is as unknown as none.
+    pub(crate) fn find(
+        &self,
+        repository: &RepoName,
+        user: &UserName,
+        id: UploadId,
+    ) -> Result<Arc<Session>, StorageError> {
+        let session = self.load(id)?.ok_or(StorageError::UploadUnknown)?;
+        if session.repository == *repository && session.user == *user {
+            Ok(session)
+        } else {
+            Err(StorageError::UploadUnknown)
+        }
+    }
+
+    /// Forgets a session that is over.
+    pub(crate) fn forget(&self, id: UploadId) {
+        self.lock().remove(&id);
+    }
+
+    /// Ends the session and removes its files; false if it was over already.
+    pub(crate) fn cancel(&self, session: &Session) -> bool {
+        self.forget(session.id);
+        session.cancel(&self.layout)
+    }
+
+    /// How many sessions are open, as far as this process knows.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Ends every session that nobody used for `idle`, and makes known those that an earlier
+    /// process left. Returns how many ended.
+    pub(crate) fn sweep(&self, idle: Duration) -> Result<usize, StorageError> {
+        let mut ended = 0;
+        let uploads = self.layout.uploads();
+        for entry in fs::read_dir(&uploads).at("list", &uploads)? {
+            let entry = entry.at("list", &uploads)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let Ok(id) = name.trim_end_matches(".meta").parse::<UploadId>() else { continue };
+            let Ok(metadata) = entry.metadata() else { continue };
+            let age =
+                metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+            let file_is_old = age.is_some_and(|age| age >= idle);
+            match self.load(id)? {
+                Some(session) if file_is_old && session.last_used().elapsed() >= idle => {
+                    ended += usize::from(self.cancel(&session));
+                }
+                None if file_is_old => {
+                    remove_files(&self.layout, id);
+                    ended += 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(ended)
+    }
+
+    fn load(&self, id: UploadId) -> Result<Option<Arc<Session>>, StorageError> {
+        if let Some(session) = self.lock().get(&id) {
+            return Ok(Some(Arc::clone(session)));
+        }
+        let Some(recovered) = Session::recover(&self.layout, id)? else { return Ok(None) };
+        // Two requests may have read the files at once; both must get the same session.
+        let mut open = self.lock();
+        Ok(Some(Arc::clone(open.entry(id).or_insert_with(|| Arc::new(recovered)))))
+    }
+
+    fn longest_idle_at_limit(
+        &self,
+        open: &HashMap<UploadId, Arc<Session>>,
+        user: &UserName,
+    ) -> Option<Arc<Session>> {
+        if open.len() < self.limit_per_user {
+            return None;
+        }
+        let own: Vec<_> = open.values().filter(|session| session.user == *user).collect();
+        if own.len() < self.limit_per_user {
+            return None;
+        }
+        own.into_iter().min_by_key(|session| session.last_used()).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

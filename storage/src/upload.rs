@@ -1,0 +1,272 @@
+//! Upload sessions: bytes that have no digest yet.
+//!
+//! A session is two files in `uploads/`: its bytes, and whose it is. Its offset is the length of
+//! the first file, so what was acknowledged with 202 survives the death of the process. The hash
+//! of the bytes so far lives in memory and is rebuilt by reading after a restart. Nothing here is
+//! synced until the commit: a power cut may cost an unfinished upload, and if it tears one, the
+//! digest at the end does not match, so wrong bytes never become a blob.
+//!
+//! One request writes to a session at a time. A later request takes the session over, because the
+//! earlier one may belong to a connection that is dead without anyone having noticed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::blob::hash_file;
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::durable::create_private;
+use crate::error::{IoContext, StorageError};
+use crate::layout::Layout;
+use crate::name::{RepoName, UploadId, UserName};
+
+/// One open session, as this process knows it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: UploadId,
+    pub(crate) repository: RepoName,
+    pub(crate) user: UserName,
+    state: Mutex<State>,
+    /// Apart from the state, whose lock is held while the disk works.
+    last_used: Mutex<Instant>,
+}
+
+#[derive(Debug)]
+struct State {
+    offset: u64,
+    /// `None` until the bytes that an earlier process received were read.
+    hasher: Option<Hasher>,
+    algorithm: Algorithm,
+    /// Which writer the session belongs to; a later writer has a higher number.
+    writer: u64,
+    /// Set when the session is committed, cancelled or broken.
+    is_over: bool,
+}
+
+/// What stands in the `.meta` file of a session.
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    repository: String,
+    user: String,
+    algorithm: String,
+}
+
+impl Session {
+    /// Begins a session: makes its two files.
+    pub(crate) fn create(
+        layout: &Layout,
+        repository: &RepoName,
+        user: &UserName,
+        algorithm: Algorithm,
+    ) -> Result<Self, StorageError> {
+        let uploads = layout.uploads();
+        let id = UploadId::random()
+            .map_err(|error| StorageError::io("name an upload in", &uploads, &error.into()))?;
+        let meta = Meta {
+            repository: repository.to_string(),
+            user: user.to_string(),
+            algorithm: algorithm.to_string(),
+        };
+        let meta = serde_json::to_vec(&meta).map_err(|e| StorageError::Database(e.to_string()))?;
+        let meta_path = layout.upload_meta(id);
+        let file = create_private(&meta_path)?;
+        let made = file
+            .write_all_at(&meta, 0)
+            .at("write", &meta_path)
+            .and_then(|()| create_private(&layout.upload(id)));
+        if let Err(error) = made {
+            let _ = fs::remove_file(&meta_path);
+            return Err(error);
+        }
+        let hasher = Some(Hasher::new(algorithm));
+        let state = State { offset: 0, hasher, algorithm, writer: 0, is_over: false };
+        Ok(Self::new(id, repository.clone(), user.clone(), state, Instant::now()))
+    }
+
+    /// Finds a session that an earlier process began; `None` if its files are not both there and
+    /// readable, which is what a crash may leave.
+    pub(crate) fn recover(layout: &Layout, id: UploadId) -> Result<Option<Self>, StorageError> {
+        let path = layout.upload(id);
+        let (Ok(meta), Ok(bytes)) = (fs::read(layout.upload_meta(id)), fs::metadata(&path)) else {
+            return Ok(None);
+        };
+        let Ok(meta) = serde_json::from_slice::<Meta>(&meta) else { return Ok(None) };
+        let parsed = (meta.repository.parse(), meta.user.parse(), meta.algorithm.parse());
+        let (Ok(repository), Ok(user), Ok(algorithm)) = parsed else { return Ok(None) };
+        let state =
+            State { offset: bytes.len(), hasher: None, algorithm, writer: 0, is_over: false };
+        let now = Instant::now();
+        let age = bytes.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+        let last_used = age.and_then(|age| now.checked_sub(age)).unwrap_or(now);
+        Ok(Some(Self::new(id, repository, user, state, last_used)))
+    }
+
+    fn new(
+        id: UploadId,
+        repository: RepoName,
+        user: UserName,
+        state: State,
+        last_used: Instant,
+    ) -> Self {
+        let (state, last_used) = (Mutex::new(state), Mutex::new(last_used));
+        Self { id, repository, user, state, last_used }
+    }
+
+    /// The number of bytes received.
+    pub(crate) fn offset(&self) -> Result<u64, StorageError> {
+        self.touch();
+        let state = self.lock();
+        if state.is_over { Err(StorageError::UploadUnknown) } else { Ok(state.offset) }
+    }
+
+    /// When the session was last used.
+    pub(crate) fn last_used(&self) -> Instant {
+        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self) {
+        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Ends the session and removes its files; false if it was over already.
+    pub(crate) fn cancel(&self, layout: &Layout) -> bool {
+        let mut state = self.lock();
+        let was_open = !std::mem::replace(&mut state.is_over, true);
+        if was_open {
+            remove_files(layout, self.id);
+        }
+        was_open
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes what is left of a session. What cannot be removed is reclaimed when it has expired.
+pub(crate) fn remove_files(layout: &Layout, id: UploadId) {
+    let _ = fs::remove_file(layout.upload(id));
+    let _ = fs::remove_file(layout.upload_meta(id));
+}
+
+/// The right of one request to add bytes to a session, until another request takes over.
+#[derive(Debug)]
+pub struct UploadWriter {
+    session: Arc<Session>,
+    layout: Layout,
+    number: u64,
+    file: File,
+}
+
+impl UploadWriter {
+    /// Takes the session over and opens its file. Reads the bytes that an earlier process left.
+    pub(crate) fn open(session: Arc<Session>, layout: Layout) -> Result<Self, StorageError> {
+        let path = layout.upload(session.id);
+        let mut state = session.lock();
+        if state.is_over {
+            return Err(StorageError::UploadUnknown);
+        }
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                state.is_over = true;
+                return Err(StorageError::UploadUnknown);
+            }
+            Err(error) => return Err(error).at("open", &path),
+        };
+        if state.hasher.is_none() {
+            state.hasher = Some(hash_file(&file, &path, state.algorithm, state.offset)?);
+        }
+        state.writer += 1;
+        session.touch();
+        let number = state.writer;
+        drop(state);
+        Ok(Self { session, layout, number, file })
+    }
+
+    /// The number of bytes that the session holds, where the next piece goes.
+    ///
+    /// # Errors
+    /// Fails when another request took over or the session ended.
+    pub fn offset(&self) -> Result<u64, StorageError> {
+        Ok(self.state()?.offset)
+    }
+
+    /// Adds pieces in order, and returns the number of bytes that the session then holds. They
+    /// are written to the file (not synced) when this returns.
+    ///
+    /// # Errors
+    /// [`StorageError::Full`] leaves the session as it was before the call. After any other
+    /// trouble with the disk the session is dropped, since what the file holds is not known.
+    pub fn append(&self, pieces: &[Bytes]) -> Result<u64, StorageError> {
+        let path = self.layout.upload(self.session.id);
+        let mut state = self.state()?;
+        let mut end = state.offset;
+        for piece in pieces {
+            if let Err(error) = self.file.write_all_at(piece, end) {
+                let error = StorageError::io("write", &path, &error);
+                let is_undone = self.file.set_len(state.offset).is_ok();
+                if error != StorageError::Full || !is_undone {
+                    self.abandon(&mut state);
+                }
+                return Err(error);
+            }
+            end += piece.len() as u64;
+        }
+        if let Some(hasher) = &mut state.hasher {
+            pieces.iter().for_each(|piece| hasher.update(piece));
+        }
+        state.offset = end;
+        self.session.touch();
+        Ok(end)
+    }
+
+    /// Checks the bytes against the digest and hands the file to `publish`, which makes it a
+    /// blob. The session is over when this returns, except after a wrong digest or offset.
+    pub(crate) fn commit(
+        &self,
+        digest: &Digest,
+        publish: impl FnOnce(&File, &Path, u64) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let path = self.layout.upload(self.session.id);
+        let mut state = self.state()?;
+        let running = match &state.hasher {
+            Some(hasher) if hasher.algorithm() == digest.algorithm() => hasher.clone(),
+            _ => hash_file(&self.file, &path, digest.algorithm(), state.offset)?,
+        };
+        let actual = running.finish();
+        if actual != *digest {
+            return Err(StorageError::DigestMismatch { expected: *digest, actual });
+        }
+        let outcome = publish(&self.file, &path, state.offset);
+        // After a failed sync the file is not to be trusted, and not to be synced again.
+        self.abandon(&mut state);
+        outcome
+    }
+
+    fn abandon(&self, state: &mut State) {
+        state.is_over = true;
+        remove_files(&self.layout, self.session.id);
+    }
+
+    fn state(&self) -> Result<MutexGuard<'_, State>, StorageError> {
+        let state = self.session.lock();
+        if state.is_over {
+            return Err(StorageError::UploadUnknown);
+        }
+        if state.writer != self.number {
+            return Err(StorageError::UploadTaken);
+        }
+        Ok(state)
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
