@@ -73,7 +73,7 @@ pub enum Reason {
     #[error("it had ended")]
     Ended,
     /// The clock was before its beginning.
-    #[error("it was not valid yet by this host's clock")]
+    #[error("it was not valid yet by this host's clock, which may be wrong")]
     Early,
     /// It was for other names.
     #[error("the names changed")]

@@ -185,7 +185,8 @@ pub enum Damage {
     Several,
     /// The private key is broken, too weak, or of a kind that TLS servers do not use.
     #[error(
-        "holds a key that is neither RSA of 2048 to 8192 bits, ECDSA P-256, P-384 or P-521, nor Ed25519"
+        "holds a key that is neither RSA of 2048 to 8192 bits, ECDSA P-256, P-384 or P-521, nor \
+         Ed25519"
     )]
     UnusableKey,
     /// The private key is protected by a passphrase.

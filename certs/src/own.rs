@@ -23,8 +23,7 @@ use crate::x509::{self, Certificate, Proof};
 /// `names`: every name must be among the certificate's subject alternative names, where a
 /// wildcard stands for one label.
 ///
-/// Both may be the same file. Certificates that only CAs of the host know need not be in it, and
-/// nothing is written or kept.
+/// Both may be the same file. Clients know the root, so it may be left out. Nothing is written.
 ///
 /// # Errors
 /// [`CertError::Io`], [`CertError::OwnDamaged`] and [`CertError::Own`]. An own certificate that

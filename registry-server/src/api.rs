@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, EXPECT};
+use hyper::header::{AUTHORIZATION, EXPECT, HeaderName, HeaderValue};
 use hyper::http::request;
 use hyper::{Method, Request, Response};
 use storage::{Store, UserName};
@@ -82,6 +82,7 @@ impl App {
         // What is malformed is told only to those who may log in; unknown paths to anybody.
         let access = match &route {
             Ok(route) => route.access(),
+            Err(ApiError::HeadTooLarge { .. } | ApiError::UriTooLong { .. }) => Access::None,
             Err(_) if head.uri.path().starts_with("/v2/") => Access::Login,
             Err(_) => Access::None,
         };
@@ -102,6 +103,14 @@ impl App {
     }
 
     fn parse(&self, head: &request::Parts) -> Result<Route, ApiError> {
+        // hyper ends a head that does not fit its buffer, but one that came in a single read may
+        // be longer than the bound.
+        let header = |(name, value): (&HeaderName, &HeaderValue)| {
+            name.as_str().len() + value.len() + HEADER_PUNCTUATION_BYTES
+        };
+        if head.headers.iter().map(header).sum::<usize>() > self.limits.head_bytes {
+            return Err(ApiError::HeadTooLarge { limit: self.limits.head_bytes });
+        }
         let uri = head.uri.path_and_query().map_or(0, |uri| uri.as_str().len());
         if uri > self.limits.uri_bytes {
             return Err(ApiError::UriTooLong { limit: self.limits.uri_bytes });
@@ -168,6 +177,9 @@ impl App {
         self.is_stopping.load(Ordering::Relaxed)
     }
 }
+
+/// The colon, the space and the line's end of a header.
+const HEADER_PUNCTUATION_BYTES: usize = 4;
 
 /// Adds what every reply has.
 fn finish(mut reply: Response<ReplyBody>) -> Response<ReplyBody> {

@@ -96,7 +96,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve(args) => serve::run(args.effective()?.check()?),
+        Command::Serve(args) => serve::run(&args.effective()?.check()?),
         Command::Config(args) => {
             let settings = args.effective()?;
             settings.clone().check()?;

@@ -75,7 +75,7 @@ pub struct Settings {
 pub struct Config {
     /// The directory of everything.
     pub data_dir: PathBuf,
-    /// Where to listen; empty for the default.
+    /// Where to listen.
     pub listen: Vec<SocketAddr>,
     /// The names that were asked for.
     pub hostnames: Vec<ServerName>,
@@ -164,11 +164,15 @@ impl Settings {
         }
     }
 
-    /// Fills in what has a default, so that printing shows the effective values.
+    /// Fills in what has a default, so that printing shows the effective values. A port that comes
+    /// with a host name, as mirror-registry takes it, is the default port.
     pub fn with_defaults(self) -> Self {
+        let named = self.hostname.iter().find_map(|text| ServerName::from_host_port(text).ok()?.1);
+        let mut listen = default_listen();
+        listen.set_port(named.unwrap_or(DEFAULT_PORT));
         let defaults = Self {
             init_user: Some(DEFAULT_USER.to_owned()),
-            listen: vec![default_listen()],
+            listen: vec![listen],
             open_pulls: Some(false),
             existing: Some(false),
             log_level: Some(LogLevel::default()),
@@ -207,14 +211,14 @@ impl Settings {
 }
 
 /// The default address: every address of the host, IPv6 and IPv4, on mirror-registry's port.
-pub fn default_listen() -> SocketAddr {
+fn default_listen() -> SocketAddr {
     SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, DEFAULT_PORT))
 }
 
 /// The name that mirror-registry gives its first user.
 const DEFAULT_USER: &str = "init";
 /// The port that mirror-registry listens on.
-pub const DEFAULT_PORT: u16 = 8443;
+const DEFAULT_PORT: u16 = 8443;
 
 #[cfg(test)]
 mod tests {
@@ -233,6 +237,14 @@ mod tests {
         assert_eq!(effective.listen, ["127.0.0.1:1".parse().unwrap()]);
         assert_eq!(effective.open_pulls, Some(true));
         assert_eq!(effective.init_user.as_deref(), Some("init"));
+    }
+
+    #[test]
+    fn the_port_of_a_host_name_is_the_default_port() {
+        let settings =
+            |hostname: &str| Settings { hostname: vec![hostname.into()], ..Settings::default() };
+        assert_eq!(settings("a.example").with_defaults().listen[0].port(), DEFAULT_PORT);
+        assert_eq!(settings("a.example:5000").with_defaults().listen[0].port(), 5000);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use certs::{ServerCertificate, ServerName};
+use certs::{CertError, ServerCertificate, ServerName};
 use storage::{Holder, OnHeld, OpenOptions, Role, Store, User, write_whole};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ use crate::api::App;
 use crate::auth::Authenticator;
 use crate::auth::password::Password;
 use crate::blocking::Blocking;
-use crate::config::{Config, default_listen};
+use crate::config::Config;
 use crate::limits::Limits;
 use crate::net::listener::{self, listen};
 use crate::net::tls::ServingCertificate;
@@ -66,10 +66,8 @@ impl Server {
         let (certificate, renewal) = certificate(config, &store)?;
         let first_start = if store.is_new() { Some(first_start(config, &store)?) } else { None };
         let mut listeners = Vec::new();
-        let addresses =
-            if config.listen.is_empty() { &[default_listen()][..] } else { &config.listen };
-        for &address in addresses {
-            listeners.push(listen_on(address, config.listen.is_empty()).await?);
+        for &address in &config.listen {
+            listeners.push(listen_on(address).await?);
         }
         store.finish_creation()?;
         let address = address(config, listeners[0].local_addr()?);
@@ -150,8 +148,19 @@ fn certificate(
         let own = certs::load_own(certificate, key, &config.hostnames, now)?;
         return Ok((own, None));
     }
-    let renewal = Renewal { directory: store.layout().tls(), names: names(config) };
-    let ensured = certs::ensure(&renewal.directory, &renewal.names, now)?;
+    let mut renewal = Renewal { directory: store.layout().tls(), names: names(config) };
+    let ensured = match certs::ensure(&renewal.directory, &renewal.names, now) {
+        // The host was given another name and the root's key is away: what was asked for counts.
+        Err(CertError::NamesNotPermitted { names, .. })
+            if !names.iter().any(|name| config.hostnames.contains(name)) =>
+        {
+            warn!(?names, "the certificate does not name what this host is called now");
+            renewal.names.retain(|name| !names.contains(name));
+            certs::ensure(&renewal.directory, &renewal.names, now)
+        }
+        ensured => ensured,
+    }?;
+    ensured.changes.iter().for_each(|change| info!("{change}"));
     Ok((ensured.certificate, Some(renewal)))
 }
 
@@ -210,10 +219,12 @@ fn ca_path(store: &Store) -> PathBuf {
     store.layout().tls().join(certs::TlsFile::RootCertificate.name())
 }
 
-/// Listens on an address; where the default is meant and the host has no IPv6, on IPv4 alone.
-async fn listen_on(address: SocketAddr, is_default: bool) -> io::Result<TcpListener> {
+/// Listens on an address; where every address is meant and the host has no IPv6, on IPv4 alone.
+async fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     match listen(address).await {
-        Err(error) if is_default && error.kind() != io::ErrorKind::AddrInUse => {
+        Err(error)
+            if error.kind() == io::ErrorKind::Unsupported && address.ip().is_unspecified() =>
+        {
             listen(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, address.port()))).await
         }
         outcome => outcome,

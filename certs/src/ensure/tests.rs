@@ -190,6 +190,17 @@ fn a_clock_that_went_back_is_mended_as_far_as_the_root_reaches() {
     assert_eq!(place.changes("a.example"), Ok(vec![("server.crt", Reason::Due)]));
     place.now = made + DAY;
     assert_eq!(place.changes("a.example"), Ok(vec![("server.crt", Reason::Early)]));
+    // The issuing CA of a later change of names is ahead of such a clock too.
+    place.now = made + DAY * 30;
+    place.check("b.example");
+    place.now = made + DAY;
+    let key = place.content()["ca.key"].clone();
+    place.remove("ca.key");
+    let error = CertError::RootKeyNeeded { directory: place.path(), reason: Reason::Early };
+    assert_eq!(place.ensure("b.example"), Err(error));
+    place.write("ca.key", &key);
+    let mended = [("issuing.crt", Reason::Early), ("server.crt", Reason::Unfit)];
+    assert_eq!(place.changes("b.example"), Ok(mended.to_vec()));
     place.now = made - DAY * 2;
     let not_before = made - DAY;
     let error = CertError::RootNotYetValid { directory: place.path(), not_before, now: place.now };
@@ -329,6 +340,25 @@ fn another_roots_key_or_certificate_is_noticed() {
     place.check("a.example");
     assert_eq!(place.content()["ca.crt"], other.content()["ca.crt"]);
     assert_ne!(place.content()["issuing.crt"], right["issuing.crt"]);
+}
+
+#[test]
+fn a_root_key_that_is_kept_from_the_server_counts_as_absent() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::made("a.example");
+    let key = place.path().join("ca.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read(&key).is_ok() {
+        return; // Nothing can be kept from root.
+    }
+    place.check("a.example");
+    let names = parse("b.example");
+    let error = CertError::NamesNotPermitted { directory: place.path(), names };
+    assert_eq!(place.ensure("a.example b.example"), Err(error));
+    // Without ca.crt it is no absent key: it would be overwritten.
+    ["ca.crt", "issuing.crt", "server.crt"].iter().for_each(|file| place.remove(file));
+    let error = place.ensure("a.example").unwrap_err();
+    assert!(matches!(error, CertError::Io { action: "read", .. }), "{error}");
 }
 
 #[test]

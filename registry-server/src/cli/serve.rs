@@ -15,7 +15,7 @@ use crate::logging;
 use crate::server::{FirstStart, Server};
 
 /// Runs the server until SIGTERM or SIGINT; a second signal ends it at once.
-pub(super) fn run(config: Config) -> anyhow::Result<()> {
+pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     logging::start(config.log_level);
     installer::become_owner_of(&config.data_dir)?;
     raise_descriptor_limit();
@@ -28,7 +28,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<()> {
     runtime.block_on(async {
         // Before anything is made, so that a signal during the start is not lost.
         let stop = stop_on_signal()?;
-        let mut server = Server::start(&config, limits).await?;
+        let mut server = Server::start(config, limits).await?;
         if let Some(first) = server.first_start.take() {
             print(&welcome(&first, server.address()))?;
         }

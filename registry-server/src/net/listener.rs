@@ -109,12 +109,24 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
             io::ErrorKind::PermissionDenied => {
                 "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose another with --listen"
             }
-            _ => {
-                return io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"));
-            }
+            _ => return with_address(kind(&error), address, &error.to_string()),
         };
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {advice}"))
+        with_address(error.kind(), address, advice)
     })
+}
+
+fn with_address(kind: io::ErrorKind, address: SocketAddr, what: &str) -> io::Error {
+    io::Error::new(kind, format!("cannot listen on {address}: {what}"))
+}
+
+/// The kind of a failure, with a name for the one that Rust has none for: a host without IPv6.
+fn kind(error: &io::Error) -> io::ErrorKind {
+    match error.raw_os_error() {
+        Some(number) if number == rustix::io::Errno::AFNOSUPPORT.raw_os_error() => {
+            io::ErrorKind::Unsupported
+        }
+        _ => error.kind(),
+    }
 }
 
 /// How long accepting rests after a failure.
