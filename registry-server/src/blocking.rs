@@ -3,7 +3,10 @@
 //! Reads and writes have bounds of their own: however many pushes wait for a sync, a pull finds a
 //! thread. What runs here never waits for a client.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::Semaphore;
 
@@ -34,6 +37,34 @@ impl Blocking {
     /// it any more.
     pub async fn write<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         run(Arc::clone(&self.writes), work).await
+    }
+}
+
+/// Work that goes on while its task does something else.
+pub enum Begun<T> {
+    /// Not finished when it was last looked at.
+    Running(Pin<Box<dyn Future<Output = T> + Send>>),
+    /// Finished already.
+    Done(T),
+}
+
+impl<T> Begun<T> {
+    /// Waits for the outcome.
+    pub async fn outcome(self) -> T {
+        match self {
+            Self::Running(work) => work.await,
+            Self::Done(outcome) => outcome,
+        }
+    }
+}
+
+/// Starts blocking work without waiting for it: a future does nothing until it is polled, so it is
+/// polled once. That costs no task of its own and no wake of another thread.
+pub async fn begin<T>(work: impl Future<Output = T> + Send + 'static) -> Begun<T> {
+    let mut work: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(work);
+    match poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+        Poll::Ready(outcome) => Begun::Done(outcome),
+        Poll::Pending => Begun::Running(work),
     }
 }
 

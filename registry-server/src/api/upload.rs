@@ -14,6 +14,7 @@ use super::header::{
     upload_range, value,
 };
 use super::{App, Outcome};
+use crate::blocking::{Begun, begin};
 
 /// `POST`: begins a session.
 pub(super) async fn start(
@@ -147,43 +148,31 @@ async fn receive(
     let start = writer.offset()?;
     let promised = promised_length(&head.headers, start, location)?;
     let mut offset = start;
-    let mut writing = None;
+    let mut writing: Option<Begun<_>> = None;
     loop {
         let (batch, outcome) = body.batch(app.limits.upload_batch_bytes).await;
-        if let Some(writing) = writing.take() {
-            offset = join(writing).await?;
+        if let Some(write) = writing.take() {
+            offset = write.outcome().await?;
         }
         if batch.is_empty() {
             outcome?;
             break;
         }
         let (blocking, writer) = (app.blocking.clone(), Arc::clone(writer));
-        // A task of its own, so that it goes on while this one waits for the client.
-        writing =
-            Some(tokio::spawn(async move { blocking.write(move || writer.append(&batch)).await }));
+        let write = async move { blocking.write(move || writer.append(&batch)).await };
+        let write = begin(write).await;
         if let Err(error) = outcome {
             // What arrived before the failure is kept: the client can continue after it.
-            if let Some(writing) = writing.take() {
-                join(writing).await?;
-            }
+            write.outcome().await?;
             return Err(error);
         }
+        writing = Some(write);
     }
     match promised {
         Some(expected) if expected != offset - start => {
             Err(ApiError::Length { expected, actual: offset - start })
         }
         _ => Ok(offset),
-    }
-}
-
-async fn join(
-    writing: tokio::task::JoinHandle<Result<u64, StorageError>>,
-) -> Result<u64, ApiError> {
-    match writing.await {
-        Ok(outcome) => Ok(outcome?),
-        // The task panicked, which its own report says, or the server is going down.
-        Err(_) => Err(StorageError::Closed.into()),
     }
 }
 
