@@ -60,19 +60,19 @@ impl Server {
     /// # Errors
     /// Every one names the next step.
     pub async fn start(config: &Config, limits: Limits) -> anyhow::Result<Self> {
-        let store = open_store(config, &limits)?;
+        let blocking = Blocking::new(&limits);
+        let (settings, uploads) = (config.clone(), limits.uploads_per_user);
+        let prepared = blocking.write(move || prepare(&settings, uploads)).await?;
+        let store = Arc::new(prepared.store);
         let socket = Socket::bind(store.layout())
             .with_context(|| format!("cannot make {}", store.layout().socket().display()))?;
-        let (certificate, renewal) = certificate(config, &store)?;
-        let first_start = if store.is_new() { Some(first_start(config, &store)?) } else { None };
         let mut listeners = Vec::new();
         for &address in &config.listen {
             listeners.push(listen_on(address).await?);
         }
+        let listening = listeners.first().context("there is no address to listen on")?;
+        let address = address(config, listening.local_addr()?);
         store.finish_creation()?;
-        let address = address(config, listeners[0].local_addr()?);
-        let blocking = Blocking::new(&limits);
-        let store = Arc::new(store);
         let authenticator = Authenticator::new(
             Arc::clone(&store),
             blocking.clone(),
@@ -82,8 +82,9 @@ impl Server {
         let is_stopping = AtomicBool::new(false);
         let app = Arc::new(App { store, blocking, authenticator, limits, is_stopping });
         let running = Running { address, since: SystemTime::now() };
-        let certificate = ServingCertificate::new(&certificate)
+        let certificate = ServingCertificate::new(&prepared.certificate)
             .context("the TLS library cannot use the certificate's key")?;
+        let (renewal, first_start) = (prepared.renewal, prepared.first_start);
         Ok(Self { app, listeners, certificate, renewal, socket, running, first_start })
     }
 
@@ -124,18 +125,29 @@ impl Server {
     }
 }
 
-fn open_store(config: &Config, limits: &Limits) -> anyhow::Result<Store> {
+/// What a start finds or makes on the disk.
+struct Prepared {
+    store: Store,
+    certificate: ServerCertificate,
+    renewal: Option<Renewal>,
+    first_start: Option<FirstStart>,
+}
+
+fn prepare(config: &Config, uploads_per_user: usize) -> anyhow::Result<Prepared> {
     let on_held = |holder: &Holder| {
         warn!("waiting for {holder}, which owns the data directory");
         OnHeld::Wait
     };
     let options = OpenOptions {
         may_create: !config.existing,
-        uploads_per_user: limits.uploads_per_user,
+        uploads_per_user,
         on_held: &on_held,
         on_fatal: end_process,
     };
-    Ok(Store::open(&config.data_dir, &options)?)
+    let store = Store::open(&config.data_dir, &options)?;
+    let (certificate, renewal) = certificate(config, &store)?;
+    let first_start = if store.is_new() { Some(first_start(config, &store)?) } else { None };
+    Ok(Prepared { store, certificate, renewal, first_start })
 }
 
 /// The administrator's own certificate, or ours with what is needed to renew it.

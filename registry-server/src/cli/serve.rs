@@ -25,16 +25,23 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
         .max_blocking_threads(limits.reads + limits.writes + SPARE_THREADS)
         .build()
         .context("cannot start the threads of the server")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         // Before anything is made, so that a signal during the start is not lost.
-        let stop = stop_on_signal()?;
-        let mut server = Server::start(config, limits).await?;
+        let mut stop = stop_on_signal()?;
+        let mut server = tokio::select! {
+            server = Server::start(config, limits) => server?,
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        };
         if let Some(first) = server.first_start.take() {
             print(&welcome(&first, server.address()))?;
         }
         print(&format!("listening on {}\n", server.address()))?;
         server.run(stop).await
-    })
+    });
+    // A start that waits for the lock of another process is not waited for; everything that was
+    // acknowledged is durable already.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// What a person needs to know after the first start. The password itself is shown to nobody but
