@@ -15,7 +15,7 @@ mod user;
 
 /// An embedded OCI registry for clusters that can reach nothing else.
 #[derive(Parser)]
-#[command(name = "registry", version, about, propagate_version = true)]
+#[command(name = "registry", version, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

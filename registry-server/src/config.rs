@@ -23,7 +23,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
 
-    /// Address and port to listen on; may be repeated [default: [::]:8443, which is IPv4 too]
+    /// Address and port to listen on; may be repeated [default: `[::]:8443`, IPv4 too]
     #[arg(long, value_name = "ADDR:PORT")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<SocketAddr>,

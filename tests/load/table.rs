@@ -42,7 +42,7 @@ pub(crate) fn line(record: &Record) -> String {
     )
 }
 
-/// The heads of the columns of [`line`].
+/// The heads of the columns of [`line()`].
 pub(crate) const LINE_HEAD: &str = concat!(
     "round  server  scenario     wall s     CPU s   peak MiB  moved MiB  requests  client CPU s\n",
     "-----  ------  ---------  --------  --------  ---------  ---------  --------  ------------",
