@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Settings;
+use crate::config::{ConfigError, Settings};
 
 mod ls;
 mod serve;
@@ -81,7 +81,8 @@ struct DataDir {
 
 /// Runs the command line of this process.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage (clap's own).
+/// Exit codes: 0 done, 1 failed, 2 wrong usage: flags that clap refuses, and settings that do not
+/// fit together.
 pub fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -89,7 +90,8 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
             let _ = writeln!(std::io::stderr(), "registry: {error:#}");
-            ExitCode::FAILURE
+            let is_usage = error.is::<ConfigError>();
+            if is_usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -128,3 +130,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
+
+/// The exit code of wrong usage, the same as clap's.
+const USAGE: u8 = 2;

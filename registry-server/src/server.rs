@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
@@ -36,6 +36,39 @@ pub struct Server {
     pub first_start: Option<FirstStart>,
 }
 
+/// What a start takes from outside the data directory. It is read before the process becomes the
+/// owner of that directory, who may not be able to read it.
+pub struct Given {
+    /// The first user's password, which counts only on a first start: the file may be gone later.
+    init_password: Option<anyhow::Result<Password>>,
+    /// The administrator's own certificate.
+    certificate: Option<ServerCertificate>,
+}
+
+impl Given {
+    /// Reads what the settings name.
+    ///
+    /// # Errors
+    /// A certificate that cannot be used, with what is wrong with it.
+    pub fn read(config: &Config) -> anyhow::Result<Self> {
+        let certificate = match &config.own_certificate {
+            Some((certificate, key)) => {
+                Some(certs::load_own(certificate, key, &config.hostnames, SystemTime::now())?)
+            }
+            None => None,
+        };
+        let init_password = config.init_password_file.as_deref().map(read_password);
+        Ok(Self { init_password, certificate })
+    }
+}
+
+fn read_password(path: &Path) -> anyhow::Result<Password> {
+    let content = std::fs::read(path)
+        .with_context(|| format!("cannot read the password in {}", path.display()))?;
+    let content = content.strip_suffix(b"\n").unwrap_or(&content);
+    Password::new(content).with_context(|| format!("the password in {}", path.display()))
+}
+
 /// What a first start made.
 pub struct FirstStart {
     /// The first user.
@@ -59,10 +92,10 @@ impl Server {
     ///
     /// # Errors
     /// Every one names the next step.
-    pub async fn start(config: &Config, limits: Limits) -> anyhow::Result<Self> {
+    pub async fn start(config: &Config, given: Given, limits: Limits) -> anyhow::Result<Self> {
         let blocking = Blocking::new(&limits);
         let (settings, uploads) = (config.clone(), limits.uploads_per_user);
-        let prepared = blocking.write(move || prepare(&settings, uploads)).await?;
+        let prepared = blocking.write(move || prepare(&settings, given, uploads)).await?;
         let store = Arc::new(prepared.store);
         let socket = Socket::bind(store.layout())
             .with_context(|| format!("cannot make {}", store.layout().socket().display()))?;
@@ -133,7 +166,7 @@ struct Prepared {
     first_start: Option<FirstStart>,
 }
 
-fn prepare(config: &Config, uploads_per_user: usize) -> anyhow::Result<Prepared> {
+fn prepare(config: &Config, given: Given, uploads_per_user: usize) -> anyhow::Result<Prepared> {
     let on_held = |holder: &Holder| {
         warn!("waiting for {holder}, which owns the data directory");
         OnHeld::Wait
@@ -145,21 +178,20 @@ fn prepare(config: &Config, uploads_per_user: usize) -> anyhow::Result<Prepared>
         on_fatal: end_process,
     };
     let store = Store::open(&config.data_dir, &options)?;
-    let (certificate, renewal) = certificate(config, &store)?;
-    let first_start = if store.is_new() { Some(first_start(config, &store)?) } else { None };
+    let (certificate, renewal) = match given.certificate {
+        Some(own) => (own, None),
+        None => certificate(config, &store).map(|(made, renewal)| (made, Some(renewal)))?,
+    };
+    let first_start = match store.is_new() {
+        true => Some(first_start(config, given.init_password, &store)?),
+        false => None,
+    };
     Ok(Prepared { store, certificate, renewal, first_start })
 }
 
-/// The administrator's own certificate, or ours with what is needed to renew it.
-fn certificate(
-    config: &Config,
-    store: &Store,
-) -> anyhow::Result<(ServerCertificate, Option<Renewal>)> {
+/// Our certificate, and what is needed to renew it.
+fn certificate(config: &Config, store: &Store) -> anyhow::Result<(ServerCertificate, Renewal)> {
     let now = SystemTime::now();
-    if let Some((certificate, key)) = &config.own_certificate {
-        let own = certs::load_own(certificate, key, &config.hostnames, now)?;
-        return Ok((own, None));
-    }
     let mut renewal = Renewal { directory: store.layout().tls(), names: names(config) };
     let ensured = match certs::ensure(&renewal.directory, &renewal.names, now) {
         // The host was given another name and the root's key is away: what was asked for counts.
@@ -172,8 +204,10 @@ fn certificate(
         }
         ensured => ensured,
     }?;
-    ensured.changes.iter().for_each(|change| info!("{change}"));
-    Ok((ensured.certificate, Some(renewal)))
+    if !store.is_new() {
+        ensured.changes.iter().for_each(|change| info!("{change}"));
+    }
+    Ok((ensured.certificate, renewal))
 }
 
 /// Every name the certificate is for: those asked for first, since the CA is called after the
@@ -195,23 +229,21 @@ fn names(config: &Config) -> Vec<ServerName> {
 /// Crash argument: the password is in its file before the user exists, and the store is finished
 /// after both; a start after a crash in between does it again with a new password, before anybody
 /// was told the old one.
-fn first_start(config: &Config, store: &Store) -> anyhow::Result<FirstStart> {
+fn first_start(
+    config: &Config,
+    given: Option<anyhow::Result<Password>>,
+    store: &Store,
+) -> anyhow::Result<FirstStart> {
     let password_file = store.layout().init_password();
-    let (password, made_up) = match &config.init_password_file {
-        Some(path) => {
-            let content = std::fs::read(path)
-                .with_context(|| format!("cannot read the password in {}", path.display()))?;
-            let content = content.strip_suffix(b"\n").unwrap_or(&content);
-            let password = Password::new(content)
-                .with_context(|| format!("the password in {}", path.display()))?;
-            (password, false)
-        }
+    let made_up = given.is_none();
+    let password = match given {
+        Some(password) => password?,
         None => {
             let password = Password::random()?;
             let mut line = password.as_bytes().to_vec();
             line.push(b'\n');
             write_whole(&password_file, &line)?;
-            (password, true)
+            password
         }
     };
     let password_hash = password.hash()?;

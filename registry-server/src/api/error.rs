@@ -102,7 +102,7 @@ pub enum ApiError {
         digest: Digest,
     },
     /// There is no such manifest in the repository.
-    #[error("manifest unknown: the repository {repository} does not hold {reference}")]
+    #[error("the repository {repository} does not hold the manifest {reference}")]
     ManifestUnknown {
         /// The repository that was asked.
         repository: RepoName,

@@ -12,11 +12,12 @@ use super::print;
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::logging;
-use crate::server::{FirstStart, Server};
+use crate::server::{FirstStart, Given, Server};
 
 /// Runs the server until SIGTERM or SIGINT; a second signal ends it at once.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     logging::start(config.log_level);
+    let given = Given::read(config)?;
     installer::become_owner_of(&config.data_dir)?;
     raise_descriptor_limit();
     let limits = Limits::default();
@@ -29,7 +30,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
         // Before anything is made, so that a signal during the start is not lost.
         let mut stop = stop_on_signal()?;
         let mut server = tokio::select! {
-            server = Server::start(config, limits) => server?,
+            server = Server::start(config, given, limits) => server?,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
         if let Some(first) = server.first_start.take() {

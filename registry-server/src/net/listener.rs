@@ -61,7 +61,10 @@ impl Acceptor {
     async fn run(self, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((socket, peer)) => self.begin(socket, peer),
+                // A listener for both families shows IPv4 addresses inside IPv6 ones.
+                Ok((socket, peer)) => {
+                    self.begin(socket, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+                }
                 Err(error) => {
                     // Out of descriptors or memory: nothing is gained by trying at once.
                     warn!(%error, "a connection could not be accepted");
