@@ -90,8 +90,10 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
             let _ = writeln!(std::io::stderr(), "registry: {error:#}");
-            let is_usage = error.is::<ConfigError>();
-            if is_usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+            match error.downcast_ref::<ConfigError>() {
+                None | Some(ConfigError::Unreadable { .. }) => ExitCode::FAILURE,
+                Some(_) => ExitCode::from(USAGE),
+            }
         }
     }
 }
