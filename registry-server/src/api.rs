@@ -56,18 +56,17 @@ impl App {
     ) -> Response<ReplyBody> {
         let started = Instant::now();
         let (head, incoming) = request.into_parts();
-        let has_body = !hyper::body::Body::is_end_stream(&incoming);
         let mut body = RequestBody::new(incoming, self.limits.body_idle_time);
         let (user, outcome) = self.outcome(&head, &mut body, peer).await;
         let reply = outcome.unwrap_or_else(|refusal| {
             log_failure(&refusal, &head);
-            // A client that waits for "100 Continue" sends no body after a refusal.
-            if has_body && (body.is_begun() || !head.headers.contains_key(EXPECT)) {
-                let limits = &self.limits;
-                tokio::spawn(body.drop_rest(limits.refused_body_bytes, limits.refused_body_time));
-            }
             refusal.reply()
         });
+        // A client that waits for "100 Continue" sends no body after a final answer.
+        if !body.is_done() && (body.is_begun() || !head.headers.contains_key(EXPECT)) {
+            let limits = &self.limits;
+            tokio::spawn(body.drop_rest(limits.refused_body_bytes, limits.refused_body_time));
+        }
         log_request(&head, peer, user.as_ref(), &reply, started);
         finish(reply)
     }

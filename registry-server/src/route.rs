@@ -158,8 +158,12 @@ impl Route {
             return Err(ApiError::Method { allowed: "POST" });
         }
         if let Some(digest) = query.first("mount") {
-            let from = query.first("from").map(str::parse).transpose()?;
-            return Ok(Self::Mount(name, digest.parse()?, from));
+            let digest: Digest = digest.parse()?;
+            return Ok(match query.first("from").map(str::parse).transpose() {
+                Ok(from) => Self::Mount(name, digest, from),
+                // No repository has such a name, so none holds the blob: never a reason for a 4xx.
+                Err(_) => Self::UploadStart(name, digest.algorithm()),
+            });
         }
         if let Some(digest) = query.first("digest") {
             return Ok(Self::UploadWhole(name, digest.parse()?));

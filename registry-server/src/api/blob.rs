@@ -83,7 +83,8 @@ fn many_parts(
     for &part in parts {
         let range = content_range(part, reader.size());
         let head = format!(
-            "\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: {range}\r\n\r\n"
+            "\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\n\
+             Content-Range: {range}\r\n\r\n"
         );
         segments.push(Segment::Text(head.into()));
         segments.push(Segment::Part(part));

@@ -155,17 +155,24 @@ pub struct RequestBody {
     incoming: Incoming,
     idle: Duration,
     is_begun: bool,
+    is_done: bool,
 }
 
 impl RequestBody {
     /// Reads from `incoming`, waiting at most `idle` for each piece.
     pub fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming, idle, is_begun: false }
+        let is_done = incoming.is_end_stream();
+        Self { incoming, idle, is_begun: false, is_done }
     }
 
     /// Whether reading began, which is when a client that asked for "100 Continue" gets it.
     pub fn is_begun(&self) -> bool {
         self.is_begun
+    }
+
+    /// Whether the end was reached.
+    pub fn is_done(&self) -> bool {
+        self.is_done
     }
 
     /// The next piece, or `None` at the end.
@@ -177,7 +184,10 @@ impl RequestBody {
         loop {
             let frame = match tokio::time::timeout(self.idle, self.incoming.frame()).await {
                 Err(_) => return Err(ApiError::BodyTimeout { seconds: self.idle.as_secs() }),
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    self.is_done = true;
+                    return Ok(None);
+                }
                 Ok(Some(Err(_))) => return Err(ApiError::BodyBroken),
                 Ok(Some(Ok(frame))) => frame,
             };

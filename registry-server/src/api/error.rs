@@ -335,7 +335,10 @@ mod tests {
         let text = std::str::from_utf8(&document).unwrap();
         assert_eq!(
             text,
-            r#"{"errors":[{"code":"UNKNOWN","message":"the registry failed inside: its log says why"}]}"#
+            concat!(
+                r#"{"errors":[{"code":"UNKNOWN","#,
+                r#""message":"the registry failed inside: its log says why"}]}"#
+            )
         );
     }
 }

@@ -63,12 +63,18 @@ pub(super) async fn serve(
             Ok(()) = stop.changed() => Pin::new(&mut connection).graceful_shutdown(),
         }
     };
-    let Some(refusal) = refusal(&app, &entry, &outcome) else {
-        return debug!(peer = %entry.peer, ?outcome, "connection ended");
-    };
-    debug!(peer = %entry.peer, ?outcome, %refusal, "connection refused");
-    let stream = connection.into_parts().io.into_inner().into_inner();
-    write_refusal(stream, &refusal).await;
+    debug!(peer = %entry.peer, ?outcome, "connection ended");
+    let parts = connection.into_parts();
+    let refusal = refusal(&app, entry.phase(), &outcome, !parts.read_buf.is_empty());
+    let mut stream = parts.io.into_inner().into_inner();
+    match (refusal, outcome) {
+        (Some(refusal), _) => write_refusal(stream, &refusal).await,
+        // The end of a TLS stream is told, so that no cut can pass for it.
+        (None, Ended::ByItself(Ok(()))) => {
+            let _ = tokio::time::timeout(ENDING_TIME, stream.shutdown()).await;
+        }
+        (None, _) => {}
+    }
 }
 
 /// How a connection came to its end.
@@ -79,17 +85,20 @@ enum Ended {
 }
 
 /// What to tell the client at the end of a connection, if it waits for an answer at all.
-fn refusal(app: &App, entry: &Entry, ended: &Ended) -> Option<ApiError> {
-    if entry.phase() != Phase::Head {
-        return None;
-    }
+///
+/// The head that is refused may have come together with the request before it; then nothing was
+/// read since, and only what is left over shows it.
+fn refusal(app: &App, phase: Phase, ended: &Ended, has_rest: bool) -> Option<ApiError> {
+    let is_waiting = matches!(phase, Phase::Head | Phase::Idle);
     match ended {
-        Ended::ByLimit => Some(ApiError::HeadTimeout { seconds: app.limits.head_time.as_secs() }),
-        Ended::ByItself(Err(error)) if error.is_parse_too_large() => {
+        Ended::ByLimit if phase == Phase::Head || (phase == Phase::Idle && has_rest) => {
+            Some(ApiError::HeadTimeout { seconds: app.limits.head_time.as_secs() })
+        }
+        Ended::ByItself(Err(error)) if is_waiting && error.is_parse_too_large() => {
             Some(ApiError::HeadTooLarge { limit: app.limits.head_bytes })
         }
-        Ended::ByItself(Err(error)) if error.is_parse() => Some(ApiError::NotHttp),
-        Ended::ByItself(_) => None,
+        Ended::ByItself(Err(error)) if is_waiting && error.is_parse() => Some(ApiError::NotHttp),
+        Ended::ByItself(_) | Ended::ByLimit => None,
     }
 }
 
@@ -126,7 +135,7 @@ async fn write_refusal(
         while stream.read(&mut dropped).await? > 0 {}
         Ok::<_, io::Error>(())
     };
-    let _ = tokio::time::timeout(REFUSAL_TIME, talk).await;
+    let _ = tokio::time::timeout(ENDING_TIME, talk).await;
 }
 
 /// The service of one connection.
@@ -184,5 +193,5 @@ impl Drop for Tracked {
 
 /// Bytes read from a socket at once.
 const READ_BUFFER_BYTES: usize = 32 * 1024;
-/// How long the end of a refused connection may take.
-const REFUSAL_TIME: Duration = Duration::from_secs(2);
+/// How long the end of a connection may take.
+const ENDING_TIME: Duration = Duration::from_secs(2);

@@ -95,11 +95,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         self.noted(outcome)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.entry.phase() == Phase::Head {
-            // The refusal of this head is still to be written.
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The connection's task does it, since a refusal may still be to be written.
+        Poll::Ready(Ok(()))
     }
 }

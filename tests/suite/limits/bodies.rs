@@ -1,0 +1,180 @@
+//! Bodies that stop, break off, come unasked for or are refused: the client reads why, and an
+//! upload goes on from what arrived.
+
+use storage::{MediaType, Role};
+
+use super::{MIB, SHORT};
+use crate::support::content::{begin_upload, noise, push_blob, sha256};
+use crate::support::http::Connection;
+use crate::support::process::wait_until;
+use crate::support::server::Server;
+
+#[test]
+fn a_body_that_stops_is_refused_and_the_upload_goes_on() {
+    let server = Server::with(|limits| limits.body_idle_time = SHORT);
+    let client = server.administrator();
+    let bytes = noise(1, 500_000);
+    let location = begin_upload(&client, "a");
+    let length = [("Content-Length", "500000")];
+    let mut connection = client.connect();
+    connection.send(client.head_of("PATCH", &location, &length));
+    connection.send(&bytes[..300_000]);
+    let refusal = connection.response("PATCH").refused(408, "BLOB_UPLOAD_INVALID");
+    assert!(refusal.error().1.contains("status"), "{refusal:?}");
+    assert_eq!(client.get(&location).expect(204).must("range"), "0-299999");
+    client.request("PATCH", &location, &[], &bytes[300_000..400_000]).expect(202);
+    // The same with the last request of an upload, chunked.
+    let closing = format!("{location}?digest={}", sha256(&bytes));
+    let mut connection = client.connect();
+    connection.send(client.head_of("PUT", &closing, &[("Transfer-Encoding", "chunked")]));
+    connection.send_chunk(&bytes[400_000..450_000]);
+    connection.response("PUT").refused(408, "BLOB_UPLOAD_INVALID");
+    assert_eq!(client.get(&location).expect(204).must("range"), "0-449999");
+    client.request("PUT", &closing, &[], &bytes[450_000..]).expect(201);
+    // A manifest that stops is not stored.
+    let mut connection = client.connect();
+    connection.send(client.head_of("PUT", "/v2/a/manifests/1", &length));
+    connection.send("{");
+    connection.response("PUT").expect(408);
+    client.get("/v2/a/manifests/1").refused(404, "MANIFEST_UNKNOWN");
+}
+
+#[test]
+fn what_came_before_the_connection_broke_is_kept() {
+    let server = Server::start();
+    let client = server.administrator();
+    let bytes = noise(2, 500_000);
+    let location = begin_upload(&client, "a");
+    let mut connection = client.connect();
+    // With an answer unread, even one of TLS, the close would be a reset that overtakes the bytes.
+    connection.send(client.head_of("GET", "/v2/", &[]));
+    connection.response("GET").expect(200);
+    connection.send(client.head_of("PATCH", &location, &[("Content-Length", "500000")]));
+    connection.send(&bytes[..300_000]);
+    drop(connection);
+    wait_until("all that arrived is in the session", || {
+        client.get(&location).expect(204).must("range") == "0-299999"
+    });
+    let closing = format!("{location}?digest={}", sha256(&bytes));
+    client.request("PUT", &closing, &[], &bytes[300_000..]).expect(201);
+    // Framing that is wrong is as if the connection broke.
+    let location = begin_upload(&client, "a");
+    let mut connection = client.connect();
+    connection.send(client.head_of("PATCH", &location, &[("Transfer-Encoding", "chunked")]));
+    connection.send_chunk(&bytes[..1000]);
+    connection.send("no number\r\n");
+    connection.response("PATCH").refused(400, "BLOB_UPLOAD_INVALID");
+    assert_eq!(client.get(&location).expect(204).must("range"), "0-999");
+}
+
+#[test]
+fn a_broken_upload_in_one_request_leaves_no_session() {
+    let server = Server::start();
+    let client = server.administrator();
+    let bytes = noise(7, MIB);
+    let path = format!("/v2/a/blobs/uploads/?digest={}", sha256(&bytes));
+    for sent in [0, 1000, 300_000, MIB - 1] {
+        let mut connection = client.connect();
+        connection.send(client.head_of("POST", &path, &[("Content-Length", "1048576")]));
+        connection.send(&bytes[..sent]);
+        drop(connection);
+    }
+    // The second request is answered after the first, so the four sessions have begun or never
+    // will.
+    client.get("/v2/").expect(200);
+    wait_until("the sessions that nobody knows of are gone", || {
+        std::fs::read_dir(server.data().join("uploads")).expect("uploads").count() == 0
+    });
+}
+
+#[test]
+fn a_refusal_reaches_a_client_that_still_sends() {
+    let server = Server::start();
+    let (nobody, reader, owner) =
+        (server.nobody(), server.add_user("reader", Role::Pull), server.administrator());
+    let body = vec![b'x'; 16 * MIB];
+    let length = body.len().to_string();
+    let unknown = "/v2/a/blobs/uploads/01234567-89ab-4def-8123-456789abcdef";
+    let kind = ("Content-Type", MediaType::OCI_MANIFEST);
+    for (client, method, path, status) in [
+        (&nobody, "PATCH", unknown, 401),
+        (&reader, "PATCH", unknown, 403),
+        (&owner, "PATCH", unknown, 404),
+        (&owner, "PUT", "/v2/a/manifests/1", 413),
+        (&owner, "POST", "/v2/a/blobs/uploads/?digest=x", 400),
+        (&owner, "BREW", "/v2/", 405),
+    ] {
+        for framing in [("Content-Length", length.as_str()), ("Transfer-Encoding", "chunked")] {
+            let is_chunked = framing.1 == "chunked";
+            let head = client.head_of(method, path, &[kind, framing]);
+            let send = |connection: &mut Connection, piece: &[u8]| {
+                if is_chunked { connection.send_chunk(piece) } else { connection.send(piece) }
+            };
+            // One reads only after it has sent everything.
+            let mut late = client.connect();
+            late.send(&head);
+            body.chunks(MIB).for_each(|piece| send(&mut late, piece));
+            if is_chunked {
+                late.send("0\r\n\r\n");
+            }
+            late.response(method).expect(status);
+            // The other reads as soon as there is something, and goes on sending.
+            let mut early = client.connect();
+            early.send(&head);
+            if status == 413 && is_chunked {
+                body[..5 * MIB].chunks(MIB).for_each(|piece| send(&mut early, piece));
+            }
+            early.response(method).expect(status);
+            body[..MIB].chunks(MIB / 4).for_each(|piece| send(&mut early, piece));
+        }
+    }
+}
+
+#[test]
+fn a_body_that_nobody_wants_is_read_all_the_same() {
+    let server = Server::start();
+    let client = server.administrator();
+    let digest = push_blob(&client, "a", b"blob");
+    let body = vec![b'x'; 8 * MIB];
+    for (method, path, status) in [
+        ("POST", "/v2/a/blobs/uploads/".to_owned(), 202),
+        ("POST", format!("/v2/b/blobs/uploads/?mount={digest}&from=a"), 201),
+        ("GET", "/v2/".to_owned(), 200),
+        ("DELETE", format!("/v2/a/blobs/{digest}"), 202),
+    ] {
+        let length = [("Content-Length", "8388608")];
+        let mut connection = client.connect();
+        connection.send(client.head_of(method, &path, &length));
+        for piece in body.chunks(MIB) {
+            connection.send(piece);
+        }
+        connection.response(method).expect(status);
+    }
+}
+
+#[test]
+fn a_refused_body_is_read_within_bounds() {
+    let server = Server::with(|limits| {
+        limits.refused_body_bytes = MIB as u64;
+        limits.refused_body_time = SHORT;
+    });
+    let client = server.nobody();
+    let head = client.head_of("PUT", "/v2/a/manifests/1", &[("Transfer-Encoding", "chunked")]);
+    // More than the bound.
+    let mut endless = client.connect();
+    endless.send(&head);
+    endless.response("PUT").expect(401);
+    let mut chunk = b"10000\r\n".to_vec();
+    chunk.extend_from_slice(&[b'x'; 0x10000]);
+    chunk.extend_from_slice(b"\r\n");
+    let mut sent = 0;
+    while endless.try_send(&chunk).is_ok() {
+        sent += chunk.len();
+        assert!(sent < 256 * MIB, "the server takes an endless body");
+    }
+    // Longer than the bound.
+    let mut stalled = client.connect();
+    stalled.send(&head);
+    stalled.response("PUT").expect(401);
+    stalled.expect_close();
+}

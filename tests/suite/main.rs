@@ -1,0 +1,27 @@
+//! Tests of the registry through its outermost doors.
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, and tell what they measured or skipped"
+)]
+
+mod auth;
+mod blob;
+mod cli;
+mod clients;
+mod crash;
+mod guide;
+mod limits;
+mod list;
+mod manifest;
+mod memory;
+mod mirror;
+mod ownership;
+mod support;
+mod tidy;
+mod trace;
+mod upload;
+mod walk;

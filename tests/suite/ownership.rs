@@ -1,0 +1,68 @@
+//! Whose the files below DATA are: always the owner's of DATA, whoever runs a command.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+use crate::support::binary::{Instance, PASSWORD, USER};
+use crate::support::clients::Curl;
+
+const OWNER: (u32, u32) = (12345, 12346);
+
+#[test]
+fn nothing_below_data_belongs_to_anybody_but_its_owner() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can give a directory to somebody else");
+        return;
+    }
+    let mut instance = Instance::new();
+    // The owner must reach DATA; a file that only root reads lies outside of it.
+    open_to_all(instance.root());
+    fs::create_dir(instance.data()).expect("a directory");
+    chown(instance.data(), Some(OWNER.0), Some(OWNER.1)).expect("root may do that");
+    instance.start();
+    let owner = fs::metadata(format!("/proc/{}", instance.pid())).expect("the process").uid();
+    assert_eq!(owner, OWNER.0, "the server runs as the owner");
+    check(instance.data());
+
+    let curl = Curl::of(&instance);
+    curl.begin_upload("app");
+    instance.add_user("running", "push");
+    check(instance.data());
+    instance.stop();
+    check(instance.data());
+    // With no server the commands themselves open the database and make files.
+    instance.add_user("stopped", "push");
+    check(instance.data());
+    instance.command(&["status"], &[]).ok();
+    instance.command(&["ls"], &[]).ok();
+    instance.command_with_input(&["user", "passwd"], &[USER], PASSWORD).ok();
+    instance.command(&["user", "remove"], &["running"]).ok();
+    check(instance.data());
+    instance.start();
+    instance.kill();
+    instance.command(&["user", "list"], &[]).ok();
+    check(instance.data());
+}
+
+/// Lets every user pass through a directory.
+fn open_to_all(path: &Path) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(path, mode).expect("the mode of an own directory");
+}
+
+/// Checks that everything belongs to the owner, DATA itself too.
+fn check(data: &Path) {
+    let mut left: Vec<PathBuf> = vec![data.to_owned()];
+    let mut count = 0;
+    while let Some(path) = left.pop() {
+        let metadata = fs::symlink_metadata(&path).expect("its metadata");
+        assert_eq!((metadata.uid(), metadata.gid()), OWNER, "{}", path.display());
+        if metadata.is_dir() {
+            let entries = fs::read_dir(&path).expect("its entries");
+            left.extend(entries.map(|entry| entry.expect("an entry").path()));
+        }
+        count += 1;
+    }
+    assert!(count > 500, "the shards alone are more than {count}");
+}

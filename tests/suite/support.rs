@@ -1,0 +1,11 @@
+//! What tests share: servers, clients and content.
+
+pub(crate) mod binary;
+pub(crate) mod clients;
+pub(crate) mod content;
+pub(crate) mod disk;
+pub(crate) mod http;
+pub(crate) mod images;
+pub(crate) mod peer;
+pub(crate) mod process;
+pub(crate) mod server;

@@ -1,0 +1,251 @@
+//! The binary `registry`: built once, run as a command, and served as a child process on a data
+//! directory of its own, which both end with the test.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::process::{Run, free_port, run, run_with_input, wait_until};
+
+/// The name of the first user.
+pub(crate) const USER: &str = "init";
+
+/// The program: the one that `REGISTRY_BIN` names, or the one of this workspace, built at the
+/// first call.
+pub(crate) fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| std::env::var_os("REGISTRY_BIN").map_or_else(build, PathBuf::from))
+}
+
+/// Builds the program in the profile of the tests and returns where it lies.
+fn build() -> PathBuf {
+    let own = std::env::current_exe().expect("the path of the tests");
+    let profile = own.ancestors().nth(2).and_then(Path::file_name).expect("a target directory");
+    let profile = if profile == "debug" { "dev".into() } else { profile.to_owned() };
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--locked", "--package", "registry-server", "--bin", "registry"]);
+    cargo.args(["--message-format", "json-render-diagnostics", "--profile"]).arg(profile);
+    let messages = run(cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))).ok();
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message.get("executable")?.as_str()?))
+    };
+    messages.lines().rev().find_map(executable).expect("cargo names the program that it built")
+}
+
+/// Runs `registry` with these arguments.
+pub(crate) fn registry<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Run {
+    run(Command::new(program()).args(arguments))
+}
+
+/// A registry of one test: a data directory, and the server on it while one runs.
+pub(crate) struct Instance {
+    root: TempDir,
+    data: PathBuf,
+    flags: Vec<OsString>,
+    umask: &'static str,
+    server: Option<Child>,
+    host: &'static str,
+    port: u16,
+    starts: u32,
+}
+
+impl Instance {
+    /// An instance that has not been started yet and will listen on 127.0.0.1.
+    pub(crate) fn new() -> Self {
+        Self::in_directory(&std::env::temp_dir())
+    }
+
+    /// The same with its data below a directory that is not the system's for temporary files.
+    pub(crate) fn in_directory(directory: &Path) -> Self {
+        let root = tempfile::Builder::new().prefix("registry-test-").tempdir_in(directory);
+        let root = root.expect("a temporary directory");
+        let (data, host, port) = (root.path().join("data"), "127.0.0.1", free_port());
+        Self { root, data, flags: Vec::new(), umask: "022", server: None, host, port, starts: 0 }
+    }
+
+    /// An instance that runs.
+    pub(crate) fn started() -> Self {
+        let mut instance = Self::new();
+        instance.start();
+        instance
+    }
+
+    /// Gives the server more flags at its next start.
+    pub(crate) fn with_flags(mut self, flags: &[&str]) -> Self {
+        self.flags.extend(flags.iter().map(OsString::from));
+        self
+    }
+
+    /// Lets the server listen on another address than 127.0.0.1.
+    pub(crate) fn listening_on(mut self, host: &'static str) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// Starts the server with another umask than 022.
+    pub(crate) fn with_umask(mut self, umask: &'static str) -> Self {
+        self.umask = umask;
+        self
+    }
+
+    /// Moves the data directory, before the first start.
+    pub(crate) fn with_data(mut self, data: PathBuf) -> Self {
+        self.data = data;
+        self
+    }
+
+    /// A directory for what belongs to the test but not to the registry.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The certificate that clients must trust.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.data.join("tls").join("ca.crt")
+    }
+
+    /// The first user's password.
+    pub(crate) fn password(&self) -> String {
+        let password = fs::read_to_string(self.data.join("init-password"));
+        password.expect("the password of the first user").trim_end().to_owned()
+    }
+
+    /// The port, the same after every restart.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// 127.0.0.1 and the port, as image names begin.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The number of the server's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.as_ref().expect("a running server").id()
+    }
+
+    /// What the server wrote to standard output since its last start.
+    pub(crate) fn output(&self) -> String {
+        fs::read_to_string(self.log("out")).unwrap_or_default()
+    }
+
+    /// What the server logged since its last start.
+    pub(crate) fn errors(&self) -> String {
+        fs::read_to_string(self.log("err")).unwrap_or_default()
+    }
+
+    /// Starts the server and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start(&mut self) {
+        self.begin();
+        self.wait_until_ready();
+    }
+
+    /// Starts the server without waiting.
+    pub(crate) fn begin(&mut self) {
+        assert!(self.server.is_none(), "the server runs already");
+        self.starts += 1;
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("umask {}; exec \"$@\"", self.umask), "sh"]).arg(program());
+        command.arg("serve").arg("--data-dir").arg(&self.data).args(["--hostname", "localhost"]);
+        command.arg("--listen").arg(format!("{}:{}", self.host, self.port));
+        let log = |kind| File::create(self.log(kind)).expect("a log file");
+        let (out, err) = (log("out"), log("err"));
+        command.args(&self.flags).stdin(Stdio::null()).stdout(out).stderr(err);
+        self.server = Some(command.spawn().expect("a server"));
+    }
+
+    /// Waits until the server says where it listens.
+    #[track_caller]
+    pub(crate) fn wait_until_ready(&mut self) {
+        wait_until("the server listens", || {
+            let ended = self.server.as_mut().expect("a server").try_wait().expect("its state");
+            assert!(ended.is_none(), "the server ended: {}", self.errors());
+            self.output().lines().any(|line| line.starts_with("listening on https://"))
+        });
+    }
+
+    /// Sends SIGTERM without waiting for the end.
+    pub(crate) fn ask_to_stop(&self) {
+        let server = self.server.as_ref().expect("a running server");
+        kill_process(Pid::from_child(server), Signal::TERM).expect("SIGTERM is sent");
+    }
+
+    /// Waits for the server's end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.server.take().expect("a server").wait().expect("its end")
+    }
+
+    /// Stops the server as systemd does, and checks that it took that well.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) {
+        self.ask_to_stop();
+        let status = self.wait();
+        assert_eq!(status.code(), Some(0), "{}", self.errors());
+    }
+
+    /// Ends the server as a crash does.
+    pub(crate) fn kill(&mut self) {
+        let server = self.server.as_mut().expect("a running server");
+        server.kill().expect("SIGKILL is sent");
+        self.wait();
+    }
+
+    /// The most memory the server was resident with so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(path).expect("the state of the server");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        let kib = line.trim().strip_suffix(" kB").expect("kB").trim().parse::<u64>();
+        kib.expect("a number") * 1024
+    }
+
+    /// Runs an administration command on this registry: the words of the command, then the rest.
+    pub(crate) fn command(&self, words: &[&str], rest: &[&str]) -> Run {
+        self.command_with_input(words, rest, "")
+    }
+
+    /// The same for a command that reads standard input.
+    pub(crate) fn command_with_input(&self, words: &[&str], rest: &[&str], input: &str) -> Run {
+        let mut command = Command::new(program());
+        command.args(words).arg("--data-dir").arg(&self.data).args(rest);
+        run_with_input(&mut command, input.as_bytes())
+    }
+
+    /// Adds a user of this role with the password `PASSWORD`.
+    pub(crate) fn add_user(&self, name: &str, role: &str) {
+        self.command_with_input(&["user", "add"], &[name, "--role", role], PASSWORD).ok();
+    }
+
+    fn log(&self, kind: &str) -> PathBuf {
+        self.root.path().join(format!("start-{}.{kind}", self.starts))
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            // Both fail only for a process that has ended and was waited for.
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", self.errors());
+        }
+    }
+}
+
+/// The password of every user but the first.
+pub(crate) const PASSWORD: &str = "correct horse";
