@@ -12,8 +12,9 @@
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+pub(crate) use rusqlite::Connection;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{OpenFlags, ffi};
 
 use crate::digest::Digest;
 use crate::durable::create_private;
@@ -43,10 +44,18 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the database, makes it if it is missing, and brings it to the current schema.
-    pub(crate) fn open(layout: &Layout, on_fatal: OnFatal) -> Result<Self, StorageError> {
+    /// Opens the database and brings it to the current schema. It is made if it is missing and
+    /// `may_create`; a store that was complete must not start from nothing.
+    pub(crate) fn open(
+        layout: &Layout,
+        may_create: bool,
+        on_fatal: OnFatal,
+    ) -> Result<Self, StorageError> {
         let path = layout.database();
         if !path.exists() {
+            if !may_create {
+                return Err(StorageError::Damaged { path, what: "it is missing".to_owned() });
+            }
             // SQLite gives its log and index files the mode of the database, so this sets all.
             create_private(&path)?;
         }
@@ -102,8 +111,12 @@ impl Drop for Database {
 
 impl From<rusqlite::Error> for StorageError {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+        match error.sqlite_error().map(|error| error.extended_code) {
+            // The second is what SQLite says when the index of its log cannot grow.
+            Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
+            Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => {
+                Self::NotSynced(error.to_string())
+            }
             _ => Self::Database(error.to_string()),
         }
     }
@@ -148,3 +161,6 @@ impl FromSql for Digest {
 const STATEMENTS: usize = 64;
 /// Page cache of the writing connection, in KiB.
 const WRITER_CACHE_KIB: i64 = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,9 @@ pub enum StorageError {
     #[error("{0} owns this registry: stop it, or wait until it ends")]
     Owned(Holder),
     /// The directory holds a store of a later version.
-    #[error("{} has format {found}, this program knows {known}: use a later program", .path.display())]
+    #[error(
+        "{} has format {found}, this program knows {known}: use a later program", .path.display()
+    )]
     NewerFormat {
         /// The store's directory.
         path: PathBuf,
@@ -63,7 +65,9 @@ pub enum StorageError {
     )]
     NoStore(PathBuf),
     /// The directory holds something else.
-    #[error("{} holds {entry:?}, which is not a registry's: choose an empty directory", .path.display())]
+    #[error(
+        "{} holds {entry:?}, which is not a registry's: choose an empty directory", .path.display()
+    )]
     ForeignDirectory {
         /// The directory.
         path: PathBuf,
@@ -93,6 +97,9 @@ pub enum StorageError {
     /// The database refused an operation.
     #[error("the database failed: {0}")]
     Database(String),
+    /// The database could not be synced: what the disk holds of it is not known.
+    #[error("the database cannot be synced: {0}")]
+    NotSynced(String),
     /// The store is being closed.
     #[error("the registry is stopping: try again in a moment")]
     Closed,

@@ -172,7 +172,7 @@ impl Layout {
 
 /// What a directory without FORMAT may hold and still become a store: what an interrupted first
 /// start leaves, and what file systems put at their root.
-const OWN_ENTRIES: [&str; 12] = [
+const OWN_ENTRIES: [&str; 13] = [
     "FORMAT.new",
     "blobs",
     "init-password",
@@ -180,6 +180,7 @@ const OWN_ENTRIES: [&str; 12] = [
     "lock",
     "lost+found",
     "registry.db",
+    "registry.db-journal",
     "registry.db-shm",
     "registry.db-wal",
     "registry.sock",

@@ -62,10 +62,13 @@ impl StoreLock {
             Err(TryLockError::Error(error)) => return Err(error).at("lock", path),
         }
         file.set_permissions(Permissions::from_mode(0o600)).at("set the mode of", path)?;
-        file.set_len(0).at("truncate", path)?;
-        file.rewind().at("rewind", path)?;
         let name = std::env::args().nth(1).unwrap_or_default();
-        writeln!(file, "process {} (registry {name})", std::process::id()).at("write", path)?;
+        let holder = format!("process {} (registry {name})\n", std::process::id());
+        // The text only informs; a full disk must not keep the store closed for want of it.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(holder.as_bytes()));
         Ok(Self { _file: file })
     }
 }

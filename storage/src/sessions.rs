@@ -33,17 +33,10 @@ impl Sessions {
     ) -> Result<UploadId, StorageError> {
         let session = Session::create(&self.layout, repository, user, algorithm)?;
         let id = session.id;
-        let excess = {
-            let mut open = self.lock();
-            let excess = self.longest_idle_at_limit(&open, user);
-            if let Some(excess) = &excess {
-                open.remove(&excess.id);
-            }
-            open.insert(id, Arc::new(session));
-            excess
-        };
-        if let Some(excess) = excess {
-            excess.cancel(&self.layout);
+        self.lock().insert(id, Arc::new(session));
+        // Counted with the new one in, so that sessions begun at once cannot pass the limit.
+        while let Some(excess) = self.longest_idle_beyond_limit(user, id) {
+            self.cancel(&excess);
         }
         Ok(id)
     }
@@ -55,7 +48,7 @@ impl Sessions {
         user: &UserName,
         id: UploadId,
     ) -> Result<Arc<Session>, StorageError> {
-        let session = self.load(id)?.ok_or(StorageError::UploadUnknown)?;
+        let session = self.load(id).ok_or(StorageError::UploadUnknown)?;
         if session.repository == *repository && session.user == *user {
             Ok(session)
         } else {
@@ -69,9 +62,13 @@ impl Sessions {
     }
 
     /// Ends the session and removes its files; false if it was over already.
+    ///
+    /// It is forgotten only when it is over: as long as its files are there, a request must find
+    /// this session and not recover another one that writes to the same file.
     pub(crate) fn cancel(&self, session: &Session) -> bool {
+        let was_open = session.cancel(&self.layout);
         self.forget(session.id);
-        session.cancel(&self.layout)
+        was_open
     }
 
     /// How many sessions are open, as far as this process knows.
@@ -93,7 +90,7 @@ impl Sessions {
             let age =
                 metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
             let file_is_old = age.is_some_and(|age| age >= idle);
-            match self.load(id)? {
+            match self.load(id) {
                 Some(session) if file_is_old && session.last_used().elapsed() >= idle => {
                     ended += usize::from(self.cancel(&session));
                 }
@@ -104,35 +101,39 @@ impl Sessions {
                 _ => {}
             }
         }
+        // A session that a failing disk ended has no files that the walk could meet.
+        self.lock().retain(|_, session| !session.is_over());
         Ok(ended)
     }
 
-    fn load(&self, id: UploadId) -> Result<Option<Arc<Session>>, StorageError> {
-        if let Some(session) = self.lock().get(&id) {
-            return Ok(Some(Arc::clone(session)));
-        }
-        let Some(recovered) = Session::recover(&self.layout, id)? else { return Ok(None) };
-        // Two requests may have read the files at once; both must get the same session.
+    fn load(&self, id: UploadId) -> Option<Arc<Session>> {
+        // Locked while the two files are looked at: one session must never become two.
         let mut open = self.lock();
-        Ok(Some(Arc::clone(open.entry(id).or_insert_with(|| Arc::new(recovered)))))
+        if let Some(session) = open.get(&id) {
+            return Some(Arc::clone(session));
+        }
+        let recovered = Arc::new(Session::recover(&self.layout, id)?);
+        open.insert(id, Arc::clone(&recovered));
+        Some(recovered)
     }
 
-    fn longest_idle_at_limit(
-        &self,
-        open: &HashMap<UploadId, Arc<Session>>,
-        user: &UserName,
-    ) -> Option<Arc<Session>> {
-        if open.len() < self.limit_per_user {
+    fn longest_idle_beyond_limit(&self, user: &UserName, newest: UploadId) -> Option<Arc<Session>> {
+        let open = self.lock();
+        if open.len() <= self.limit_per_user {
             return None;
         }
         let own: Vec<_> = open.values().filter(|session| session.user == *user).collect();
-        if own.len() < self.limit_per_user {
+        if own.len() <= self.limit_per_user {
             return None;
         }
-        own.into_iter().min_by_key(|session| session.last_used()).cloned()
+        let others = own.into_iter().filter(|session| session.id != newest);
+        others.min_by_key(|session| session.last_used()).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

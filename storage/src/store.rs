@@ -9,7 +9,7 @@ use crate::blob::{self, BlobReader};
 use crate::db::list::{self, Counts, Referrer};
 use crate::db::manifest::{self, StoredManifest};
 use crate::db::user::{self, User};
-use crate::db::{Database, OnFatal, repository};
+use crate::db::{Connection, Database, OnFatal, repository};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
@@ -69,7 +69,7 @@ impl Store {
         if is_new {
             layout.make_directories()?;
         }
-        let database = Database::open(&layout, options.on_fatal)?;
+        let database = Database::open(&layout, is_new, options.on_fatal)?;
         let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
         let users_version = AtomicU64::new(0);
         Ok(Self { layout, sessions, database, users_version, is_new, _lock: lock })
@@ -93,12 +93,15 @@ impl Store {
         &self.layout
     }
 
-    /// The size of a blob, if the repository holds it.
+    /// The size of a blob, if the repository holds it and its file is there: who is told that a
+    /// blob exists does not push it again, and only that brings a lost file back.
     ///
     /// # Errors
     /// Trouble with the database.
     pub fn blob_size(&self, name: &RepoName, digest: &Digest) -> Result<Option<u64>, StorageError> {
-        self.database.read(|connection| repository::blob_size(connection, name, digest))
+        let size =
+            self.database.read(|connection| repository::blob_size(connection, name, digest))?;
+        Ok(size.filter(|&size| self.has_file(digest, size)))
     }
 
     /// Opens a blob, if the repository holds it.
@@ -110,7 +113,7 @@ impl Store {
         name: &RepoName,
         digest: &Digest,
     ) -> Result<Option<BlobReader>, StorageError> {
-        match self.blob_size(name, digest)? {
+        match self.database.read(|connection| repository::blob_size(connection, name, digest))? {
             Some(size) => BlobReader::open(&self.layout, digest, size),
             None => Ok(None),
         }
@@ -125,7 +128,8 @@ impl Store {
         self.database.write(move |connection| repository::remove_blob(connection, &name, &digest))
     }
 
-    /// Gives a blob of `from`, or of any repository, to `name`; false if none holds it.
+    /// Gives a blob of `from`, or of any repository, to `name`; false if none holds it, or its
+    /// file is lost.
     /// Whether the user may pull from there is the caller's to check. Durable on return.
     ///
     /// # Errors
@@ -136,6 +140,9 @@ impl Store {
         name: &RepoName,
         digest: &Digest,
     ) -> Result<bool, StorageError> {
+        if !self.is_stored(digest)? {
+            return Ok(false);
+        }
         let (from, name, digest) = (from.cloned(), name.clone(), *digest);
         self.database
             .write(move |connection| repository::mount(connection, from.as_ref(), &name, &digest))
@@ -199,9 +206,7 @@ impl Store {
     ) -> Result<(), StorageError> {
         let session = Arc::clone(upload.session());
         let outcome = upload.commit(digest, |file, path, size| {
-            let is_stored =
-                self.database.read(|connection| repository::blob_is_stored(connection, digest))?;
-            if !is_stored || !self.has_file(digest, size) {
+            if !self.is_stored(digest)? {
                 blob::publish(&self.layout, file, path, digest)?;
             }
             let (name, digest) = (session.repository.clone(), *digest);
@@ -395,11 +400,17 @@ impl Store {
 
     fn change_user<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&rusqlite::Connection) -> Result<T, StorageError> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let outcome = self.database.write(work);
         self.users_version.fetch_add(1, Ordering::SeqCst);
         outcome
+    }
+
+    /// Whether the blob has a row, and the file that the row promises.
+    fn is_stored(&self, digest: &Digest) -> Result<bool, StorageError> {
+        let size = self.database.read(|connection| repository::stored_size(connection, digest))?;
+        Ok(size.is_some_and(|size| self.has_file(digest, size)))
     }
 
     fn has_file(&self, digest: &Digest, size: u64) -> bool {

@@ -32,21 +32,27 @@ pub(crate) struct Session {
     pub(crate) id: UploadId,
     pub(crate) repository: RepoName,
     pub(crate) user: UserName,
+    algorithm: Algorithm,
+    /// Locked while the disk works for the session.
     state: Mutex<State>,
-    /// Apart from the state, whose lock is held while the disk works.
-    last_used: Mutex<Instant>,
+    /// Apart from the state, and changed only with it locked: whoever asks waits for no disk.
+    progress: Mutex<Progress>,
 }
 
 #[derive(Debug)]
 struct State {
-    offset: u64,
     /// `None` until the bytes that an earlier process received were read.
     hasher: Option<Hasher>,
-    algorithm: Algorithm,
     /// Which writer the session belongs to; a later writer has a higher number.
     writer: u64,
+}
+
+#[derive(Debug)]
+struct Progress {
+    offset: u64,
     /// Set when the session is committed, cancelled or broken.
     is_over: bool,
+    last_used: Instant,
 }
 
 /// What stands in the `.meta` file of a session.
@@ -85,67 +91,76 @@ impl Session {
             return Err(error);
         }
         let hasher = Some(Hasher::new(algorithm));
-        let state = State { offset: 0, hasher, algorithm, writer: 0, is_over: false };
-        Ok(Self::new(id, repository.clone(), user.clone(), state, Instant::now()))
+        let progress = Progress { offset: 0, is_over: false, last_used: Instant::now() };
+        Ok(Self {
+            id,
+            repository: repository.clone(),
+            user: user.clone(),
+            algorithm,
+            state: Mutex::new(State { hasher, writer: 0 }),
+            progress: Mutex::new(progress),
+        })
     }
 
     /// Finds a session that an earlier process began; `None` if its files are not both there and
     /// readable, which is what a crash may leave.
-    pub(crate) fn recover(layout: &Layout, id: UploadId) -> Result<Option<Self>, StorageError> {
-        let path = layout.upload(id);
-        let (Ok(meta), Ok(bytes)) = (fs::read(layout.upload_meta(id)), fs::metadata(&path)) else {
-            return Ok(None);
-        };
-        let Ok(meta) = serde_json::from_slice::<Meta>(&meta) else { return Ok(None) };
-        let parsed = (meta.repository.parse(), meta.user.parse(), meta.algorithm.parse());
-        let (Ok(repository), Ok(user), Ok(algorithm)) = parsed else { return Ok(None) };
-        let state =
-            State { offset: bytes.len(), hasher: None, algorithm, writer: 0, is_over: false };
+    pub(crate) fn recover(layout: &Layout, id: UploadId) -> Option<Self> {
+        let meta = fs::read(layout.upload_meta(id)).ok()?;
+        let bytes = fs::metadata(layout.upload(id)).ok()?;
+        let meta: Meta = serde_json::from_slice(&meta).ok()?;
         let now = Instant::now();
         let age = bytes.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
         let last_used = age.and_then(|age| now.checked_sub(age)).unwrap_or(now);
-        Ok(Some(Self::new(id, repository, user, state, last_used)))
+        let progress = Progress { offset: bytes.len(), is_over: false, last_used };
+        Some(Self {
+            id,
+            repository: meta.repository.parse().ok()?,
+            user: meta.user.parse().ok()?,
+            algorithm: meta.algorithm.parse().ok()?,
+            state: Mutex::new(State { hasher: None, writer: 0 }),
+            progress: Mutex::new(progress),
+        })
     }
 
-    fn new(
-        id: UploadId,
-        repository: RepoName,
-        user: UserName,
-        state: State,
-        last_used: Instant,
-    ) -> Self {
-        let (state, last_used) = (Mutex::new(state), Mutex::new(last_used));
-        Self { id, repository, user, state, last_used }
-    }
-
-    /// The number of bytes received.
+    /// The number of bytes received. Counts as a use of the session.
     pub(crate) fn offset(&self) -> Result<u64, StorageError> {
-        self.touch();
-        let state = self.lock();
-        if state.is_over { Err(StorageError::UploadUnknown) } else { Ok(state.offset) }
+        let mut progress = self.progress();
+        progress.last_used = Instant::now();
+        if progress.is_over { Err(StorageError::UploadUnknown) } else { Ok(progress.offset) }
     }
 
     /// When the session was last used.
     pub(crate) fn last_used(&self) -> Instant {
-        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress().last_used
     }
 
-    fn touch(&self) {
-        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    /// Whether the session was committed, cancelled or broken.
+    pub(crate) fn is_over(&self) -> bool {
+        self.progress().is_over
     }
 
     /// Ends the session and removes its files; false if it was over already.
     pub(crate) fn cancel(&self, layout: &Layout) -> bool {
-        let mut state = self.lock();
-        let was_open = !std::mem::replace(&mut state.is_over, true);
+        let _state = self.lock();
+        let was_open = !std::mem::replace(&mut self.progress().is_over, true);
         if was_open {
             remove_files(layout, self.id);
         }
         was_open
     }
 
+    /// Keeps the session as busy as a working disk does.
+    #[cfg(test)]
+    pub(crate) fn lock_for_test(&self) -> impl Sized + '_ {
+        self.lock()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,22 +184,19 @@ impl UploadWriter {
     pub(crate) fn open(session: Arc<Session>, layout: Layout) -> Result<Self, StorageError> {
         let path = layout.upload(session.id);
         let mut state = session.lock();
-        if state.is_over {
-            return Err(StorageError::UploadUnknown);
-        }
+        let offset = session.offset()?;
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                state.is_over = true;
+                session.progress().is_over = true;
                 return Err(StorageError::UploadUnknown);
             }
             Err(error) => return Err(error).at("open", &path),
         };
         if state.hasher.is_none() {
-            state.hasher = Some(hash_file(&file, &path, state.algorithm, state.offset)?);
+            state.hasher = Some(hash_file(&file, &path, session.algorithm, offset)?);
         }
         state.writer += 1;
-        session.touch();
         let number = state.writer;
         drop(state);
         Ok(Self { session, layout, number, file })
@@ -195,7 +207,8 @@ impl UploadWriter {
     /// # Errors
     /// Fails when another request took over or the session ended.
     pub fn offset(&self) -> Result<u64, StorageError> {
-        Ok(self.state()?.offset)
+        let _state = self.state()?;
+        self.session.offset()
     }
 
     /// Adds pieces in order, and returns the number of bytes that the session then holds. They
@@ -207,13 +220,14 @@ impl UploadWriter {
     pub fn append(&self, pieces: &[Bytes]) -> Result<u64, StorageError> {
         let path = self.layout.upload(self.session.id);
         let mut state = self.state()?;
-        let mut end = state.offset;
+        let start = self.session.offset()?;
+        let mut end = start;
         for piece in pieces {
             if let Err(error) = self.file.write_all_at(piece, end) {
                 let error = StorageError::io("write", &path, &error);
-                let is_undone = self.file.set_len(state.offset).is_ok();
+                let is_undone = self.file.set_len(start).is_ok();
                 if error != StorageError::Full || !is_undone {
-                    self.abandon(&mut state);
+                    self.abandon();
                 }
                 return Err(error);
             }
@@ -222,8 +236,9 @@ impl UploadWriter {
         if let Some(hasher) = &mut state.hasher {
             pieces.iter().for_each(|piece| hasher.update(piece));
         }
-        state.offset = end;
-        self.session.touch();
+        let mut progress = self.session.progress();
+        progress.offset = end;
+        progress.last_used = Instant::now();
         Ok(end)
     }
 
@@ -235,29 +250,32 @@ impl UploadWriter {
         publish: impl FnOnce(&File, &Path, u64) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         let path = self.layout.upload(self.session.id);
-        let mut state = self.state()?;
+        let state = self.state()?;
+        let size = self.session.offset()?;
         let running = match &state.hasher {
             Some(hasher) if hasher.algorithm() == digest.algorithm() => hasher.clone(),
-            _ => hash_file(&self.file, &path, digest.algorithm(), state.offset)?,
+            _ => hash_file(&self.file, &path, digest.algorithm(), size)
+                .inspect_err(|_| self.abandon())?,
         };
         let actual = running.finish();
         if actual != *digest {
             return Err(StorageError::DigestMismatch { expected: *digest, actual });
         }
-        let outcome = publish(&self.file, &path, state.offset);
+        let outcome = publish(&self.file, &path, size);
         // After a failed sync the file is not to be trusted, and not to be synced again.
-        self.abandon(&mut state);
+        self.abandon();
         outcome
     }
 
-    fn abandon(&self, state: &mut State) {
-        state.is_over = true;
+    /// Ends the session. The caller has its state locked.
+    fn abandon(&self) {
+        self.session.progress().is_over = true;
         remove_files(&self.layout, self.session.id);
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>, StorageError> {
         let state = self.session.lock();
-        if state.is_over {
+        if self.session.is_over() {
             return Err(StorageError::UploadUnknown);
         }
         if state.writer != self.number {

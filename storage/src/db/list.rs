@@ -84,27 +84,34 @@ pub(crate) fn referrers(
     after: Option<&Digest>,
 ) -> Result<(Vec<Referrer>, bool), StorageError> {
     let Some(id) = repository::find(connection, name)? else { return Ok((Vec::new(), false)) };
-    let filter = if artifact_type.is_some() { "AND artifact_type = ?4" } else { "AND ?4 IS NULL" };
+    // Left to itself, SQLite walks all manifests of the repository by its primary key.
+    let (index, filter) = match artifact_type {
+        Some(_) => ("referrers_by_type", "artifact_type = ?4"),
+        None => ("referrers", "?4 IS NULL"),
+    };
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT digest, media_type, size, artifact_type, annotations FROM repository_manifests
-         WHERE repository_id = ?1 AND subject = ?2 {filter} AND digest > ?3 ORDER BY digest",
+        "SELECT digest, media_type, size, artifact_type, annotations
+         FROM repository_manifests INDEXED BY {index}
+         WHERE repository_id = ?1 AND subject = ?2 AND {filter} AND digest > ?3 ORDER BY digest",
     ))?;
     let after = after.map_or_else(String::new, Digest::to_string);
     let mut rows = statement.query(params![id, subject, after, artifact_type])?;
     let (mut page, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
-        if page.len() >= REFERRERS || bytes >= REFERRER_BYTES {
-            return Ok((page, true));
-        }
-        let annotations: Option<String> = row.get(4)?;
-        bytes += annotations.as_ref().map_or(0, String::len);
-        page.push(Referrer {
+        let referrer = Referrer {
             digest: row.get(0)?,
             media_type: row.get(1)?,
             size: row.get(2)?,
             artifact_type: row.get(3)?,
-            annotations,
-        });
+            annotations: row.get(4)?,
+        };
+        let texts = [&referrer.artifact_type, &referrer.annotations];
+        bytes += texts.into_iter().flatten().map(String::len).sum::<usize>();
+        let is_too_much = bytes > REFERRER_BYTES && !page.is_empty();
+        if page.len() >= REFERRERS || is_too_much {
+            return Ok((page, true));
+        }
+        page.push(referrer);
     }
     Ok((page, false))
 }
@@ -129,5 +136,6 @@ pub(crate) fn counts(connection: &Connection) -> Result<Counts, StorageError> {
 
 /// Entries of one page of referrers.
 const REFERRERS: usize = 1000;
-/// Bytes of annotations after which a page of referrers ends. Clients take 4 MiB for the page.
+/// Bytes of annotations and artifact types in one page of referrers, unless it has one entry
+/// only. Clients take 4 MiB for the page.
 const REFERRER_BYTES: usize = 1024 * 1024;

@@ -44,13 +44,13 @@ pub(crate) fn blob_size(
     Ok(statement.query_row(params![name, digest], |row| row.get(0)).optional()?)
 }
 
-/// Whether the store holds the blob, in whatever repository.
-pub(crate) fn blob_is_stored(
+/// The size of a blob that the store holds, in whatever repository.
+pub(crate) fn stored_size(
     connection: &Connection,
     digest: &Digest,
-) -> Result<bool, StorageError> {
-    let mut statement = connection.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?;
-    Ok(statement.exists(params![digest])?)
+) -> Result<Option<u64>, StorageError> {
+    let mut statement = connection.prepare_cached("SELECT size FROM blobs WHERE digest = ?1")?;
+    Ok(statement.query_row(params![digest], |row| row.get(0)).optional()?)
 }
 
 /// Records a blob whose file is in place and synced, and gives it to a repository.

@@ -7,7 +7,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::StorageError;
-use crate::layout::{FORMAT, Layout};
+use crate::layout::Layout;
 
 /// Brings the database to the newest schema.
 pub(super) fn migrate(connection: &mut Connection, layout: &Layout) -> Result<(), StorageError> {
@@ -15,7 +15,7 @@ pub(super) fn migrate(connection: &mut Connection, layout: &Layout) -> Result<()
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
     if applied > known {
         let path = layout.root().to_owned();
-        return Err(StorageError::NewerFormat { path, found: applied, known: FORMAT });
+        return Err(StorageError::NewerFormat { path, found: applied, known });
     }
     for (number, statements) in (1..).zip(MIGRATIONS).skip(applied as usize) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -117,7 +117,8 @@ mod tests {
         migrate(&mut connection, &layout).unwrap();
         migrate(&mut connection, &layout).unwrap();
         connection.pragma_update(None, "user_version", 999).unwrap();
-        let refusal = StorageError::NewerFormat { path: "/data".into(), found: 999, known: FORMAT };
+        let known = u32::try_from(MIGRATIONS.len()).unwrap();
+        let refusal = StorageError::NewerFormat { path: "/data".into(), found: 999, known };
         assert_eq!(migrate(&mut connection, &layout), Err(refusal));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::OnFatal;
 use crate::error::StorageError;
@@ -94,15 +94,12 @@ impl Writer {
     /// An error here speaks for every job of the group: none of them is committed.
     fn commit(&self, group: &mut [Box<dyn Job>]) -> Result<(), StorageError> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        let outcome = self.run_each(group).and_then(|()| {
-            self.connection.execute_batch("COMMIT").map_err(|error| {
-                if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) {
-                    // The log was not synced, and another try could succeed without writing.
-                    (self.on_fatal)(&StorageError::from(error));
-                }
-                StorageError::from(error)
-            })
-        });
+        let outcome = self
+            .run_each(group)
+            .and_then(|()| self.connection.execute_batch("COMMIT").map_err(StorageError::from));
+        if let Err(error) = &outcome {
+            self.end_if_not_synced(error);
+        }
         if let Err(error) = &outcome
             && !self.connection.is_autocommit()
             && self.connection.execute_batch("ROLLBACK").is_err()
@@ -116,6 +113,8 @@ impl Writer {
         for job in group {
             self.connection.execute_batch("SAVEPOINT job")?;
             if let Err(error) = job.run(&self.connection) {
+                // A large write reaches the log, and may sync it, before the commit.
+                self.end_if_not_synced(&error);
                 if self.connection.is_autocommit() {
                     // A full disk makes SQLite roll back the whole transaction, neighbours too.
                     return Err(error);
@@ -130,14 +129,21 @@ impl Writer {
     /// Moves what the log holds into the database, as far as no reader still needs it.
     ///
     /// It runs after the callers were answered: their rows are durable in the log. A failed sync
-    /// of the database is as fatal as one of the log, since the next one could wrongly succeed.
+    /// of the database is as fatal as one of the log; any other failure, a full disk for one,
+    /// leaves the rows in the log until the next try.
     fn checkpoint(&self) {
         let outcome = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         self.log_pages.store(0, Ordering::Relaxed);
-        if let Err(error) = outcome
-            && error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
-        {
-            (self.on_fatal)(&StorageError::from(error));
+        if let Err(error) = outcome {
+            self.end_if_not_synced(&StorageError::from(error));
+        }
+    }
+
+    /// Ends the process after a failed sync: the kernel may have dropped the pages that it could
+    /// not write, so another try could succeed without writing them.
+    fn end_if_not_synced(&self, error: &StorageError) {
+        if matches!(error, StorageError::NotSynced(_)) {
+            (self.on_fatal)(error);
         }
     }
 }
@@ -214,5 +220,73 @@ mod tests {
         Writer::new(connection, fatal).unwrap().run(&queue);
         assert!(outcomes.iter().all(|outcome| outcome.recv().unwrap().is_ok()));
         assert_eq!(commits.load(Ordering::Relaxed), 1);
+    }
+
+    /// What a writer's thread ends with when one job's outcome is this error.
+    fn outcome_of(error: StorageError) -> std::thread::Result<()> {
+        let (_directory, connection) = database();
+        let (sender, queue) = mpsc::channel();
+        let (job, _outcome) = job::<(), _>(move |_| Err(error));
+        sender.send(job).unwrap();
+        drop(sender);
+        let writer = Writer::new(connection, fatal).unwrap();
+        std::thread::spawn(move || writer.run(&queue)).join()
+    }
+
+    #[test]
+    fn a_failed_sync_ends_the_process_and_a_full_disk_does_not() {
+        assert!(outcome_of(StorageError::NotSynced("disk I/O error".into())).is_err());
+        assert!(outcome_of(StorageError::Full).is_ok());
+        assert!(outcome_of(StorageError::Database("disk I/O error".into())).is_ok());
+    }
+
+    #[test]
+    fn a_job_that_ends_the_transaction_speaks_for_its_neighbours() {
+        let (directory, connection) = database();
+        let (sender, queue) = mpsc::channel();
+        let (first, first_outcome) = insert(1, false);
+        // What SQLite does by itself when the disk is full.
+        let (second, second_outcome) = job::<(), _>(|connection| {
+            connection.execute_batch("ROLLBACK")?;
+            Err(StorageError::Full)
+        });
+        let (third, third_outcome) = insert(3, false);
+        for job in [first, second, third] {
+            sender.send(job).unwrap();
+        }
+        drop(sender);
+        Writer::new(connection, fatal).unwrap().run(&queue);
+        assert_eq!(first_outcome.recv().unwrap(), Err(StorageError::Full));
+        assert_eq!(second_outcome.recv().unwrap(), Err(StorageError::Full));
+        assert_eq!(third_outcome.recv().unwrap(), Err(StorageError::Full));
+        let connection = Connection::open(directory.path().join("db")).unwrap();
+        let count: i64 =
+            connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 0, "a row of a refused write stayed");
+    }
+
+    #[test]
+    fn a_long_log_is_moved_into_the_database() {
+        let (directory, connection) = database();
+        let (sender, queue) = mpsc::channel();
+        let mut outcomes = Vec::new();
+        for _ in 0..4 {
+            let (job, outcome) = job(|connection: &Connection| {
+                let pages = CHECKPOINT_PAGES * 4096;
+                connection.execute("INSERT INTO t VALUES (zeroblob(?1))", [pages])?;
+                Ok(())
+            });
+            sender.send(job).unwrap();
+            outcomes.push(outcome);
+        }
+        drop(sender);
+        // Open until the end, so that closing the writer's connection does not do it.
+        let reader = Connection::open(directory.path().join("db")).unwrap();
+        reader.query_row("SELECT count(*) FROM t", [], |_| Ok(())).unwrap();
+        Writer::new(connection, fatal).unwrap().run(&queue);
+        assert!(outcomes.iter().all(|outcome| outcome.recv().unwrap().is_ok()));
+        let size = std::fs::metadata(directory.path().join("db")).unwrap().len();
+        assert!(size > 4 * u64::try_from(CHECKPOINT_PAGES).unwrap() * 4096, "{size}");
+        drop(reader);
     }
 }

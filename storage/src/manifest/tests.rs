@@ -10,7 +10,8 @@ fn parse(content_type: &str, body: &str) -> Result<Manifest, ManifestError> {
 
 fn image(extra: &str) -> String {
     format!(
-        r#"{{"schemaVersion":2,"config":{{"mediaType":"application/x","digest":"{CONFIG}","size":2}},
+        r#"{{"schemaVersion":2,
+        "config":{{"mediaType":"application/x","digest":"{CONFIG}","size":2}},
         "layers":[{{"mediaType":"application/y","digest":"{LAYER}","size":0}},
                   {{"mediaType":"application/y","digest":"{LAYER}","size":0}}]{extra}}}"#
     )
@@ -86,7 +87,8 @@ fn an_index_names_children_and_a_subject() {
     let body = format!(
         r#"{{"schemaVersion":2,"artifactType":"application/z","manifests":[
         {{"mediaType":"{}","digest":"{LAYER}","size":3}}],
-        "subject":{{"mediaType":"{}","digest":"{CONFIG}","size":2}},"annotations":{{"b":"1","a":"2"}}}}"#,
+        "subject":{{"mediaType":"{}","digest":"{CONFIG}","size":2}},
+        "annotations":{{"b":"1","a":"2"}}}}"#,
         MediaType::DOCKER_MANIFEST,
         MediaType::OCI_MANIFEST
     );
@@ -104,7 +106,8 @@ fn only_a_layer_with_urls_and_a_foreign_type_may_be_absent() {
     let foreign = |media_type: &str, urls: &str| {
         let body = format!(
             r#"{{"schemaVersion":2,"config":{{"mediaType":"application/x","digest":"{CONFIG}",
-            "size":2}},"layers":[{{"mediaType":"{media_type}","digest":"{LAYER}","size":1{urls}}}]}}"#
+            "size":2}},
+            "layers":[{{"mediaType":"{media_type}","digest":"{LAYER}","size":1{urls}}}]}}"#
         );
         let manifest = parse(MediaType::DOCKER_MANIFEST, &body).unwrap();
         manifest.edges().iter().all(|edge| edge.kind != EdgeKind::Layer)

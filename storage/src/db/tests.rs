@@ -1,0 +1,279 @@
+//! What only the inside of the database shows: query plans, settings, and readers beside a writer.
+
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+use super::*;
+use crate::digest::Algorithm;
+use crate::manifest::{Manifest, MediaType};
+use crate::name::Reference;
+
+fn fatal(error: &StorageError) -> ! {
+    panic!("the database ended the process: {error}")
+}
+
+fn open() -> (tempfile::TempDir, Database) {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::new(directory.path());
+    let database = Database::open(&layout, true, fatal).unwrap();
+    (directory, database)
+}
+
+/// The plans of all statements that `work` runs, one line a step.
+fn plans(
+    connection: &mut Connection,
+    work: impl FnOnce(&Connection) -> Result<(), StorageError>,
+) -> Vec<String> {
+    let (sender, traced) = mpsc::channel();
+    let remember = move |event: TraceEvent<'_>| {
+        if let TraceEvent::Stmt(statement, _) = event {
+            sender.send(statement.sql().into_owned()).unwrap();
+        }
+    };
+    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(remember)).unwrap();
+    work(connection).unwrap();
+    connection.trace_v2(TraceEventCodes::empty(), None::<fn(TraceEvent<'_>)>).unwrap();
+    let statements: Vec<String> = traced.try_iter().collect();
+    assert!(!statements.is_empty(), "nothing was traced");
+    let mut steps = Vec::new();
+    for statement in statements {
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+        // Without values, as the statement was prepared.
+        let mut rows = explain.raw_query();
+        while let Some(row) = rows.next().unwrap() {
+            steps.push(row.get("detail").unwrap());
+        }
+    }
+    steps
+}
+
+/// Fails if a plan walks a whole table or index, or sorts.
+fn assert_indexed(what: &str, plans: &[String]) {
+    for step in plans {
+        let is_bad = ["SCAN", "TEMP B-TREE", "AUTOMATIC"].iter().any(|word| step.contains(word));
+        assert!(!is_bad, "{what}: {plans:#?}");
+    }
+}
+
+fn index(subject: &Digest, artifact_type: &str) -> Manifest {
+    let text = format!(
+        r#"{{"schemaVersion":2,"manifests":[],"artifactType":"{artifact_type}",
+        "subject":{{"mediaType":"a/b","digest":"{subject}","size":1}}}}"#
+    );
+    let media_type = MediaType::OCI_INDEX.parse().unwrap();
+    Manifest::parse(Bytes::from(text), Some(media_type), Algorithm::Sha256).unwrap()
+}
+
+fn digest(content: &str) -> Digest {
+    Digest::of(Algorithm::Sha256, content.as_bytes())
+}
+
+/// A database with some of everything, and a reading connection to it.
+fn filled() -> (tempfile::TempDir, Database, Connection) {
+    let (directory, database) = open();
+    let subject = digest("subject");
+    let fill = move |connection: &Connection| {
+        for n in 0..50 {
+            let name: RepoName = format!("r{n}").parse().unwrap();
+            let content = digest(&n.to_string());
+            repository::add_blob(connection, &name, &content, 1)?;
+            repository::add_blob(connection, &"r0".parse().unwrap(), &content, 1)?;
+            let manifest = index(&subject, &format!("a/{n}"));
+            let tags = [format!("t{n}").parse().unwrap()];
+            manifest::put(connection, &name, &manifest, &tags)?;
+            manifest::put(connection, &"r0".parse().unwrap(), &manifest, &tags)?;
+        }
+        Ok(())
+    };
+    database.write(fill).unwrap();
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let path = Layout::new(directory.path()).database();
+    let connection = Connection::open_with_flags(path, flags).unwrap();
+    (directory, database, connection)
+}
+
+#[test]
+fn reads_walk_no_table_and_sort_nothing() {
+    let (_directory, _database, mut connection) = filled();
+    let name: RepoName = "r0".parse().unwrap();
+    let (subject, blob) = (digest("subject"), digest("7"));
+    let by_tag = Reference::Tag("t7".parse().unwrap());
+    let by_digest = Reference::Digest(*index(&subject, "a/7").digest());
+    type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
+    let reads: [(&str, Work<'_>); 10] = [
+        ("catalog", &|c| list::repositories(c, None, 10).map(drop)),
+        ("catalog, next page", &|c| list::repositories(c, Some("r3"), 10).map(drop)),
+        ("tags", &|c| list::tags(c, &name, None, 10).map(drop)),
+        ("tags, next page", &|c| list::tags(c, &name, Some("t3"), 10).map(drop)),
+        ("referrers", &|c| list::referrers(c, &name, &subject, None, Some(&blob)).map(drop)),
+        ("referrers of a type", &|c| {
+            list::referrers(c, &name, &subject, Some("a/7"), Some(&blob)).map(drop)
+        }),
+        ("manifest by tag", &|c| manifest::get(c, &name, &by_tag).map(drop)),
+        ("manifest by digest", &|c| manifest::get(c, &name, &by_digest).map(drop)),
+        ("blob", &|c| repository::blob_size(c, &name, &blob).map(drop)),
+        ("stored blob", &|c| repository::stored_size(c, &blob).map(drop)),
+    ];
+    for (what, work) in reads {
+        assert_indexed(what, &plans(&mut connection, work));
+    }
+}
+
+#[test]
+fn referrers_are_not_looked_for_among_all_manifests_or_all_types() {
+    let (_directory, _database, mut connection) = filled();
+    let (name, subject) = ("r0".parse().unwrap(), digest("subject"));
+    for (artifact_type, expected) in [
+        (None, "INDEX referrers (repository_id=? AND subject=? AND digest>?)"),
+        (
+            Some("a/7"),
+            "INDEX referrers_by_type \
+             (repository_id=? AND subject=? AND artifact_type=? AND digest>?)",
+        ),
+    ] {
+        let plan = plans(&mut connection, |connection| {
+            list::referrers(connection, &name, &subject, artifact_type, None).map(drop)
+        });
+        assert!(plan.iter().any(|step| step.contains(expected)), "{plan:#?}");
+    }
+}
+
+#[test]
+fn writes_walk_no_table_and_sort_nothing() {
+    let (_directory, _database, mut connection) = filled();
+    let (name, other): (RepoName, RepoName) = ("r0".parse().unwrap(), "r1".parse().unwrap());
+    let manifest = index(&digest("subject"), "a/7");
+    let tag: Tag = "t7".parse().unwrap();
+    type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
+    let writes: [(&str, Work<'_>); 8] = [
+        ("add", &|c| repository::add_blob(c, &name, &digest("new"), 1)),
+        ("mount", &|c| repository::mount(c, Some(&name), &other, &digest("7")).map(drop)),
+        ("mount from anywhere", &|c| repository::mount(c, None, &other, &digest("8")).map(drop)),
+        ("put", &|c| manifest::put(c, &name, &manifest, std::slice::from_ref(&tag))),
+        ("remove blob", &|c| repository::remove_blob(c, &name, &digest("9")).map(drop)),
+        ("remove tag", &|c| manifest::remove_tag(c, &name, &tag).map(drop)),
+        ("remove", &|c| manifest::remove(c, &name, manifest.digest()).map(drop)),
+        ("user", &|c| user::set_password(c, &"init".parse().unwrap(), "h").map(drop)),
+    ];
+    for (what, work) in writes {
+        assert_indexed(what, &plans(&mut connection, work));
+    }
+}
+
+#[test]
+fn the_rows_of_a_removed_manifest_are_all_gone() {
+    let (_directory, database) = open();
+    let name: RepoName = "a".parse().unwrap();
+    let manifest = index(&digest("subject"), "a/b");
+    let removed = *manifest.digest();
+    let rows = |database: &Database| {
+        database.read(|connection| {
+            let count = |table: &str| {
+                connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+            };
+            Ok(["manifests", "repository_manifests", "edges", "tags"]
+                .map(|table| count(table).unwrap()))
+        })
+    };
+    let put = {
+        let name = name.clone();
+        move |connection: &Connection| {
+            manifest::put(connection, &name, &manifest, &["t".parse().unwrap()])
+        }
+    };
+    database.write(put).unwrap();
+    assert_eq!(rows(&database), Ok([1, 1, 1, 1]));
+    database.write(move |connection| manifest::remove(connection, &name, &removed)).unwrap();
+    assert_eq!(rows(&database), Ok([0, 0, 0, 0]));
+}
+
+#[test]
+fn each_commit_is_synced_and_rows_hold_each_other() {
+    let (_directory, database) = open();
+    let setting = |name: &'static str| {
+        database.write(move |connection| {
+            Ok(connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0))?)
+        })
+    };
+    assert_eq!(setting("synchronous"), Ok(2), "2 is FULL");
+    assert_eq!(setting("foreign_keys"), Ok(1));
+    let mode = database.write(|connection| {
+        Ok(connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))?)
+    });
+    assert_eq!(mode.as_deref(), Ok("wal"));
+    // SQLite's own checkpoint would hide a failed sync.
+    assert_eq!(setting("wal_autocheckpoint"), Ok(0));
+}
+
+#[test]
+fn readers_do_not_wait_for_a_write_that_takes_long() {
+    let (_directory, database) = open();
+    let exists = |name: &str| {
+        let name = name.parse().unwrap();
+        database.read(move |connection| repository::exists(connection, &name))
+    };
+    let (begun, has_begun) = mpsc::channel();
+    let (end, may_end) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let database = &database;
+        let writer = scope.spawn(move || {
+            database.write(move |connection| {
+                repository::ensure(connection, &"long".parse().unwrap())?;
+                begun.send(()).unwrap();
+                // The transaction stays open until every reader below has its answer.
+                may_end.recv().unwrap();
+                Ok(())
+            })
+        });
+        has_begun.recv().unwrap();
+        for _ in 0..100 {
+            assert_eq!(exists("long"), Ok(false));
+        }
+        assert!(!writer.is_finished());
+        end.send(()).unwrap();
+        assert_eq!(writer.join().unwrap(), Ok(()));
+    });
+    assert_eq!(exists("long"), Ok(true));
+}
+
+#[test]
+fn a_writer_does_not_wait_for_a_reader_that_takes_long() {
+    let (_directory, database) = open();
+    database
+        .read(|reader| {
+            let mut statement = reader.prepare("SELECT name FROM sqlite_schema")?;
+            let mut rows = statement.query([])?;
+            rows.next()?;
+            // The reader has its view of the database; writes go on beside it.
+            for name in ["a", "b", "c"] {
+                let name: RepoName = name.parse().unwrap();
+                database.write(move |connection| repository::ensure(connection, &name))?;
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_reading_connection_cannot_write() {
+    let (_directory, database) = open();
+    let outcome = database.read(|connection| repository::ensure(connection, &"a".parse().unwrap()));
+    assert!(matches!(outcome, Err(StorageError::Database(_))), "{outcome:?}");
+}
+
+#[test]
+fn failures_of_the_disk_are_told_apart() {
+    let failure = |code| {
+        StorageError::from(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None))
+    };
+    assert_eq!(failure(ffi::SQLITE_FULL), StorageError::Full);
+    assert_eq!(failure(ffi::SQLITE_IOERR_SHMSIZE), StorageError::Full);
+    for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC] {
+        assert!(matches!(failure(code), StorageError::NotSynced(_)));
+    }
+    for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_READ, ffi::SQLITE_BUSY] {
+        assert!(matches!(failure(code), StorageError::Database(_)));
+    }
+}

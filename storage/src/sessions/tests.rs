@@ -1,0 +1,97 @@
+//! What only the inside of the sessions shows: that one is never two, and that asking for one
+//! waits for no disk.
+
+use std::sync::mpsc;
+
+use super::*;
+use crate::upload::UploadWriter;
+
+fn sessions(limit: usize) -> (tempfile::TempDir, Sessions) {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::new(directory.path());
+    layout.make_directories().unwrap();
+    (directory, Sessions::new(layout, limit))
+}
+
+fn names() -> (RepoName, UserName) {
+    ("a".parse().unwrap(), "owner".parse().unwrap())
+}
+
+/// Asks many times, while another thread ends the session, that it is this one or none.
+fn assert_never_two(sessions: &Sessions, session: &Arc<Session>, end: impl FnOnce() + Send) {
+    let (name, user) = names();
+    let (started, has_started) = mpsc::channel();
+    std::thread::scope(|scope| {
+        // The disk works for the session, so whoever ends it has to wait.
+        let busy = session.lock_for_test();
+        let ending = scope.spawn(move || {
+            started.send(()).unwrap();
+            end();
+        });
+        has_started.recv().unwrap();
+        for _ in 0..1000 {
+            let found = sessions.find(&name, &user, session.id).unwrap();
+            assert!(Arc::ptr_eq(&found, session), "two sessions write to one file");
+            std::thread::yield_now();
+        }
+        assert!(!ending.is_finished());
+        drop(busy);
+        ending.join().unwrap();
+        let found = sessions.find(&name, &user, session.id);
+        assert_eq!(found.err(), Some(StorageError::UploadUnknown));
+    });
+}
+
+#[test]
+fn a_session_that_is_cancelled_while_it_is_busy_is_never_two() {
+    let (_directory, sessions) = sessions(10);
+    let (name, user) = names();
+    let id = sessions.create(&name, &user, Algorithm::Sha256).unwrap();
+    let session = sessions.find(&name, &user, id).unwrap();
+    assert_never_two(&sessions, &session, || assert!(sessions.cancel(&session)));
+}
+
+#[test]
+fn a_session_that_ends_for_another_while_it_is_busy_is_never_two() {
+    let (_directory, sessions) = sessions(1);
+    let (name, user) = names();
+    let id = sessions.create(&name, &user, Algorithm::Sha256).unwrap();
+    let session = sessions.find(&name, &user, id).unwrap();
+    let end = || drop(sessions.create(&name, &user, Algorithm::Sha256).unwrap().to_string());
+    // Being asked for makes a session the one used last, but it is the only other one.
+    assert_never_two(&sessions, &session, end);
+    assert_eq!(sessions.count(), 1);
+}
+
+#[test]
+fn asking_for_a_session_waits_for_no_disk() {
+    let (_directory, sessions) = sessions(10);
+    let (name, user) = names();
+    let id = sessions.create(&name, &user, Algorithm::Sha256).unwrap();
+    let session = sessions.find(&name, &user, id).unwrap();
+    let (answer, answered) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let busy = session.lock_for_test();
+        scope.spawn(|| answer.send(sessions.find(&name, &user, id).unwrap().offset()).unwrap());
+        // Long only for a failure; it is answered at once.
+        let offset = answered.recv_timeout(Duration::from_secs(60));
+        drop(busy);
+        assert_eq!(offset, Ok(Ok(0)));
+    });
+}
+
+#[test]
+fn a_session_that_the_disk_ended_is_not_kept_for_ever() {
+    let (directory, sessions) = sessions(10);
+    let (name, user) = names();
+    let id = sessions.create(&name, &user, Algorithm::Sha256).unwrap();
+    let session = sessions.find(&name, &user, id).unwrap();
+    let writer = UploadWriter::open(session, Layout::new(directory.path())).unwrap();
+    // A commit whose publishing fails ends the session; its files go at once.
+    let digest = crate::digest::Digest::of(Algorithm::Sha256, b"");
+    let outcome = writer.commit(&digest, |_, _, _| Err(StorageError::Closed));
+    assert_eq!(outcome, Err(StorageError::Closed));
+    assert_eq!(fs::read_dir(Layout::new(directory.path()).uploads()).unwrap().count(), 0);
+    assert_eq!(sessions.sweep(Duration::from_secs(3600)), Ok(0));
+    assert_eq!(sessions.count(), 0);
+}

@@ -1,0 +1,89 @@
+//! One process owns a store; whoever comes second learns for whom it waits.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use storage::{Holder, OnHeld, OpenOptions, StorageError, Store};
+
+use crate::support::{directory, fatal, open, push, repo, try_open};
+
+#[test]
+fn the_second_open_is_refused_and_told_who_holds_the_store() {
+    let home = directory();
+    let store = open(home.path());
+    let Some(StorageError::Owned(holder)) = try_open(home.path(), true).err() else {
+        panic!("two owners at once");
+    };
+    let expected = format!("process {} (", std::process::id());
+    assert!(holder.to_string().starts_with(&expected), "{holder}");
+    // The refusal costs the owner nothing.
+    push(&store, &repo("a"), b"content");
+    assert!(matches!(try_open(home.path(), true).err(), Some(StorageError::Owned(_))));
+    drop(store);
+    assert!(try_open(home.path(), true).is_ok());
+}
+
+#[test]
+fn a_lock_file_without_text_still_names_somebody() {
+    let home = directory();
+    let _store = open(home.path());
+    std::fs::write(home.path().join("lock"), "").unwrap();
+    let Some(StorageError::Owned(holder)) = try_open(home.path(), true).err() else {
+        panic!("two owners at once");
+    };
+    assert_eq!(holder.to_string(), "another process");
+}
+
+#[test]
+fn who_waits_gets_the_store_when_it_is_dropped() {
+    let home = directory();
+    let first = open(home.path());
+    let (asked, was_asked) = mpsc::channel();
+    let root = home.path().to_owned();
+    let waiting = std::thread::spawn(move || {
+        let questions = AtomicUsize::new(0);
+        let on_held = |holder: &Holder| {
+            questions.fetch_add(1, Ordering::Relaxed);
+            asked.send(holder.to_string()).unwrap();
+            OnHeld::Wait
+        };
+        let options = OpenOptions {
+            may_create: false,
+            uploads_per_user: 1,
+            on_held: &on_held,
+            on_fatal: fatal,
+        };
+        let store = Store::open(&root, &options).unwrap();
+        (store, questions.into_inner())
+    });
+    assert!(was_asked.recv().unwrap().contains(&std::process::id().to_string()));
+    assert!(!waiting.is_finished());
+    // What the first owner does last, the second finds.
+    let digest = push(&first, &repo("a"), b"last words");
+    drop(first);
+    let (second, questions) = waiting.join().unwrap();
+    assert_eq!(questions, 1);
+    assert_eq!(second.blob_size(&repo("a"), &digest), Ok(Some(10)));
+    assert!(matches!(try_open(home.path(), true).err(), Some(StorageError::Owned(_))));
+}
+
+#[test]
+fn of_two_first_starts_at_once_one_makes_the_store() {
+    let home = directory();
+    let wait = |_: &Holder| OnHeld::Wait;
+    let options =
+        || OpenOptions { may_create: true, uploads_per_user: 1, on_held: &wait, on_fatal: fatal };
+    let made = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let store = Store::open(home.path(), &options()).unwrap();
+                    store.finish_creation().unwrap();
+                    store.is_new()
+                })
+            })
+            .collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(made.iter().filter(|&&is_new| is_new).count(), 1, "{made:?}");
+}

@@ -1,0 +1,23 @@
+//! The store through its public verbs: what they do, what they refuse, and what is on the disk
+//! afterwards.
+
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, and a test that cannot run says so"
+)]
+
+mod again;
+mod blob;
+mod crash;
+mod full;
+mod list;
+mod lock;
+mod manifest;
+mod modes;
+mod open;
+mod referrers;
+mod session;
+mod support;
+mod upload;
+mod user;

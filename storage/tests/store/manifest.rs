@@ -1,0 +1,192 @@
+//! Manifests and tags: together or not at all, verbatim, and gone without a trace.
+
+use storage::{Algorithm, MediaType, Reference, StorageError};
+
+use crate::support::{directory, image, index, open, parse, push, repo, sha256, sha512, tag};
+
+#[test]
+fn a_manifest_comes_back_verbatim_by_tag_and_digest() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    let text = "{ \"schemaVersion\": 2,\n\t\"manifests\": [], \"x\": \"\\u0041\" }\n";
+    for algorithm in Algorithm::ALL {
+        let manifest = parse(text.to_owned(), MediaType::DOCKER_LIST, algorithm);
+        let digest = *manifest.digest();
+        assert_eq!(digest.algorithm(), algorithm);
+        store.put_manifest(&name, manifest, vec![tag("latest"), tag("v1")]).unwrap();
+        for reference in
+            [Reference::Digest(digest), Reference::Tag(tag("latest")), Reference::Tag(tag("v1"))]
+        {
+            let stored = store.manifest(&name, &reference).unwrap().unwrap();
+            assert_eq!(stored.bytes, text.as_bytes());
+            assert_eq!(stored.media_type, MediaType::DOCKER_LIST);
+            assert_eq!(stored.digest, digest);
+            assert_eq!(store.manifest(&repo("b"), &reference), Ok(None));
+        }
+    }
+    assert_eq!(store.manifest(&name, &Reference::Tag(tag("v2"))), Ok(None));
+    // Either name of the same bytes stays.
+    let old = Reference::Digest(sha256(text.as_bytes()));
+    assert_eq!(store.manifest(&name, &old).unwrap().unwrap().digest, sha256(text.as_bytes()));
+    assert_eq!(store.counts().unwrap().manifests, 2);
+}
+
+#[test]
+fn a_manifest_whose_blobs_are_missing_leaves_nothing() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    push(&store, &repo("elsewhere"), b"layer");
+    let (config, layer) = (sha256(b"{}"), sha256(b"layer"));
+    let manifest = image(&config, &[layer]);
+    let mut missing = vec![config, layer];
+    missing.sort();
+    let refused = store.put_manifest(&name, manifest.clone(), vec![tag("latest")]);
+    let Err(StorageError::MissingBlobs(mut named)) = refused else { panic!("{refused:?}") };
+    named.sort();
+    assert_eq!(named, missing);
+    assert_eq!(store.repository_exists(&name), Ok(false));
+    assert_eq!(store.tags(&name, None, 10), Ok(None));
+    assert_eq!(store.manifest(&name, &Reference::Digest(*manifest.digest())), Ok(None));
+    assert_eq!(store.counts().unwrap().manifests, 0);
+
+    // With all but one there, a tag that exists stays where it is.
+    push(&store, &name, b"{}");
+    store.put_manifest(&name, index("old"), vec![tag("latest")]).unwrap();
+    let refused = store.put_manifest(&name, manifest, vec![tag("latest"), tag("new")]);
+    assert_eq!(refused, Err(StorageError::MissingBlobs(vec![layer])));
+    let tags = store.tags(&name, None, 10).unwrap().unwrap();
+    assert_eq!(tags, [(tag("latest"), *index("old").digest())]);
+}
+
+#[test]
+fn children_subjects_and_foreign_layers_may_be_absent() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    let (absent, config) = (sha256(b"absent"), push(&store, &name, b"{}"));
+    let descriptor = format!(r#"{{"mediaType":"a/b","digest":"{absent}","size":1}}"#);
+    let sparse =
+        format!(r#"{{"schemaVersion":2,"manifests":[{descriptor}],"subject":{descriptor}}}"#);
+    let sparse = parse(sparse, MediaType::OCI_INDEX, Algorithm::Sha256);
+    store.put_manifest(&name, sparse, vec![]).unwrap();
+    let foreign = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{config}","size":2}},
+        "layers":[{{"mediaType":"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest":"{absent}","size":1,"urls":["https://example.com/"]}}]}}"#
+    );
+    let foreign = parse(foreign, MediaType::DOCKER_MANIFEST, Algorithm::Sha256);
+    store.put_manifest(&name, foreign, vec![]).unwrap();
+}
+
+#[test]
+fn putting_twice_is_putting_once_and_a_tag_moves() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    for _ in 0..2 {
+        store.put_manifest(&name, index("one"), vec![tag("latest"), tag("one")]).unwrap();
+    }
+    let counts = store.counts().unwrap();
+    assert_eq!((counts.manifests, counts.tags, counts.repositories), (1, 2, 1));
+    store.put_manifest(&name, index("two"), vec![tag("latest")]).unwrap();
+    let (one, two) = (*index("one").digest(), *index("two").digest());
+    let tags = store.tags(&name, None, 10).unwrap().unwrap();
+    assert_eq!(tags, [(tag("latest"), two), (tag("one"), one)]);
+}
+
+#[test]
+fn the_media_type_of_the_last_push_counts() {
+    let home = directory();
+    let store = open(home.path());
+    let text = r#"{"schemaVersion":2,"manifests":[]}"#;
+    for media_type in [MediaType::DOCKER_LIST, MediaType::OCI_INDEX] {
+        let manifest = parse(text.into(), media_type, Algorithm::Sha256);
+        let by_digest = Reference::Digest(*manifest.digest());
+        store.put_manifest(&repo("a"), manifest, vec![]).unwrap();
+        let stored = store.manifest(&repo("a"), &by_digest).unwrap().unwrap();
+        assert_eq!(stored.media_type, media_type);
+    }
+}
+
+#[test]
+fn the_same_bytes_in_two_repositories_are_kept_once_until_the_last_goes() {
+    let home = directory();
+    let store = open(home.path());
+    let (a, b, digest) = (repo("a"), repo("b"), *index("x").digest());
+    store.put_manifest(&a, index("x"), vec![tag("v1")]).unwrap();
+    store.put_manifest(&b, index("x"), vec![tag("v1")]).unwrap();
+    assert_eq!(store.counts().unwrap().manifests, 1);
+    assert_eq!(store.delete_manifest(&a, &digest), Ok(true));
+    assert_eq!(store.manifest(&a, &Reference::Digest(digest)), Ok(None));
+    let kept = store.manifest(&b, &Reference::Tag(tag("v1"))).unwrap().unwrap();
+    assert_eq!(kept.digest, digest);
+    assert_eq!(store.counts().unwrap().manifests, 1);
+    assert_eq!(store.delete_manifest(&b, &digest), Ok(true));
+    assert_eq!(store.counts().unwrap().manifests, 0);
+}
+
+#[test]
+fn deleting_a_manifest_takes_its_tags_and_edges() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    let config = push(&store, &name, b"{}");
+    let subject = sha512(b"subject");
+    let text = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{config}","size":2}},
+        "layers":[],"subject":{{"mediaType":"a/b","digest":"{subject}","size":2}}}}"#
+    );
+    let manifest = parse(text, MediaType::OCI_MANIFEST, Algorithm::Sha256);
+    let digest = *manifest.digest();
+    store.put_manifest(&name, manifest, vec![tag("one"), tag("two")]).unwrap();
+    store.put_manifest(&name, index("other"), vec![tag("three")]).unwrap();
+    assert_eq!(store.referrers(&name, &subject, None, None).unwrap().0.len(), 1);
+    assert_eq!(store.delete_manifest(&name, &digest), Ok(true));
+    assert_eq!(store.delete_manifest(&name, &digest), Ok(false));
+    assert_eq!(store.delete_manifest(&repo("unknown"), &digest), Ok(false));
+    let tags = store.tags(&name, None, 10).unwrap().unwrap();
+    assert_eq!(tags, [(tag("three"), *index("other").digest())]);
+    assert_eq!(store.referrers(&name, &subject, None, None), Ok((vec![], false)));
+    assert_eq!(store.delete_blob(&name, &config), Ok(true), "no edge holds it");
+}
+
+#[test]
+fn deleting_a_tag_leaves_the_manifest_and_the_other_tags() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    let digest = *index("x").digest();
+    store.put_manifest(&name, index("x"), vec![tag("one"), tag("two")]).unwrap();
+    assert_eq!(store.delete_tag(&name, &tag("one")), Ok(true));
+    assert_eq!(store.delete_tag(&name, &tag("one")), Ok(false));
+    assert_eq!(store.delete_tag(&repo("b"), &tag("two")), Ok(false));
+    assert_eq!(store.tags(&name, None, 10), Ok(Some(vec![(tag("two"), digest)])));
+    assert_eq!(store.delete_tag(&name, &tag("two")), Ok(true));
+    assert!(store.manifest(&name, &Reference::Digest(digest)).unwrap().is_some());
+    assert_eq!(store.tags(&name, None, 10), Ok(Some(vec![])));
+}
+
+#[test]
+fn a_reader_sees_a_manifest_with_its_tags_or_neither() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for mark in 0..100 {
+                let (manifest, moved) = (index(&mark.to_string()), tag("moved"));
+                store.put_manifest(&name, manifest, vec![moved]).unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            let Some(found) = store.manifest(&name, &Reference::Tag(tag("moved"))).unwrap() else {
+                continue;
+            };
+            assert_eq!(found.digest, sha256(&found.bytes));
+            let by_digest = store.manifest(&name, &Reference::Digest(found.digest)).unwrap();
+            assert_eq!(by_digest.unwrap(), found);
+        }
+    });
+}
