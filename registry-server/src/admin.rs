@@ -134,6 +134,8 @@ pub struct Running {
     pub address: String,
     /// When it started.
     pub since: SystemTime,
+    /// When the administrator's own certificate expires, if it serves with one.
+    pub own_certificate_expires: Option<SystemTime>,
 }
 
 /// Why a command fails.
@@ -177,7 +179,8 @@ pub fn execute(store: &Store, running: Option<&Running>, command: Command) -> Re
 fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandError> {
     let counts = store.counts()?;
     let space = DiskSpace::of(store.layout().root())?;
-    let expiry = certs::Expiry::read(&store.layout().tls());
+    let ours = || Some(certs::Expiry::read(&store.layout().tls()).ok()?.server?.not_after());
+    let expires = running.and_then(|running| running.own_certificate_expires).or_else(ours);
     Ok(Reply::Status(Box::new(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address: running.map(|running| running.address.clone()),
@@ -190,7 +193,7 @@ fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandErro
         blobs: counts.blobs,
         blob_bytes: counts.blob_bytes,
         open_uploads: store.open_uploads() as u64,
-        certificate_expires: expiry.ok().and_then(|expiry| Some(unix(expiry.server?.not_after()))),
+        certificate_expires: expires.map(unix),
     })))
 }
 

@@ -48,12 +48,13 @@ pub struct App {
 type Outcome = Result<Response<ReplyBody>, ApiError>;
 
 impl App {
-    /// Answers one request of the client at `peer`.
+    /// Answers one request of the client at `peer`. What is left of its body, if the client may
+    /// still be sending it, is to be read and dropped while the answer is on its way.
     pub async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
         peer: SocketAddr,
-    ) -> Response<ReplyBody> {
+    ) -> (Response<ReplyBody>, Option<RequestBody>) {
         let started = Instant::now();
         let (head, incoming) = request.into_parts();
         let mut body = RequestBody::new(incoming, self.limits.body_idle_time);
@@ -63,12 +64,10 @@ impl App {
             refusal.reply()
         });
         // A client that waits for "100 Continue" sends no body after a final answer.
-        if !body.is_done() && (body.is_begun() || !head.headers.contains_key(EXPECT)) {
-            let limits = &self.limits;
-            tokio::spawn(body.drop_rest(limits.refused_body_bytes, limits.refused_body_time));
-        }
+        let is_coming = body.is_begun() || !head.headers.contains_key(EXPECT);
+        let rest = (is_coming && !body.is_done()).then_some(body);
         log_request(&head, peer, user.as_ref(), &reply, started);
-        finish(reply)
+        (finish(reply), rest)
     }
 
     async fn outcome(
@@ -108,7 +107,8 @@ impl App {
             name.as_str().len() + value.len() + HEADER_PUNCTUATION_BYTES
         };
         if head.headers.iter().map(header).sum::<usize>() > self.limits.head_bytes {
-            return Err(ApiError::HeadTooLarge { limit: self.limits.head_bytes });
+            let Limits { head_bytes, headers, .. } = self.limits;
+            return Err(ApiError::HeadTooLarge { limit: head_bytes, headers });
         }
         let uri = head.uri.path_and_query().map_or(0, |uri| uri.as_str().len());
         if uri > self.limits.uri_bytes {

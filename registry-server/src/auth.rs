@@ -62,6 +62,18 @@ struct Waiting {
     outcome: watch::Receiver<Option<Result<Principal, ApiError>>>,
 }
 
+/// A verification that ends.
+struct Leaving {
+    inner: Arc<Inner>,
+    fingerprint: Fingerprint,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        lock(&self.inner.waiting).remove(&self.fingerprint);
+    }
+}
+
 impl Authenticator {
     /// Prepares for the users of `store`.
     ///
@@ -148,7 +160,8 @@ impl Authenticator {
             return Some(same.outcome.clone());
         }
         let of_address = waiting.values().filter(|other| other.address == address).count();
-        if of_address >= self.0.limits.logins_per_address {
+        let limits = &self.0.limits;
+        if of_address >= limits.logins_per_address || waiting.len() >= limits.logins_waiting {
             return None;
         }
         let (sender, outcome) = watch::channel(None);
@@ -157,11 +170,13 @@ impl Authenticator {
         let inner = Arc::clone(&self.0);
         // A task of its own: others may wait for it when the client that began it is gone.
         tokio::spawn(async move {
-            let verdict = inner.clone().check(fingerprint, credentials).await;
+            // Removed even after a panic, or nobody could log in with this credential again.
+            let leaving = Leaving { inner: Arc::clone(&inner), fingerprint };
+            let verdict = inner.check(fingerprint, credentials).await;
             if verdict == Err(ApiError::LoginFailed) {
                 warn!(%address, "a login failed");
             }
-            lock(&inner.waiting).remove(&fingerprint);
+            drop(leaving);
             let _ = sender.send(Some(verdict));
         });
         Some(outcome)

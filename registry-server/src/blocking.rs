@@ -3,12 +3,13 @@
 //! Reads and writes have bounds of their own: however many pushes wait for a sync, a pull finds a
 //! thread. What runs here never waits for a client.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 
 use crate::limits::Limits;
 
@@ -30,61 +31,110 @@ impl Blocking {
 
     /// Runs work that only reads.
     pub async fn read<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        run(Arc::clone(&self.reads), work).await
+        self.begin_read(work).await
     }
 
     /// Runs work that writes and may wait for a sync. It runs to its end even if nobody waits for
     /// it any more.
     pub async fn write<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        run(Arc::clone(&self.writes), work).await
+        self.begin_write(work).await
+    }
+
+    /// Starts work that only reads, if there is room for it now; else it starts when its outcome
+    /// is awaited.
+    pub fn begin_read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Begun<T> {
+        begin(&self.reads, work)
+    }
+
+    /// Starts work that writes, if there is room for it now; else it starts when its outcome is
+    /// awaited.
+    pub fn begin_write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Begun<T> {
+        begin(&self.writes, work)
     }
 }
 
-/// Work that goes on while its task does something else.
-pub enum Begun<T> {
-    /// Not finished when it was last looked at.
-    Running(Pin<Box<dyn Future<Output = T> + Send>>),
-    /// Finished already.
-    Done(T),
+/// Work that may go on while its task does something else.
+///
+/// Its owner may wait for a client meanwhile, so it must not stand in the queue for a permit: a
+/// permit that is given to somebody who does not look holds up everybody. Either the permit is
+/// there at once and goes to the thread, or the queue is joined when the outcome is awaited.
+pub struct Begun<T>(State<T>);
+
+enum State<T> {
+    Running(JoinHandle<T>),
+    Waiting(Pin<Box<dyn Future<Output = T> + Send>>),
 }
 
-impl<T> Begun<T> {
-    /// Waits for the outcome.
-    pub async fn outcome(self) -> T {
-        match self {
-            Self::Running(work) => work.await,
-            Self::Done(outcome) => outcome,
+impl<T> Future for Begun<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        match &mut self.0 {
+            State::Waiting(work) => work.as_mut().poll(context),
+            State::Running(task) => match ready!(Pin::new(task).poll(context)) {
+                Ok(outcome) => Poll::Ready(outcome),
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime is going down, and with it whoever would take the outcome.
+                    Err(_) => Poll::Pending,
+                },
+            },
         }
     }
 }
 
-/// Starts blocking work without waiting for it: a future does nothing until it is polled, so it is
-/// polled once. That costs no task of its own and no wake of another thread.
-pub async fn begin<T>(work: impl Future<Output = T> + Send + 'static) -> Begun<T> {
-    let mut work: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(work);
-    match poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
-        Poll::Ready(outcome) => Begun::Done(outcome),
-        Poll::Pending => Begun::Running(work),
+fn begin<T: Send + 'static>(
+    bound: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Begun<T> {
+    match Arc::clone(bound).try_acquire_owned() {
+        Ok(permit) => Begun(State::Running(spawn(Some(permit), work))),
+        Err(_) => {
+            let bound = Arc::clone(bound);
+            Begun(State::Waiting(Box::pin(async move {
+                // The semaphores are never closed; were one, unbounded is the lesser evil.
+                let permit = bound.acquire_owned().await.ok();
+                Begun(State::Running(spawn(permit, work))).await
+            })))
+        }
     }
 }
 
 #[allow(clippy::disallowed_methods)] // This is the bridge that the rule protects.
-async fn run<T: Send + 'static>(
-    bound: Arc<Semaphore>,
+fn spawn<T: Send + 'static>(
+    permit: Option<OwnedSemaphorePermit>,
     work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    // The semaphores are never closed; if one were, running unbounded is the lesser evil.
-    let permit = bound.acquire_owned().await.ok();
-    let task = tokio::task::spawn_blocking(move || {
+) -> JoinHandle<T> {
+    tokio::task::spawn_blocking(move || {
         let _permit = permit;
         work()
-    });
-    match task.await {
-        Ok(outcome) => outcome,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is going down, and with it whoever would take the outcome.
-            Err(_) => std::future::pending().await,
-        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_nobody_awaits_holds_nobody_up() {
+        let limits = Limits { reads: 1, ..Limits::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let blocking = Blocking::new(&limits);
+            let (release, held) = std::sync::mpsc::channel::<()>();
+            let first = blocking.begin_read(move || held.recv().is_ok());
+            // There is no room for this one, and its owner looks elsewhere.
+            let forgotten = blocking.begin_read(|| 2);
+            release.send(()).unwrap();
+            assert!(first.await);
+            assert_eq!(blocking.read(|| 3).await, 3);
+            assert_eq!(forgotten.await, 2);
+        });
     }
 }

@@ -11,6 +11,8 @@ pub struct Limits {
     /// The longest request line and headers together. Token requests of some clients carry many
     /// scopes in one URL, and other registries failed on those.
     pub head_bytes: usize,
+    /// The most headers of one request.
+    pub headers: usize,
     /// The longest manifest, where clients stop too.
     pub manifest_bytes: usize,
     /// The longest `Authorization` header; it is refused before it is decoded.
@@ -68,6 +70,9 @@ pub struct Limits {
     pub login_memory_entries: usize,
     /// Credentials of one address that may wait for verification.
     pub logins_per_address: usize,
+    /// Credentials that may wait for verification in all: one after the other, so the last waits
+    /// for all.
+    pub logins_waiting: usize,
     /// How long an answer to a login beyond that is delayed.
     pub login_delay_time: Duration,
 
@@ -79,6 +84,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head_bytes: 64 * KIB,
+            headers: 100,
             manifest_bytes: 4 * MIB,
             authorization_bytes: 8 * KIB,
             uri_bytes: 32 * KIB,
@@ -104,6 +110,7 @@ impl Default for Limits {
             login_memory_time: Duration::from_secs(600),
             login_memory_entries: 4096,
             logins_per_address: 4,
+            logins_waiting: 64,
             login_delay_time: Duration::from_secs(2),
             command_bytes: 64 * KIB,
         }

@@ -95,8 +95,8 @@ impl Server {
     pub async fn start(config: &Config, given: Given, limits: Limits) -> anyhow::Result<Self> {
         let blocking = Blocking::new(&limits);
         let (settings, uploads) = (config.clone(), limits.uploads_per_user);
-        let prepared = blocking.write(move || prepare(&settings, given, uploads)).await?;
-        let store = Arc::new(prepared.store);
+        let store = blocking.write(move || open_store(&settings, uploads)).await?;
+        let store = Arc::new(store);
         let socket = Socket::bind(store.layout())
             .with_context(|| format!("cannot make {}", store.layout().socket().display()))?;
         let mut listeners = Vec::new();
@@ -105,7 +105,9 @@ impl Server {
         }
         let listening = listeners.first().context("there is no address to listen on")?;
         let address = address(config, listening.local_addr()?);
-        store.finish_creation()?;
+        // Only now, so that a start that fails for want of a port leaves no user behind.
+        let (settings, owned) = (config.clone(), Arc::clone(&store));
+        let prepared = blocking.write(move || prepare(&settings, given, &owned)).await?;
         let authenticator = Authenticator::new(
             Arc::clone(&store),
             blocking.clone(),
@@ -114,7 +116,11 @@ impl Server {
         )?;
         let is_stopping = AtomicBool::new(false);
         let app = Arc::new(App { store, blocking, authenticator, limits, is_stopping });
-        let running = Running { address, since: SystemTime::now() };
+        let running = Running {
+            address,
+            since: SystemTime::now(),
+            own_certificate_expires: prepared.own_certificate_expires,
+        };
         let certificate = ServingCertificate::new(&prepared.certificate)
             .context("the TLS library cannot use the certificate's key")?;
         let (renewal, first_start) = (prepared.renewal, prepared.first_start);
@@ -158,15 +164,7 @@ impl Server {
     }
 }
 
-/// What a start finds or makes on the disk.
-struct Prepared {
-    store: Store,
-    certificate: ServerCertificate,
-    renewal: Option<Renewal>,
-    first_start: Option<FirstStart>,
-}
-
-fn prepare(config: &Config, given: Given, uploads_per_user: usize) -> anyhow::Result<Prepared> {
+fn open_store(config: &Config, uploads_per_user: usize) -> anyhow::Result<Store> {
     let on_held = |holder: &Holder| {
         warn!("waiting for {holder}, which owns the data directory");
         OnHeld::Wait
@@ -177,16 +175,30 @@ fn prepare(config: &Config, given: Given, uploads_per_user: usize) -> anyhow::Re
         on_held: &on_held,
         on_fatal: end_process,
     };
-    let store = Store::open(&config.data_dir, &options)?;
+    Ok(Store::open(&config.data_dir, &options)?)
+}
+
+/// What a start finds or makes in an open store.
+struct Prepared {
+    certificate: ServerCertificate,
+    renewal: Option<Renewal>,
+    own_certificate_expires: Option<SystemTime>,
+    first_start: Option<FirstStart>,
+}
+
+/// Makes what is missing, and finishes a new store.
+fn prepare(config: &Config, given: Given, store: &Store) -> anyhow::Result<Prepared> {
+    let own_certificate_expires = given.certificate.as_ref().map(|own| own.validity().not_after());
     let (certificate, renewal) = match given.certificate {
         Some(own) => (own, None),
-        None => certificate(config, &store).map(|(made, renewal)| (made, Some(renewal)))?,
+        None => certificate(config, store).map(|(made, renewal)| (made, Some(renewal)))?,
     };
     let first_start = match store.is_new() {
-        true => Some(first_start(config, given.init_password, &store)?),
+        true => Some(first_start(config, given.init_password, store)?),
         false => None,
     };
-    Ok(Prepared { store, certificate, renewal, first_start })
+    store.finish_creation()?;
+    Ok(Prepared { certificate, renewal, own_certificate_expires, first_start })
 }
 
 /// Our certificate, and what is needed to renew it.
@@ -235,6 +247,11 @@ fn first_start(
     store: &Store,
 ) -> anyhow::Result<FirstStart> {
     let password_file = store.layout().init_password();
+    // A start that was cut short told nobody of what it made.
+    for user in store.users()? {
+        store.remove_user(&user.name)?;
+    }
+    let _ = std::fs::remove_file(&password_file);
     let made_up = given.is_none();
     let password = match given {
         Some(password) => password?,
@@ -247,10 +264,8 @@ fn first_start(
         }
     };
     let password_hash = password.hash()?;
-    if !store.set_password(&config.init_user, password_hash.clone())? {
-        let (name, role) = (config.init_user.clone(), Role::Administrator);
-        store.add_user(User { name, role, password_hash })?;
-    }
+    let (name, role) = (config.init_user.clone(), Role::Administrator);
+    store.add_user(User { name, role, password_hash })?;
     Ok(FirstStart {
         user: config.init_user.to_string(),
         password: made_up.then_some(password),

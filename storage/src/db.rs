@@ -9,6 +9,7 @@
 //! A commit whose sync fails is never tried again, since the kernel may have dropped the pages it
 //! could not write: the process ends, and the next start recovers from what the disk holds.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -71,7 +72,13 @@ impl Database {
         let writer = Writer::new(connection, on_fatal)?;
         let writer = std::thread::Builder::new()
             .name("database".to_owned())
-            .spawn(move || writer.run(&queue))
+            .spawn(move || {
+                let run = AssertUnwindSafe(|| writer.run(&queue));
+                if catch_unwind(run).is_err() {
+                    // A registry that reads and never writes again looks well and is not.
+                    on_fatal(&StorageError::Database("a write panicked".to_owned()));
+                }
+            })
             .map_err(|error| StorageError::io("start the thread of", &path, &error))?;
         Ok(Self { jobs: Some(jobs), writer: Some(writer), readers: Readers::new(path) })
     }

@@ -128,5 +128,13 @@ impl<T, E: Into<io::Error>> IoContext<T> for Result<T, E> {
 }
 
 fn list(digests: &[Digest]) -> String {
-    digests.iter().map(Digest::to_string).collect::<Vec<_>>().join(", ")
+    let named: Vec<_> = digests.iter().take(NAMED_DIGESTS).map(Digest::to_string).collect();
+    let named = named.join(", ");
+    match digests.len().saturating_sub(NAMED_DIGESTS) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
+
+/// Digests that one sentence names: a manifest can name thousands.
+const NAMED_DIGESTS: usize = 10;

@@ -66,9 +66,8 @@ impl Store {
         let lock = StoreLock::acquire(&layout.lock(), options.on_held)?;
         // Whoever held the lock until now may have made the store.
         let is_new = !layout.exists()?;
-        if is_new {
-            layout.make_directories()?;
-        }
+        // Every time, since a copy of a store may lack the directories that are empty.
+        layout.make_directories()?;
         let database = Database::open(&layout, is_new, options.on_fatal)?;
         let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
         let users_version = AtomicU64::new(0);
@@ -269,8 +268,13 @@ impl Store {
         manifest: Manifest,
         tags: Vec<Tag>,
     ) -> Result<(), StorageError> {
+        // A row whose file is lost is no blob; only a new push brings it back.
+        let required = manifest.edges().iter().filter(|edge| edge.kind.is_required_blob());
+        let lost = required.filter(|edge| !self.layout.blob(&edge.child).is_file());
+        let lost: Vec<Digest> = lost.map(|edge| edge.child).collect();
         let name = name.clone();
-        self.database.write(move |connection| manifest::put(connection, &name, &manifest, &tags))
+        self.database
+            .write(move |connection| manifest::put(connection, &name, &manifest, &lost, &tags))
     }
 
     /// Removes a manifest and its tags from a repository; false if it was not there. Durable on
@@ -340,6 +344,14 @@ impl Store {
     ) -> Result<(Vec<Referrer>, bool), StorageError> {
         self.database
             .read(|connection| list::referrers(connection, name, subject, artifact_type, after))
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn ping(&self) -> Result<(), StorageError> {
+        self.database.read(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?))
     }
 
     /// Counts what the store holds.

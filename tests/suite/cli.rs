@@ -184,13 +184,16 @@ fn a_port_in_use_is_named() {
     let data = first.root().join("second");
     let listen = first.address();
     let data = data.to_str().expect("a path in UTF-8");
-    let refused = registry(&["serve", "--data-dir", data, "--listen", &listen]).fails(1);
+    let flags = ["serve", "--data-dir", data, "--listen", &listen, "--init-user", "early"];
+    let refused = registry(&flags).fails(1);
     assert!(refused.contains(&format!("cannot listen on {listen}")), "{refused}");
     assert!(refused.contains("another program uses this port"), "{refused}");
-    // The next start is a first start again, with everything in place.
+    // The next start is a first start again, with everything in place and nobody left over.
     let mut second = Instance::new().with_data(data.into());
     second.start();
     Curl::of(&second).request("GET", "/v2/").expect(200);
+    let users = second.command(&["user", "list"], &[]).ok();
+    assert_eq!(users.lines().count(), 1, "{users}");
 }
 
 #[test]

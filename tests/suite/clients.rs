@@ -7,6 +7,7 @@ use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::clients::{Curl, Machine, directory};
 use crate::support::images::{Family, Image, debian, noise, write_directory};
 use crate::support::process::run;
+use crate::support::report::skip;
 
 #[test]
 fn a_debian_root_file_system_goes_there_and_back() {
@@ -144,7 +145,7 @@ fn every_client_accepts_the_chain_under_every_name() {
     let (machine, port) = (Machine::new(), instance.port());
     for host in ["127.0.0.1", "localhost", "[::1]"] {
         if host == "[::1]" && !has_ipv6 {
-            println!("skipped: this machine has no IPv6");
+            skip("this machine has no IPv6");
             continue;
         }
         let address = format!("{host}:{port}");

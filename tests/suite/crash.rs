@@ -13,6 +13,7 @@ use crate::support::clients::{Answer, Curl};
 use crate::support::disk::SmallDisk;
 use crate::support::images::{Family, Image, Manifest, noise, sha256};
 use crate::support::process::wait_until;
+use crate::support::report::{skip, tell};
 
 const PUSHES: usize = 100;
 const CLIENTS: usize = 8;
@@ -38,7 +39,7 @@ fn what_was_acknowledged_survives_a_kill_in_the_middle_of_a_hundred_pushes() {
     });
     assert_eq!(Curl::end_of_stream(stream).status, 0);
     let acknowledged = pushes();
-    println!("acknowledged before the kill: {acknowledged} of {PUSHES} pushes");
+    tell(&format!("acknowledged before the kill: {acknowledged} of {PUSHES} pushes"));
     assert!(acknowledged < PUSHES, "all pushes ended before the kill");
 
     instance.start();
@@ -79,7 +80,7 @@ fn a_server_that_is_asked_to_stop_lets_uploads_end_and_keeps_their_sessions() {
 #[test]
 fn a_full_disk_refuses_pushes_and_serves_pulls() {
     let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: this machine lets nobody mount a small disk to fill");
+        skip("this machine lets nobody mount a small disk to fill");
         return;
     };
     let mut instance = Instance::new().with_data(disk.path().join("data"));

@@ -9,6 +9,7 @@ use crate::support::clients::{Curl, Machine, directory};
 use crate::support::disk::SmallDisk;
 use crate::support::images::{Family, Image, noise, sha256, write_directory};
 use crate::support::process::{free_port, run};
+use crate::support::report::skip;
 
 const PAGE: &str = include_str!("../../docs/guide-errors.md");
 /// How the page calls the registry, and where its name resolves to.
@@ -22,7 +23,7 @@ fn clients_print_what_the_guide_says() {
         let version = run(machine.command(program).arg("--version")).ok();
         let version = version.replace(" version ", " ");
         if !PAGE.contains(version.trim()) {
-            println!("skipped: the guide shows another version than {version}");
+            skip(&format!("the guide shows another version than {version}"));
             return;
         }
     }
@@ -40,7 +41,7 @@ fn clients_print_what_the_guide_says() {
     let mut sections = 0;
     for (title, exchanges) in sections_of(PAGE) {
         let Some(scene) = scene(title, &instance, full.as_ref()) else {
-            println!("skipped: this machine lets nobody mount a small disk to fill");
+            skip("this machine lets nobody mount a small disk to fill");
             continue;
         };
         assert!(!exchanges.is_empty(), "{title}: no command");

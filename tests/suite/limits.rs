@@ -280,6 +280,27 @@ fn a_client_that_does_not_read_is_dropped() {
 }
 
 #[test]
+fn clients_that_do_not_read_hold_nobody_up() {
+    let server = Server::with(|limits| limits.reads = 1);
+    let client = server.administrator();
+    let path = format!("/v2/a/blobs/{}", push_blob(&client, "a", &noise(6, 24 * MIB)));
+    let request = client.head_of("GET", &path, &[]);
+    // All of them want their next piece, and none takes the one before.
+    let stuck: Vec<_> = (0..12)
+        .map(|_| {
+            let mut connection = client.connect();
+            connection.send(&request);
+            connection
+        })
+        .collect();
+    for _ in 0..20 {
+        client.get("/readyz").expect(200);
+        client.head(&path).expect(200);
+    }
+    drop(stuck);
+}
+
+#[test]
 fn requests_may_be_sent_ahead() {
     let server = Server::start();
     let client = server.administrator();

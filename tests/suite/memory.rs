@@ -9,6 +9,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use crate::support::binary::Instance;
 use crate::support::clients::Curl;
 use crate::support::images::noise;
+use crate::support::report::{skip, tell};
 
 const MIB: usize = 1 << 20;
 
@@ -17,7 +18,7 @@ fn a_blob_of_five_gibibytes_needs_less_than_64_mebibytes() {
     const PIECES: usize = 5 * 1024;
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
     if !has_room(directory, (PIECES + 1024) * MIB) {
-        println!("skipped: {} has less than 6 GiB free", directory.display());
+        skip(&format!("{} has less than 6 GiB free", directory.display()));
         return;
     }
     let mut instance = Instance::in_directory(directory);
@@ -72,7 +73,7 @@ fn sixty_four_uploads_at_once_need_less_than_128_mebibytes() {
 /// Prints the server's peak and checks that it stays below a bound in MiB.
 fn hold(what: &str, instance: &Instance, bound: u64) {
     let peak = instance.peak_memory();
-    println!("{what}: the server's peak is {} KiB", peak / 1024);
+    tell(&format!("{what}: the server's peak is {} KiB", peak / 1024));
     assert!(peak < bound * MIB as u64, "{what}: {peak} bytes, the bound is {bound} MiB");
 }
 

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::clients::Curl;
+use crate::support::report::skip;
 
 const OWNER: (u32, u32) = (12345, 12346);
 
 #[test]
 fn nothing_below_data_belongs_to_anybody_but_its_owner() {
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: only root can give a directory to somebody else");
+        skip("only root can give a directory to somebody else");
         return;
     }
     let mut instance = Instance::new();

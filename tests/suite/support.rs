@@ -8,4 +8,5 @@ pub(crate) mod http;
 pub(crate) mod images;
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod report;
 pub(crate) mod server;

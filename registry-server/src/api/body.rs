@@ -14,7 +14,7 @@ use tracing::error;
 
 use super::error::ApiError;
 use super::header::Span;
-use crate::blocking::Blocking;
+use crate::blocking::{Begun, Blocking};
 
 /// The body of every reply.
 pub enum ReplyBody {
@@ -76,7 +76,13 @@ pub(super) enum Segment {
     Part(Span),
 }
 
-type Read = Pin<Box<dyn Future<Output = Result<Bytes, StorageError>> + Send>>;
+/// The next piece of a reply.
+enum Next {
+    /// It is in memory.
+    Text(Bytes),
+    /// It is being read, or will be when it is asked for.
+    Read(Begun<Result<Bytes, StorageError>>),
+}
 
 /// A blob on its way out. While one piece is sent the next is read.
 pub struct BlobBody {
@@ -84,7 +90,7 @@ pub struct BlobBody {
     blocking: Blocking,
     segments: std::vec::IntoIter<Segment>,
     part: Option<Span>,
-    read: Option<Read>,
+    next: Option<Next>,
     piece_bytes: usize,
     left: u64,
 }
@@ -103,38 +109,35 @@ impl BlobBody {
         };
         let left = segments.iter().map(length).sum();
         let segments = segments.into_iter();
-        Self { reader, blocking, segments, part: None, read: None, piece_bytes, left }
+        Self { reader, blocking, segments, part: None, next: None, piece_bytes, left }
     }
 
     fn poll_piece(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, StorageError>>> {
-        if self.read.is_none() {
-            self.read = self.next_read();
+        if self.next.is_none() {
+            self.next = self.begin_next();
         }
-        let Some(read) = &mut self.read else { return Poll::Ready(None) };
-        let piece = ready!(read.as_mut().poll(context));
-        self.read = None;
+        let piece = match &mut self.next {
+            None => return Poll::Ready(None),
+            Some(Next::Text(text)) => Ok(std::mem::take(text)),
+            Some(Next::Read(read)) => ready!(Pin::new(read).poll(context)),
+        };
+        self.next = None;
         if let Ok(piece) = &piece {
             self.left = self.left.saturating_sub(piece.len() as u64);
-            self.read = self.next_read();
-            if let Some(read) = &mut self.read {
-                // Polled once so that it begins now and runs while this piece is sent.
-                if let Poll::Ready(next) = read.as_mut().poll(context) {
-                    self.read = Some(Box::pin(std::future::ready(next)));
-                }
-            }
+            self.next = self.begin_next();
         }
         // The client sees a broken connection, never wrong bytes; here is the cause.
         Poll::Ready(Some(piece.inspect_err(|cause| error!(%cause, "a blob could not be read"))))
     }
 
-    fn next_read(&mut self) -> Option<Read> {
+    fn begin_next(&mut self) -> Option<Next> {
         let span = match self.part.take() {
             Some(span) => span,
             None => match self.segments.next()? {
-                Segment::Text(text) => return Some(Box::pin(std::future::ready(Ok(text)))),
+                Segment::Text(text) => return Some(Next::Text(text)),
                 Segment::Part(span) => span,
             },
         };
@@ -142,11 +145,10 @@ impl BlobBody {
         if length < span.length {
             self.part = Some(Span { start: span.start + length, length: span.length - length });
         }
-        let (blocking, reader) = (self.blocking.clone(), Arc::clone(&self.reader));
+        let reader = Arc::clone(&self.reader);
         let length = usize::try_from(length).unwrap_or(self.piece_bytes);
-        Some(Box::pin(async move {
-            blocking.read(move || reader.read_at(span.start, length).map(Bytes::from)).await
-        }))
+        let read = move || reader.read_at(span.start, length).map(Bytes::from);
+        Some(Next::Read(self.blocking.begin_read(read)))
     }
 }
 

@@ -76,10 +76,12 @@ pub enum ApiError {
         limit: usize,
     },
     /// The head is too long.
-    #[error("the request's head is longer than {limit} bytes")]
+    #[error("the request's head is longer than {limit} bytes or has more than {headers} headers")]
     HeadTooLarge {
-        /// The bound.
+        /// The bound in bytes.
         limit: usize,
+        /// The bound in headers.
+        headers: usize,
     },
     /// The head did not come in time.
     #[error("the request did not arrive within {seconds} seconds")]

@@ -24,7 +24,7 @@ pub(super) async fn ready(app: &App) -> Outcome {
         return Err(ApiError::Storage(storage::StorageError::Closed));
     }
     let store = app.store.clone();
-    app.blocking.read(move || store.users()).await?;
+    app.blocking.read(move || store.ping()).await?;
     Ok(live())
 }
 

@@ -67,7 +67,9 @@ pub(super) async fn put(
             Algorithm::Sha256
         }
     };
-    let manifest = Manifest::parse(bytes, content_type, algorithm)?;
+    // 4 MiB take a while to parse and to hash: not on a thread that others wait for.
+    let parse = move || Manifest::parse(bytes, content_type, algorithm);
+    let manifest = app.blocking.read(parse).await?;
     let digest = *manifest.digest();
     if let Reference::Digest(expected) = reference
         && expected != digest

@@ -14,7 +14,7 @@ use super::header::{
     upload_range, value,
 };
 use super::{App, Outcome};
-use crate::blocking::{Begun, begin};
+use crate::blocking::Begun;
 
 /// `POST`: begins a session.
 pub(super) async fn start(
@@ -80,8 +80,8 @@ pub(super) async fn append(
     user: &UserName,
     id: UploadId,
 ) -> Outcome {
-    let writer = open(app, &name, user, id).await?;
-    let offset = receive(app, head, body, &writer, upload_location(&name, id)).await?;
+    let session = open(app, &name, user, id).await?;
+    let offset = receive(app, head, body, &session, upload_location(&name, id)).await?;
     Ok(progress(StatusCode::ACCEPTED, &name, id, offset))
 }
 
@@ -95,10 +95,10 @@ pub(super) async fn finish(
     id: UploadId,
     digest: Digest,
 ) -> Outcome {
-    let writer = open(app, &name, user, id).await?;
-    receive(app, head, body, &writer, upload_location(&name, id)).await?;
+    let session = open(app, &name, user, id).await?;
+    receive(app, head, body, &session, upload_location(&name, id)).await?;
     let store = Arc::clone(&app.store);
-    app.blocking.write(move || store.commit_upload(&writer, &digest)).await?;
+    app.blocking.write(move || store.commit_upload(&session.0, &digest)).await?;
     Ok(created(&name, &digest))
 }
 
@@ -125,45 +125,49 @@ async fn create(
     Ok(app.blocking.write(move || store.create_upload(&name, &user, algorithm)).await?)
 }
 
+/// Takes a session over; with the number of bytes it holds.
 async fn open(
     app: &App,
     name: &RepoName,
     user: &UserName,
     id: UploadId,
-) -> Result<Arc<UploadWriter>, ApiError> {
+) -> Result<(Arc<UploadWriter>, u64), ApiError> {
     let (store, name, user) = (Arc::clone(&app.store), name.clone(), user.clone());
-    let writer = app.blocking.write(move || store.open_upload(&name, &user, id)).await?;
-    Ok(Arc::new(writer))
+    let opened = app.blocking.write(move || {
+        let writer = store.open_upload(&name, &user, id)?;
+        let offset = writer.offset()?;
+        Ok::<_, StorageError>((Arc::new(writer), offset))
+    });
+    Ok(opened.await?)
 }
 
-/// Writes the body to the session: while one batch is written and hashed, the next is gathered.
-/// Returns how many bytes the session then holds.
+/// Writes the body to the session, which stands at `start`: while one batch is written and hashed,
+/// the next is gathered. Returns how many bytes the session then holds.
 async fn receive(
     app: &App,
     head: &request::Parts,
     body: &mut RequestBody,
-    writer: &Arc<UploadWriter>,
+    (writer, start): &(Arc<UploadWriter>, u64),
     location: String,
 ) -> Result<u64, ApiError> {
-    let start = writer.offset()?;
+    let start = *start;
     let promised = promised_length(&head.headers, start, location)?;
     let mut offset = start;
     let mut writing: Option<Begun<_>> = None;
     loop {
         let (batch, outcome) = body.batch(app.limits.upload_batch_bytes).await;
         if let Some(write) = writing.take() {
-            offset = write.outcome().await?;
+            offset = write.await?;
         }
         if batch.is_empty() {
             outcome?;
             break;
         }
-        let (blocking, writer) = (app.blocking.clone(), Arc::clone(writer));
-        let write = async move { blocking.write(move || writer.append(&batch)).await };
-        let write = begin(write).await;
+        let writer = Arc::clone(writer);
+        let write = app.blocking.begin_write(move || writer.append(&batch));
         if let Err(error) = outcome {
             // What arrived before the failure is kept: the client can continue after it.
-            write.outcome().await?;
+            write.await?;
             return Err(error);
         }
         writing = Some(write);

@@ -27,6 +27,7 @@ use super::table::{Entry, Phase, Place};
 use crate::api::App;
 use crate::api::body::ReplyBody;
 use crate::api::error::ApiError;
+use crate::limits::Limits;
 
 /// The stream of a connection: one read of the socket feeds several reads of the TLS layer, which
 /// asks for little at a time.
@@ -55,6 +56,7 @@ pub(super) async fn serve(
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(app.limits.head_bytes)
+        .max_headers(app.limits.headers)
         .serve_connection(io, service);
     let outcome = loop {
         tokio::select! {
@@ -65,7 +67,10 @@ pub(super) async fn serve(
     };
     debug!(peer = %entry.peer, ?outcome, "connection ended");
     let parts = connection.into_parts();
-    let refusal = refusal(&app, entry.phase(), &outcome, !parts.read_buf.is_empty());
+    let refusal = match entry.is_evicted() {
+        true => None,
+        false => refusal(&app, entry.phase(), &outcome, !parts.read_buf.is_empty()),
+    };
     let mut stream = parts.io.into_inner().into_inner();
     match (refusal, outcome) {
         (Some(refusal), _) => write_refusal(stream, &refusal).await,
@@ -95,7 +100,8 @@ fn refusal(app: &App, phase: Phase, ended: &Ended, has_rest: bool) -> Option<Api
             Some(ApiError::HeadTimeout { seconds: app.limits.head_time.as_secs() })
         }
         Ended::ByItself(Err(error)) if is_waiting && error.is_parse_too_large() => {
-            Some(ApiError::HeadTooLarge { limit: app.limits.head_bytes })
+            let Limits { head_bytes, headers, .. } = app.limits;
+            Some(ApiError::HeadTooLarge { limit: head_bytes, headers })
         }
         Ended::ByItself(Err(error)) if is_waiting && error.is_parse() => Some(ApiError::NotHttp),
         Ended::ByItself(_) | Ended::ByLimit => None,
@@ -153,7 +159,17 @@ impl Service<Request<Incoming>> for Answer {
         self.entry.enter(Phase::Busy);
         let (app, entry) = (Arc::clone(&self.app), Arc::clone(&self.entry));
         Box::pin(async move {
-            let response = app.answer(request, entry.peer).await;
+            let limits = &app.limits;
+            let (response, rest) = Arc::clone(&app).answer(request, entry.peer).await;
+            if let Some(rest) = rest {
+                entry.set_draining(true);
+                let entry = Arc::clone(&entry);
+                let rest = rest.drop_rest(limits.refused_body_bytes, limits.refused_body_time);
+                tokio::spawn(async move {
+                    rest.await;
+                    entry.set_draining(false);
+                });
+            }
             Ok(response.map(|body| Tracked { body, entry }))
         })
     }

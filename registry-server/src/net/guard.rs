@@ -44,7 +44,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before && self.entry.phase() == Phase::Idle {
+        let is_next = self.entry.phase() == Phase::Idle && !self.entry.is_draining();
+        if buffer.filled().len() > before && is_next {
             self.entry.enter(Phase::Head);
         }
         outcome

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,10 @@ pub(super) struct Entry {
     since: AtomicU64,
     /// Milliseconds after `born` since which the client does not read; 0 if it does.
     blocked: AtomicU64,
+    /// Whether the rest of an answered request's body is still being read.
+    draining: AtomicBool,
+    /// Whether it gave its place to a newcomer.
+    evicted: AtomicBool,
     closing: Notify,
 }
 
@@ -57,6 +61,8 @@ impl Entry {
             phase: AtomicU8::new(Phase::Handshake as u8),
             since: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            evicted: AtomicBool::new(false),
             closing: Notify::new(),
         }
     }
@@ -68,6 +74,23 @@ impl Entry {
     pub(super) fn enter(&self, phase: Phase) {
         self.since.store(self.now(), Ordering::Release);
         self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// Notes that what comes now belongs to the body of a request that was answered already, or
+    /// that it ended: only then does the wait for the next request begin.
+    pub(super) fn set_draining(&self, is_draining: bool) {
+        self.draining.store(is_draining, Ordering::Release);
+        if !is_draining && self.phase() == Phase::Idle {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_evicted(&self) -> bool {
+        self.evicted.load(Ordering::Acquire)
     }
 
     /// Notes that the client does not read, or that it does again.
@@ -142,6 +165,7 @@ impl Table {
                 entries.1.iter().filter(|(_, e)| waiting(e)).max_by_key(|(_, e)| e.in_phase_for());
             let number = *longest?.0;
             if let Some(entry) = entries.1.remove(&number) {
+                entry.evicted.store(true, Ordering::Release);
                 entry.close();
             }
         }

@@ -57,15 +57,17 @@ pub(crate) fn get(
 
 /// Stores a manifest with its edges and moves the tags to it, all or nothing.
 ///
-/// The blobs it must have are looked up in the same transaction, so no delete comes between.
+/// The blobs it must have are looked up in the same transaction, so no delete comes between;
+/// those in `lost` have no file and count as missing.
 pub(crate) fn put(
     connection: &Connection,
     name: &RepoName,
     manifest: &Manifest,
+    lost: &[Digest],
     tags: &[Tag],
 ) -> Result<(), StorageError> {
     let id = repository::ensure(connection, name)?;
-    let missing = missing_blobs(connection, id, manifest)?;
+    let missing = missing_blobs(connection, id, manifest, lost)?;
     if !missing.is_empty() {
         return Err(StorageError::MissingBlobs(missing));
     }
@@ -136,13 +138,14 @@ fn missing_blobs(
     connection: &Connection,
     repository: i64,
     manifest: &Manifest,
+    lost: &[Digest],
 ) -> Result<Vec<Digest>, StorageError> {
     let mut statement = connection.prepare_cached(
         "SELECT 1 FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2",
     )?;
     let mut missing = Vec::new();
     for edge in manifest.edges().iter().filter(|edge| edge.kind.is_required_blob()) {
-        if !statement.exists(params![repository, edge.child])? {
+        if lost.contains(&edge.child) || !statement.exists(params![repository, edge.child])? {
             missing.push(edge.child);
         }
     }

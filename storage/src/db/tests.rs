@@ -82,8 +82,8 @@ fn filled() -> (tempfile::TempDir, Database, Connection) {
             repository::add_blob(connection, &"r0".parse().unwrap(), &content, 1)?;
             let manifest = index(&subject, &format!("a/{n}"));
             let tags = [format!("t{n}").parse().unwrap()];
-            manifest::put(connection, &name, &manifest, &tags)?;
-            manifest::put(connection, &"r0".parse().unwrap(), &manifest, &tags)?;
+            manifest::put(connection, &name, &manifest, &[], &tags)?;
+            manifest::put(connection, &"r0".parse().unwrap(), &manifest, &[], &tags)?;
         }
         Ok(())
     };
@@ -151,7 +151,7 @@ fn writes_walk_no_table_and_sort_nothing() {
         ("add", &|c| repository::add_blob(c, &name, &digest("new"), 1)),
         ("mount", &|c| repository::mount(c, Some(&name), &other, &digest("7")).map(drop)),
         ("mount from anywhere", &|c| repository::mount(c, None, &other, &digest("8")).map(drop)),
-        ("put", &|c| manifest::put(c, &name, &manifest, std::slice::from_ref(&tag))),
+        ("put", &|c| manifest::put(c, &name, &manifest, &[], std::slice::from_ref(&tag))),
         ("remove blob", &|c| repository::remove_blob(c, &name, &digest("9")).map(drop)),
         ("remove tag", &|c| manifest::remove_tag(c, &name, &tag).map(drop)),
         ("remove", &|c| manifest::remove(c, &name, manifest.digest()).map(drop)),
@@ -180,7 +180,7 @@ fn the_rows_of_a_removed_manifest_are_all_gone() {
     let put = {
         let name = name.clone();
         move |connection: &Connection| {
-            manifest::put(connection, &name, &manifest, &["t".parse().unwrap()])
+            manifest::put(connection, &name, &manifest, &[], &["t".parse().unwrap()])
         }
     };
     database.write(put).unwrap();

@@ -190,3 +190,16 @@ fn a_reader_sees_a_manifest_with_its_tags_or_neither() {
         }
     });
 }
+
+#[test]
+fn a_manifest_whose_blob_lost_its_file_is_refused() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    let (config, layer) = (push(&store, &name, b"{}"), push(&store, &name, b"layer"));
+    std::fs::remove_file(crate::support::blob_path(home.path(), &layer)).unwrap();
+    let refused = store.put_manifest(&name, image(&config, &[layer]), Vec::new());
+    assert_eq!(refused, Err(StorageError::MissingBlobs(vec![layer])));
+    push(&store, &name, b"layer");
+    assert_eq!(store.put_manifest(&name, image(&config, &[layer]), Vec::new()), Ok(()));
+}

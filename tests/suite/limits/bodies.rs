@@ -178,3 +178,18 @@ fn a_refused_body_is_read_within_bounds() {
     stalled.response("PUT").expect(401);
     stalled.expect_close();
 }
+
+#[test]
+fn the_body_of_a_refused_request_is_not_the_head_of_the_next() {
+    let server = Server::with(|limits| limits.head_time = SHORT);
+    let client = server.administrator();
+    let nobody = client.with_login(None);
+    let mut connection = nobody.connect();
+    connection.send(nobody.head_of("PUT", "/v2/a/manifests/1", &[("Content-Length", "20")]));
+    connection.response("PUT").refused(401, "UNAUTHORIZED");
+    connection.send([b'x'; 20]);
+    // Nothing comes for longer than a head may take, and that is no head that is late.
+    std::thread::sleep(SHORT * 5);
+    connection.send(client.head_of("GET", "/v2/", &[]));
+    connection.response("GET").expect(200);
+}
