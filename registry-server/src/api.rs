@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use hyper::body::Incoming;
@@ -40,6 +40,8 @@ pub struct App {
     pub authenticator: Authenticator,
     /// The bounds.
     pub limits: Limits,
+    /// Uploads whose bytes are arriving now.
+    pub receiving: AtomicUsize,
     /// Set when the server no longer takes new work.
     pub is_stopping: AtomicBool,
 }

@@ -50,9 +50,17 @@ pub struct Limits {
     pub upload_idle_time: Duration,
     /// How often sessions that lay unused for too long are looked for.
     pub upload_sweep_time: Duration,
-    /// Bytes of an upload that are gathered before they are written. Two such batches are in
-    /// memory at most: one being written, one being gathered.
+    /// Bytes of an upload that are gathered before they are written, at most: each hand-over to
+    /// the writing thread costs, and so does a batch that outgrows the processor's cache. Two
+    /// batches are in memory at most: one being written, one being gathered.
     pub upload_batch_bytes: usize,
+    /// How long a batch is gathered, so that what a slow client sent is soon in the file.
+    pub upload_batch_time: Duration,
+    /// Bytes of such batches in memory for all uploads together. Many at once have smaller
+    /// batches each, but none smaller than `upload_batch_min_bytes`.
+    pub upload_memory_bytes: usize,
+    /// The smallest bound of a batch.
+    pub upload_batch_min_bytes: usize,
     /// Bytes of a blob that are read at once. Two such pieces are in memory at most.
     pub download_piece_bytes: usize,
     /// Ranges of one request that are answered one by one; with more the whole blob is sent.
@@ -102,7 +110,10 @@ impl Default for Limits {
             uploads_per_user: 10_000,
             upload_idle_time: Duration::from_secs(7 * 24 * 3600),
             upload_sweep_time: Duration::from_secs(3600),
-            upload_batch_bytes: 256 * KIB,
+            upload_batch_bytes: MIB,
+            upload_batch_time: Duration::from_secs(1),
+            upload_memory_bytes: 32 * MIB,
+            upload_batch_min_bytes: 64 * KIB,
             download_piece_bytes: 256 * KIB,
             ranges: 16,
             reads: 32,

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -114,8 +114,9 @@ impl Server {
             limits.clone(),
             config.open_pulls,
         )?;
-        let is_stopping = AtomicBool::new(false);
-        let app = Arc::new(App { store, blocking, authenticator, limits, is_stopping });
+        let (receiving, is_stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let app = App { store, blocking, authenticator, limits, receiving, is_stopping };
+        let app = Arc::new(app);
         let running = Running {
             address,
             since: SystemTime::now(),

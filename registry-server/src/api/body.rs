@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use storage::{BlobReader, StorageError};
+use tokio::time::Instant;
 use tracing::error;
 
 use super::error::ApiError;
@@ -200,21 +201,34 @@ impl RequestBody {
         }
     }
 
-    /// The next batch of pieces of about `bytes` together; empty at the end. The pieces gathered
-    /// before a failure come first, so that an upload keeps all that arrived.
-    pub async fn batch(&mut self, bytes: usize) -> (Vec<Bytes>, Result<(), ApiError>) {
+    /// The next batch of pieces: of about `bytes` together, or what came within `time` of the
+    /// first; empty at the end. The pieces gathered before a failure come with it, so that an
+    /// upload keeps all that arrived.
+    pub async fn batch(
+        &mut self,
+        bytes: usize,
+        time: Duration,
+    ) -> (Vec<Bytes>, Result<(), ApiError>) {
         let (mut pieces, mut gathered) = (Vec::new(), 0);
-        while gathered < bytes {
-            match self.piece().await {
+        let mut next = self.piece().await;
+        let until = Instant::now() + time;
+        loop {
+            match next {
                 Ok(Some(piece)) => {
                     gathered += piece.len();
                     pieces.push(piece);
                 }
-                Ok(None) => break,
+                Ok(None) => return (pieces, Ok(())),
                 Err(error) => return (pieces, Err(error)),
             }
+            if gathered >= bytes {
+                return (pieces, Ok(()));
+            }
+            next = match tokio::time::timeout_at(until, self.piece()).await {
+                Ok(next) => next,
+                Err(_) => return (pieces, Ok(())),
+            };
         }
-        (pieces, Ok(()))
     }
 
     /// The whole body; `None` as soon as it is longer than `most` bytes.

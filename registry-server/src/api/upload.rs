@@ -1,6 +1,7 @@
 //! Uploads: beginning, continuing and finishing a session, and mounting instead of uploading.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hyper::header::{HeaderMap, LOCATION, RANGE};
 use hyper::http::request;
@@ -152,10 +153,12 @@ async fn receive(
 ) -> Result<u64, ApiError> {
     let start = *start;
     let promised = promised_length(&head.headers, start, location)?;
+    let receiving = Receiving::begin(app);
     let mut offset = start;
     let mut writing: Option<Begun<_>> = None;
     loop {
-        let (batch, outcome) = body.batch(app.limits.upload_batch_bytes).await;
+        let time = app.limits.upload_batch_time;
+        let (batch, outcome) = body.batch(receiving.batch_bytes(), time).await;
         if let Some(write) = writing.take() {
             offset = write.await?;
         }
@@ -177,6 +180,29 @@ async fn receive(
             Err(ApiError::Length { expected, actual: offset - start })
         }
         _ => Ok(offset),
+    }
+}
+
+/// One of the uploads whose bytes are arriving; they share the memory for batches.
+struct Receiving<'a>(&'a App);
+
+impl<'a> Receiving<'a> {
+    fn begin(app: &'a App) -> Self {
+        app.receiving.fetch_add(1, Ordering::Relaxed);
+        Self(app)
+    }
+
+    fn batch_bytes(&self) -> usize {
+        let limits = &self.0.limits;
+        let share =
+            limits.upload_memory_bytes / (2 * self.0.receiving.load(Ordering::Relaxed)).max(1);
+        share.clamp(limits.upload_batch_min_bytes, limits.upload_batch_bytes)
+    }
+}
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        self.0.receiving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
