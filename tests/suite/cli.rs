@@ -309,3 +309,33 @@ fn push(curl: &Curl, repository: &str, tag: &str) {
     let path = format!("/v2/{repository}/manifests/{tag}");
     curl.send("PUT", &path, image.manifest.media_type, &image.manifest.bytes).expect(201);
 }
+
+#[test]
+fn the_administrators_own_certificate_is_judged_and_served() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (certificate, key, data) = (path("c.pem"), path("k.pem"), path("data"));
+    let request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"];
+    let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+    let openssl = |arguments: &[&str]| run(Command::new("openssl").args(arguments)).ok();
+    openssl(&[&request[..], &subject, &["-keyout", &key, "-out", &certificate]].concat());
+    let other = path("other.pem");
+    openssl(&["genrsa", "-out", &other, "2048"]);
+
+    let serve = |flags: &[&str]| {
+        registry(&[&["serve", "--data-dir", &data, "--tls-cert", &certificate], flags].concat())
+    };
+    let refused = serve(&["--tls-key", &other]).fails(1);
+    assert!(refused.contains("belongs to no certificate"), "{refused}");
+    let refused = serve(&["--tls-key", &key, "--hostname", "other.example.com"]).fails(1);
+    assert!(refused.contains("is for localhost, not for other.example.com"), "{refused}");
+    serve(&[]).fails(2);
+    assert!(!Path::new(&data).exists(), "a refused certificate made a registry");
+
+    let mut instance = Instance::new().with_flags(&["--tls-cert", &certificate, "--tls-key", &key]);
+    instance.start();
+    let url = format!("https://localhost:{}/healthz", instance.port());
+    let served = run(Command::new("curl").args(["-sf", "--cacert", &certificate, &url])).ok();
+    assert_eq!(served, r#"{"status":"ok"}"#);
+    assert!(!instance.data().join("tls").exists(), "a CA was made that nobody needs");
+}
