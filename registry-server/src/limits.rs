@@ -128,6 +128,9 @@ impl Default for Limits {
     }
 }
 
+/// How long the end of a connection may take: telling why, and that this is the end.
+pub const ENDING_TIME: Duration = Duration::from_secs(2);
+
 /// The shortest password that is accepted for a new user, in bytes.
 pub const PASSWORD_MIN_BYTES: usize = 8;
 /// The longest password, in bytes. It must fit into an `Authorization` header.

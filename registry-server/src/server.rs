@@ -1,6 +1,6 @@
 //! A running server, put together: the store, its certificate, its listeners and its tasks.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -343,11 +343,6 @@ async fn renew(renewal: Renewal, serving: ServingCertificate, blocking: Blocking
             Err(cause) => error!(%cause, "the certificate could not be renewed"),
         }
     }
-}
-
-/// Whether a secret may be shown: only to a person.
-pub fn may_show_secrets() -> bool {
-    io::stdout().is_terminal()
 }
 
 /// How often the certificate is checked.

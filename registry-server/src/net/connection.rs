@@ -6,7 +6,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -27,7 +26,7 @@ use super::table::{Entry, Phase, Place};
 use crate::api::App;
 use crate::api::body::ReplyBody;
 use crate::api::error::ApiError;
-use crate::limits::Limits;
+use crate::limits::{ENDING_TIME, Limits};
 
 /// The stream of a connection: one read of the socket feeds several reads of the TLS layer, which
 /// asks for little at a time.
@@ -209,5 +208,3 @@ impl Drop for Tracked {
 
 /// Bytes read from a socket at once.
 const READ_BUFFER_BYTES: usize = 32 * 1024;
-/// How long the end of a connection may take.
-const ENDING_TIME: Duration = Duration::from_secs(2);
