@@ -54,6 +54,14 @@ impl ServerName {
         Ok((host.parse()?, port))
     }
 
+    /// The name and a port as they stand in a URL: an IPv6 address is in brackets.
+    pub fn with_port(&self, port: u16) -> String {
+        match self.0 {
+            Kind::Address(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+            _ => format!("{self}:{port}"),
+        }
+    }
+
     /// The DNS name, unless this is an address.
     pub fn dns(&self) -> Option<&str> {
         match &self.0 {

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use crate::error::InstallError;
+use crate::systemd;
+
 /// The names of this host: the one the kernel knows, and those that `/etc/hosts` gives together
 /// with it, the full name in particular. Without names that mean "this host" everywhere.
 ///
@@ -11,6 +14,17 @@ pub fn own_names() -> Vec<String> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
     names(&name, &hosts)
+}
+
+/// Whether this process may install something on this host at all.
+///
+/// # Errors
+/// [`InstallError::NotRoot`] and [`InstallError::NoSystemd`].
+pub fn check_host() -> Result<(), InstallError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(InstallError::NotRoot);
+    }
+    if systemd::is_there() { Ok(()) } else { Err(InstallError::NoSystemd) }
 }
 
 fn names(own: &str, hosts: &str) -> Vec<String> {

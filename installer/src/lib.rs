@@ -1,10 +1,41 @@
-//! The host that the registry runs on: what it is called, and whom a process runs as.
+//! The host that the registry runs on: what it is called, whom a process runs as, and what is put
+//! on it.
 //!
 //! This crate knows nothing of registries, HTTP or certificates. It is the only one that changes
-//! anything outside the data directory.
+//! anything outside the data directory, and the only one that runs other programs.
+//!
+//! An installation is data first: a list of [`Step`]s becomes a [`Plan`] when it is held against
+//! the host, [`apply`] takes the steps and enters each in the [`Record`] before it is taken, and
+//! what fails is undone from there. [`Removal`] works from the record alone.
+//!
+//! Modules in reading order: `step`, `plan`, `apply`, `undo`, `record`, `uninstall`; below them
+//! `unit` (the text of a service), `systemd`, `user`, `file`, `firewall` and `command`, which touch
+//! the host; beside them `host` and `owner`.
 
+mod apply;
+mod command;
+mod error;
+mod file;
+mod firewall;
 mod host;
 mod owner;
+mod plan;
+mod record;
+mod step;
+mod systemd;
+mod undo;
+mod uninstall;
+mod unit;
+mod user;
 
-pub use host::own_names;
-pub use owner::{OwnerError, become_owner_of};
+pub use apply::{Caller, apply, recover};
+pub use error::InstallError;
+pub use firewall::is_closed;
+pub use host::{check_host, own_names};
+pub use owner::{OwnerError, as_owner_of, become_owner_of};
+pub use plan::{Plan, Planned};
+pub use record::{InstallLock, Made, Record};
+pub use step::{Need, Owner, Step};
+pub use undo::Undo;
+pub use uninstall::Removal;
+pub use unit::{Unit, can_carry};

@@ -62,6 +62,18 @@ pub fn become_owner_of(path: &Path) -> Result<(), OwnerError> {
         })
 }
 
+/// Runs `work` as the owner of `path`, on a thread of its own, and waits for it. The calling thread
+/// stays who it is.
+///
+/// # Errors
+/// Those of [`become_owner_of`].
+pub fn as_owner_of<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T, OwnerError> {
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| become_owner_of(path).map(|()| work()));
+        run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

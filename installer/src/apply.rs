@@ -1,0 +1,289 @@
+//! Applying a plan: step by step, each entered before it is taken, and all of it undone when one
+//! fails.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::error::{At, InstallError};
+use crate::file;
+use crate::plan::{Plan, Planned};
+use crate::record::{Made, Record};
+use crate::step::{Need, OWN_PROGRAM, Owner, PROGRAM_MODE, Step};
+use crate::systemd;
+use crate::undo::{self, Undo};
+use crate::user::{self, Ids};
+
+/// What the caller of an installation does and hears.
+pub struct Caller<'a> {
+    /// Which program this is, for the record.
+    pub program: &'a str,
+    /// What stays when all else is removed, for the record.
+    pub keeps: Vec<String>,
+    /// Takes the step [`Step::Fill`]: makes what belongs into the directory. An error is a
+    /// sentence.
+    pub fill: &'a dyn Fn() -> Result<(), String>,
+    /// Takes the step [`Step::Check`]. An error is a sentence.
+    pub check: &'a dyn Fn() -> Result<(), String>,
+    /// Hears of each step before it is taken.
+    pub tell: &'a dyn Fn(&Planned),
+    /// Whether a signal asked to stop; everything is undone then.
+    pub is_stopped: &'a dyn Fn() -> bool,
+}
+
+/// Undoes an installation that was cut short, if one was. Says whether it did.
+///
+/// # Errors
+/// What could not be undone, as [`InstallError::Step`]; it stays in the record for another try.
+pub fn recover(record: &Path) -> Result<bool, InstallError> {
+    match Record::read(record)? {
+        Some(mut found) if found.is_unfinished() => {
+            let left = undo_all(&mut found, record);
+            if left.is_empty() {
+                return Ok(true);
+            }
+            Err(InstallError::Step {
+                step: "an earlier installation was cut short".to_owned(),
+                cause: Box::new(InstallError::Interrupted),
+                not_undone: left,
+            })
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Applies a plan and writes the record of it to `path`. The plan was made after [`recover`], and
+/// the caller holds the lock.
+///
+/// # Errors
+/// [`InstallError::Step`] for the step that failed, after everything before it was undone.
+pub fn apply(plan: &Plan, path: &Path, caller: &Caller<'_>) -> Result<(), InstallError> {
+    let found = Record::read(path)?;
+    let is_recorded = found.is_some();
+    let mut record = found.unwrap_or_else(|| Record::new(caller.program));
+    if plan.is_nothing() && is_recorded {
+        return check(plan, caller);
+    }
+    let applied = prepare(plan, path, &mut record).map_err(|cause| (RECORD.to_owned(), cause));
+    let applied = applied.and_then(|()| take_all(plan, path, &mut record, caller));
+    if let Err((step, cause)) = applied {
+        let not_undone = undo_all(&mut record, path);
+        return Err(InstallError::Step { step, cause: Box::new(cause), not_undone });
+    }
+    finish(plan, path, record, caller)
+}
+
+/// Takes only the steps that change nothing.
+fn check(plan: &Plan, caller: &Caller<'_>) -> Result<(), InstallError> {
+    for planned in plan.steps.iter().filter(|planned| is_check(planned)) {
+        (caller.tell)(planned);
+        (caller.check)().map_err(InstallError::Caller)?;
+    }
+    Ok(())
+}
+
+/// Makes the record's directory, and enters the service as it is: it is the last to be undone.
+fn prepare(plan: &Plan, path: &Path, record: &mut Record) -> Result<(), InstallError> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.is_dir()) {
+        file::make_directory(directory, 0o755, Ids::ROOT)?;
+    }
+    let unit = plan.steps.iter().find_map(|planned| match &planned.step {
+        Step::Start { unit, .. } => Some(unit.clone()),
+        _ => None,
+    });
+    let was_active = plan.before.as_ref().is_some_and(|before| before.is_active);
+    record.journal.extend(unit.map(|unit| Undo::Service { unit, was_active }));
+    record.write(path)
+}
+
+fn take_all(
+    plan: &Plan,
+    path: &Path,
+    record: &mut Record,
+    caller: &Caller<'_>,
+) -> Result<(), (String, InstallError)> {
+    for planned in &plan.steps {
+        if planned.need == Need::Nothing && !is_check(planned) {
+            continue;
+        }
+        let in_step = |cause| (planned.step.to_string(), cause);
+        if (caller.is_stopped)() {
+            return Err(in_step(InstallError::Interrupted));
+        }
+        (caller.tell)(planned);
+        let undo = undo_of(planned, plan).map_err(in_step)?;
+        if !undo.is_empty() {
+            record.journal.extend(undo);
+            record.write(path).map_err(in_step)?;
+        }
+        take(planned, caller).map_err(in_step)?;
+    }
+    Ok(())
+}
+
+/// What undoes a step that has not been taken yet.
+fn undo_of(planned: &Planned, plan: &Plan) -> Result<Vec<Undo>, InstallError> {
+    let undo = match &planned.step {
+        Step::User { name, .. } => Undo::User { name: name.clone() },
+        Step::Directory { path, .. } => Undo::Directory { path: path.clone() },
+        Step::Give { path, .. } => {
+            let metadata = path.metadata().at("look at", path)?;
+            Undo::Give { path: path.clone(), uid: metadata.uid(), gid: metadata.gid() }
+        }
+        Step::Program { path } | Step::File { path, .. } if planned.need == Need::Change => {
+            return kept(path).map(|undo| vec![undo]);
+        }
+        Step::Program { path } | Step::File { path, .. } => Undo::File { path: path.clone() },
+        Step::Fill { path, replaces, .. } => {
+            if file::entries(path)?.is_empty() {
+                return Ok(vec![Undo::Content { path: path.clone() }]);
+            }
+            let there = replaces.iter().filter(|path| path.exists());
+            return there.map(|path| kept(path)).collect();
+        }
+        // Undoing a move that has nothing to move would bring back what lay there before.
+        Step::Move { from, .. } if file::metadata(from)?.is_none() => return Ok(Vec::new()),
+        Step::Move { from, to } => Undo::Move { from: from.clone(), to: to.clone() },
+        Step::Start { unit, .. } => {
+            let was_enabled = plan.before.as_ref().is_some_and(|before| before.is_enabled);
+            Undo::Stop { unit: unit.clone(), was_enabled }
+        }
+        Step::Stop { .. } | Step::Check { .. } => return Ok(Vec::new()),
+    };
+    Ok(vec![undo])
+}
+
+/// The entry for a file that is about to change. What an older installation kept of it goes first:
+/// it must never pass for what this one keeps.
+fn kept(path: &Path) -> Result<Undo, InstallError> {
+    file::remove(&file::before(path))?;
+    Ok(Undo::Kept { path: path.to_owned() })
+}
+
+fn take(planned: &Planned, caller: &Caller<'_>) -> Result<(), InstallError> {
+    match &planned.step {
+        Step::User { name, comment } => user::add(name, comment),
+        Step::Directory { path, mode, owner } => file::make_directory(path, *mode, ids_of(owner)?),
+        Step::Give { path, to } => undo::give(path, ids_of(&Owner::User(to.clone()))?),
+        Step::Program { path } => {
+            let program = Path::new(OWN_PROGRAM);
+            let mut content = File::open(program).at("open", program)?;
+            keep_if_there(path, planned.need)?;
+            file::write(path, &mut content, PROGRAM_MODE, Ids::ROOT)
+        }
+        Step::File { path, mode, owner, content } => {
+            keep_if_there(path, planned.need)?;
+            file::write(path, &mut content.as_slice(), *mode, ids_of(owner)?)
+        }
+        Step::Stop { unit } => systemd::stop(unit),
+        Step::Fill { replaces, .. } => {
+            for path in replaces.iter().filter(|path| path.exists()) {
+                file::keep(path)?;
+            }
+            (caller.fill)().map_err(InstallError::Caller)
+        }
+        Step::Move { from, to } => undo::move_to_root(from, to),
+        Step::Start { unit, .. } => {
+            systemd::reload()?;
+            systemd::enable(unit)?;
+            systemd::restart(unit)
+        }
+        Step::Check { .. } => (caller.check)().map_err(InstallError::Caller),
+    }
+}
+
+fn keep_if_there(path: &Path, need: Need) -> Result<(), InstallError> {
+    if need == Need::Change { file::keep(path) } else { Ok(()) }
+}
+
+fn ids_of(owner: &Owner) -> Result<Ids, InstallError> {
+    let missing = || InstallError::Caller(format!("{owner:?} is not known to this host"));
+    owner.ids()?.ok_or_else(missing)
+}
+
+/// Undoes everything in the journal, the last first. Gives what could not be undone, which stays
+/// in the journal; when nothing is left, the record is as it was before the installation.
+fn undo_all(record: &mut Record, path: &Path) -> Vec<String> {
+    let (mut failures, mut remaining) = (Vec::new(), Vec::new());
+    while let Some(undo) = record.journal.pop() {
+        if let Err(error) = undo.run() {
+            failures.push(error.to_string());
+            remaining.push(undo);
+        }
+    }
+    remaining.reverse();
+    record.journal = remaining;
+    let written = if failures.is_empty() && record.made.is_empty() {
+        forget(path)
+    } else {
+        record.write(path)
+    };
+    failures.extend(written.err().map(|error| error.to_string()));
+    failures
+}
+
+/// Removes the record, and its directory if nothing else is in it.
+pub(crate) fn forget(path: &Path) -> Result<(), InstallError> {
+    file::remove(path)?;
+    path.parent().map_or(Ok(()), |directory| file::remove_directory(directory).map(|_| ()))
+}
+
+/// Enters what was made and empties the journal: the moment at which the installation counts.
+fn finish(
+    plan: &Plan,
+    path: &Path,
+    mut record: Record,
+    caller: &Caller<'_>,
+) -> Result<(), InstallError> {
+    let own = path.parent();
+    // The data stay, and so does every directory above them.
+    let is_kept = |directory: &Path| {
+        plan.steps.iter().any(|planned| match &planned.step {
+            Step::Fill { path, .. } => path.starts_with(directory),
+            _ => false,
+        })
+    };
+    for Planned { need, step } in &plan.steps {
+        let made = match step {
+            Step::User { name, .. } if *need == Need::Make => Made::User { name: name.clone() },
+            Step::Directory { path, .. } if !is_kept(path) => {
+                let is_ours = *need == Need::Make || own.is_some_and(|own| path.starts_with(own));
+                if !is_ours {
+                    continue;
+                }
+                Made::Directory { path: path.clone() }
+            }
+            Step::Program { path } | Step::File { path, .. } => Made::File { path: path.clone() },
+            Step::Move { from, to } if to.exists() => {
+                Made::Moved { from: from.clone(), to: to.clone() }
+            }
+            Step::Start { unit, .. } => Made::Service { unit: unit.clone() },
+            _ => continue,
+        };
+        record.note(made);
+    }
+    record.finish(caller.program, caller.keeps.clone());
+    record.write(path)?;
+    for planned in &plan.steps {
+        match &planned.step {
+            Step::Program { path } | Step::File { path, .. } => {
+                file::remove(&file::before(path))?;
+            }
+            Step::Fill { replaces, .. } => {
+                replaces.iter().try_for_each(|path| file::remove(&file::before(path)))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_check(planned: &Planned) -> bool {
+    matches!(planned.step, Step::Check { .. })
+}
+
+/// What is said of the first thing that an installation writes.
+const RECORD: &str = "the record of what is installed";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! Running the host's own programs, the only way in which this program starts another.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::error::InstallError;
+
+/// Runs a program of the host to its end and gives its standard output, without the last line
+/// end. It reads nothing, and speaks English whatever the administrator's language is.
+///
+/// # Errors
+/// [`InstallError::Command`] with its own words if it cannot be started or fails.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, InstallError> {
+    let failed = |message: String| InstallError::Command {
+        line: [&[program], arguments].concat().join(" "),
+        message,
+    };
+    let output = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", PATH.join(":"))
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    match (output.status.success(), text(&output.stderr)) {
+        (true, _) => Ok(text(&output.stdout)),
+        (false, words) if words.is_empty() => Err(failed(output.status.to_string())),
+        (false, words) => Err(failed(words)),
+    }
+}
+
+/// Whether the host has such a program.
+pub(crate) fn exists(program: &str) -> bool {
+    PATH.iter().any(|directory| Path::new(directory).join(program).exists())
+}
+
+/// Where the host's own programs are. Not the administrator's PATH, whose first `systemctl` may
+/// be another one.
+const PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_gives_its_output_or_its_words() {
+        assert_eq!(run("printf", &["a b\n"]), Ok("a b".to_owned()));
+        let failed = run("sh", &["-c", "echo so >&2; exit 3"]);
+        let (line, message) = ("sh -c echo so >&2; exit 3".to_owned(), "so".to_owned());
+        assert_eq!(failed, Err(InstallError::Command { line, message }));
+        let Err(InstallError::Command { message, .. }) = run("false", &[]) else { panic!() };
+        assert_eq!(message, "exit status: 1");
+        assert!(run("no-such-program", &[]).is_err());
+        assert!(exists("sh") && !exists("no-such-program"));
+    }
+}

@@ -1,0 +1,174 @@
+//! Files of the host: written whole, with exactly the mode and owner that were asked for,
+//! whatever the umask.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use crate::command;
+use crate::error::{At, InstallError};
+use crate::user::Ids;
+
+/// Gives a file this content. After a crash at any moment it is the old one or the new one, whole
+/// and with its mode: the content is synced under a temporary name before it gets its own.
+pub(crate) fn write(
+    path: &Path,
+    content: &mut dyn Read,
+    mode: u32,
+    owner: Ids,
+) -> Result<(), InstallError> {
+    let temporary = beside(path, "new");
+    remove(&temporary)?;
+    // Private from its first moment on, and never through a link that somebody laid.
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .at("create", &temporary)?;
+    let written = io::copy(content, &mut file)
+        .and_then(|_| fchown(&file, Some(owner.uid), Some(owner.gid)))
+        .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // It may hold a secret, and what is full becomes no emptier by it.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.at("write", path)?;
+    sync_parent(path)?;
+    label(path);
+    Ok(())
+}
+
+/// Makes a directory with this mode and owner in a parent that exists.
+pub(crate) fn make_directory(path: &Path, mode: u32, owner: Ids) -> Result<(), InstallError> {
+    DirBuilder::new().mode(0o700).create(path).at("make the directory", path)?;
+    let opened = File::open(path).at("open", path)?;
+    fchown(&opened, Some(owner.uid), Some(owner.gid)).at("set the owner of", path)?;
+    opened.set_permissions(Permissions::from_mode(mode)).at("set the mode of", path)?;
+    sync_parent(path)?;
+    label(path);
+    Ok(())
+}
+
+/// The content of a file, `None` if there is none. A link is not followed: where others may
+/// write, it could lead to any file of the host.
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
+    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(no_follow).open(path);
+    let mut content = Vec::new();
+    match opened.and_then(|mut file| file.read_to_end(&mut content)) {
+        Ok(_) => Ok(Some(content)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(InstallError::io("read", path, &error)),
+    }
+}
+
+/// Whether there is a file with exactly this mode and owner.
+pub(crate) fn has(path: &Path, mode: u32, owner: Option<Ids>) -> Result<bool, InstallError> {
+    let Some(metadata) = metadata(path)? else { return Ok(false) };
+    let ids = Ids { uid: metadata.uid(), gid: metadata.gid() };
+    Ok(metadata.is_file() && metadata.mode() & 0o7777 == mode && owner == Some(ids))
+}
+
+/// What the system says of a path itself, without following a link; `None` if it is not there.
+pub(crate) fn metadata(path: &Path) -> Result<Option<fs::Metadata>, InstallError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(InstallError::io("look at", path, &error)),
+    }
+}
+
+/// Removes a file, if it is there, durably.
+pub(crate) fn remove(path: &Path) -> Result<(), InstallError> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(InstallError::io("remove", path, &error)),
+    }
+}
+
+/// Removes a directory if it is there and empty. Says whether it is gone.
+pub(crate) fn remove_directory(path: &Path) -> Result<bool, InstallError> {
+    match fs::remove_dir(path) {
+        Ok(()) => sync_parent(path).map(|()| true),
+        Err(error) if is_absent(&error) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(false),
+        Err(error) => Err(InstallError::io("remove", path, &error)),
+    }
+}
+
+/// Removes everything in a directory, if it is there, but for what a file system keeps at its
+/// root.
+pub(crate) fn empty(path: &Path) -> Result<(), InstallError> {
+    for entry in entries(path)? {
+        let is_directory = metadata(&entry)?.is_some_and(|metadata| metadata.is_dir());
+        let removed =
+            if is_directory { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
+        removed.at("remove", &entry)?;
+    }
+    Ok(())
+}
+
+/// What is in a directory, but for what a file system keeps at its root; nothing if it is not
+/// there.
+pub(crate) fn entries(path: &Path) -> Result<Vec<PathBuf>, InstallError> {
+    let listed = match fs::read_dir(path) {
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        listed => listed.and_then(Iterator::collect::<io::Result<Vec<_>>>).at("list", path)?,
+    };
+    let paths = listed.into_iter().map(|entry| entry.path());
+    Ok(paths.filter(|path| !path.ends_with("lost+found")).collect())
+}
+
+/// Keeps what a file is now under another name beside it, until [`restore`] or [`remove`]. The
+/// name is new; the bytes are not copied.
+pub(crate) fn keep(path: &Path) -> Result<(), InstallError> {
+    let kept = before(path);
+    remove(&kept)?;
+    fs::hard_link(path, &kept).at("keep", path)?;
+    sync_parent(path)
+}
+
+/// Gives a file back what [`keep`] kept; if nothing is kept, nothing was changed.
+pub(crate) fn restore(path: &Path) -> Result<(), InstallError> {
+    let kept = before(path);
+    match fs::rename(&kept, path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(InstallError::io("restore", path, &error)),
+    }
+}
+
+/// Where a file is kept while another takes its place.
+pub(crate) fn before(path: &Path) -> PathBuf {
+    beside(path, "before-install")
+}
+
+/// Syncs the directory of a path: names in it that were made or removed stay so.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), InstallError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    File::open(parent).and_then(|directory| directory.sync_all()).at("sync", parent)
+}
+
+/// Gives a path the SELinux type that the host's policy has for it. Where there is no SELinux
+/// there is no such program; where the file system knows no labels it fails, and none are needed.
+fn label(path: &Path) {
+    if let Some(path) = path.to_str().filter(|_| command::exists(RESTORECON)) {
+        let _ = command::run(RESTORECON, &[path]);
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{ending}"))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+const RESTORECON: &str = "restorecon";

@@ -1,0 +1,117 @@
+//! A plan: the steps of an installation, and what each does to the host as it is. Making one
+//! changes nothing.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::error::InstallError;
+use crate::record::{Made, Record};
+use crate::step::{Need, Step, check_unit};
+use crate::systemd::ServiceState;
+
+/// What an installation does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The steps in their order.
+    pub steps: Vec<Planned>,
+    /// The service's state before, if the plan starts one.
+    #[serde(skip)]
+    pub(crate) before: Option<ServiceState>,
+}
+
+/// A step and what it does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Planned {
+    /// What it does to the host as it is.
+    pub need: Need,
+    /// The step.
+    #[serde(flatten)]
+    pub step: Step,
+}
+
+impl Plan {
+    /// Looks at the host and says what each step does to it.
+    ///
+    /// # Errors
+    /// Everything on the host that is in the way and not ours.
+    pub fn new(steps: Vec<Step>, record: Option<&Record>) -> Result<Self, InstallError> {
+        let made = record.map_or(&[][..], |record| &record.made);
+        let before = service_before(&steps, made)?;
+        let state = before.clone().unwrap_or_default();
+        let mut planned: Vec<Planned> = Vec::new();
+        for step in steps {
+            let need = step.need(made)?;
+            planned.push(Planned { need, step });
+        }
+        // What the caller makes is not there to be moved yet.
+        let is_filled = planned.iter().any(|planned| {
+            matches!(planned.step, Step::Fill { .. }) && planned.need != Need::Nothing
+        });
+        let disturbs = |planned: &Planned| {
+            let is_deep = matches!(planned.step, Step::Fill { .. } | Step::Give { .. });
+            is_deep && planned.need != Need::Nothing
+        };
+        let must_stop = state.is_active && planned.iter().any(disturbs);
+        let has_changes = planned.iter().any(|planned| planned.need != Need::Nothing);
+        for Planned { need, step } in &mut planned {
+            match step {
+                Step::Move { .. } if is_filled => *need = Need::Change,
+                Step::Stop { .. } if must_stop => *need = Need::Change,
+                Step::Start { .. } if state.file.is_none() => *need = Need::Make,
+                Step::Start { .. } => {
+                    let is_well = state.is_active && state.is_enabled && !state.is_outdated;
+                    *need = if has_changes || !is_well { Need::Change } else { Need::Nothing };
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { steps: planned, before })
+    }
+
+    /// Whether the host is already as the plan wants it.
+    pub fn is_nothing(&self) -> bool {
+        self.steps.iter().all(|planned| planned.need == Need::Nothing)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.iter().try_for_each(|planned| writeln!(f, "{planned}"))
+    }
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match (&self.step, self.need) {
+            (Step::Check { .. }, _) => "check",
+            (_, Need::Nothing) => "keep",
+            (Step::Give { .. }, _) => "take over",
+            (Step::Start { .. }, _) => "start",
+            (Step::Stop { .. }, _) => "stop",
+            (Step::Move { .. }, _) => "keep",
+            (_, Need::Make) => "make",
+            (_, Need::Change) => "change",
+        };
+        write!(f, "{word:<10}{}", self.step)
+    }
+}
+
+/// The state of the service that the steps start, unless it is somebody else's.
+fn service_before(steps: &[Step], made: &[Made]) -> Result<Option<ServiceState>, InstallError> {
+    let start = steps.iter().find_map(|step| match step {
+        Step::Start { unit, file } => Some((unit, file.as_path())),
+        _ => None,
+    });
+    let Some((unit, file)) = start else { return Ok(None) };
+    check_unit(unit, file, content_of(steps, file), made).map(Some)
+}
+
+fn content_of<'a>(steps: &'a [Step], file: &Path) -> &'a [u8] {
+    let content = steps.iter().find_map(|step| match step {
+        Step::File { path, content, .. } if path == file => Some(content.as_slice()),
+        _ => None,
+    });
+    content.unwrap_or_default()
+}

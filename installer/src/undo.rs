@@ -1,0 +1,155 @@
+//! Undoing the steps of an installation, from what was entered before each of them.
+//!
+//! Every entry can be undone when its step was taken whole, in part or not at all, and again.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, chownat, openat};
+use rustix::process::{Gid, Uid};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{At, InstallError};
+use crate::file;
+use crate::owner::as_owner_of;
+use crate::systemd;
+use crate::user::{self, Ids};
+
+/// What undoes a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "undo", rename_all = "kebab-case")]
+pub enum Undo {
+    /// Removes a user.
+    User {
+        /// Its name.
+        name: String,
+    },
+    /// Removes a directory.
+    Directory {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Removes everything in a directory.
+    Content {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Gives a directory and what is in it back.
+    Give {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it was.
+        uid: u32,
+        /// The group's number.
+        gid: u32,
+    },
+    /// Removes a file.
+    File {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Gives a file back what was kept of it.
+    Kept {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Moves a file back.
+    Move {
+        /// Where it was.
+        from: PathBuf,
+        /// Where it went.
+        to: PathBuf,
+    },
+    /// Stops a service, and lets it start with the host or not, as before.
+    Stop {
+        /// The service.
+        unit: String,
+        /// Whether it started with the host.
+        was_enabled: bool,
+    },
+    /// Lets systemd read its units as they are again, and starts a service that ran.
+    Service {
+        /// The service.
+        unit: String,
+        /// Whether it ran.
+        was_active: bool,
+    },
+}
+
+impl Undo {
+    /// Undoes the step.
+    pub(crate) fn run(&self) -> Result<(), InstallError> {
+        match self {
+            Self::User { name } => user::remove(name),
+            Self::Directory { path } => file::remove_directory(path).map(|_| ()),
+            Self::Content { path } => file::empty(path),
+            Self::Give { path, uid, gid } => give(path, Ids { uid: *uid, gid: *gid }),
+            Self::File { path } => file::remove(path),
+            Self::Kept { path } => file::restore(path),
+            Self::Move { from, to } => move_back(from, to).map(|_| ()),
+            Self::Stop { unit, was_enabled } => {
+                if systemd::state(unit)?.file.is_none() {
+                    return Ok(());
+                }
+                systemd::stop(unit)?;
+                if *was_enabled { Ok(()) } else { systemd::disable(unit) }
+            }
+            Self::Service { unit, was_active } => {
+                systemd::reload()?;
+                match *was_active && !systemd::state(unit)?.is_active {
+                    true => systemd::restart(unit),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Gives a directory and everything in it to an owner. Nothing leads out of the directory: each
+/// part is opened from the one above it, and links are not followed.
+pub(crate) fn give(path: &Path, to: Ids) -> Result<(), InstallError> {
+    let directory = File::open(path).at("open", path)?;
+    let (uid, gid) = (Uid::from_raw(to.uid), Gid::from_raw(to.gid));
+    let mut open = vec![directory];
+    while let Some(directory) = open.pop() {
+        for entry in Dir::read_from(&directory).at("list", path)? {
+            let entry = entry.at("list", path)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b".." | b"lost+found") {
+                continue;
+            }
+            chownat(&directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                .at("change the owner below", path)?;
+            if entry.file_type() == FileType::Directory {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let below = openat(&directory, name, flags, Mode::empty());
+                open.push(File::from(below.at("open a directory below", path)?));
+            }
+        }
+    }
+    // Last, so that whoever finds it given finds all of it given.
+    std::os::unix::fs::lchown(path, Some(to.uid), Some(to.gid)).at("change the owner of", path)
+}
+
+/// Moves a file to where only root sees it. It is never nowhere: the new one is durable before
+/// the old one goes.
+pub(crate) fn move_to_root(from: &Path, to: &Path) -> Result<(), InstallError> {
+    let Some(content) = file::read(from)? else { return Ok(()) };
+    file::write(to, &mut content.as_slice(), 0o600, Ids::ROOT)?;
+    file::remove(from)
+}
+
+/// Undoes [`move_to_root`]: the file becomes the property of whoever owns the directory it goes
+/// back to. Says whether it is there; it stays where it is when that directory is gone.
+pub(crate) fn move_back(from: &Path, to: &Path) -> Result<bool, InstallError> {
+    let Some(content) = file::read(to)? else { return Ok(true) };
+    let Some(directory) = from.parent().filter(|parent| parent.is_dir()) else { return Ok(false) };
+    let owner = directory.metadata().at("look at", directory)?;
+    let owner = Ids { uid: owner.uid(), gid: owner.gid() };
+    // Written by the owner, so that nothing that lies there leads root elsewhere.
+    as_owner_of(directory, || file::write(from, &mut content.as_slice(), 0o600, owner))
+        .map_err(|error| InstallError::Caller(error.to_string()))??;
+    file::remove(to)?;
+    Ok(true)
+}

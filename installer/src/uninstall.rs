@@ -1,0 +1,102 @@
+//! Removing what an installation made, from its record: all of it and nothing else.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::apply::forget;
+use crate::error::InstallError;
+use crate::file;
+use crate::record::{Made, Record};
+use crate::systemd;
+use crate::undo;
+
+/// What is removed and what stays, for people to read before it happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// What is removed, in this order.
+    made: Vec<Made>,
+    /// What stays.
+    pub keeps: Vec<String>,
+}
+
+impl Removal {
+    /// What the record of an installation says.
+    pub fn of(record: &Record) -> Self {
+        let made = record.made.iter().rev();
+        // A user that went would leave the data to whoever gets its number next.
+        let made = made.filter(|made| !matches!(made, Made::User { .. }));
+        Self { made: made.cloned().collect(), keeps: record.keeps.clone() }
+    }
+
+    /// Removes it. `tell` hears of each thing that is gone. Gives what could not go because
+    /// others have put something there.
+    ///
+    /// Each thing may be gone already, so that what was cut short can be done again.
+    ///
+    /// # Errors
+    /// What the host refuses; the record stays then.
+    pub fn run(&self, record: &Path, tell: &dyn Fn(&Made)) -> Result<Vec<String>, InstallError> {
+        let mut left = Vec::new();
+        for made in &self.made {
+            match remove(made)? {
+                None => tell(made),
+                Some(reason) => left.push(reason),
+            }
+        }
+        if self.made.iter().any(|made| matches!(made, Made::Service { .. })) {
+            systemd::reload()?;
+        }
+        forget(record)?;
+        Ok(left)
+    }
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User { name } => write!(f, "the user {name}"),
+            Self::Directory { path } => write!(f, "the directory {}", path.display()),
+            Self::File { path } => write!(f, "{}", path.display()),
+            Self::Moved { from, to } => {
+                write!(f, "{}, which goes back to {}", to.display(), from.display())
+            }
+            Self::Service { unit } => write!(f, "the service {unit}"),
+        }
+    }
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "This is removed:")?;
+        self.made.iter().try_for_each(|made| writeln!(f, "  {made}"))?;
+        writeln!(f, "This stays:")?;
+        self.keeps.iter().try_for_each(|kept| writeln!(f, "  {kept}"))
+    }
+}
+
+/// Removes one thing. Says why, if it stays.
+fn remove(made: &Made) -> Result<Option<String>, InstallError> {
+    match made {
+        Made::User { .. } => Ok(None),
+        Made::Service { unit } => {
+            if systemd::state(unit)?.file.is_some() {
+                systemd::stop(unit)?;
+                systemd::disable(unit)?;
+            }
+            Ok(None)
+        }
+        Made::File { path } => {
+            file::remove(path)?;
+            file::remove(&file::before(path))?;
+            Ok(None)
+        }
+        Made::Moved { from, to } => Ok(match undo::move_back(from, to)? {
+            true => None,
+            false => Some(format!("{}: {} is not there", to.display(), from.display())),
+        }),
+        Made::Directory { path } => Ok(match file::remove_directory(path)? {
+            true => None,
+            false => Some(format!("{}: there are other files in it", path.display())),
+        }),
+    }
+}

@@ -1,0 +1,72 @@
+//! The user that the service runs as. Users are looked up by the host's own `getent`, which asks
+//! everybody whom this host asks for users.
+
+use crate::command;
+use crate::error::InstallError;
+
+/// The numbers of a user and its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl Ids {
+    /// The superuser.
+    pub(crate) const ROOT: Self = Self { uid: 0, gid: 0 };
+}
+
+/// The numbers of the user of this name; `None` if there is none.
+pub(crate) fn find(name: &str) -> Result<Option<Ids>, InstallError> {
+    Ok(entry("passwd", name)?.and_then(|line| ids(&line)))
+}
+
+/// Makes a user that nobody can log in as, with a group of the same name.
+pub(crate) fn add(name: &str, comment: &str) -> Result<(), InstallError> {
+    let mut arguments = vec!["--system", "--no-create-home", "--home-dir", "/"];
+    arguments.extend(["--shell", "/usr/sbin/nologin", "--comment", comment]);
+    match entry("group", name)? {
+        Some(_) => arguments.extend(["--gid", name]),
+        None => arguments.push("--user-group"),
+    }
+    arguments.push(name);
+    command::run("useradd", &arguments).map(|_| ())
+}
+
+/// Removes a user, if there is such a one, and the group that came with it.
+pub(crate) fn remove(name: &str) -> Result<(), InstallError> {
+    match find(name)? {
+        Some(_) => command::run("userdel", &[name]).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// The line of a database of the host for a name; `None` if it has none.
+fn entry(database: &str, name: &str) -> Result<Option<String>, InstallError> {
+    match command::run("getent", &[database, name]) {
+        Ok(line) => Ok(Some(line)),
+        // getent ends with 2 and says nothing when the name is unknown.
+        Err(InstallError::Command { message, .. }) if message == "exit status: 2" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads `name:password:uid:gid:…`.
+fn ids(line: &str) -> Option<Ids> {
+    let mut fields = line.split(':').skip(2);
+    let mut number = || fields.next()?.parse().ok();
+    Some(Ids { uid: number()?, gid: number()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_found_by_name() {
+        assert_eq!(find("root"), Ok(Some(Ids::ROOT)));
+        assert_eq!(find("no-such-user"), Ok(None));
+        assert_eq!(ids("a:x:5:6:::"), Some(Ids { uid: 5, gid: 6 }));
+        assert_eq!(ids("a:x:many:6"), None);
+    }
+}
