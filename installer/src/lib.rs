@@ -7,4 +7,4 @@ mod host;
 mod owner;
 
 pub use host::own_names;
-pub use owner::{OwnerError, become_owner_of};
+pub use owner::{OwnerError, as_owner_of, become_owner_of};
