@@ -18,6 +18,7 @@ use crate::error::{CertError, Damage};
 use crate::expiry::Validity;
 use crate::files::{Files, TlsFile};
 use crate::name::ServerName;
+use crate::root_key::RootKey;
 use crate::x509::{Certificate, Proof};
 
 /// The root CA, and its key where it is at hand.
@@ -27,9 +28,13 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// Reads the root CA; `None` if there is no `ca.crt`. Its dates are checked, and `ca.key` must
-    /// be its key if it can be read.
-    pub(crate) fn load(files: &Files, now: SystemTime) -> Result<Option<Self>, CertError> {
+    /// Reads the root CA; `None` if there is no `ca.crt`. Its dates are checked. A key that is
+    /// given must be its key, and so must `ca.key` if it can be read.
+    pub(crate) fn load(
+        files: &Files,
+        root_key: RootKey<'_>,
+        now: SystemTime,
+    ) -> Result<Option<Self>, CertError> {
         let file = TlsFile::RootCertificate;
         let Some((certificate, _)) = files.authority(file)? else {
             return Ok(None);
@@ -46,29 +51,45 @@ impl Root {
         if validity.is_over(now) {
             return Err(CertError::RootEnded { directory, not_after: validity.not_after(), now });
         }
-        let key = match load_pair(files, TlsFile::RootKey) {
+        let beside = match load_pair(files, TlsFile::RootKey) {
             // A key that this user may not read is kept for another one, on purpose.
             Err(CertError::Io { kind: io::ErrorKind::PermissionDenied, .. }) => None,
-            other => other?,
+            other => other?.map(|key| (key, directory.join(TlsFile::RootKey.name()))),
         };
-        if key.as_ref().is_some_and(|key| key.public_key_raw() != certificate.public_key) {
-            return Err(CertError::RootKeyMismatch { directory });
+        let given = match root_key {
+            RootKey::InDirectory => None,
+            RootKey::Given(given) => Some((given.pair()?, given.path().to_owned())),
+        };
+        // Both are checked: the next caller may have only the one in the directory.
+        for (key, path) in given.iter().chain(&beside) {
+            if key.public_key_raw() != certificate.public_key {
+                return Err(CertError::RootKeyMismatch { directory, key: path.clone() });
+            }
         }
-        Ok(Some(Self { certificate, key }))
+        Ok(Some(Self { certificate, key: given.or(beside).map(|(key, _)| key) }))
     }
 
-    /// Makes a root CA and writes its key, then its certificate.
+    /// Makes a root CA and writes its key, unless that is given, then its certificate.
     ///
     /// The caller has seen that there is no certificate. A key without one belongs to a root that
     /// nobody has seen, because a run was cut short; it is used.
     pub(crate) fn make(
         files: &Files,
+        root_key: RootKey<'_>,
         host: &ServerName,
         now: SystemTime,
     ) -> Result<Self, CertError> {
-        let key = match load_pair(files, TlsFile::RootKey)? {
-            Some(key) => key,
-            None => make_pair(files, TlsFile::RootKey)?,
+        let key = match (root_key, load_pair(files, TlsFile::RootKey)?) {
+            (RootKey::InDirectory, Some(beside)) => beside,
+            (RootKey::InDirectory, None) => make_pair(files, TlsFile::RootKey)?,
+            (RootKey::Given(given), beside) => {
+                let key = given.pair()?;
+                if beside.is_some_and(|beside| beside.public_key_raw() != key.public_key_raw()) {
+                    let (directory, given) = (files.directory(), given.path().to_owned());
+                    return Err(CertError::TwoRootKeys { directory, given });
+                }
+                key
+            }
         };
         let validity = Validity::planned(now, ROOT_DAYS, None);
         let mut params = parameters(authority_name(host, "root CA")?, validity)?;

@@ -10,6 +10,10 @@
 //!
 //! - `ca.key` without `ca.crt`: nobody has seen that root, so it is made with this key. Once
 //!   `ca.crt` is there the root is never made again, whatever else is missing.
+//! - No `ca.crt`, and a key that is given: it stands for `ca.key`, and its caller made it durable
+//!   before the call. Whichever key the next call is given makes the root, which nobody has seen.
+//!   If it is given none, the root gets a key in the directory, and the one kept elsewhere is
+//!   refused from then on: no call goes on with a key that `ca.crt` does not have.
 //! - An issuing or server key without its certificate, or beside the certificate of the key before
 //!   it: the two do not fit, and a new pair is made. For the issuing CA this takes `ca.key`, which
 //!   the run that was cut short had as well.
@@ -31,6 +35,7 @@ use crate::expiry::{Validity, seconds};
 use crate::files::{Files, TlsFile};
 use crate::leaf::Leaf;
 use crate::name::ServerName;
+use crate::root_key::RootKey;
 use crate::server::ServerCertificate;
 
 /// The most names of one certificate. Each lengthens every TLS handshake.
@@ -88,8 +93,8 @@ pub enum Reason {
 ///
 /// The first name appears in the CA's subject, for people. Repeated names count once. What is
 /// there and fits stays byte for byte. The root is made once and never replaced. The server
-/// certificate is renewed without `ca.key`; a name that the issuing CA may not certify takes it.
-/// Without `ca.key` an issuing CA that permits more names than needed, or is near its end, goes on
+/// certificate is renewed without the root's key; a name that the issuing CA may not certify takes
+/// it. Without it an issuing CA that permits more names than needed, or is near its end, goes on
 /// serving; the caller sees its dates with [`Expiry::read`](crate::Expiry::read).
 ///
 /// The directory is made if its parent is there. The caller sees to it that one process at a time
@@ -99,6 +104,7 @@ pub enum Reason {
 /// Every [`CertError`] but those of [`load_own`](crate::load_own); nothing that was there is lost.
 pub fn ensure(
     directory: &Path,
+    root_key: RootKey<'_>,
     names: &[ServerName],
     now: SystemTime,
 ) -> Result<Ensured, CertError> {
@@ -109,7 +115,7 @@ pub fn ensure(
     }
     let files = Files::new(directory);
     let mut changes = Vec::new();
-    let root = ensure_root(&files, &names, now, &mut changes)?;
+    let root = ensure_root(&files, root_key, &names, now, &mut changes)?;
     let issuing = ensure_issuing(&files, &root, &names, now, &mut changes)?;
     let leaf = ensure_leaf(&files, &issuing, &names, now, &mut changes)?;
     Ok(Ensured { certificate: leaf.into_server(names), changes })
@@ -117,12 +123,13 @@ pub fn ensure(
 
 fn ensure_root(
     files: &Files,
+    root_key: RootKey<'_>,
     names: &[ServerName],
     now: SystemTime,
     changes: &mut Vec<Change>,
 ) -> Result<Root, CertError> {
     let file = TlsFile::RootCertificate;
-    if let Some(root) = Root::load(files, now)? {
+    if let Some(root) = Root::load(files, root_key, now)? {
         return Ok(root);
     }
     let signed = [TlsFile::IssuingCertificate, TlsFile::ServerCertificate];
@@ -133,7 +140,7 @@ fn ensure_root(
     }
     let host = names.first().ok_or(CertError::NoNames)?;
     files.make_directory()?;
-    let root = Root::make(files, host, now)?;
+    let root = Root::make(files, root_key, host, now)?;
     changes.push(Change { file, reason: Reason::Missing });
     Ok(root)
 }
@@ -169,7 +176,7 @@ fn ensure_issuing(
 /// What is to become of the issuing CA.
 enum Verdict {
     Keep,
-    /// It serves, but another would be better: it is made if `ca.key` is at hand.
+    /// It serves, but another would be better: it is made if the root's key is at hand.
     Improve(Reason),
     /// It does not serve.
     Replace(Reason),

@@ -94,21 +94,45 @@ pub enum CertError {
         /// The directory of the certificates.
         directory: PathBuf,
     },
-    /// `ca.key` is the key of another CA than `ca.crt`.
+    /// The key in `ca.key`, or the one that was given, is the key of another CA than `ca.crt`.
     #[error(
-        "{} is not the key of the ca.crt beside it: put the right key in its place, or take it \
-         away; without it certificates are still renewed, but no name can be added",
-        .directory.join("ca.key").display()
+        "{} is not the key of {}: put the right key in its place, or take it away; without it \
+         certificates are still renewed, but no name can be added",
+        .key.display(), .directory.join("ca.crt").display()
     )]
     RootKeyMismatch {
         /// The directory of the certificates.
         directory: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
     },
-    /// Names are asked for that the issuing CA may not certify, and `ca.key` is not at hand to
-    /// sign another one.
+    /// A root is to be made with the key that was given, and `ca.key` in the directory is another.
     #[error(
-        "the issuing CA in {} may not certify {}, and ca.key, which can sign another, is not \
-         there or not readable: put ca.key in place for one start, or leave these names out",
+        "{} and {} are different keys, and without {} nobody can tell which is the root's: \
+         restore that from a backup or from a client that trusts it; only to begin with a new CA, \
+         move the directory {} away",
+        .given.display(), .directory.join("ca.key").display(),
+        .directory.join("ca.crt").display(), .directory.display()
+    )]
+    TwoRootKeys {
+        /// The directory of the certificates.
+        directory: PathBuf,
+        /// The file of the key that was given.
+        given: PathBuf,
+    },
+    /// The key of the root CA that was given cannot be read as one.
+    #[error("{} {damage}: {}", .path.display(), remedy(TlsFile::RootKey))]
+    GivenKeyDamaged {
+        /// The file that it is kept in.
+        path: PathBuf,
+        /// What is wrong with it.
+        damage: Damage,
+    },
+    /// Names are asked for that the issuing CA may not certify, and the root's key is not at hand
+    /// to sign another one.
+    #[error(
+        "the issuing CA in {} may not certify {}, and the root's key, which can sign another, is \
+         not at hand: have it in ca.key there for one start, or leave these names out",
         .directory.display(), list(.names)
     )]
     NamesNotPermitted {
@@ -117,10 +141,10 @@ pub enum CertError {
         /// The names that are missing.
         names: Vec<ServerName>,
     },
-    /// A new issuing CA is needed, and `ca.key` is not at hand to sign it.
+    /// A new issuing CA is needed, and the root's key is not at hand to sign it.
     #[error(
-        "{} cannot be used ({reason}), and ca.key, which can sign another, is not there or not \
-         readable: put ca.key in place for one start, or restore the directory from a backup",
+        "{} cannot be used ({reason}), and the root's key, which can sign another, is not at \
+         hand: have it in ca.key there for one start, or restore the directory from a backup",
         .directory.join("issuing.crt").display()
     )]
     RootKeyNeeded {
@@ -151,6 +175,23 @@ pub enum CertError {
 }
 
 impl CertError {
+    /// Whether what the message says to do ends with a start that has the root's key at hand, or
+    /// makes a root: where that key is kept elsewhere, another command must do it.
+    pub fn takes_root_key(&self) -> bool {
+        match self {
+            Self::RootEnded { .. }
+            | Self::RootNotYetValid { .. }
+            | Self::RootMissing { .. }
+            | Self::NamesNotPermitted { .. }
+            | Self::RootKeyNeeded { .. } => true,
+            Self::Damaged { file, .. } => matches!(
+                file,
+                TlsFile::RootCertificate | TlsFile::IssuingCertificate | TlsFile::IssuingKey
+            ),
+            _ => false,
+        }
+    }
+
     /// Turns a failure of the operating system into an error that names the file.
     pub(crate) fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), kind: error.kind(), message: error.to_string() }
@@ -306,8 +347,8 @@ fn remedy(file: TlsFile) -> &'static str {
              renewed, but no name can be added"
         }
         TlsFile::IssuingCertificate | TlsFile::IssuingKey => {
-            "restore it from a backup, or remove issuing.crt and issuing.key and start with \
-             ca.key in place: they are made anew"
+            "restore it from a backup, or remove issuing.crt and issuing.key and start with the \
+             root's key at hand: they are made anew"
         }
         TlsFile::ServerCertificate | TlsFile::ServerKey => {
             "remove server.crt and server.key and start again: they are made anew"

@@ -20,7 +20,7 @@ pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 pub enum TlsFile {
     /// `ca.crt`: the root CA, for everybody to read and trust.
     RootCertificate,
-    /// `ca.key`: its key. It may be kept elsewhere while no name is added.
+    /// `ca.key`: its key, unless that is kept elsewhere.
     RootKey,
     /// `issuing.crt`: the CA that signs server certificates, within its name constraints.
     IssuingCertificate,

@@ -19,8 +19,8 @@
 //! whoever stole `issuing.key` could certify `x.registry.example.com` besides
 //! `registry.example.com`, and nothing else; this program itself never does.
 //!
-//! Modules in reading order: [`ServerName`] in `name`; [`ensure`] in `ensure`, which composes
-//! `ca` and `leaf`; [`load_own`] in `own`; [`Expiry`] in `expiry`. Below them `files` owns names,
+//! Modules in reading order: [`ServerName`] in `name`; [`RootKey`] in `root_key`; [`ensure`] in
+//! `ensure`, which composes `ca` and `leaf`; [`load_own`] in `own`; [`Expiry`] in `expiry`. Below them `files` owns names,
 //! modes and durability, and `x509` reads certificates and keys.
 
 mod ca;
@@ -31,6 +31,7 @@ mod files;
 mod leaf;
 mod name;
 mod own;
+mod root_key;
 mod server;
 mod x509;
 
@@ -40,4 +41,5 @@ pub use expiry::{Expiry, Validity};
 pub use files::{MAX_FILE_BYTES, TlsFile};
 pub use name::{NameError, ServerName};
 pub use own::load_own;
+pub use root_key::{GivenKey, RootKey};
 pub use server::{KeyKind, PrivateKey, ServerCertificate};

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use certs::RootKey;
 use rustix::fs::Mode;
 use rustix::process::umask;
 
@@ -24,11 +25,11 @@ fn keys_are_private_and_certificates_readable_whatever_the_umask() {
         umask(Mode::from_raw_mode(mask));
         let directory = temporary.path().join(format!("tls-{mask:o}"));
         let now = SystemTime::now();
-        certs::ensure(&directory, &names("a.example"), now).unwrap();
+        certs::ensure(&directory, RootKey::InDirectory, &names("a.example"), now).unwrap();
         // Written a second time: the root stays, the rest is made anew or renewed.
-        certs::ensure(&directory, &names("b.example"), now).unwrap();
+        certs::ensure(&directory, RootKey::InDirectory, &names("b.example"), now).unwrap();
         let later = now + Duration::from_secs(300 * 24 * 60 * 60);
-        certs::ensure(&directory, &names("b.example"), later).unwrap();
+        certs::ensure(&directory, RootKey::InDirectory, &names("b.example"), later).unwrap();
         assert_eq!(mode(&directory), 0o755, "umask {mask:o}");
         let mut seen = 0;
         for entry in fs::read_dir(&directory).unwrap() {

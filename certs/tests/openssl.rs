@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-use certs::{CertError, Damage, KeyKind, OwnProblem, ServerName};
+use certs::{CertError, Damage, GivenKey, KeyKind, OwnProblem, RootKey, ServerName};
 use tempfile::TempDir;
 
 /// Runs openssl in a directory; gives its success and all that it printed.
@@ -40,7 +40,7 @@ fn names(text: &str) -> Vec<ServerName> {
 fn made(text: &str) -> (TempDir, PathBuf) {
     let temporary = tempfile::tempdir().unwrap();
     let directory = temporary.path().join("tls");
-    certs::ensure(&directory, &names(text), SystemTime::now()).unwrap();
+    certs::ensure(&directory, RootKey::InDirectory, &names(text), SystemTime::now()).unwrap();
     (temporary, directory)
 }
 
@@ -64,6 +64,38 @@ fn the_chain_is_valid_by_the_strict_rules_for_each_name() {
             assert!(!success, "{other} with {text}");
         }
     }
+}
+
+#[test]
+fn a_root_is_made_with_a_key_that_openssl_made_and_given() {
+    for arguments in [
+        "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+        // Puts a block of parameters before the key.
+        "ecparam -genkey -name prime256v1",
+        "genrsa -traditional",
+    ] {
+        let temporary = tempfile::tempdir().unwrap();
+        let (directory, pki) = (temporary.path().join("tls"), temporary.path().join("pki"));
+        fs::create_dir(&pki).unwrap();
+        must(&pki, &format!("{arguments} -out ca.key"));
+        let path = pki.join("ca.key");
+        let key = GivenKey::from_pem(&path, &fs::read(&path).unwrap()).unwrap();
+        for text in ["a.example", "a.example 10.0.0.5"] {
+            let names = names(text);
+            let root_key = RootKey::Given(&key);
+            certs::ensure(&directory, root_key, &names, SystemTime::now()).unwrap();
+            must(&directory, &format!("{VERIFY} -verify_hostname a.example server.crt"));
+        }
+        must(&directory, &format!("{VERIFY} -verify_ip 10.0.0.5 server.crt"));
+        let of_key = openssl(&pki, "pkey -in ca.key -pubout");
+        assert_eq!(openssl(&directory, "x509 -in ca.crt -noout -pubkey"), of_key, "{arguments}");
+        assert!(!directory.join("ca.key").exists());
+    }
+    // What is made here can be kept: openssl reads what stands in the file.
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("ca.key");
+    fs::write(&path, GivenKey::make(&path).unwrap().pem()).unwrap();
+    must(temporary.path(), "pkey -in ca.key -check -noout");
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Whom a process runs as: the owner of the directory it works on.
+//! Whom a process, or a part of its work, runs as: the owner of the directory it works on.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
@@ -62,15 +63,26 @@ pub fn become_owner_of(path: &Path) -> Result<(), OwnerError> {
         })
 }
 
-/// Runs `work` as the owner of `path`, on a thread of its own, and waits for it. The calling thread
-/// stays who it is.
+/// Runs `work` as the owner of `path`, and gives its outcome, for a caller who stays root: `work`
+/// has a thread of its own, which ends with it. A path that does not exist changes nobody.
+///
+/// Threads that `work` makes run as the owner too; threads that were there before, such as those
+/// of a runtime, do not. A panic of `work` goes on in the caller.
 ///
 /// # Errors
-/// Those of [`become_owner_of`].
+/// Those of [`become_owner_of`], and [`OwnerError::Refused`] if there can be no other thread;
+/// then `work` did not begin.
 pub fn as_owner_of<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T, OwnerError> {
-    std::thread::scope(|scope| {
-        let run = scope.spawn(|| become_owner_of(path).map(|()| work()));
-        run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread::scope(|scope| {
+        let begun = thread::Builder::new().name("owner".to_owned()).spawn_scoped(scope, || {
+            become_owner_of(path)?;
+            Ok(work())
+        });
+        let begun = begun.map_err(|error| OwnerError::Refused {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        begun.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -108,5 +120,54 @@ mod tests {
         let (made, other) = inside.join().unwrap();
         assert_eq!(made, (4321, 4322));
         assert_eq!(other, Err(OwnerError::NotAllowed { path: "/".into(), owner: 0 }));
+    }
+
+    /// A directory of the user 4321 and the group 4322; none if this process may not make one.
+    fn foreign_directory() -> Option<tempfile::TempDir> {
+        // Only root can own files for others; the suite in CI runs as root.
+        geteuid().is_root().then(|| {
+            let directory = tempfile::tempdir().unwrap();
+            std::os::unix::fs::chown(directory.path(), Some(4321), Some(4322)).unwrap();
+            directory
+        })
+    }
+
+    #[test]
+    fn work_runs_as_the_owner_and_its_caller_stays_root() {
+        let Some(directory) = foreign_directory() else { return };
+        let path = directory.path();
+        let write = |name: &str| fs::write(path.join(name), "x");
+        let outcome = as_owner_of(path, || {
+            write("own").unwrap();
+            // A thread that is made inside belongs to the owner as well.
+            thread::scope(|scope| scope.spawn(|| write("inner").unwrap()).join().unwrap());
+            (rustix::process::getegid().as_raw(), fs::metadata("/").unwrap().uid())
+        });
+        assert_eq!(outcome, Ok((4322, 0)));
+        for name in ["own", "inner"] {
+            let made = fs::metadata(path.join(name)).unwrap();
+            assert_eq!((made.uid(), made.gid()), (4321, 4322), "{name}");
+        }
+        assert!(geteuid().is_root());
+        write("later").unwrap();
+        assert_eq!(fs::metadata(path.join("later")).unwrap().uid(), 0);
+    }
+
+    #[test]
+    fn work_that_panics_panics_in_its_caller() {
+        let directory = tempfile::tempdir().unwrap();
+        let work = || -> () { panic!("the work's own words") };
+        let caught = std::panic::catch_unwind(|| as_owner_of(directory.path(), work));
+        let words = caught.unwrap_err().downcast_ref::<&str>().copied();
+        assert_eq!(words, Some("the work's own words"));
+    }
+
+    #[test]
+    fn work_does_not_begin_for_somebody_who_may_not() {
+        let Some(directory) = foreign_directory() else { return };
+        let path = directory.path();
+        let refused = as_owner_of(path, || as_owner_of(Path::new("/"), || panic!("it began")));
+        let error = OwnerError::NotAllowed { path: "/".into(), owner: 0 };
+        assert_eq!(refused, Ok(Err::<(), _>(error)));
     }
 }

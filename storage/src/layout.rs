@@ -81,7 +81,7 @@ impl Layout {
         self.shard(digest.algorithm(), &hex[..2]).join(hex)
     }
 
-    fn format(&self) -> PathBuf {
+    fn format_file(&self) -> PathBuf {
         self.root.join("FORMAT")
     }
 
@@ -94,13 +94,18 @@ impl Layout {
     /// # Errors
     /// Fails when FORMAT cannot be read, is no number, or names a later version.
     pub fn exists(&self) -> Result<bool, StorageError> {
-        let path = self.format();
+        Ok(self.format()?.is_some())
+    }
+
+    /// The version of the store that stands here.
+    pub(crate) fn format(&self) -> Result<Option<u32>, StorageError> {
+        let path = self.format_file();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
-                return Ok(false);
+                return Ok(None);
             }
             Err(error) => return Err(error).at("read", &path),
         };
@@ -113,7 +118,7 @@ impl Layout {
             let path = self.root.clone();
             return Err(StorageError::NewerFormat { path, found, known: FORMAT });
         }
-        Ok(true)
+        Ok(Some(found))
     }
 
     /// Makes the directory of a new store, or refuses one that holds something else.
@@ -127,6 +132,13 @@ impl Layout {
             }
             make_directory(&self.root, 0o755)?;
         }
+        self.has_remains().map(|_| ())
+    }
+
+    /// Whether a first start that was interrupted left anything in a directory without FORMAT;
+    /// an error if anything else is there.
+    pub(crate) fn has_remains(&self) -> Result<bool, StorageError> {
+        let mut has_remains = false;
         for entry in fs::read_dir(&self.root).at("list", &self.root)? {
             let name = entry.at("list", &self.root)?.file_name().to_string_lossy().into_owned();
             if !OWN_ENTRIES.contains(&name.as_str()) {
@@ -135,8 +147,9 @@ impl Layout {
                     entry: name,
                 });
             }
+            has_remains |= name != LOST_AND_FOUND;
         }
-        Ok(())
+        Ok(has_remains)
     }
 
     /// Makes every directory of a store and syncs them, so that a commit has only its own
@@ -162,13 +175,16 @@ impl Layout {
     /// Crash argument: without FORMAT the next start repeats every step, and each of them leaves
     /// alone what is there; FORMAT is renamed into place after everything before it was synced.
     pub(crate) fn finish(&self) -> Result<(), StorageError> {
-        write_whole(&self.format(), format!("{FORMAT}\n").as_bytes())?;
+        write_whole(&self.format_file(), format!("{FORMAT}\n").as_bytes())?;
         match self.root.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
             _ => sync_directory(Path::new(".")),
         }
     }
 }
+
+/// What some file systems put at their root.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// What a directory without FORMAT may hold and still become a store: what an interrupted first
 /// start leaves, and what file systems put at their root.
@@ -178,7 +194,7 @@ const OWN_ENTRIES: [&str; 13] = [
     "init-password",
     "init-password.new",
     "lock",
-    "lost+found",
+    LOST_AND_FOUND,
     "registry.db",
     "registry.db-journal",
     "registry.db-shm",

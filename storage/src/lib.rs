@@ -9,7 +9,7 @@
 //!
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
-//! `db` is the database; [`store`] puts them together.
+//! `db` is the database; [`store`] puts them together; `survey` only looks.
 
 pub mod digest;
 pub mod layout;
@@ -23,6 +23,7 @@ mod durable;
 mod error;
 mod lock;
 mod sessions;
+mod survey;
 mod upload;
 
 pub use blob::BlobReader;
@@ -38,4 +39,5 @@ pub use lock::{Holder, OnHeld};
 pub use manifest::{Manifest, ManifestError, MediaType, MediaTypeError};
 pub use name::{NameError, Reference, RepoName, Tag, UploadId, UserName};
 pub use store::{DiskSpace, OpenOptions, Store};
+pub use survey::{Content, Survey};
 pub use upload::UploadWriter;

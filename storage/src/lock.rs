@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -11,6 +11,30 @@ use crate::error::{IoContext, StorageError};
 /// Who holds a store, as far as the lock file tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder(String);
+
+impl Holder {
+    /// Who holds the lock in the file `path` now, if anybody does. Makes and changes nothing.
+    pub(crate) fn of(path: &Path) -> Result<Option<Self>, StorageError> {
+        let mut file = match File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.at("open", path)?,
+        };
+        // Shared, and gone with the file: who wants the lock at this moment has to ask again, as
+        // behind any other holder.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(Self::read(&mut file))),
+            Err(TryLockError::Error(error)) => Err(error).at("lock", path),
+        }
+    }
+
+    fn read(file: &mut File) -> Self {
+        let mut text = String::new();
+        // The text only informs; if it cannot be read, the wait is the same.
+        let _ = file.read_to_string(&mut text);
+        Self(text.trim().to_owned())
+    }
+}
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,10 +74,7 @@ impl StoreLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // The text only informs; if it cannot be read, the wait is the same.
-                let _ = file.read_to_string(&mut holder);
-                let holder = Holder(holder.trim().to_owned());
+                let holder = Holder::read(&mut file);
                 match on_held(&holder) {
                     OnHeld::Wait => file.lock().at("lock", path)?,
                     OnHeld::GiveUp => return Err(StorageError::Owned(holder)),

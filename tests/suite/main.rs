@@ -14,6 +14,7 @@ mod cli;
 mod clients;
 mod crash;
 mod guide;
+mod initialize;
 mod limits;
 mod list;
 mod manifest;

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
+use crate::initialize::initialize_as_owner;
 use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::clients::Curl;
 use crate::support::report::skip;
@@ -43,6 +44,22 @@ fn nothing_below_data_belongs_to_anybody_but_its_owner() {
     instance.start();
     instance.kill();
     instance.command(&["user", "list"], &[]).ok();
+    check(instance.data());
+}
+
+#[test]
+fn a_registry_that_root_makes_for_its_owner_is_the_owners() {
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can give a directory to somebody else");
+        return;
+    }
+    let mut instance = Instance::new().with_flags(&["--existing"]);
+    open_to_all(instance.root());
+    fs::create_dir(instance.data()).expect("a directory");
+    chown(instance.data(), Some(OWNER.0), Some(OWNER.1)).expect("root may do that");
+    initialize_as_owner(&instance);
+    check(instance.data());
+    instance.start();
     check(instance.data());
 }
 

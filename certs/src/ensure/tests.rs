@@ -12,24 +12,28 @@ use super::*;
 use crate::ca;
 use crate::error::Damage;
 use crate::expiry::Expiry;
+use crate::root_key::GivenKey;
 use crate::x509::{self, Certificate};
 
 mod crash;
+mod given;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const ALL: [&str; 6] =
     ["ca.key", "ca.crt", "issuing.key", "issuing.crt", "server.key", "server.crt"];
 
-/// A directory for the certificates that does not exist yet, and the time of the test.
+/// A directory for the certificates that does not exist yet, the time of the test, and the root's
+/// key if that is given.
 struct Place {
     temporary: TempDir,
     now: SystemTime,
+    key: Option<GivenKey>,
 }
 
 impl Place {
     fn new() -> Self {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        Self { temporary: tempfile::tempdir().unwrap(), now }
+        Self { temporary: tempfile::tempdir().unwrap(), now, key: None }
     }
 
     /// A directory in which everything was made for `names`.
@@ -44,7 +48,8 @@ impl Place {
     }
 
     fn ensure(&self, names: &str) -> Result<Ensured, CertError> {
-        ensure(&self.path(), &parse(names), self.now)
+        let root_key = self.key.as_ref().map_or(RootKey::InDirectory, RootKey::Given);
+        ensure(&self.path(), root_key, &parse(names), self.now)
     }
 
     fn changes(&self, names: &str) -> Result<Vec<(&'static str, Reason)>, CertError> {
@@ -275,7 +280,8 @@ fn another_roots_key_or_certificate_is_noticed() {
     let (place, other) = (Place::made("a.example"), Place::made("a.example"));
     let right = place.content();
     place.write("ca.key", &other.content()["ca.key"]);
-    let mismatch = Err(CertError::RootKeyMismatch { directory: place.path() });
+    let key = place.path().join("ca.key");
+    let mismatch = Err(CertError::RootKeyMismatch { directory: place.path(), key });
     assert_eq!(place.ensure("a.example"), mismatch);
     place.write("ca.crt", &other.content()["ca.crt"]);
     place.remove("ca.key");
@@ -422,7 +428,8 @@ fn an_issuing_ca_near_its_end_is_renewed_with_the_root_key_and_used_without() {
 fn a_directory_without_parent_is_an_error_that_names_it() {
     let directory = Path::new("/nonexistent/data/tls");
     let now = Place::new().now;
-    let error = ensure(directory, &parse("a.example"), now).unwrap_err();
+    let names = parse("a.example");
+    let error = ensure(directory, RootKey::InDirectory, &names, now).unwrap_err();
     let start = "cannot make the directory /nonexistent/data/tls: ";
     assert!(error.to_string().starts_with(start), "{error}");
 }

@@ -82,6 +82,11 @@ fn ask(mut stream: UnixStream, command: &Command) -> anyhow::Result<Reply> {
 /// Ends the process when the database can no longer be trusted; the next start recovers.
 pub(crate) fn end_process(cause: &StorageError) -> ! {
     error!(%cause, "the database can no longer be trusted; starting anew recovers it");
+    if !tracing::dispatcher::has_been_set() {
+        // A command keeps no log, and must not end without a word.
+        let what = "the database can no longer be trusted; trying again recovers it";
+        let _ = writeln!(io::stderr(), "registry: {cause}: {what}");
+    }
     std::process::exit(1)
 }
 

@@ -19,5 +19,6 @@ mod open;
 mod referrers;
 mod session;
 mod support;
+mod survey;
 mod upload;
 mod user;

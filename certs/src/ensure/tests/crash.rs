@@ -19,6 +19,8 @@ fn cut_short_at_every_write(place: impl Fn() -> Place, writes: &[&str], names: &
         let expected = writes.iter().copied().take_while(|file| file != stop).collect();
         assert_eq!(changed, expected, "what was written before {stop}");
         place.check(names);
+        let is_there = place.content().contains_key("ca.key");
+        assert_eq!(is_there, before.contains_key("ca.key") || writes.contains(&"ca.key"));
         if let Some(root) = cut.get("ca.crt") {
             assert_eq!(place.content()["ca.crt"], *root, "the root stays, stopped at {stop}");
         }
@@ -36,6 +38,21 @@ fn a_first_run_cut_short_anywhere_is_finished_by_the_next() {
 #[test]
 fn a_change_of_names_cut_short_anywhere_is_finished_by_the_next() {
     cut_short_at_every_write(|| Place::made("a.example"), &ALL[2..], "a.example b.example");
+}
+
+#[test]
+fn a_first_run_with_a_given_key_cut_short_anywhere_is_finished_by_the_next() {
+    cut_short_at_every_write(given::place, &ALL[1..], "a.example 10.0.0.5");
+}
+
+#[test]
+fn a_change_of_names_with_a_given_key_cut_short_anywhere_is_finished_by_the_next() {
+    let made = || {
+        let place = given::place();
+        place.check("a.example");
+        place
+    };
+    cut_short_at_every_write(made, &ALL[2..], "a.example b.example");
 }
 
 #[test]

@@ -1,0 +1,229 @@
+//! What a start finds or makes in the data directory before it serves: the store, the
+//! certificates, the first user.
+//!
+//! A server and [`initialize`] share all of it. Nothing here needs a runtime or another thread but
+//! the one that the store makes, which runs as whoever makes it.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, anyhow};
+use certs::{CertError, Change, Ensured, RootKey, ServerCertificate, ServerName};
+use storage::{Holder, OnHeld, OpenOptions, Role, Store, User, write_whole};
+use tracing::{info, warn};
+
+use super::Renewal;
+use crate::admin::end_process;
+use crate::auth::password::Password;
+use crate::config::Config;
+use crate::limits::Limits;
+
+/// What [`initialize`] found and made.
+pub struct Initialized {
+    /// What a first start has to tell; none if the registry was there.
+    pub first_start: Option<FirstStart>,
+    /// The certificates that were made, in order.
+    pub changes: Vec<Change>,
+}
+
+/// Makes everything that a first start makes, without listening: the store, the certificates and
+/// the first user. Of a registry that is there it keeps everything, and renews what is due.
+///
+/// A directory without a store becomes one whatever `existing` says. Run it as the owner of the
+/// data directory: everything in there belongs to whoever runs it.
+///
+/// # Errors
+/// Every one names the next step. A running owner of the store is one, and is named.
+pub fn initialize(
+    config: &Config,
+    given: Given,
+    root_key: RootKey<'_>,
+) -> anyhow::Result<Initialized> {
+    let uploads = Limits::default().uploads_per_user;
+    let store = open_store(&config.data_dir, true, uploads, &|_| OnHeld::GiveUp)?;
+    let prepared = prepare(config, given, root_key, &store)?;
+    Ok(Initialized { first_start: prepared.first_start, changes: prepared.changes })
+}
+
+/// What a start takes from outside the data directory. It is read before the process becomes the
+/// owner of that directory, who may not be able to read it.
+pub struct Given {
+    /// The first user's password, which counts only on a first start: the file may be gone later.
+    init_password: Option<anyhow::Result<Password>>,
+    /// The administrator's own certificate.
+    certificate: Option<ServerCertificate>,
+}
+
+impl Given {
+    /// Reads what the settings name.
+    ///
+    /// # Errors
+    /// A certificate that cannot be used, with what is wrong with it.
+    pub fn read(config: &Config) -> anyhow::Result<Self> {
+        let certificate = match &config.own_certificate {
+            Some((certificate, key)) => {
+                Some(certs::load_own(certificate, key, &config.hostnames, SystemTime::now())?)
+            }
+            None => None,
+        };
+        let init_password = config.init_password_file.as_deref().map(read_password);
+        Ok(Self { init_password, certificate })
+    }
+}
+
+fn read_password(path: &Path) -> anyhow::Result<Password> {
+    let content = std::fs::read(path)
+        .with_context(|| format!("cannot read the password in {}", path.display()))?;
+    let content = content.strip_suffix(b"\n").unwrap_or(&content);
+    Password::new(content).with_context(|| format!("the password in {}", path.display()))
+}
+
+/// What a first start made.
+pub struct FirstStart {
+    /// The first user.
+    pub user: String,
+    /// The password, if it was made up here.
+    pub password: Option<Password>,
+    /// The file that holds it.
+    pub password_file: PathBuf,
+    /// The certificate of the CA, if it was made here.
+    pub ca: Option<PathBuf>,
+}
+
+/// Opens a store for a server, or for what stands in for one.
+pub(super) fn open_store(
+    root: &Path,
+    may_create: bool,
+    uploads_per_user: usize,
+    on_held: &dyn Fn(&Holder) -> OnHeld,
+) -> anyhow::Result<Store> {
+    let options = OpenOptions { may_create, uploads_per_user, on_held, on_fatal: end_process };
+    Ok(Store::open(root, &options)?)
+}
+
+/// What a start finds or makes in an open store.
+pub(super) struct Prepared {
+    pub(super) certificate: ServerCertificate,
+    pub(super) renewal: Option<Renewal>,
+    pub(super) own_certificate_expires: Option<SystemTime>,
+    pub(super) first_start: Option<FirstStart>,
+    changes: Vec<Change>,
+}
+
+/// Makes what is missing, and finishes a new store.
+pub(super) fn prepare(
+    config: &Config,
+    given: Given,
+    root_key: RootKey<'_>,
+    store: &Store,
+) -> anyhow::Result<Prepared> {
+    let own_certificate_expires = given.certificate.as_ref().map(|own| own.validity().not_after());
+    let (certificate, renewal, changes) = match given.certificate {
+        Some(own) => (own, None, Vec::new()),
+        None => {
+            let (made, renewal) = certificate(config, root_key, store)?;
+            (made.certificate, Some(renewal), made.changes)
+        }
+    };
+    let first_start = match store.is_new() {
+        true => Some(first_start(config, given.init_password, store)?),
+        false => None,
+    };
+    store.finish_creation()?;
+    Ok(Prepared { certificate, renewal, own_certificate_expires, first_start, changes })
+}
+
+/// Our certificate, and what is needed to renew it.
+fn certificate(
+    config: &Config,
+    root_key: RootKey<'_>,
+    store: &Store,
+) -> anyhow::Result<(Ensured, Renewal)> {
+    let now = SystemTime::now();
+    let mut renewal = Renewal { directory: store.layout().tls(), names: names(config) };
+    let ensured = match certs::ensure(&renewal.directory, root_key, &renewal.names, now) {
+        // The host was given another name and the root's key is away: what was asked for counts.
+        Err(CertError::NamesNotPermitted { names, .. })
+            if !names.iter().any(|name| config.hostnames.contains(name)) =>
+        {
+            warn!(?names, "the certificate does not name what this host is called now");
+            renewal.names.retain(|name| !names.contains(name));
+            certs::ensure(&renewal.directory, root_key, &renewal.names, now)
+        }
+        ensured => ensured,
+    };
+    let ensured = ensured.map_err(|error| explained(error, root_key))?;
+    if !store.is_new() {
+        ensured.changes.iter().for_each(|change| info!("{change}"));
+    }
+    Ok((ensured, renewal))
+}
+
+/// Says what else to do about a failure when the root's key may be kept where only the command
+/// that put it there looks for it.
+pub(super) fn explained(error: CertError, root_key: RootKey<'_>) -> anyhow::Error {
+    match root_key {
+        RootKey::InDirectory if error.takes_root_key() => anyhow!(
+            "{error}. A registry that was set up with `registry install` keeps that key \
+             elsewhere: instead of starting it, run `registry install --hostname NAME` again as \
+             root, which has the key"
+        ),
+        _ => error.into(),
+    }
+}
+
+/// Every name the certificate is for: those asked for first, since the CA is called after the
+/// first; then those of the host, as far as a certificate can carry them.
+pub(super) fn names(config: &Config) -> Vec<ServerName> {
+    let mut names = config.hostnames.clone();
+    let own = installer::own_names().into_iter();
+    let always = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    for name in own.chain(always).filter_map(|name| name.parse::<ServerName>().ok()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Makes the first user.
+///
+/// Crash argument: the password is in its file before the user exists, and the store is finished
+/// after both; a start after a crash in between does it again with a new password, before anybody
+/// was told the old one.
+fn first_start(
+    config: &Config,
+    given: Option<anyhow::Result<Password>>,
+    store: &Store,
+) -> anyhow::Result<FirstStart> {
+    let password_file = store.layout().init_password();
+    // A start that was cut short told nobody of what it made.
+    for user in store.users()? {
+        store.remove_user(&user.name)?;
+    }
+    let _ = std::fs::remove_file(&password_file);
+    let made_up = given.is_none();
+    let password = match given {
+        Some(password) => password?,
+        None => {
+            let password = Password::random()?;
+            let mut line = password.as_bytes().to_vec();
+            line.push(b'\n');
+            write_whole(&password_file, &line)?;
+            password
+        }
+    };
+    let password_hash = password.hash()?;
+    let (name, role) = (config.init_user.clone(), Role::Administrator);
+    store.add_user(User { name, role, password_hash })?;
+    Ok(FirstStart {
+        user: config.init_user.to_string(),
+        password: made_up.then_some(password),
+        password_file,
+        ca: config.own_certificate.is_none().then(|| ca_path(store)),
+    })
+}
+
+fn ca_path(store: &Store) -> PathBuf {
+    store.layout().tls().join(certs::TlsFile::RootCertificate.name())
+}

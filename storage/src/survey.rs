@@ -1,0 +1,55 @@
+//! Looking at a directory before anything is done to it: what is there, and who owns it.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::error::StorageError;
+use crate::layout::Layout;
+use crate::lock::Holder;
+
+/// What a directory is, as far as looking tells: it may be another a moment later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// What is there.
+    pub content: Content,
+    /// The process that owns it, if one runs.
+    pub holder: Option<Holder>,
+}
+
+/// What is in a directory in which a store may be or become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// There is no such directory.
+    Absent,
+    /// It is empty, or the empty root of a file system.
+    Empty,
+    /// A first start was interrupted, or has not come to its end yet: the next one finishes it.
+    Unfinished,
+    /// A store.
+    Store {
+        /// The version of its layout.
+        format: u32,
+    },
+}
+
+impl Survey {
+    /// Looks at `root`. Makes and changes nothing, not even a lock file.
+    ///
+    /// # Errors
+    /// [`StorageError::ForeignDirectory`] if something else is there,
+    /// [`StorageError::NewerFormat`] and [`StorageError::Damaged`] for a store that this program
+    /// cannot open, [`StorageError::Io`] if it is no directory or cannot be read.
+    pub fn of(root: &Path) -> Result<Self, StorageError> {
+        let layout = Layout::new(root);
+        let content = match layout.format()? {
+            Some(format) => Content::Store { format },
+            None => match layout.has_remains() {
+                Ok(true) => Content::Unfinished,
+                Ok(false) => Content::Empty,
+                Err(StorageError::Io { kind: ErrorKind::NotFound, .. }) => Content::Absent,
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Self { content, holder: Holder::of(&layout.lock())? })
+    }
+}
