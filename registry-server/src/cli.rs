@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{ConfigError, Settings};
 
+mod about;
 mod ls;
 mod serve;
 mod status;
@@ -49,6 +50,14 @@ enum Command {
     /// Add, list, change and remove users
     #[command(subcommand)]
     User(user::Command),
+    /// Show which build of the program this is
+    Version {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the licences of everything that is linked into the program
+    Licences,
 }
 
 /// The flags of `serve`.
@@ -111,6 +120,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             ls::run(&data.data_dir, repository.as_deref(), json)
         }
         Command::User(command) => user::run(command),
+        Command::Version { json } => about::version(json),
+        Command::Licences => about::licences(),
     }
 }
 
