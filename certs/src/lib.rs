@@ -20,8 +20,8 @@
 //! `registry.example.com`, and nothing else; this program itself never does.
 //!
 //! Modules in reading order: [`ServerName`] in `name`; [`RootKey`] in `root_key`; [`ensure`] in
-//! `ensure`, which composes `ca` and `leaf`; [`load_own`] in `own`; [`Expiry`] in `expiry`. Below them `files` owns names,
-//! modes and durability, and `x509` reads certificates and keys.
+//! `ensure`, which composes `ca` and `leaf`; [`load_own`] in `own`; [`Expiry`] in `expiry`.
+//! Below them `files` owns names, modes and durability, and `x509` reads certificates and keys.
 
 mod ca;
 mod ensure;

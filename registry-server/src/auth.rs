@@ -21,7 +21,7 @@ use crate::blocking::Blocking;
 use crate::limits::Limits;
 
 pub mod access;
-mod basic;
+pub(crate) mod basic;
 pub mod password;
 
 use access::{Access, Principal, allows};

@@ -1,7 +1,8 @@
-//! Connections: accepting them, TLS, their time limits, and their end.
+//! Connections: accepting them, TLS, their time limits, and their end; and a client of our own.
 
 pub mod connection;
 mod guard;
 pub mod listener;
+pub mod probe;
 mod table;
 pub mod tls;

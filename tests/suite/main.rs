@@ -21,6 +21,7 @@ mod manifest;
 mod memory;
 mod mirror;
 mod ownership;
+mod probe;
 mod support;
 mod tidy;
 mod trace;

@@ -3,6 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
+use storage::UserName;
+
+use super::password::Password;
 
 /// A user name and a password as they came. Never printed.
 #[derive(PartialEq, Eq)]
@@ -34,6 +37,16 @@ pub(super) fn parse(header: Option<&HeaderValue>, most: usize) -> Authorization 
     decode(header).unwrap_or(Authorization::Unusable)
 }
 
+/// The header that a client sends. Never printed.
+pub(crate) fn encode(user: &UserName, password: &Password) -> HeaderValue {
+    let credentials = [user.as_str().as_bytes(), b":", password.as_bytes()].concat();
+    let text = format!("Basic {}", STANDARD.encode(credentials));
+    // Letters, digits and a few signs always make a header.
+    let mut header = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+    header.set_sensitive(true);
+    header
+}
+
 fn decode(header: &HeaderValue) -> Option<Authorization> {
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -55,6 +68,15 @@ mod tests {
 
     fn of(text: &str) -> Authorization {
         parse(Some(&HeaderValue::try_from(text).unwrap()), 100)
+    }
+
+    #[test]
+    fn what_is_sent_is_what_is_read() {
+        let password = Password::new("pä:ss wörd".as_bytes()).unwrap();
+        let header = encode(&"init".parse().unwrap(), &password);
+        let expected = Credentials { user: "init".into(), password: password.as_bytes().to_vec() };
+        assert!(parse(Some(&header), 100) == Authorization::Basic(expected));
+        assert_eq!(format!("{header:?}"), "Sensitive");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! TLS: the only user of rustls. The certificate can be changed while serving.
+//! TLS: the only user of rustls, with the client's half below. The certificate can be changed
+//! while serving.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,6 +13,8 @@ use rustls::pki_types::{
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
+
+pub(super) mod client;
 
 /// The certificate that new connections are served with.
 #[derive(Clone)]

@@ -164,9 +164,8 @@ fn certificate(
 pub(super) fn explained(error: CertError, root_key: RootKey<'_>) -> anyhow::Error {
     match root_key {
         RootKey::InDirectory if error.takes_root_key() => anyhow!(
-            "{error}. A registry that was set up with `registry install` keeps that key \
-             elsewhere: instead of starting it, run `registry install --hostname NAME` again as \
-             root, which has the key"
+            "{error}. Where `registry install` set this registry up, run `registry install \
+             --hostname NAME` again as root instead of starting the server: it has the root's key"
         ),
         _ => error.into(),
     }

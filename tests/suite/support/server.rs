@@ -2,7 +2,7 @@
 //! its own, stopped and joined when the value is dropped.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub(crate) const ADMINISTRATOR: &str = "init";
 pub(crate) struct Server {
     limits: Limits,
     open_pulls: bool,
+    own_certificate: Option<(PathBuf, PathBuf)>,
     running: Option<Running>,
     // Last, so that it goes when nobody writes to it any more.
     directory: TempDir,
@@ -47,21 +48,30 @@ impl Server {
 
     /// A server whose limits the test changes.
     pub(crate) fn with(change: impl FnOnce(&mut Limits)) -> Self {
-        Self::build(false, change)
+        Self::build(false, None, change)
     }
 
     /// A server that lets everybody pull.
     pub(crate) fn with_open_pulls() -> Self {
-        Self::build(true, |_| {})
+        Self::build(true, None, |_| {})
     }
 
-    fn build(open_pulls: bool, change: impl FnOnce(&mut Limits)) -> Self {
+    /// A server with the administrator's own certificate and key.
+    pub(crate) fn with_own_certificate(certificate: &Path, key: &Path) -> Self {
+        Self::build(false, Some((certificate.to_owned(), key.to_owned())), |_| {})
+    }
+
+    fn build(
+        open_pulls: bool,
+        own_certificate: Option<(PathBuf, PathBuf)>,
+        change: impl FnOnce(&mut Limits),
+    ) -> Self {
         // A test that failed may leave a request under way; nobody waits a minute for it.
         let mut limits = Limits { drain_time: Duration::from_secs(1), ..Limits::default() };
         change(&mut limits);
         let directory = tempfile::Builder::new().prefix("suite-").tempdir().expect("a directory");
         std::fs::write(directory.path().join("password"), PASSWORD).expect("a password file");
-        let mut server = Self { limits, open_pulls, running: None, directory };
+        let mut server = Self { limits, open_pulls, own_certificate, running: None, directory };
         server.run();
         server
     }
@@ -125,7 +135,7 @@ impl Server {
             hostnames: Vec::new(),
             init_user: ADMINISTRATOR.parse().expect("a user name"),
             init_password_file: Some(self.directory.path().join("password")),
-            own_certificate: None,
+            own_certificate: self.own_certificate.clone(),
             open_pulls: self.open_pulls,
             existing: false,
             log_level: LogLevel::default(),
