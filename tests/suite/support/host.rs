@@ -1,0 +1,328 @@
+//! A host: Debian with systemd, a firewall, SSH and podman, booted for one test in about a second.
+//! Root inside may do what root on a real host may, but for what the kernel is asked; everything
+//! ends with the test. Clients reach it from outside: see [`Machine::outside_of`].
+//!
+//! [`Machine::outside_of`]: super::clients::Machine::outside_of
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use self::cgroup::Cgroup;
+use self::keeper::{Keeper, children, is};
+use self::network::{HOST_END, connect};
+use self::root::root;
+use super::process::{Run, run, run_with_input, wait_gently_until};
+use super::report::{skip, tell};
+
+mod cgroup;
+mod keeper;
+mod network;
+mod root;
+mod snapshot;
+mod started;
+
+pub(crate) use self::network::{NAME, Outside};
+pub(crate) use self::snapshot::Snapshot;
+pub(crate) use self::started::Started;
+
+/// A host of one test. Its disk is a layer of changes above a root that all hosts share; it lives
+/// through reboots and ends with the value, as do its processes, mounts and network. When the test
+/// has failed, the end of its journal is printed first.
+pub(crate) struct Host {
+    running: Option<Running>,
+    mounts: Vec<Mount>,
+    disks: u32,
+    // In this order: processes end before their group, and both before their files go.
+    keeper: Keeper,
+    cgroup: Cgroup,
+    directory: TempDir,
+}
+
+/// A host that is on: the process that entered the keeper's namespaces to become the parent of
+/// nspawn, and the host's first process.
+struct Running {
+    entered: Child,
+    leader: u32,
+}
+
+/// What is mounted at every boot: what, and where in the host.
+struct Mount {
+    source: PathBuf,
+    target: PathBuf,
+}
+
+impl Host {
+    /// A host that is on. None if this machine cannot boot one, which is said.
+    pub(crate) fn boot() -> Option<Self> {
+        let mut host = Self::powered_off()?;
+        host.start();
+        Some(host)
+    }
+
+    /// A host that has never been on, for what must be there at its first boot.
+    pub(crate) fn powered_off() -> Option<Self> {
+        Self::make().inspect_err(|reason| skip(&format!("no host boots here: {reason}"))).ok()
+    }
+
+    fn make() -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("only root can do it".to_owned());
+        }
+        if Command::new("systemd-nspawn").arg("--version").output().is_err() {
+            return Err("Debian's package systemd-container is not installed".to_owned());
+        }
+        let keeper = Keeper::start()?;
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let directory = tempfile::Builder::new().prefix("host-").tempdir_in(target);
+        let directory = directory.expect("a directory for the host's disk");
+        let cgroup = Cgroup::new(&name_of(&directory)).map_err(|error| error.to_string())?;
+        for name in ["changes", "work", "root", "disks"] {
+            fs::create_dir(directory.path().join(name)).expect("a directory");
+        }
+        // The container's root must be open to its users.
+        let open: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(directory.path().join("changes"), open).expect("a mode");
+        keeper.script(LAYERS, &[root(), directory.path()]);
+        Ok(Self { running: None, mounts: Vec::new(), disks: 0, keeper, cgroup, directory })
+    }
+
+    /// Turns the host on and waits until everything that starts at boot has started.
+    #[track_caller]
+    pub(crate) fn start(&mut self) {
+        assert!(self.running.is_none(), "the host is on already");
+        connect(&self.keeper);
+        for mount in &self.mounts {
+            self.keeper.script(MOUNT, &[&mount.source, &self.below_root(&mount.target)]);
+        }
+        let entered = self.spawn();
+        let running = self.running.insert(Running { entered, leader: 0 });
+        let console = self.directory.path().join("console");
+        wait_gently_until("the host has booted", || {
+            let ended = running.entered.try_wait().expect("its state").is_some();
+            assert!(!ended, "{}", fs::read_to_string(&console).unwrap_or_default());
+            running.find_leader() && running.has_booted()
+        });
+        // The first moment at which the host can be reached from outside.
+        self.run(&["/lib/systemd/systemd-networkd-wait-online", "--interface", HOST_END]).ok();
+    }
+
+    /// Shuts the host down in order.
+    #[track_caller]
+    pub(crate) fn stop(&mut self) {
+        self.leave(&["systemctl", "poweroff"]);
+    }
+
+    /// Shuts the host down in order and starts it again.
+    #[track_caller]
+    pub(crate) fn reboot(&mut self) {
+        // nspawn ends at a reboot and leaves it to its parent to start it again.
+        self.leave(&["systemctl", "reboot"]);
+        self.start();
+    }
+
+    /// Ends everything that runs in the host at once and without a word. What was written stays
+    /// written, synced or not: it is processes that lose their power here, not the kernel.
+    #[track_caller]
+    pub(crate) fn cut_power(&mut self) {
+        kill(self.running().leader);
+        self.wait_until_off();
+    }
+
+    /// Runs a program in the host as root.
+    #[track_caller]
+    pub(crate) fn run(&self, words: &[&str]) -> Run {
+        run(self.command(words[0]).args(&words[1..]))
+    }
+
+    /// Runs a shell script in the host as root. It ends at the first command that fails.
+    #[track_caller]
+    pub(crate) fn shell(&self, script: &str) -> Run {
+        self.shell_with_input(script, b"")
+    }
+
+    /// The same for a script that reads standard input.
+    #[track_caller]
+    pub(crate) fn shell_with_input(&self, script: &str, input: &[u8]) -> Run {
+        run_with_input(self.command("sh").args(["-euc", script]), input)
+    }
+
+    /// Starts a shell script in the host as root, without waiting for its end. With `exec` before
+    /// its last command, that one gets the signals.
+    #[track_caller]
+    pub(crate) fn start_shell(&self, script: &str) -> Started {
+        Started::new(self.command("sh").args(["-euc", script]))
+    }
+
+    /// A program in the host that has not been started, for what the other functions do not do.
+    /// It runs as root in /, with the environment of a login and without a terminal.
+    #[track_caller]
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg("--target").arg(self.running().leader.to_string());
+        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--", program]);
+        command.env_clear().env("PATH", PATH).env("HOME", "/root").env("LANG", "C.UTF-8");
+        command
+    }
+
+    /// A path of the host as the test reaches it, the same whether the host is on or off. What is
+    /// mounted by [`Self::mount_at_boot`] is there while the host is on; what the host itself
+    /// mounts, as it does /run, is not.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.keeper.path(&self.below_root(Path::new(path)))
+    }
+
+    /// Copies a file with its mode into the host, and makes the directories above it.
+    #[track_caller]
+    pub(crate) fn copy_in(&self, from: &Path, to: &str) {
+        let to = self.path(to);
+        fs::create_dir_all(to.parent().expect("a directory")).expect("directories");
+        fs::copy(from, to).expect("a copy");
+    }
+
+    /// Mounts a directory of the test at this path of the host at every boot from the next on. The
+    /// directory to mount it on is made.
+    pub(crate) fn mount_at_boot(&mut self, source: &Path, target: &str) {
+        let source = source.canonicalize().expect("a directory");
+        self.mounts.push(Mount { source, target: target.into() });
+    }
+
+    /// The same with a disk of its own, empty and of this size, which keeps its content over
+    /// reboots.
+    pub(crate) fn mount_disk_at_boot(&mut self, bytes: u64, target: &str) {
+        self.disks += 1;
+        let source = self.directory.path().join("disks").join(self.disks.to_string());
+        let options = format!("size={bytes},mode=755");
+        self.keeper.script(DISK, &[Path::new(&options), &source]);
+        self.mounts.push(Mount { source, target: target.into() });
+    }
+
+    /// Lets nothing be mounted at the next boot, as if a line of /etc/fstab were lost.
+    pub(crate) fn clear_mounts(&mut self) {
+        assert!(self.running.is_none(), "the mounts of a host that is on are in use");
+        self.mounts.clear();
+    }
+
+    /// The network outside of the host.
+    pub(crate) fn outside(&self) -> Outside {
+        Outside::of(&self.keeper)
+    }
+
+    /// The last lines of the journal, of this boot and of those before.
+    pub(crate) fn journal(&self) -> String {
+        let mut journalctl = Command::new("journalctl");
+        journalctl.args(["--quiet", "--no-pager", "--lines=60", "--directory"]);
+        let journal = run(journalctl.arg(self.path("/var/log/journal")));
+        String::from_utf8_lossy(&journal.out).into_owned()
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("a host that is on")
+    }
+
+    fn below_root(&self, path: &Path) -> PathBuf {
+        self.directory.path().join("root").join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Starts nspawn and, in it, the host.
+    fn spawn(&self) -> Child {
+        let console = self.directory.path().join("console");
+        let console = File::options().create(true).append(true).open(console).expect("a file");
+        let errors = console.try_clone().expect("a file");
+        let mut sh = self.keeper.command_that_ends_with_it("sh");
+        sh.arg("-euc").arg(format!("{}{NSPAWN}", self.cgroup.entry())).arg("sh");
+        sh.arg(self.below_root(Path::new("/"))).args([&name_of(&self.directory), HOST_END, NAME]);
+        sh.stdin(Stdio::null()).stdout(console).stderr(errors).spawn().expect("nsenter")
+    }
+
+    #[track_caller]
+    fn leave(&mut self, words: &[&str]) {
+        // The host may end before the command does.
+        let _ = self.run(words);
+        self.wait_until_off();
+    }
+
+    #[track_caller]
+    fn wait_until_off(&mut self) {
+        let running = self.running.as_mut().expect("a host that is on");
+        wait_gently_until("the host is off", || {
+            running.entered.try_wait().expect("its state").is_some()
+        });
+        self.running = None;
+        for mount in self.mounts.iter().rev() {
+            self.keeper.script(r#"umount "$1""#, &[&self.below_root(&mount.target)]);
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let console = fs::read_to_string(self.directory.path().join("console"));
+            tell(&format!("the host's console:\n{}", console.unwrap_or_default()));
+            tell(&format!("the host's journal:\n{}", self.journal()));
+        }
+        if let Some(mut running) = self.running.take() {
+            // nspawn tidies up when its host has ended; if it is too early or too late for that,
+            // the keeper ends both.
+            if running.find_leader() {
+                kill(running.leader);
+                let _ = running.entered.wait();
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Finds the host's first process, and whether it is systemd by now: it is a child of nspawn.
+    fn find_leader(&mut self) -> bool {
+        let nspawn = children(self.entered.id());
+        let leader = nspawn.into_iter().flat_map(children).find(|pid| is(*pid, "systemd"));
+        self.leader = leader.unwrap_or(self.leader);
+        leader.is_some()
+    }
+
+    fn has_booted(&self) -> bool {
+        let mut systemctl = Command::new("nsenter");
+        systemctl.arg("--target").arg(self.leader.to_string());
+        systemctl.args(["--mount", "--pid", "--", "systemctl", "is-system-running"]);
+        matches!(String::from_utf8_lossy(&run(&mut systemctl).out).trim(), "running" | "degraded")
+    }
+}
+
+/// Kills a process that may have ended.
+fn kill(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the number of a process");
+    let _ = kill_process(pid, Signal::KILL);
+}
+
+/// What a host is called among hosts.
+fn name_of(directory: &TempDir) -> String {
+    let name = directory.path().file_name().expect("a name");
+    format!("registry-{}", name.to_string_lossy().replace('.', "").to_lowercase())
+}
+
+/// Puts the layer of changes in directory $2 above the root $1. Nobody needs it to be on a disk,
+/// and not syncing it saves the other tests from waiting for that.
+const LAYERS: &str = r#"
+mount -t overlay host "$2/root" -o \
+    "lowerdir=$1,upperdir=$2/changes,workdir=$2/work,volatile"
+mkdir -p /run/systemd/nspawn
+mount -t tmpfs nspawn /run/systemd/nspawn
+"#;
+const MOUNT: &str = r#"mkdir -p "$2"; mount --bind "$1" "$2""#;
+const DISK: &str = r#"mkdir "$2"; mount -t tmpfs -o "$1" disk "$2""#;
+/// Becomes nspawn, which boots the host at $1 called $2, gives it the end $3 of the cable and the
+/// name $4. It sees its own processes in /proc; and a /sys that cannot be written tells it that no
+/// udev will ever call the cable ready.
+const NSPAWN: &str = r#"
+exec unshare --mount --mount-proc --propagation slave sh -euc '
+mount -o remount,bind,ro /sys
+exec systemd-nspawn --quiet --boot --directory="$1" --machine="$2" --network-interface="$3" \
+    --hostname="$4" --register=no --keep-unit --console=pipe \
+    --resolv-conf=off --timezone=off --link-journal=no' sh "$@"
+"#;
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
