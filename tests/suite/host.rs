@@ -84,7 +84,11 @@ fn a_host_keeps_its_disk_until_its_end() {
     assert_eq!(read(&host.path("/etc/kept")), "by the host");
     assert!(!host.path("/srv/data/file").exists(), "nothing is mounted on a host that is off");
     reach().fails(CANNOT_CONNECT);
+    host.start();
     host.clear_mounts();
+    host.run(&["test", "-e", "/srv/data/file"]).ok();
+    host.start_shell("systemctl reboot");
+    host.wait_until_off();
     host.start();
     host.run(&["test", "-e", "/srv/data/file"]).fails(1);
     assert!(host.journal().contains("systemd[1]: "), "{}", host.journal());

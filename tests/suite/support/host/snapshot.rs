@@ -37,15 +37,14 @@ impl Snapshot {
         let root = host.path("/");
         let (mut entries, mut left) = (BTreeMap::new(), vec![root.clone()]);
         while let Some(directory) = left.pop() {
-            let Ok(children) = fs::read_dir(&directory) else { continue };
-            for child in children {
+            // What goes away while we look is not there.
+            for child in present(fs::read_dir(&directory)).into_iter().flatten() {
                 let path = child.expect("an entry").path();
                 let name = Path::new("/").join(path.strip_prefix(&root).expect("a path below"));
-                // What goes away while we look is not there.
-                let Some(entry) = present(Entry::of(&path)) else { continue };
                 if changes_by_itself(&name) {
                     continue;
                 }
+                let Some(entry) = present(Entry::of(&path)) else { continue };
                 if entry.kind == "directory" {
                     left.push(path);
                 }
@@ -129,10 +128,10 @@ fn digest(path: &Path, metadata: &Metadata) -> io::Result<String> {
     Ok(digest)
 }
 
-fn present(entry: io::Result<Entry>) -> Option<Entry> {
-    match entry {
+fn present<T>(found: io::Result<T>) -> Option<T> {
+    match found {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        entry => Some(entry.expect("what lies there")),
+        found => Some(found.expect("what lies there")),
     }
 }
 
