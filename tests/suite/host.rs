@@ -87,7 +87,7 @@ fn a_host_keeps_its_disk_until_its_end() {
     host.start();
     host.clear_mounts();
     host.run(&["test", "-e", "/srv/data/file"]).ok();
-    host.start_shell("systemctl reboot");
+    let _ = host.run(&["systemctl", "reboot"]);
     host.wait_until_off();
     host.start();
     host.run(&["test", "-e", "/srv/data/file"]).fails(1);

@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
 use self::cgroup::Cgroup;
+use self::disk::{Disk, unmount};
 use self::keeper::{Keeper, children, is};
 use self::network::{HOST_END, connect};
-use self::root::root;
 use super::process::{Run, run, run_with_input, wait_gently_until};
 use super::report::{skip, tell};
 
 mod cgroup;
+mod disk;
 mod keeper;
 mod network;
 mod root;
@@ -29,17 +29,15 @@ pub(crate) use self::network::{NAME, Outside};
 pub(crate) use self::snapshot::Snapshot;
 pub(crate) use self::started::Started;
 
-/// A host of one test. Its disk is a layer of changes above a root that all hosts share; it lives
-/// through reboots and ends with the value, as do its processes, mounts and network. When the test
-/// has failed, the end of its journal is printed first.
+/// A host of one test. Its disk begins as that of all hosts, lives through reboots and ends with
+/// the value, as do its processes, mounts and network. When the test has failed, the end of its
+/// journal is printed first.
 pub(crate) struct Host {
     running: Option<Running>,
-    mounts: Vec<Mount>,
-    disks: u32,
     // In this order: processes end before their group, and both before their files go.
     keeper: Keeper,
     cgroup: Cgroup,
-    directory: TempDir,
+    disk: Disk,
 }
 
 /// A host that is on.
@@ -49,12 +47,6 @@ struct Running {
     /// The host's first process.
     leader: u32,
     mounted: Vec<PathBuf>,
-}
-
-/// What is mounted at every boot: what, and where in the host.
-struct Mount {
-    source: PathBuf,
-    target: PathBuf,
 }
 
 impl Host {
@@ -78,18 +70,10 @@ impl Host {
             return Err("Debian's package systemd-container is not installed".to_owned());
         }
         let keeper = Keeper::start()?;
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let directory = tempfile::Builder::new().prefix("host-").tempdir_in(target);
-        let directory = directory.expect("a directory for the host's disk");
-        let cgroup = Cgroup::new(&name_of(&directory)).map_err(|error| error.to_string())?;
-        for name in ["changes", "work", "root", "disks"] {
-            fs::create_dir(directory.path().join(name)).expect("a directory");
-        }
-        // The container's root must be open to its users.
-        let open: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(directory.path().join("changes"), open).expect("a mode");
-        keeper.script(LAYERS, &[root(), directory.path()]);
-        Ok(Self { running: None, mounts: Vec::new(), disks: 0, keeper, cgroup, directory })
+        keeper.script(NOTES, &[]);
+        let disk = Disk::new(&keeper)?;
+        let cgroup = Cgroup::new(&disk.name()).map_err(|error| error.to_string())?;
+        Ok(Self { running: None, keeper, cgroup, disk })
     }
 
     /// Turns the host on and waits until everything that starts at boot has started.
@@ -97,15 +81,10 @@ impl Host {
     pub(crate) fn start(&mut self) {
         assert!(self.running.is_none(), "the host is on already");
         connect(&self.keeper);
-        let mut mounted = Vec::new();
-        for mount in &self.mounts {
-            let target = self.below_root(&mount.target);
-            self.keeper.script(MOUNT, &[&mount.source, &target]);
-            mounted.push(target);
-        }
+        let mounted = self.disk.mount(&self.keeper);
         let entered = self.spawn();
         let running = self.running.insert(Running { entered, leader: 0, mounted });
-        let console = self.directory.path().join("console");
+        let console = self.disk.console();
         wait_gently_until("the host has booted", || {
             let ended = running.entered.try_wait().expect("its state").is_some();
             assert!(!ended, "{}", fs::read_to_string(&console).unwrap_or_default());
@@ -147,10 +126,7 @@ impl Host {
         wait_gently_until("the host is off", || {
             running.entered.try_wait().expect("its state").is_some()
         });
-        for target in running.mounted.iter().rev() {
-            // Lazily, for the test may have a file of it open.
-            self.keeper.script(r#"umount --lazy "$1""#, &[target]);
-        }
+        unmount(&self.keeper, &running.mounted);
         self.running = None;
     }
 
@@ -194,7 +170,7 @@ impl Host {
     /// mounted by [`Self::mount_at_boot`] is there while the host is on; what the host itself
     /// mounts, as it does /run, is not.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
-        self.keeper.path(&self.below_root(Path::new(path)))
+        self.keeper.path(&self.disk.path(Path::new(path)))
     }
 
     /// Copies a file with its mode into the host, and makes the directories above it.
@@ -208,23 +184,18 @@ impl Host {
     /// Mounts a directory of the test at this path of the host at every boot from the next on. The
     /// directory to mount it on is made.
     pub(crate) fn mount_at_boot(&mut self, source: &Path, target: &str) {
-        let source = source.canonicalize().expect("a directory");
-        self.mounts.push(Mount { source, target: target.into() });
+        self.disk.add(source, target);
     }
 
     /// The same with a disk of its own, empty and of this size, which keeps its content over
     /// reboots.
     pub(crate) fn mount_disk_at_boot(&mut self, bytes: u64, target: &str) {
-        self.disks += 1;
-        let source = self.directory.path().join("disks").join(self.disks.to_string());
-        let options = format!("size={bytes},mode=755");
-        self.keeper.script(DISK, &[Path::new(&options), &source]);
-        self.mounts.push(Mount { source, target: target.into() });
+        self.disk.add_small(&self.keeper, bytes, target);
     }
 
     /// Lets nothing be mounted from the next boot on, as if the lines of /etc/fstab were lost.
     pub(crate) fn clear_mounts(&mut self) {
-        self.mounts.clear();
+        self.disk.clear();
     }
 
     /// The network outside of the host.
@@ -247,18 +218,14 @@ impl Host {
         self.running.as_ref().expect("a host that is on")
     }
 
-    fn below_root(&self, path: &Path) -> PathBuf {
-        self.directory.path().join("root").join(path.strip_prefix("/").unwrap_or(path))
-    }
-
     /// Starts nspawn and, in it, the host.
     fn spawn(&self) -> Child {
-        let console = self.directory.path().join("console");
-        let console = File::options().create(true).append(true).open(console).expect("a file");
+        let console = File::options().create(true).append(true).open(self.disk.console());
+        let console = console.expect("a file");
         let errors = console.try_clone().expect("a file");
         let mut sh = self.keeper.command_that_ends_with_it("sh");
         sh.arg("-euc").arg(format!("{}{NSPAWN}", self.cgroup.entry())).arg("sh");
-        sh.arg(self.below_root(Path::new("/"))).args([&name_of(&self.directory), HOST_END, NAME]);
+        sh.arg(self.disk.path(Path::new("/"))).args([&self.disk.name(), HOST_END, NAME]);
         sh.stdin(Stdio::null()).stdout(console).stderr(errors).spawn().expect("nsenter")
     }
 
@@ -273,7 +240,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let console = fs::read_to_string(self.directory.path().join("console"));
+            let console = fs::read_to_string(self.disk.console());
             tell(&format!("the host's console:\n{}", console.unwrap_or_default()));
             tell(&format!("the host's journal:\n{}", self.journal()));
         }
@@ -311,22 +278,9 @@ fn kill(pid: u32) {
     let _ = kill_process(pid, Signal::KILL);
 }
 
-/// What a host is called among hosts.
-fn name_of(directory: &TempDir) -> String {
-    let name = directory.path().file_name().expect("a name");
-    format!("registry-{}", name.to_string_lossy().replace('.', "").to_lowercase())
-}
-
-/// Puts the layer of changes in directory $2 above the root $1. Nobody needs it to be on a disk,
-/// and not syncing it saves the other tests from waiting for that.
-const LAYERS: &str = r#"
-mount -t overlay host "$2/root" -o \
-    "lowerdir=$1,upperdir=$2/changes,workdir=$2/work,volatile"
-mkdir -p /run/systemd/nspawn
-mount -t tmpfs nspawn /run/systemd/nspawn
-"#;
-const MOUNT: &str = r#"mkdir -p "$2"; mount --bind "$1" "$2""#;
-const DISK: &str = r#"mkdir "$2"; mount -t tmpfs -o "$1" disk "$2""#;
+/// Gives nspawn a place of its own for what it notes about containers, so that it leaves nothing on
+/// the machine.
+const NOTES: &str = "mkdir -p /run/systemd/nspawn; mount -t tmpfs nspawn /run/systemd/nspawn";
 /// Becomes nspawn, which boots the host at $1 called $2, gives it the end $3 of the cable and the
 /// name $4. It sees its own processes in /proc; and a /sys that cannot be written tells it that no
 /// udev will ever call the cable ready.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::super::process::run;
+use super::super::process::{Run, run};
 
 /// A process in namespaces of mounts, processes and network of its own.
 pub(crate) struct Keeper {
@@ -58,10 +58,15 @@ impl Keeper {
         command
     }
 
-    /// Runs a shell script among these mounts; it must succeed.
+    /// Runs a shell script among these mounts.
+    pub(crate) fn try_script(&self, text: &str, arguments: &[&Path]) -> Run {
+        run(self.command("sh").args(["-euc", text, "sh"]).args(arguments))
+    }
+
+    /// The same; it must succeed.
     #[track_caller]
-    pub(crate) fn script(&self, text: &str, arguments: &[&Path]) -> String {
-        run(self.command("sh").args(["-euc", text, "sh"]).args(arguments)).ok()
+    pub(crate) fn script(&self, text: &str, arguments: &[&Path]) {
+        self.try_script(text, arguments).ok();
     }
 
     /// A path as it is among these mounts.

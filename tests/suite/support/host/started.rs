@@ -8,6 +8,7 @@ use super::super::process::{Run, wait_until};
 use super::keeper::children;
 
 /// A command that was started inside of a host. It is killed when it is dropped.
+#[must_use = "what nobody holds is killed at once"]
 pub(crate) struct Started {
     line: String,
     child: Option<Child>,
