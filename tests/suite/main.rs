@@ -14,6 +14,7 @@ mod cli;
 mod clients;
 mod crash;
 mod guide;
+mod host;
 mod initialize;
 mod limits;
 mod list;

@@ -4,6 +4,7 @@ pub(crate) mod binary;
 pub(crate) mod clients;
 pub(crate) mod content;
 pub(crate) mod disk;
+pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod images;
 pub(crate) mod peer;

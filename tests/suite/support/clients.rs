@@ -9,18 +9,20 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use super::binary::{Instance, USER};
+use super::host::{Host, Outside};
 use super::process::{Run, run, run_with_input};
 
 /// A machine with podman, skopeo and buildah, and with nothing stored yet.
 pub(crate) struct Machine {
     home: TempDir,
+    network: Option<Outside>,
 }
 
 impl Machine {
     /// A machine that trusts nobody.
     pub(crate) fn new() -> Self {
         let home = tempfile::Builder::new().prefix("machine-").tempdir().expect("a home");
-        let machine = Self { home };
+        let machine = Self { home, network: None };
         let path = |name: &str| machine.path(name).display().to_string();
         let engine = format!(
             "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\n\
@@ -55,6 +57,11 @@ impl Machine {
         machine
     }
 
+    /// A machine in the network of a host, whose names it knows. It trusts nobody.
+    pub(crate) fn outside_of(host: &Host) -> Self {
+        Self { network: Some(host.outside()), ..Self::new() }
+    }
+
     /// A path in the home.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
@@ -62,8 +69,13 @@ impl Machine {
 
     /// Trusts the registry's CA when it is reached under this name or address.
     pub(crate) fn trust(&self, instance: &Instance, host: &str) {
-        let ca = fs::read_to_string(instance.ca()).expect("the CA of the registry");
-        self.write(&format!(".config/containers/certs.d/{host}:{}/ca.crt", instance.port()), &ca);
+        self.trust_ca(&instance.ca(), &format!("{host}:{}", instance.port()));
+    }
+
+    /// Trusts a CA for the registry at this name or address and port.
+    pub(crate) fn trust_ca(&self, ca: &Path, address: &str) {
+        let ca = fs::read_to_string(ca).expect("the CA of the registry");
+        self.write(&format!(".config/containers/certs.d/{address}/ca.crt"), &ca);
     }
 
     /// Lets the clients speak plain HTTP to a registry that speaks nothing else.
@@ -81,22 +93,30 @@ impl Machine {
 
     /// Runs podman.
     pub(crate) fn podman<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Run {
-        run(self.command("podman").args(arguments))
+        self.client("podman", arguments)
     }
 
     /// Runs skopeo.
     pub(crate) fn skopeo<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Run {
-        run(self.command("skopeo").args(arguments))
+        self.client("skopeo", arguments)
     }
 
     /// Runs buildah.
     pub(crate) fn buildah<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Run {
-        run(self.command("buildah").args(arguments))
+        self.client("buildah", arguments)
+    }
+
+    /// Runs any other client: curl, openssl.
+    pub(crate) fn client<S: AsRef<OsStr>>(&self, program: &str, arguments: &[S]) -> Run {
+        run(self.command(program).args(arguments))
     }
 
     /// A client that has not been started, for what the other functions do not do.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
+        let mut command = match &self.network {
+            Some(network) => network.command(program),
+            None => Command::new(program),
+        };
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.current_dir(self.home.path());
         for (name, value) in [

@@ -147,8 +147,8 @@ pub(crate) fn write_directory(path: &Path, top: &Manifest, images: &[Image]) {
     }
 }
 
-/// A Debian root file system as a tar archive; made once by debootstrap, which takes half a
-/// minute and a Debian mirror, and kept in the target directory.
+/// A Debian root file system as a tar archive, which hosts also begin from; made once by
+/// debootstrap, which takes half a minute and a Debian mirror, and kept in the target directory.
 pub(crate) fn debian() -> &'static Path {
     static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
     ARCHIVE.get_or_init(|| {

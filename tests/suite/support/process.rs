@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,6 +38,13 @@ impl Run {
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
     }
+
+    /// What a child leaves behind that was started without [`run`]; waits for its end.
+    pub(crate) fn of(line: String, child: Child) -> Self {
+        let Output { status, stdout, stderr } = child.wait_with_output().expect("its output");
+        let err = String::from_utf8_lossy(&stderr).into_owned();
+        Self { line, status, out: stdout, err }
+    }
 }
 
 impl fmt::Display for Run {
@@ -60,19 +67,19 @@ pub(crate) fn run_with_input(command: &mut Command, input: &[u8]) -> Run {
     });
     // A program that refuses its arguments does not read its input.
     let _ = child.stdin.take().expect("a pipe").write_all(input);
-    let Output { status, stdout, stderr } = child.wait_with_output().expect("its output");
-    let err = String::from_utf8_lossy(&stderr).into_owned();
-    Run { line: format!("{command:?}"), status, out: stdout, err }
+    Run::of(format!("{command:?}"), child)
 }
 
 /// Waits until something is so, and fails if that takes a minute.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < until, "waited for a minute: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
+pub(crate) fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
+    wait(what, Duration::from_millis(10), is_so);
+}
+
+/// The same for what costs a process to find out: it is asked less often.
+#[track_caller]
+pub(crate) fn wait_gently_until(what: &str, is_so: impl FnMut() -> bool) {
+    wait(what, Duration::from_millis(75), is_so);
 }
 
 /// A port on which nothing listens, below those that the system hands out: a server that restarts
@@ -85,5 +92,14 @@ pub(crate) fn free_port() -> u16 {
         if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
             return port;
         }
+    }
+}
+
+#[track_caller]
+fn wait(what: &str, pause: Duration, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < until, "waited for a minute: {what}");
+        thread::sleep(pause);
     }
 }
