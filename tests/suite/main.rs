@@ -20,6 +20,7 @@ mod manifest;
 mod memory;
 mod mirror;
 mod ownership;
+mod release;
 mod support;
 mod tidy;
 mod trace;
