@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::binary::{Instance, PASSWORD, release};
+use crate::support::binary::{Instance, PASSWORD};
+use crate::support::build::{recipe, release};
 use crate::support::clients::Curl;
 use crate::support::images::{noise, sha256};
 use crate::support::process::run;
@@ -19,6 +20,17 @@ const MOST_BYTES: u64 = 15_000_000;
 /// The calls of glibc that go through `nsswitch.conf`, by how their names begin.
 const LOOKUPS: [&str; 7] =
     ["getaddrinfo", "getnameinfo", "gethostby", "getpw", "getgrnam", "getgrgid", "getserv"];
+
+#[test]
+fn there_is_one_command_that_builds_the_file() {
+    let command = recipe("release");
+    assert_eq!(command.len(), 1, "{command:?}");
+    for measured in ["load", "load-short"] {
+        assert_eq!(recipe(measured)[0], command[0], "{measured} measures something else");
+    }
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("the README");
+    assert!(readme.lines().any(|line| line == command[0]), "the README says something else");
+}
 
 #[test]
 fn the_file_is_static_and_small() {
@@ -77,6 +89,11 @@ fn the_file_runs_in_an_empty_root() {
         Curl::with_login(&instance, user, PASSWORD).request("GET", "/v2/").expect(200);
     }
     instance.stop();
+    // The address of a socket ends at 107 bytes, and what is longer is reached through /proc.
+    let long = format!("/{}", "a".repeat(100));
+    let flags = ["serve", "--data-dir", &long, "--listen", "127.0.0.1:0"];
+    let refused = instance.run(&flags).fails(1);
+    assert!(refused.contains("takes a mounted /proc"), "{refused}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::build::built;
 use super::process::{Run, free_port, run, run_with_input, wait_until};
 
 /// The name of the first user.
@@ -22,19 +23,6 @@ pub(crate) fn program() -> &'static Path {
     PROGRAM.get_or_init(|| std::env::var_os("REGISTRY_BIN").map_or_else(build, PathBuf::from))
 }
 
-/// The file that is given away, built at the first call by the very command of the justfile.
-pub(crate) fn release() -> &'static Path {
-    static RELEASE: OnceLock<PathBuf> = OnceLock::new();
-    RELEASE.get_or_init(|| {
-        let recipes = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../justfile"));
-        let recipes = recipes.expect("the justfile");
-        let mut lines = recipes.lines().skip_while(|line| *line != "release:").skip(1);
-        let line = lines.next().expect("the recipe's command").trim();
-        let mut shell = Command::new("sh");
-        built(shell.args(["-c", &format!("{line} --message-format json-render-diagnostics")]))
-    })
-}
-
 /// Builds the program in the profile of the tests and returns where it lies.
 fn build() -> PathBuf {
     let own = std::env::current_exe().expect("the path of the tests");
@@ -43,16 +31,6 @@ fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--locked", "--package", "registry-server", "--bin", "registry"]);
     built(cargo.args(["--message-format", "json-render-diagnostics", "--profile"]).arg(profile))
-}
-
-/// Runs a cargo that tells in JSON what it does, and returns the program that it built.
-fn built(cargo: &mut Command) -> PathBuf {
-    let messages = run(cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))).ok();
-    let executable = |line: &str| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(PathBuf::from(message.get("executable")?.as_str()?))
-    };
-    messages.lines().rev().find_map(executable).expect("cargo names the program that it built")
 }
 
 /// Runs `registry` with these arguments.
