@@ -43,15 +43,15 @@ HTTP/1.1 and a login (docker-registry: htpasswd's bcrypt). Processor time is the
 own, from /proc/PID/stat; memory is its peak, VmHWM. Connections are open and digests computed \
 before a clock starts. Ratios are taken within a round; the table shows their median.
 
-It needs a release build of ours beside it (cargo build --release --bin registry) and Debian's \
-packages docker-registry and apache2-utils. The full form takes some minutes, 2.5 GiB of disk and \
+It needs the file that we give away (the recipe `release` of the justfile) and Debian's packages \
+docker-registry and apache2-utils. The full form takes some minutes, 2.5 GiB of disk and \
 0.5 GiB of memory beside the servers'.";
 
 /// What the command line asks for.
 #[derive(Debug, Parser)]
 #[command(name = "load", version, about = ABOUT, long_about = LONG_ABOUT)]
 struct Args {
-    /// The binary of our server [default: `registry` beside this program]
+    /// The binary of our server [default: the file that is given away, where its recipe puts it]
     #[arg(long, value_name = "PATH")]
     registry: Option<PathBuf>,
     /// The binary of docker-registry
@@ -100,13 +100,20 @@ impl Args {
     fn programs(&self) -> Result<Vec<Program>> {
         let ours = match &self.registry {
             Some(path) => path.clone(),
-            None => std::env::current_exe()?.with_file_name("registry"),
+            None => given_away(&std::env::current_exe()?),
         };
         let ours = Program { kind: Kind::Ours, path: ours };
         let peer = Program { kind: Kind::Peer, path: self.peer.clone() };
         let asked = |program: &Program| self.only.is_none_or(|only| only == program.kind);
         Ok([ours, peer].into_iter().filter(asked).collect())
     }
+}
+
+/// The file that is given away, in the same target directory as this program, which is there by
+/// its profile.
+fn given_away(own: &Path) -> PathBuf {
+    let target = own.ancestors().nth(2).unwrap_or(own);
+    target.join("x86_64-unknown-linux-gnu/release/registry")
 }
 
 /// What was run on what; the head of the output, and of the raw figures.
@@ -264,6 +271,13 @@ mod tests {
         assert_eq!(args("load").scenarios(), Scenario::ALL);
         let asked = args("load --scenarios pull,push").scenarios();
         assert_eq!(asked, [Scenario::Push, Scenario::Pull]);
+    }
+
+    #[test]
+    fn ours_is_the_file_that_is_given_away() {
+        let own = Path::new("/build/target/release/load");
+        let expected = "/build/target/x86_64-unknown-linux-gnu/release/registry";
+        assert_eq!(given_away(own), Path::new(expected));
     }
 
     #[test]

@@ -69,8 +69,8 @@ impl Program {
             let path = self.path.display();
             match self.kind {
                 Kind::Ours => format!(
-                    "starting {path}: build it with `cargo build --release --bin registry`, \
-                     name another with --registry, or use --only peer"
+                    "starting {path}: build it with the command of the recipe `release` in the \
+                     justfile, name another with --registry, or use --only peer"
                 ),
                 Kind::Peer => format!(
                     "starting {path}: install Debian's docker-registry and apache2-utils, \

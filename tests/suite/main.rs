@@ -23,6 +23,7 @@ mod memory;
 mod mirror;
 mod ownership;
 mod probe;
+mod release;
 mod support;
 mod tidy;
 mod trace;

@@ -1,6 +1,7 @@
 //! What tests share: servers, clients and content.
 
 pub(crate) mod binary;
+pub(crate) mod build;
 pub(crate) mod clients;
 pub(crate) mod content;
 pub(crate) mod disk;

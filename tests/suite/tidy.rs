@@ -41,7 +41,7 @@ const BANS: [(&str, &[&str]); 20] = [
     ("eprintln!", &[]),
     // A static program that resolves names would load libraries of another glibc from its host.
     ("ToSocketAddrs", &[]),
-    ("lookup_host", &[]),
+    ("net::lookup_host", &[]),
 ];
 
 /// The longest line, in characters.
@@ -116,6 +116,9 @@ fn uses_are_found() {
         ("use std::process::{Child, Command};", "process::Command"),
         ("std::process::Command::new(\"x\")", "process::Command"),
         ("fn f() -> hyper::StatusCode { todo() }", "StatusCode"),
+        ("use std::net::{IpAddr, ToSocketAddrs};", "ToSocketAddrs"),
+        ("    let found = tokio::net::lookup_host(name);", "net::lookup_host"),
+        ("use tokio::net::{TcpStream, lookup_host};", "net::lookup_host"),
         ("    println!(\"x\");", "println!"),
         ("    x => eprintln!(),", "eprintln!"),
     ] {

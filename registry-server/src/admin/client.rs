@@ -43,7 +43,8 @@ fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
         bail!(StorageError::NoStore(data_dir.to_owned()));
     }
     let directory = File::open(data_dir).with_context(|| format!("cannot open {data_dir:?}"))?;
-    let socket = through(&directory, &layout.socket());
+    let socket = through(&directory, &layout.socket())
+        .context("cannot reach the running server over its socket")?;
     let until = Instant::now() + WAIT_FOR_OWNER;
     loop {
         match UnixStream::connect(&socket) {

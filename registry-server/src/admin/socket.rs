@@ -35,7 +35,7 @@ impl Socket {
             _ => {}
         }
         let directory = File::open(layout.root())?;
-        let listener = UnixListener::bind(through(&directory, &path))?;
+        let listener = UnixListener::bind(through(&directory, &path)?)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         Ok(Self { listener, path })
     }
@@ -77,11 +77,21 @@ impl Drop for Socket {
     }
 }
 
-/// A path to the socket through the opened directory, since the address of a socket ends at 107
-/// bytes and the path of a data directory does not.
-pub(super) fn through(directory: &File, path: &Path) -> PathBuf {
+/// The path by which the socket is bound and reached. The address of a socket ends at 107 bytes
+/// and the path of a data directory does not, so a longer one goes through the opened directory.
+pub(super) fn through(directory: &File, path: &Path) -> io::Result<PathBuf> {
+    if path.as_os_str().len() <= ADDRESS_BYTES {
+        return Ok(path.to_owned());
+    }
+    let descriptors = Path::new("/proc/self/fd");
+    if !descriptors.is_dir() {
+        return Err(io::Error::other(format!(
+            "its path has more than {ADDRESS_BYTES} bytes, which takes a mounted /proc: mount \
+             it, or keep the data in a directory with a shorter path"
+        )));
+    }
     let name = path.file_name().unwrap_or_default();
-    Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name)
+    Ok(descriptors.join(directory.as_raw_fd().to_string()).join(name))
 }
 
 /// Whether the other side is this user or root; the mode of the socket says the same, but only
@@ -129,3 +139,6 @@ fn name_of(command: &Command) -> &'static str {
         Command::Repositories { .. } | Command::Tags { .. } => "ls",
     }
 }
+
+/// The longest path of a socket.
+const ADDRESS_BYTES: usize = 107;

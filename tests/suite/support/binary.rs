@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::build::built;
 use super::process::{Run, free_port, run, run_with_input, wait_until};
 
 /// The name of the first user.
@@ -29,13 +30,7 @@ fn build() -> PathBuf {
     let profile = if profile == "debug" { "dev".into() } else { profile.to_owned() };
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--locked", "--package", "registry-server", "--bin", "registry"]);
-    cargo.args(["--message-format", "json-render-diagnostics", "--profile"]).arg(profile);
-    let messages = run(cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))).ok();
-    let executable = |line: &str| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(PathBuf::from(message.get("executable")?.as_str()?))
-    };
-    messages.lines().rev().find_map(executable).expect("cargo names the program that it built")
+    built(cargo.args(["--message-format", "json-render-diagnostics", "--profile"]).arg(profile))
 }
 
 /// Runs `registry` with these arguments.
@@ -47,6 +42,7 @@ pub(crate) fn registry<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Run {
 pub(crate) struct Instance {
     root: TempDir,
     data: PathBuf,
+    jail: Option<PathBuf>,
     flags: Vec<OsString>,
     umask: &'static str,
     server: Option<Child>,
@@ -66,13 +62,26 @@ impl Instance {
         let root = tempfile::Builder::new().prefix("registry-test-").tempdir_in(directory);
         let root = root.expect("a temporary directory");
         let (data, host, port) = (root.path().join("data"), "127.0.0.1", free_port());
-        Self { root, data, flags: Vec::new(), umask: "022", server: None, host, port, starts: 0 }
+        let (jail, flags, umask, server, starts) = (None, Vec::new(), "022", None, 0);
+        Self { root, data, jail, flags, umask, server, host, port, starts }
     }
 
     /// An instance that runs.
     pub(crate) fn started() -> Self {
         let mut instance = Self::new();
         instance.start();
+        instance
+    }
+
+    /// An instance of another program, for which nothing exists but a directory with itself. That
+    /// takes root.
+    pub(crate) fn in_empty_root(program: &Path) -> Self {
+        let mut instance = Self::new();
+        let jail = instance.root().join("jail");
+        fs::create_dir(&jail).expect("a directory");
+        fs::copy(program, jail.join("registry")).expect("a copy of the program");
+        instance.data = jail.join("data");
+        instance.jail = Some(jail);
         instance
     }
 
@@ -158,8 +167,9 @@ impl Instance {
         assert!(self.server.is_none(), "the server runs already");
         self.starts += 1;
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("umask {}; exec \"$@\"", self.umask), "sh"]).arg(program());
-        command.arg("serve").arg("--data-dir").arg(&self.data).args(["--hostname", "localhost"]);
+        command.args(["-c", &format!("umask {}; exec \"$@\"", self.umask), "sh"]);
+        command.args(self.program()).arg("serve").args(self.data_dir());
+        command.args(["--hostname", "localhost"]);
         command.arg("--listen").arg(format!("{}:{}", self.host, self.port));
         let log = |kind| File::create(self.log(kind)).expect("a log file");
         let (out, err) = (log("out"), log("err"));
@@ -219,9 +229,30 @@ impl Instance {
 
     /// The same for a command that reads standard input.
     pub(crate) fn command_with_input(&self, words: &[&str], rest: &[&str], input: &str) -> Run {
-        let mut command = Command::new(program());
-        command.args(words).arg("--data-dir").arg(&self.data).args(rest);
+        let program = self.program();
+        let mut command = Command::new(&program[0]);
+        command.args(&program[1..]).args(words).args(self.data_dir()).args(rest);
         run_with_input(&mut command, input.as_bytes())
+    }
+
+    /// Runs a command that is about no registry.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        let program = self.program();
+        run(Command::new(&program[0]).args(&program[1..]).args(arguments))
+    }
+
+    /// The program with what runs it.
+    fn program(&self) -> Vec<OsString> {
+        match &self.jail {
+            Some(jail) => vec!["chroot".into(), jail.into(), "/registry".into()],
+            None => vec![program().into()],
+        }
+    }
+
+    /// The flag for the data directory, as the program sees it.
+    fn data_dir(&self) -> [OsString; 2] {
+        let data = if self.jail.is_some() { "/data".into() } else { self.data.clone().into() };
+        ["--data-dir".into(), data]
     }
 
     /// Adds a user of this role with the password `PASSWORD`.
