@@ -1,5 +1,5 @@
 //! A host: Debian with systemd, a firewall, SSH and podman, booted for one test in about a second.
-//! Root inside may do what root on a real host may, but for what the kernel is asked; everything
+//! Root inside may do what root on a real host may, short of changing the kernel; everything
 //! ends with the test. Clients reach it from outside: see [`Machine::outside_of`].
 //!
 //! [`Machine::outside_of`]: super::clients::Machine::outside_of
