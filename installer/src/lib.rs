@@ -1,4 +1,5 @@
-//! The host that the registry runs on: what it is called, and whom a process runs as.
+//! The host that the registry runs on: what it is called, what is mounted, and whom a process runs
+//! as.
 //!
 //! This crate knows nothing of registries, HTTP or certificates. It is the only one that changes
 //! anything outside the data directory.
@@ -6,5 +7,5 @@
 mod host;
 mod owner;
 
-pub use host::own_names;
+pub use host::{mount_point, own_names};
 pub use owner::{OwnerError, become_owner_of};

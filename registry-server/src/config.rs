@@ -14,14 +14,25 @@ use thiserror::Error;
 
 use crate::logging::LogLevel;
 
+/// Where an installed registry has its settings.
+pub const CONFIG_FILE: &str = "/etc/registry/registry.toml";
+/// Where a registry keeps its data unless somebody chose otherwise.
+pub const DEFAULT_DATA_DIR: &str = "/var/lib/registry";
+
 /// What stands in the file or was given as flags: everything may be missing.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
     /// Directory of everything the registry keeps; made on the first start
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, alias = "quayRoot", value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
+
+    /// Where the file system is mounted that the data directory was made on, to name it when it is
+    /// missing
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_mount: Option<PathBuf>,
 
     /// Address and port to listen on; may be repeated [default: `[::]:8443`, IPv4 too]
     #[arg(long, value_name = "ADDR:PORT")]
@@ -35,7 +46,7 @@ pub struct Settings {
     pub hostname: Vec<String>,
 
     /// Name of the first user, an administrator [default: init]
-    #[arg(long, value_name = "USER")]
+    #[arg(long, alias = "initUser", value_name = "USER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_user: Option<String>,
 
@@ -45,12 +56,12 @@ pub struct Settings {
     pub init_password_file: Option<PathBuf>,
 
     /// Your own certificate, in PEM, followed by its chain
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, alias = "sslCert", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
 
     /// The private key of your own certificate, in PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, alias = "sslKey", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
 
@@ -75,6 +86,8 @@ pub struct Settings {
 pub struct Config {
     /// The directory of everything.
     pub data_dir: PathBuf,
+    /// Where the file system is mounted that the directory was made on, if that is known.
+    pub data_mount: Option<PathBuf>,
     /// Where to listen.
     pub listen: Vec<SocketAddr>,
     /// The names that were asked for.
@@ -152,6 +165,7 @@ impl Settings {
         let list = |own: Vec<_>, below| if own.is_empty() { below } else { own };
         Self {
             data_dir: self.data_dir.or(below.data_dir),
+            data_mount: self.data_mount.or(below.data_mount),
             listen: if self.listen.is_empty() { below.listen } else { self.listen },
             hostname: list(self.hostname, below.hostname),
             init_user: self.init_user.or(below.init_user),
@@ -198,6 +212,7 @@ impl Settings {
         let init_user = self.init_user.as_deref().unwrap_or(DEFAULT_USER).parse();
         Ok(Config {
             data_dir: self.data_dir.ok_or(ConfigError::NoDataDir)?,
+            data_mount: self.data_mount,
             listen: self.listen,
             hostnames: self.hostname.into_iter().map(hostname).collect::<Result<_, _>>()?,
             init_user: init_user.map_err(ConfigError::InitUser)?,
@@ -208,6 +223,20 @@ impl Settings {
             log_level: self.log_level.unwrap_or_default(),
         })
     }
+}
+
+/// The data directory of the registry that is installed on this host, as the settings in `file`
+/// name it; the default one where there is no such file.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`] and [`ConfigError::Invalid`]: which registry is meant is not guessed.
+pub fn installed_data_dir(file: &Path) -> Result<PathBuf, ConfigError> {
+    // Only a file that is certainly absent is; one in a directory that cannot be read is not.
+    let named = match file.try_exists() {
+        Ok(false) => None,
+        _ => Settings::read(file)?.data_dir,
+    };
+    Ok(named.unwrap_or_else(|| DEFAULT_DATA_DIR.into()))
 }
 
 /// The default address: every address of the host, IPv6 and IPv4, on mirror-registry's port.
@@ -252,6 +281,25 @@ mod tests {
         let settings =
             Settings { data_dir: Some("/a".into()), ..Settings::default() }.with_defaults();
         assert_eq!(parse(&toml::to_string(&settings).unwrap()).unwrap(), settings);
+    }
+
+    #[test]
+    fn the_installed_data_directory_is_the_one_that_the_file_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("registry.toml");
+        let of_file = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            installed_data_dir(&file)
+        };
+        assert_eq!(installed_data_dir(&file), Ok(DEFAULT_DATA_DIR.into()));
+        assert_eq!(of_file("data-dir = '/srv/registry'"), Ok("/srv/registry".into()));
+        assert_eq!(of_file("open-pulls = true"), Ok(DEFAULT_DATA_DIR.into()));
+        let invalid = of_file("data-dri = '/srv'");
+        assert!(matches!(&invalid, Err(ConfigError::Invalid { path, .. }) if *path == file));
+        // A directory cannot be read as a file, by root neither.
+        let unreadable = installed_data_dir(directory.path()).unwrap_err();
+        assert!(matches!(&unreadable, ConfigError::Unreadable { .. }), "{unreadable}");
+        assert!(unreadable.to_string().contains(directory.path().to_str().unwrap()));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::limits::Limits;
 use crate::net::listener::{self, listen};
 use crate::net::tls::ServingCertificate;
+use crate::notify::Notifier;
 
 /// A server that is ready to serve: everything that can fail has not failed.
 pub struct Server {
@@ -88,26 +89,33 @@ struct Renewal {
 }
 
 impl Server {
-    /// Opens the store, makes what a first start makes, and listens.
+    /// Opens the store, makes what a first start makes, and listens. The notifier is told what it
+    /// is at meanwhile.
     ///
     /// # Errors
     /// Every one names the next step.
-    pub async fn start(config: &Config, given: Given, limits: Limits) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: &Config,
+        given: Given,
+        limits: Limits,
+        notifier: &Notifier,
+    ) -> anyhow::Result<Self> {
         let blocking = Blocking::new(&limits);
-        let (settings, uploads) = (config.clone(), limits.uploads_per_user);
-        let store = blocking.write(move || open_store(&settings, uploads)).await?;
+        let (settings, uploads, telling) =
+            (config.clone(), limits.uploads_per_user, notifier.clone());
+        let store = blocking.write(move || open_store(&settings, uploads, &telling)).await?;
         let store = Arc::new(store);
-        let socket = Socket::bind(store.layout())
-            .with_context(|| format!("cannot make {}", store.layout().socket().display()))?;
-        let mut listeners = Vec::new();
-        for &address in &config.listen {
-            listeners.push(listen_on(address).await?);
-        }
+        let owned = Arc::clone(&store);
+        let socket = blocking.write(move || Socket::bind(owned.layout())).await;
+        let socket =
+            socket.with_context(|| format!("cannot make {}", store.layout().socket().display()))?;
+        let listeners = listen(&config.listen)?;
         let listening = listeners.first().context("there is no address to listen on")?;
-        let address = address(config, listening.local_addr()?);
+        let listening = listening.local_addr()?;
         // Only now, so that a start that fails for want of a port leaves no user behind.
         let (settings, owned) = (config.clone(), Arc::clone(&store));
-        let prepared = blocking.write(move || prepare(&settings, given, &owned)).await?;
+        let prepare = move || prepare(&settings, given, &owned, listening);
+        let prepared = blocking.write(prepare).await?;
         let authenticator = Authenticator::new(
             Arc::clone(&store),
             blocking.clone(),
@@ -118,7 +126,7 @@ impl Server {
         let app = App { store, blocking, authenticator, limits, receiving, is_stopping };
         let app = Arc::new(app);
         let running = Running {
-            address,
+            address: prepared.address,
             since: SystemTime::now(),
             own_certificate_expires: prepared.own_certificate_expires,
         };
@@ -147,9 +155,9 @@ impl Server {
     /// Fails only before it serves.
     pub async fn run(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let acceptor = self.certificate.acceptor()?;
-        let app = self.app;
+        let (app, socket) = (self.app, Arc::new(self.socket));
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(self.socket.serve(
+        tasks.spawn(Arc::clone(&socket).serve(
             Arc::clone(&app.store),
             self.running,
             app.blocking.clone(),
@@ -161,13 +169,21 @@ impl Server {
         }
         listener::serve(Arc::clone(&app), acceptor, self.listeners, stop).await;
         tasks.shutdown().await;
+        app.blocking.write(move || drop(socket)).await;
         Ok(())
     }
 }
 
-fn open_store(config: &Config, uploads_per_user: usize) -> anyhow::Result<Store> {
+fn open_store(
+    config: &Config,
+    uploads_per_user: usize,
+    notifier: &Notifier,
+) -> anyhow::Result<Store> {
+    notifier.starting(&format!("opening {}", config.data_dir.display()));
     let on_held = |holder: &Holder| {
-        warn!("waiting for {holder}, which owns the data directory");
+        let sentence = format!("waiting for {holder}, which owns the data directory");
+        warn!("{sentence}");
+        notifier.starting(&sentence);
         OnHeld::Wait
     };
     let options = OpenOptions {
@@ -181,6 +197,7 @@ fn open_store(config: &Config, uploads_per_user: usize) -> anyhow::Result<Store>
 
 /// What a start finds or makes in an open store.
 struct Prepared {
+    address: String,
     certificate: ServerCertificate,
     renewal: Option<Renewal>,
     own_certificate_expires: Option<SystemTime>,
@@ -188,7 +205,13 @@ struct Prepared {
 }
 
 /// Makes what is missing, and finishes a new store.
-fn prepare(config: &Config, given: Given, store: &Store) -> anyhow::Result<Prepared> {
+fn prepare(
+    config: &Config,
+    given: Given,
+    store: &Store,
+    listening: SocketAddr,
+) -> anyhow::Result<Prepared> {
+    let address = address(config, listening);
     let own_certificate_expires = given.certificate.as_ref().map(|own| own.validity().not_after());
     let (certificate, renewal) = match given.certificate {
         Some(own) => (own, None),
@@ -199,7 +222,7 @@ fn prepare(config: &Config, given: Given, store: &Store) -> anyhow::Result<Prepa
         false => None,
     };
     store.finish_creation()?;
-    Ok(Prepared { certificate, renewal, own_certificate_expires, first_start })
+    Ok(Prepared { address, certificate, renewal, own_certificate_expires, first_start })
 }
 
 /// Our certificate, and what is needed to renew it.
@@ -277,18 +300,6 @@ fn first_start(
 
 fn ca_path(store: &Store) -> PathBuf {
     store.layout().tls().join(certs::TlsFile::RootCertificate.name())
-}
-
-/// Listens on an address; where every address is meant and the host has no IPv6, on IPv4 alone.
-async fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    match listen(address).await {
-        Err(error)
-            if error.kind() == io::ErrorKind::Unsupported && address.ip().is_unspecified() =>
-        {
-            listen(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, address.port()))).await
-        }
-        outcome => outcome,
-    }
 }
 
 /// What clients put before `/v2/`: the address it listens on, or, when that is every address, the

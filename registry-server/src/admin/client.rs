@@ -13,6 +13,7 @@ use tracing::error;
 use super::socket::through;
 use super::{Command, Reply, execute};
 use crate::limits::Limits;
+use crate::logging;
 
 /// Runs a command on the registry in `data_dir`.
 ///
@@ -82,6 +83,7 @@ fn ask(mut stream: UnixStream, command: &Command) -> anyhow::Result<Reply> {
 /// Ends the process when the database can no longer be trusted; the next start recovers.
 pub(crate) fn end_process(cause: &StorageError) -> ! {
     error!(%cause, "the database can no longer be trusted; starting anew recovers it");
+    logging::flush();
     std::process::exit(1)
 }
 
