@@ -32,7 +32,7 @@ mod user;
 pub use apply::{Caller, apply, recover};
 pub use error::InstallError;
 pub use firewall::is_closed;
-pub use host::{check_host, own_names};
+pub use host::{check_host, mount_point, own_names};
 pub use owner::{OwnerError, as_owner_of, become_owner_of};
 pub use plan::{Plan, Planned};
 pub use record::{InstallLock, Made, Record};

@@ -2,12 +2,18 @@
 //!
 //! Reads and writes have bounds of their own: however many pushes wait for a sync, a pull finds a
 //! thread. What runs here never waits for a client.
+//!
+//! Closing a file is such work too: the last close of a file that was removed meanwhile gives its
+//! space back. So a value that holds one is kept [`OnDisk`], whoever lets go of it.
 
+use std::cell::Cell;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
@@ -89,6 +95,44 @@ impl<T> Future for Begun<T> {
     }
 }
 
+/// A value whose end may wait for the disk: it ends on a thread of this bridge.
+#[derive(Debug)]
+pub struct OnDisk<T: Send + Sync + 'static> {
+    value: Arc<T>,
+    // After the value, because fields are dropped in order: this is the last reference.
+    _last: Last<T>,
+}
+
+impl<T: Send + Sync + 'static> OnDisk<T> {
+    /// Keeps a value. Call it where the value is made, so that no other thread ever ends it.
+    pub fn new(value: T) -> Self {
+        let value = Arc::new(value);
+        Self { _last: Last(Some(Arc::clone(&value))), value }
+    }
+}
+
+impl<T: Send + Sync + 'static> Deref for OnDisk<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+#[derive(Debug)]
+struct Last<T: Send + Sync + 'static>(Option<Arc<T>>);
+
+impl<T: Send + Sync + 'static> Drop for Last<T> {
+    fn drop(&mut self) {
+        let Some(value) = self.0.take() else { return };
+        // Without a permit: there are no more of these than requests, and nobody awaits them.
+        // Where no runtime is, nobody waits for this thread.
+        if !IS_BRIDGE.get() && Handle::try_current().is_ok() {
+            spawn(None, move || drop(value));
+        }
+    }
+}
+
 fn begin<T: Send + 'static>(
     bound: &Arc<Semaphore>,
     work: impl FnOnce() -> T + Send + 'static,
@@ -113,8 +157,14 @@ fn spawn<T: Send + 'static>(
 ) -> JoinHandle<T> {
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
+        IS_BRIDGE.set(true);
         work()
     })
+}
+
+thread_local! {
+    /// Whether this thread does blocking work. Such a thread never does anything else.
+    static IS_BRIDGE: Cell<bool> = const { Cell::new(false) };
 }
 
 #[cfg(test)]
@@ -135,6 +185,39 @@ mod tests {
             assert!(first.await);
             assert_eq!(blocking.read(|| 3).await, 3);
             assert_eq!(forgotten.await, 2);
+        });
+    }
+
+    /// Tells on which thread it ends.
+    struct Tells(std::sync::mpsc::Sender<std::thread::ThreadId>);
+
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            let _ = self.0.send(std::thread::current().id());
+        }
+    }
+
+    #[test]
+    fn what_is_kept_on_disk_ends_on_a_thread_that_may_wait() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let blocking = Blocking::new(&Limits::default());
+            let (teller, ended) = std::sync::mpsc::channel();
+            let here = std::thread::current().id();
+            let kept = OnDisk::new(Tells(teller.clone()));
+            drop(kept);
+            assert_ne!(ended.recv(), Ok(here));
+            // Work that ends it does so where it runs.
+            let kept = OnDisk::new(Tells(teller.clone()));
+            let work = move || {
+                drop(kept);
+                std::thread::current().id()
+            };
+            let there = blocking.read(work).await;
+            assert_eq!(ended.try_recv(), Ok(there));
+            // A result that nobody takes was kept before it came.
+            drop(blocking.begin_read(move || OnDisk::new(Tells(teller))));
+            assert_ne!(ended.recv(), Ok(here));
         });
     }
 }

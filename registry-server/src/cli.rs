@@ -1,12 +1,12 @@
 //! The command line: what each command is called, and where it goes.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{ConfigError, Settings};
+use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
 
 mod about;
 mod ls;
@@ -83,9 +83,24 @@ impl ServeArgs {
 /// Which registry a command is about.
 #[derive(Args)]
 struct DataDir {
-    /// The registry's data directory
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/registry")]
-    data_dir: PathBuf,
+    #[arg(long, value_name = "DIR", help = data_dir_help())]
+    data_dir: Option<PathBuf>,
+}
+
+impl DataDir {
+    fn path(self) -> Result<PathBuf, ConfigError> {
+        match self.data_dir {
+            Some(path) => Ok(path),
+            None => installed_data_dir(Path::new(CONFIG_FILE)),
+        }
+    }
+}
+
+fn data_dir_help() -> String {
+    format!(
+        "The registry's data directory [default: the one that {CONFIG_FILE} names, else \
+         {DEFAULT_DATA_DIR}]"
+    )
 }
 
 /// Runs the command line of this process.
@@ -115,9 +130,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             settings.clone().check()?;
             print(&toml::to_string(&settings)?)
         }
-        Command::Status { data, json } => status::run(&data.data_dir, json),
+        Command::Status { data, json } => status::run(&data.path()?, json),
         Command::Ls { data, repository, json } => {
-            ls::run(&data.data_dir, repository.as_deref(), json)
+            ls::run(&data.path()?, repository.as_deref(), json)
         }
         Command::User(command) => user::run(command),
         Command::Version { json } => about::version(json),

@@ -2,8 +2,14 @@
 //!
 //! Nothing here or elsewhere logs an `Authorization` header, a password or a hash; types that
 //! hold them have no `Debug` that prints them.
+//!
+//! Standard error is mostly a pipe or a socket, and whoever reads it may wait for a disk. So lines
+//! go through a queue to a thread of their own: when the queue is full they are lost and counted,
+//! and nobody who logs ever waits.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -24,20 +30,154 @@ pub enum LogLevel {
     Debug,
 }
 
-/// Starts logging for the whole process. Called once, by the commands that run for long.
-pub fn start(level: LogLevel) {
+/// Starts logging for the whole process. Called once, by the commands that run for long, after
+/// the process became the user that it stays.
+///
+/// # Errors
+/// Fails when there is no thread to be had.
+pub fn start(level: LogLevel) -> io::Result<()> {
     let filter = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
+    let thread = std::thread::Builder::new().name("log".to_owned());
+    thread.spawn(|| QUEUE.write_to(std::io::stderr()))?;
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(filter)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(|| Line)
         .finish();
     // Fails only if logging was started before, as tests in one process do.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(())
+}
+
+/// Waits until what was logged is written, for as long as an end may be held up by that. For the
+/// end of the process, also where it ends in the middle of its work.
+pub fn flush() {
+    QUEUE.flush(FLUSH_TIME);
+}
+
+/// Takes the lines of the subscriber, each whole.
+struct Line;
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        QUEUE.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+static QUEUE: Queue = Queue::new();
+
+/// Lines on their way to standard error.
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    lines: Vec<u8>,
+    /// Lines that found no room since the thread last took some.
+    lost: usize,
+    /// Whether the thread has taken lines that it has not written yet.
+    is_writing: bool,
+}
+
+impl Queue {
+    const fn new() -> Self {
+        let state = State { lines: Vec::new(), lost: 0, is_writing: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut state = self.lock();
+        if state.lines.len() + line.len() > QUEUE_BYTES {
+            state.lost += 1;
+        } else {
+            state.lines.extend_from_slice(line);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Writes lines for ever.
+    fn write_to(&self, mut out: impl Write) {
+        loop {
+            let mut state = self.lock();
+            state.is_writing = false;
+            self.changed.notify_all();
+            while state.lines.is_empty() {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            let mut lines = std::mem::take(&mut state.lines);
+            let lost = std::mem::take(&mut state.lost);
+            state.is_writing = true;
+            drop(state);
+            if lost > 0 {
+                lines.extend_from_slice(notice(lost).as_bytes());
+            }
+            // Standard error may be closed; there is nobody left to tell then.
+            let _ = out.write_all(&lines);
+        }
+    }
+
+    fn flush(&self, time: Duration) {
+        let is_busy = |state: &mut State| state.is_writing || !state.lines.is_empty();
+        let _ = self.changed.wait_timeout_while(self.lock(), time, is_busy);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What stands in the log in the place of lines that were lost.
+fn notice(lost: usize) -> String {
+    format!("registry: the log was not read in time; lines that are missing here: {lost}\n")
+}
+
+/// Bytes of lines that wait for standard error, at most. As many again are being written.
+const QUEUE_BYTES: usize = 1024 * 1024;
+/// How long the end of the process waits for lines that are not written yet.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_nobody_reads_holds_nobody_up_and_says_what_it_lost() {
+        let queue = Arc::new(Queue::new());
+        let line = format!("{}\n", "x".repeat(1023));
+        let room = QUEUE_BYTES / line.len();
+        for _ in 0..room + 7 {
+            queue.push(line.as_bytes());
+        }
+        queue.flush(Duration::ZERO);
+        assert_eq!(queue.lock().lines.len(), room * line.len());
+        let (mut reader, writer) = io::pipe().unwrap();
+        let writing = Arc::clone(&queue);
+        std::thread::spawn(move || writing.write_to(writer));
+        let expected = line.repeat(room) + &notice(7);
+        let mut written = vec![0; expected.len()];
+        reader.read_exact(&mut written).unwrap();
+        assert!(written == expected.as_bytes());
+        // The loss is told once, and the end waits for the last line.
+        queue.push(b"last\n");
+        queue.flush(Duration::from_secs(60));
+        let mut last = [0; 5];
+        reader.read_exact(&mut last).unwrap();
+        assert_eq!(&last, b"last\n");
+        assert!(!queue.lock().is_writing);
+    }
 }

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::limits::Limits;
 use crate::net::listener::{self, listen};
 use crate::net::tls::ServingCertificate;
+use crate::notify::Notifier;
 
 mod prepare;
 
@@ -47,32 +48,47 @@ struct Renewal {
 }
 
 impl Server {
-    /// Opens the store, makes what a first start makes, and listens.
+    /// Opens the store, makes what a first start makes, and listens. The notifier is told what it
+    /// is at meanwhile.
     ///
     /// # Errors
     /// Every one names the next step.
-    pub async fn start(config: &Config, given: Given, limits: Limits) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: &Config,
+        given: Given,
+        limits: Limits,
+        notifier: &Notifier,
+    ) -> anyhow::Result<Self> {
         let blocking = Blocking::new(&limits);
-        let (settings, uploads) = (config.clone(), limits.uploads_per_user);
-        let on_held = |holder: &Holder| {
-            warn!("waiting for {holder}, which owns the data directory");
-            OnHeld::Wait
+        let (settings, uploads, telling) =
+            (config.clone(), limits.uploads_per_user, notifier.clone());
+        let open = move || {
+            let data = &settings.data_dir;
+            telling.starting(&format!("opening {}", data.display()));
+            let on_held = |holder: &Holder| {
+                let sentence = format!("waiting for {holder}, which owns the data directory");
+                warn!("{sentence}");
+                telling.starting(&sentence);
+                OnHeld::Wait
+            };
+            open_store(data, !settings.existing, uploads, &on_held)
         };
-        let open = move || open_store(&settings.data_dir, !settings.existing, uploads, &on_held);
         let store = blocking.write(open).await?;
         let store = Arc::new(store);
-        let socket = Socket::bind(store.layout())
-            .with_context(|| format!("cannot make {}", store.layout().socket().display()))?;
-        let mut listeners = Vec::new();
-        for &address in &config.listen {
-            listeners.push(listen_on(address).await?);
-        }
+        let owned = Arc::clone(&store);
+        let socket = blocking.write(move || Socket::bind(owned.layout())).await;
+        let socket =
+            socket.with_context(|| format!("cannot make {}", store.layout().socket().display()))?;
+        let listeners = listen(&config.listen)?;
         let listening = listeners.first().context("there is no address to listen on")?;
-        let address = address(config, listening.local_addr()?);
+        let listening = listening.local_addr()?;
         // Only now, so that a start that fails for want of a port leaves no user behind.
         let (settings, owned) = (config.clone(), Arc::clone(&store));
-        let make = move || prepare(&settings, given, RootKey::InDirectory, &owned);
-        let prepared = blocking.write(make).await?;
+        let make = move || {
+            let prepared = prepare(&settings, given, RootKey::InDirectory, &owned)?;
+            anyhow::Ok((address(&settings, listening), prepared))
+        };
+        let (address, prepared) = blocking.write(make).await?;
         let authenticator = Authenticator::new(
             Arc::clone(&store),
             blocking.clone(),
@@ -112,9 +128,9 @@ impl Server {
     /// Fails only before it serves.
     pub async fn run(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let acceptor = self.certificate.acceptor()?;
-        let app = self.app;
+        let (app, socket) = (self.app, Arc::new(self.socket));
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(self.socket.serve(
+        tasks.spawn(Arc::clone(&socket).serve(
             Arc::clone(&app.store),
             self.running,
             app.blocking.clone(),
@@ -126,19 +142,8 @@ impl Server {
         }
         listener::serve(Arc::clone(&app), acceptor, self.listeners, stop).await;
         tasks.shutdown().await;
+        app.blocking.write(move || drop(socket)).await;
         Ok(())
-    }
-}
-
-/// Listens on an address; where every address is meant and the host has no IPv6, on IPv4 alone.
-async fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    match listen(address).await {
-        Err(error)
-            if error.kind() == io::ErrorKind::Unsupported && address.ip().is_unspecified() =>
-        {
-            listen(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, address.port()))).await
-        }
-        outcome => outcome,
     }
 }
 
@@ -148,15 +153,9 @@ fn address(config: &Config, listening: SocketAddr) -> String {
     if !listening.ip().is_unspecified() {
         return format!("https://{listening}");
     }
-    let names = names(config);
-    let host = names.first().map_or_else(
-        || "localhost".to_owned(),
-        |name| match name.address() {
-            Some(std::net::IpAddr::V6(address)) => format!("[{address}]"),
-            _ => name.to_string(),
-        },
-    );
-    format!("https://{host}:{}", listening.port())
+    let port = listening.port();
+    let named = names(config).first().map(|name| name.with_port(port));
+    format!("https://{}", named.unwrap_or_else(|| format!("localhost:{port}")))
 }
 
 async fn expire_uploads(app: Arc<App>) {

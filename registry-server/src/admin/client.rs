@@ -13,6 +13,7 @@ use tracing::error;
 use super::socket::through;
 use super::{Command, Reply, execute};
 use crate::limits::Limits;
+use crate::logging;
 
 /// Runs a command on the registry in `data_dir`.
 ///
@@ -88,6 +89,7 @@ pub(crate) fn end_process(cause: &StorageError) -> ! {
         let what = "the database can no longer be trusted; trying again recovers it";
         let _ = writeln!(io::stderr(), "registry: {cause}: {what}");
     }
+    logging::flush();
     std::process::exit(1)
 }
 

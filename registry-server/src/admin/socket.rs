@@ -16,7 +16,8 @@ use super::{Command, Reply, Running, execute};
 use crate::blocking::Blocking;
 use crate::limits::Limits;
 
-/// The socket of a running server. Removed when it is dropped.
+/// The socket of a running server. Removed when it is dropped, which may wait for the disk, as
+/// making it does.
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
@@ -24,7 +25,7 @@ pub struct Socket {
 
 impl Socket {
     /// Makes the socket in the data directory. The process owns the store, so a socket that is
-    /// there already is left over.
+    /// there already is left over. Called within a runtime.
     ///
     /// # Errors
     /// Trouble with the directory.
@@ -42,7 +43,7 @@ impl Socket {
 
     /// Answers commands for ever.
     pub async fn serve(
-        self,
+        self: Arc<Self>,
         store: Arc<Store>,
         running: Running,
         blocking: Blocking,

@@ -11,6 +11,7 @@ use super::body::{BlobBody, ReplyBody, Segment};
 use super::error::ApiError;
 use super::header::{CONTENT_DIGEST, Span, Wanted, digest_value, value, wanted};
 use super::{App, Outcome};
+use crate::blocking::OnDisk;
 
 /// Sends a blob or parts of it, never compressed: clients count its bytes.
 pub(super) async fn read(
@@ -26,8 +27,8 @@ pub(super) async fn read(
         let size = size.ok_or_else(unknown)?;
         return Ok(with_blob_headers(Response::new(ReplyBody::empty()), &digest, size));
     }
-    let reader = app.blocking.read(move || store.open_blob(&repository, &digest)).await?;
-    let reader = Arc::new(reader.ok_or_else(unknown)?);
+    let open = move || store.open_blob(&repository, &digest).map(|found| found.map(OnDisk::new));
+    let reader = Arc::new(app.blocking.read(open).await?.ok_or_else(unknown)?);
     let size = reader.size();
     match wanted(&head.headers, size, app.limits.ranges) {
         Wanted::Nothing => Err(ApiError::RangeNotSatisfiable { size }),
@@ -57,7 +58,7 @@ pub(super) async fn delete(app: &App, name: RepoName, digest: Digest) -> Outcome
 
 fn one_part(
     app: &App,
-    reader: Arc<BlobReader>,
+    reader: Arc<OnDisk<BlobReader>>,
     digest: &Digest,
     part: Span,
 ) -> Response<ReplyBody> {
@@ -73,7 +74,7 @@ fn one_part(
 /// zstd:chunked layer that it lacks.
 fn many_parts(
     app: &App,
-    reader: Arc<BlobReader>,
+    reader: Arc<OnDisk<BlobReader>>,
     digest: &Digest,
     parts: &[Span],
 ) -> Response<ReplyBody> {
@@ -103,7 +104,7 @@ fn content_range(part: Span, size: u64) -> String {
     format!("bytes {}-{}/{size}", part.start, part.start + part.length - 1)
 }
 
-fn body(app: &App, reader: Arc<BlobReader>, segments: Vec<Segment>) -> ReplyBody {
+fn body(app: &App, reader: Arc<OnDisk<BlobReader>>, segments: Vec<Segment>) -> ReplyBody {
     let piece = app.limits.download_piece_bytes;
     ReplyBody::Blob(Box::new(BlobBody::new(reader, app.blocking.clone(), segments, piece)))
 }

@@ -15,7 +15,7 @@ use tracing::error;
 
 use super::error::ApiError;
 use super::header::Span;
-use crate::blocking::{Begun, Blocking};
+use crate::blocking::{Begun, Blocking, OnDisk};
 
 /// The body of every reply.
 pub enum ReplyBody {
@@ -87,7 +87,7 @@ enum Next {
 
 /// A blob on its way out. While one piece is sent the next is read.
 pub struct BlobBody {
-    reader: Arc<BlobReader>,
+    reader: Arc<OnDisk<BlobReader>>,
     blocking: Blocking,
     segments: std::vec::IntoIter<Segment>,
     part: Option<Span>,
@@ -99,7 +99,7 @@ pub struct BlobBody {
 impl BlobBody {
     /// Sends the segments in order, reading at most `piece_bytes` at once.
     pub(super) fn new(
-        reader: Arc<BlobReader>,
+        reader: Arc<OnDisk<BlobReader>>,
         blocking: Blocking,
         segments: Vec<Segment>,
         piece_bytes: usize,

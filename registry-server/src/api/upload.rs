@@ -15,7 +15,7 @@ use super::header::{
     upload_range, value,
 };
 use super::{App, Outcome};
-use crate::blocking::Begun;
+use crate::blocking::{Begun, OnDisk};
 
 /// `POST`: begins a session.
 pub(super) async fn start(
@@ -132,10 +132,10 @@ async fn open(
     name: &RepoName,
     user: &UserName,
     id: UploadId,
-) -> Result<(Arc<UploadWriter>, u64), ApiError> {
+) -> Result<(Arc<OnDisk<UploadWriter>>, u64), ApiError> {
     let (store, name, user) = (Arc::clone(&app.store), name.clone(), user.clone());
     let opened = app.blocking.write(move || {
-        let writer = store.open_upload(&name, &user, id)?;
+        let writer = OnDisk::new(store.open_upload(&name, &user, id)?);
         let offset = writer.offset()?;
         Ok::<_, StorageError>((Arc::new(writer), offset))
     });
@@ -148,7 +148,7 @@ async fn receive(
     app: &App,
     head: &request::Parts,
     body: &mut RequestBody,
-    (writer, start): &(Arc<UploadWriter>, u64),
+    (writer, start): &(Arc<OnDisk<UploadWriter>>, u64),
     location: String,
 ) -> Result<u64, ApiError> {
     let start = *start;

@@ -11,14 +11,19 @@ use tracing::{info, warn};
 use super::print;
 use crate::config::Config;
 use crate::limits::Limits;
-use crate::logging;
+use crate::notify::Notifier;
 use crate::server::{FirstStart, Given, Server};
+use crate::{logging, missing};
 
 /// Runs the server until SIGTERM or SIGINT; a second signal ends it at once.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
-    logging::start(config.log_level);
     let given = Given::read(config)?;
+    // First, because the directory under a mount that is missing belongs to somebody else.
+    missing::check(config)?;
     installer::become_owner_of(&config.data_dir)?;
+    // Threads stay the user that made them, so there are none before this.
+    logging::start(config.log_level).context("cannot start the thread of the log")?;
+    let notifier = Notifier::start().context("cannot start the thread that tells systemd")?;
     raise_descriptor_limit();
     let limits = Limits::default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -26,23 +31,34 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
         .max_blocking_threads(limits.reads + limits.writes + SPARE_THREADS)
         .build()
         .context("cannot start the threads of the server")?;
-    let outcome = runtime.block_on(async {
-        // Before anything is made, so that a signal during the start is not lost.
-        let mut stop = stop_on_signal()?;
-        let mut server = tokio::select! {
-            server = Server::start(config, given, limits) => server?,
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-        };
-        if let Some(first) = server.first_start.take() {
-            print(&welcome(&first, server.address()))?;
-        }
-        print(&format!("listening on {}\n", server.address()))?;
-        server.run(stop).await
-    });
+    let outcome = runtime.block_on(serve(config, given, limits, notifier));
     // A start that waits for the lock of another process is not waited for; everything that was
     // acknowledged is durable already.
     runtime.shutdown_background();
+    logging::flush();
     outcome
+}
+
+async fn serve(
+    config: &Config,
+    given: Given,
+    limits: Limits,
+    notifier: Notifier,
+) -> anyhow::Result<()> {
+    // Before anything is made, so that a signal during the start is not lost.
+    let mut stop = stop_on_signal(notifier.clone())?;
+    tokio::spawn(notifier.clone().stay_alive());
+    let mut server = tokio::select! {
+        server = Server::start(config, given, limits, &notifier) => server?,
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        never = notifier.ask_for_time() => match never {},
+    };
+    if let Some(first) = server.first_start.take() {
+        print(&welcome(&first, server.address()))?;
+    }
+    print(&format!("listening on {}\n", server.address()))?;
+    notifier.ready(server.address());
+    server.run(stop).await
 }
 
 /// What a person needs to know after the first start. The password itself is shown to nobody but
@@ -66,7 +82,7 @@ fn welcome(first: &FirstStart, address: &str) -> String {
     text + &format!("Log in with: podman login -u {} {host}\n", first.user)
 }
 
-fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
+fn stop_on_signal(notifier: Notifier) -> anyhow::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (sender, stop) = watch::channel(false);
@@ -76,11 +92,13 @@ fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
             _ = interrupt.recv() => {}
         }
         info!("stopping: requests that are running may end; a second signal cuts them off");
+        notifier.stopping();
         let _ = sender.send(true);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        logging::flush();
         std::process::exit(1);
     });
     Ok(stop)

@@ -51,28 +51,30 @@ pub(super) enum Command {
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Add { data, name, role } => {
+            let data_dir = data.path()?;
             let (role, password_hash) = (role.to_string(), read_password()?.hash()?);
             let command =
                 admin::Command::UserAdd { name: name.clone(), role: role.clone(), password_hash };
-            admin::run(&data.data_dir, command)?;
+            admin::run(&data_dir, command)?;
             print(&format!("added {name} with the role {role}\n"))
         }
         Command::List { data, json } => {
-            let Reply::Users(users) = admin::run(&data.data_dir, admin::Command::UserList)? else {
+            let Reply::Users(users) = admin::run(&data.path()?, admin::Command::UserList)? else {
                 bail!("the running server's answer makes no sense")
             };
             let lines = users.iter().map(|user| format!("{:<14}{}\n", user.role, user.name));
             if json { print_json(&users) } else { print(&lines.collect::<String>()) }
         }
         Command::Passwd { data, name } => {
+            let data_dir = data.path()?;
             let password_hash = read_password()?.hash()?;
             let command = admin::Command::UserPassword { name: name.clone(), password_hash };
-            admin::run(&data.data_dir, command)?;
+            admin::run(&data_dir, command)?;
             print(&format!("the password of {name} is changed\n"))
         }
         Command::Remove { data, name } => {
             let command = admin::Command::UserRemove { name: name.clone() };
-            admin::run(&data.data_dir, command)?;
+            admin::run(&data.path()?, command)?;
             print(&format!("removed {name}\n"))
         }
     }

@@ -1,12 +1,13 @@
 //! Listening, accepting, and stopping in order.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::sockopt::set_ipv6_v6only;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
@@ -95,12 +96,34 @@ async fn close_overdue(app: Arc<App>, table: Arc<Table>) {
     }
 }
 
-/// Listens on an address; port 0 takes a free one.
+/// Listens on all these addresses; port 0 takes a free one.
+///
+/// Every address of IPv6 is every one of IPv4 too, whatever the host's `net.ipv6.bindv6only` says;
+/// unless the list names what is meant of IPv4 on the same port. Where the host has no IPv6, it is
+/// IPv4 alone.
 ///
 /// # Errors
 /// Those of the system, with what to do about the commonest.
-pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+pub fn listen(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for &address in addresses {
+        let is_same_port = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+        let takes_ipv4 = address.port() == 0 || !addresses.iter().any(is_same_port);
+        match listen_on(address, takes_ipv4) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported && is_every(address) => {
+                if takes_ipv4 {
+                    let every = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+                    listeners.push(listen_on(every, takes_ipv4)?);
+                }
+            }
+            outcome => listeners.push(outcome?),
+        }
+    }
+    Ok(listeners)
+}
+
+fn listen_on(address: SocketAddr, takes_ipv4: bool) -> io::Result<TcpListener> {
+    bind(address, takes_ipv4).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "another program uses this port: find it with `ss -ltnp`, or choose another \
@@ -118,6 +141,22 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
+fn bind(address: SocketAddr, takes_ipv4: bool) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+    if is_every(address) {
+        set_ipv6_v6only(&socket, !takes_ipv4)?;
+    }
+    // Connections of a server that ended do not keep the next one from listening.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Whether this is every address of IPv6.
+fn is_every(address: SocketAddr) -> bool {
+    address.is_ipv6() && address.ip().is_unspecified()
+}
+
 fn with_address(kind: io::ErrorKind, address: SocketAddr, what: &str) -> io::Error {
     io::Error::new(kind, format!("cannot listen on {address}: {what}"))
 }
@@ -132,6 +171,8 @@ fn kind(error: &io::Error) -> io::ErrorKind {
     }
 }
 
+/// Connections that wait to be accepted; the system may keep fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 /// How long accepting rests after a failure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often connections are checked against their time limits.

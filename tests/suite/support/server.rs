@@ -12,6 +12,7 @@ use registry_server::auth::password::Password;
 use registry_server::config::Config;
 use registry_server::limits::Limits;
 use registry_server::logging::LogLevel;
+use registry_server::notify::Notifier;
 use registry_server::server::{self, Given};
 use storage::Role;
 use tempfile::TempDir;
@@ -131,6 +132,7 @@ impl Server {
     fn run(&mut self) {
         let config = Config {
             data_dir: self.data(),
+            data_mount: None,
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             hostnames: Vec::new(),
             init_user: ADMINISTRATOR.parse().expect("a user name"),
@@ -148,7 +150,8 @@ impl Server {
             let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
             let given = Given::read(&config).expect("what the configuration names");
             runtime.block_on(async {
-                let server = server::Server::start(&config, given, limits).await;
+                let server =
+                    server::Server::start(&config, given, limits, &Notifier::default()).await;
                 let server = server.expect("the server to start");
                 let addresses = server.listen_addresses().expect("its addresses");
                 started.send(addresses[0]).expect("the test to wait");

@@ -1,0 +1,139 @@
+//! Why a service finds no registry in its data directory: most often because a file system is not
+//! mounted, or because another one hides it. The refusal says which, before anything is written.
+//!
+//! The table of mounts says where a directory lies now, but nothing about where it should: that is
+//! what the setting `data-mount` is for.
+
+use std::path::{Path, PathBuf};
+
+use storage::{Layout, StorageError};
+use thiserror::Error;
+
+use crate::config::Config;
+
+/// Why there is no registry where one should be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MissingError {
+    /// Nothing is known of the file system that it should lie on.
+    #[error(
+        "{} holds no registry (there is no FORMAT in it), and lies on the file system mounted at \
+         {}. If another one belongs there, mount it; if the registry is elsewhere, name that \
+         directory with --data-dir", .data.display(), .now.display()
+    )]
+    Absent {
+        /// The data directory.
+        data: PathBuf,
+        /// Where the file system is mounted that it lies on.
+        now: PathBuf,
+    },
+    /// The file system that it should lie on is not the one that it lies on.
+    #[error(
+        "{} holds no registry. It was installed on the file system mounted at {}: mount it, and \
+         the service starts by itself", .data.display(), .installed.display()
+    )]
+    NotMounted {
+        /// The data directory.
+        data: PathBuf,
+        /// Where its file system was mounted when it was installed.
+        installed: PathBuf,
+    },
+    /// Something is mounted between its file system and the directory.
+    #[error(
+        "{} holds no registry. It was installed on the file system mounted at {}, and what is \
+         mounted over that at {} hides it: unmount it, and the service starts by itself",
+        .data.display(), .installed.display(), .now.display()
+    )]
+    Hidden {
+        /// The data directory.
+        data: PathBuf,
+        /// Where its file system was mounted when it was installed.
+        installed: PathBuf,
+        /// Where the file system is mounted that it lies on now.
+        now: PathBuf,
+    },
+    /// Something is mounted where its file system was, perhaps that very one.
+    #[error(
+        "{} holds no registry. It was installed on the file system mounted at {}: another one that \
+         is mounted over it hides it, or somebody moved or removed it. See what is there with \
+         `findmnt --target {}`", .data.display(), .installed.display(), .data.display()
+    )]
+    Gone {
+        /// The data directory.
+        data: PathBuf,
+        /// Where its file system was mounted when it was installed.
+        installed: PathBuf,
+    },
+    /// The directory cannot be read at all.
+    #[error(
+        "{cause}. The registry was installed on the file system mounted at {}: see to it, and the \
+         service starts by itself", .installed.display()
+    )]
+    Unreachable {
+        /// What the system says.
+        cause: StorageError,
+        /// Where its file system was mounted when it was installed.
+        installed: PathBuf,
+    },
+}
+
+/// Checks that a registry that must be there is there. Writes nothing.
+///
+/// # Errors
+/// Every [`MissingError`]. What else is wrong with the directory shows when it is opened.
+pub fn check(config: &Config) -> Result<(), MissingError> {
+    if !config.existing {
+        return Ok(());
+    }
+    let data = config.data_dir.clone();
+    match (Layout::new(&data).exists(), &config.data_mount) {
+        (Ok(false), installed) => {
+            let now = installer::mount_point(&data);
+            Err(absent(data, installed.as_deref(), now))
+        }
+        // Who may not read it is told whose it is by who wants to become the owner.
+        (Err(StorageError::Io { kind: std::io::ErrorKind::PermissionDenied, .. }), _) => Ok(()),
+        (Err(cause @ StorageError::Io { .. }), Some(installed)) => {
+            Err(MissingError::Unreachable { cause, installed: installed.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn absent(data: PathBuf, installed: Option<&Path>, now: PathBuf) -> MissingError {
+    match installed.map(Path::to_owned) {
+        None => MissingError::Absent { data, now },
+        Some(installed) if installed == now => MissingError::Gone { data, installed },
+        Some(installed) if now.starts_with(&installed) => {
+            MissingError::Hidden { data, installed, now }
+        }
+        Some(installed) => MissingError::NotMounted { data, installed },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_names_the_mount_that_is_missing_or_too_many() {
+        let refusal = |installed: Option<&str>, now: &str| {
+            absent("/srv/data/registry".into(), installed.map(Path::new), now.into()).to_string()
+        };
+        let unknown = refusal(None, "/srv");
+        assert!(unknown.contains("lies on the file system mounted at /srv."), "{unknown}");
+        assert_eq!(
+            refusal(Some("/srv/data"), "/"),
+            "/srv/data/registry holds no registry. It was installed on the file system mounted at \
+             /srv/data: mount it, and the service starts by itself"
+        );
+        assert_eq!(
+            refusal(Some("/"), "/srv/data"),
+            "/srv/data/registry holds no registry. It was installed on the file system mounted at \
+             /, and what is mounted over that at /srv/data hides it: unmount it, and the service \
+             starts by itself"
+        );
+        let gone = refusal(Some("/"), "/");
+        assert!(gone.contains("is mounted over it hides it"), "{gone}");
+        assert!(gone.ends_with("`findmnt --target /srv/data/registry`"), "{gone}");
+    }
+}
