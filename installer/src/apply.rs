@@ -106,7 +106,7 @@ fn take_all(
         if planned.need == Need::Nothing && !is_check(planned) {
             continue;
         }
-        let in_step = |cause| (planned.step.to_string(), cause);
+        let in_step = |cause| (format!("{} {}", planned.verb(), planned.step), cause);
         if (caller.is_stopped)() {
             return Err(in_step(InstallError::Interrupted));
         }
@@ -224,7 +224,7 @@ fn undo_all(record: &mut Record, path: &Path) -> Vec<String> {
 
 /// Removes the record, and its directory if nothing else is in it.
 pub(crate) fn forget(path: &Path) -> Result<(), InstallError> {
-    file::remove(path)?;
+    file::discard(path)?;
     path.parent().map_or(Ok(()), |directory| file::remove_directory(directory).map(|_| ()))
 }
 
@@ -283,7 +283,7 @@ fn is_check(planned: &Planned) -> bool {
 }
 
 /// What is said of the first thing that an installation writes.
-const RECORD: &str = "the record of what is installed";
+const RECORD: &str = "make the record of what is installed";
 
 #[cfg(test)]
 mod tests;

@@ -101,8 +101,8 @@ pub enum InstallError {
     },
     /// The service does not start.
     #[error(
-        "the service {unit} does not start{}: mend that, then install again; \
-         `journalctl -u {unit}` has the whole story", said(.log)
+        "it does not start: mend what it says, then install again (`journalctl -u {unit}` has all \
+         of it){}", said(.log)
     )]
     Service {
         /// The service.
@@ -131,7 +131,7 @@ pub enum InstallError {
     #[error("{} was written by a later version of this program: use that", .0.display())]
     NewerRecord(PathBuf),
     /// A step failed; what was done before it has been undone.
-    #[error("{step}: {cause}{}", left(.not_undone))]
+    #[error("cannot {step}: {cause}{}", left(.not_undone))]
     Step {
         /// What the step is about.
         step: String,
@@ -164,7 +164,7 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
 fn said(log: &[String]) -> String {
     match log {
         [] => String::new(),
-        lines => format!(" and says:\n    {}\n", lines.join("\n    ")),
+        lines => format!(":\n    {}", lines.join("\n    ")),
     }
 }
 

@@ -91,6 +91,12 @@ pub(crate) fn remove(path: &Path) -> Result<(), InstallError> {
     }
 }
 
+/// Removes a file and what [`write`] leaves beside it when it is cut short.
+pub(crate) fn discard(path: &Path) -> Result<(), InstallError> {
+    remove(&beside(path, "new"))?;
+    remove(path)
+}
+
 /// Removes a directory if it is there and empty. Says whether it is gone.
 pub(crate) fn remove_directory(path: &Path) -> Result<bool, InstallError> {
     match fs::remove_dir(path) {
@@ -133,8 +139,10 @@ pub(crate) fn keep(path: &Path) -> Result<(), InstallError> {
     sync_parent(path)
 }
 
-/// Gives a file back what [`keep`] kept; if nothing is kept, nothing was changed.
+/// Gives a file back what [`keep`] kept; if nothing is kept, nothing was changed. What [`write`]
+/// leaves beside it when it is cut short goes.
 pub(crate) fn restore(path: &Path) -> Result<(), InstallError> {
+    remove(&beside(path, "new"))?;
     let kept = before(path);
     match fs::rename(&kept, path) {
         Ok(()) => sync_parent(path),

@@ -57,7 +57,7 @@ impl Plan {
         let has_changes = planned.iter().any(|planned| planned.need != Need::Nothing);
         for Planned { need, step } in &mut planned {
             match step {
-                Step::Move { .. } if is_filled => *need = Need::Change,
+                Step::Move { to, .. } if is_filled && !to.exists() => *need = Need::Make,
                 Step::Stop { .. } if must_stop => *need = Need::Change,
                 Step::Start { .. } if state.file.is_none() => *need = Need::Make,
                 Step::Start { .. } => {
@@ -78,23 +78,35 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.steps.iter().try_for_each(|planned| writeln!(f, "{planned}"))
+        // Not to give, to stop or to move is nothing to tell of.
+        let is_told = |planned: &&Planned| {
+            let is_act =
+                |step| matches!(step, &Step::Give { .. } | &Step::Stop { .. } | &Step::Move { .. });
+            planned.need != Need::Nothing || !is_act(&planned.step)
+        };
+        self.steps.iter().filter(is_told).try_for_each(|planned| writeln!(f, "{planned}"))
+    }
+}
+
+impl Planned {
+    /// What happens in the step, as a verb.
+    pub fn verb(&self) -> &'static str {
+        match (&self.step, self.need) {
+            (Step::Check { .. }, _) => "check",
+            (_, Need::Nothing) => "keep",
+            (Step::Give { .. }, _) => "give",
+            (Step::Start { .. }, _) => "start",
+            (Step::Stop { .. }, _) => "stop",
+            (Step::Move { .. }, _) => "move",
+            (_, Need::Make) => "make",
+            (_, Need::Change) => "change",
+        }
     }
 }
 
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match (&self.step, self.need) {
-            (Step::Check { .. }, _) => "check",
-            (_, Need::Nothing) => "keep",
-            (Step::Give { .. }, _) => "take over",
-            (Step::Start { .. }, _) => "start",
-            (Step::Stop { .. }, _) => "stop",
-            (Step::Move { .. }, _) => "keep",
-            (_, Need::Make) => "make",
-            (_, Need::Change) => "change",
-        };
-        write!(f, "{word:<10}{}", self.step)
+        write!(f, "{:<8}{}", self.verb(), self.step)
     }
 }
 

@@ -73,9 +73,9 @@ pub enum Step {
         /// Files that the caller may replace, each by renaming another over it.
         #[serde(skip)]
         replaces: Vec<PathBuf>,
-        /// Whether there is anything to do.
+        /// What the caller has to do there.
         #[serde(skip)]
-        is_due: bool,
+        need: Need,
     },
     /// A file that the caller made moves to where only root sees it.
     Move {
@@ -158,7 +158,7 @@ impl Step {
                 let is_same = has_content && file::has(path, *mode, owner.ids()?)?;
                 file_need(path, is_same, has_content, made)
             }
-            Self::Fill { is_due, .. } => Ok(if *is_due { Need::Change } else { Need::Nothing }),
+            Self::Fill { need, .. } => Ok(*need),
             Self::Move { from, to } => move_need(from, to),
             Self::Stop { .. } | Self::Start { .. } | Self::Check { .. } => Ok(Need::Nothing),
         }
@@ -172,13 +172,13 @@ impl fmt::Display for Step {
             Self::Directory { path, mode, .. } => {
                 write!(f, "the directory {} ({mode:04o})", path.display())
             }
-            Self::Give { path, to } => write!(f, "{} as the property of {to}", path.display()),
+            Self::Give { path, to } => write!(f, "{} to the user {to}", path.display()),
             Self::Program { path } => write!(f, "this program as {}", path.display()),
             Self::File { path, mode, .. } => write!(f, "{} ({mode:04o})", path.display()),
-            Self::Stop { unit } => write!(f, "the service {unit} stops for a moment"),
+            Self::Stop { unit } => write!(f, "the service {unit} for a moment"),
             Self::Fill { path, with, .. } => write!(f, "{with} in {}", path.display()),
             Self::Move { from, to } => {
-                write!(f, "{} at {} instead", name_of(from), to.display())
+                write!(f, "{} to {}", name_of(from), to.display())
             }
             Self::Start { unit, .. } => write!(f, "the service {unit}, now and with the host"),
             Self::Check { what } => write!(f, "{what}"),

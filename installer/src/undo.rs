@@ -85,7 +85,7 @@ impl Undo {
             Self::Directory { path } => file::remove_directory(path).map(|_| ()),
             Self::Content { path } => file::empty(path),
             Self::Give { path, uid, gid } => give(path, Ids { uid: *uid, gid: *gid }),
-            Self::File { path } => file::remove(path),
+            Self::File { path } => file::discard(path),
             Self::Kept { path } => file::restore(path),
             Self::Move { from, to } => move_back(from, to).map(|_| ()),
             Self::Stop { unit, was_enabled } => {
@@ -143,13 +143,13 @@ pub(crate) fn move_to_root(from: &Path, to: &Path) -> Result<(), InstallError> {
 /// Undoes [`move_to_root`]: the file becomes the property of whoever owns the directory it goes
 /// back to. Says whether it is there; it stays where it is when that directory is gone.
 pub(crate) fn move_back(from: &Path, to: &Path) -> Result<bool, InstallError> {
-    let Some(content) = file::read(to)? else { return Ok(true) };
+    let Some(content) = file::read(to)? else { return file::discard(to).map(|()| true) };
     let Some(directory) = from.parent().filter(|parent| parent.is_dir()) else { return Ok(false) };
     let owner = directory.metadata().at("look at", directory)?;
     let owner = Ids { uid: owner.uid(), gid: owner.gid() };
     // Written by the owner, so that nothing that lies there leads root elsewhere.
     as_owner_of(directory, || file::write(from, &mut content.as_slice(), 0o600, owner))
         .map_err(|error| InstallError::Caller(error.to_string()))??;
-    file::remove(to)?;
+    file::discard(to)?;
     Ok(true)
 }

@@ -9,9 +9,11 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
 
 mod about;
+mod install;
 mod ls;
 mod serve;
 mod status;
+mod uninstall;
 mod user;
 
 /// An embedded OCI registry for clusters that can reach nothing else.
@@ -24,6 +26,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make this host a registry: a service that starts with it
+    ///
+    /// Run again, it changes what the flags say and nothing else. When a step fails, everything is
+    /// undone.
+    #[command(mut_arg("existing", |arg| arg.hide(true)))]
+    #[command(mut_arg("data_mount", |arg| arg.hide(true)))]
+    Install(install::InstallArgs),
+    /// Remove what `install` made; the data and their user stay
+    Uninstall(uninstall::UninstallArgs),
     /// Run the registry until it is told to stop
     Serve(ServeArgs),
     /// Print the settings that `serve` would run with
@@ -124,6 +135,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Install(args) => install::run(args),
+        Command::Uninstall(args) => uninstall::run(&args),
         Command::Serve(args) => serve::run(&args.effective()?.check()?),
         Command::Config(args) => {
             let settings = args.effective()?;
@@ -146,6 +159,11 @@ fn print(text: &str) -> anyhow::Result<()> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
+}
+
+/// Tells a person what is going on, on standard error, which may be closed.
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Writes a result as JSON to standard output.

@@ -136,5 +136,12 @@ pub const PASSWORD_MIN_BYTES: usize = 8;
 /// The longest password, in bytes. It must fit into an `Authorization` header.
 pub const PASSWORD_MAX_BYTES: usize = 1024;
 
+/// Bytes that must be free where the data go, or nothing is installed: an empty registry has one,
+/// and the first pushes need the rest.
+pub const INSTALL_FREE_BYTES: u64 = 256 * MIB as u64;
+/// Bytes that the images of one OpenShift release take, roughly: with less an administrator is
+/// told.
+pub const RELEASE_BYTES: u64 = 20 * 1024 * MIB as u64;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -26,6 +26,7 @@ use crate::notify::Notifier;
 
 mod prepare;
 
+pub(crate) use prepare::read_password;
 pub use prepare::{FirstStart, Given, Initialized, initialize};
 use prepare::{explained, names, open_store, prepare};
 

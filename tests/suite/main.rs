@@ -16,6 +16,7 @@ mod crash;
 mod guide;
 mod host;
 mod initialize;
+mod install;
 mod limits;
 mod list;
 mod manifest;

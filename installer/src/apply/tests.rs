@@ -47,7 +47,7 @@ impl Host {
                 path: self.path("data"),
                 with: "what belongs there".to_owned(),
                 replaces: vec![self.path("data/part")],
-                is_due,
+                need: if is_due { Need::Change } else { Need::Nothing },
             },
             Step::Move { from: self.path("data/key"), to: self.path("etc/private/key") },
             Step::Check { what: "all is well".to_owned() },

@@ -71,7 +71,7 @@ impl Given {
     }
 }
 
-fn read_password(path: &Path) -> anyhow::Result<Password> {
+pub(crate) fn read_password(path: &Path) -> anyhow::Result<Password> {
     let content = std::fs::read(path)
         .with_context(|| format!("cannot read the password in {}", path.display()))?;
     let content = content.strip_suffix(b"\n").unwrap_or(&content);

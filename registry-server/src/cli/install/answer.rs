@@ -1,0 +1,119 @@
+//! Whether the service does what it is for: it answers over TLS as clients reach it, and takes the
+//! login that a person is about to be told.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use storage::{Layout, Role, UserName};
+
+use super::wanted::{OWN_CERTIFICATE, Wanted};
+use crate::admin::{self, Command, Reply, UserEntry};
+use crate::auth::password::Password;
+use crate::net::probe::{Probe, ProbeError, Trust};
+use crate::server::{FirstStart, read_password};
+
+/// The login that the service takes.
+pub(super) struct Login {
+    /// The user.
+    pub(super) user: UserName,
+    /// What is known of the password.
+    pub(super) password: Known,
+}
+
+/// What is known of a user's password.
+pub(super) enum Known {
+    /// It was made up and lies in a file until it is changed.
+    MadeUp {
+        /// The password.
+        password: Password,
+        /// The file.
+        file: PathBuf,
+    },
+    /// It was given with this installation, in a file.
+    Given {
+        /// The password.
+        password: Password,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Only the administrator knows it.
+    Chosen,
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MadeUp { password, .. } => {
+                f.write_str(&String::from_utf8_lossy(password.as_bytes()))
+            }
+            Self::Given { file, .. } => write!(f, "the password in {}", file.display()),
+            Self::Chosen => f.write_str("the password that you chose"),
+        }
+    }
+}
+
+/// Asks the service, and gives the login to tell. `first` is what was made just now, if anything.
+///
+/// # Errors
+/// A service that does not answer, or refuses the login that was made for it.
+pub(super) fn check(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Result<Login> {
+    let name = wanted.config.hostnames.first().context("there is no host name")?;
+    let trust = match wanted.ca() {
+        Some(ca) => Trust::Root(ca),
+        None => Trust::Certificate(OWN_CERTIFICATE.into()),
+    };
+    let probe = |listening| Probe { patience: PATIENCE, ..Probe::new(listening, name, &trust) };
+    wanted.config.listen.iter().try_for_each(|&listening| probe(listening).run())?;
+    let login = Login { user: user(wanted)?, password: known(wanted, first)? };
+    let (Known::MadeUp { password, .. } | Known::Given { password, .. }) = &login.password else {
+        return Ok(login);
+    };
+    let &listening = wanted.config.listen.first().context("there is no address to listen on")?;
+    let login_tried = Some((&login.user, password));
+    match (Probe { login: login_tried, ..probe(listening) }).run() {
+        Ok(()) => Ok(login),
+        // Somebody else's password may lie in the file of a registry that was there before.
+        Err(ProbeError::LoginRefused { .. }) if first.is_none() => {
+            Ok(Login { password: Known::Chosen, ..login })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Who logs in: the first user, or the only administrator of a registry that was made with
+/// another one.
+fn user(wanted: &Wanted) -> anyhow::Result<UserName> {
+    let data = wanted.config.data_dir.as_path();
+    let asked = || admin::run(data, Command::UserList);
+    let Reply::Users(users) = installer::as_owner_of(data, asked)?? else {
+        bail!("the running server's answer makes no sense")
+    };
+    let init = &wanted.config.init_user;
+    if users.iter().any(|user| user.name == init.to_string()) {
+        return Ok(init.clone());
+    }
+    let is_administrator = |user: &&UserEntry| user.role == Role::Administrator.to_string();
+    let mut administrators = users.iter().filter(is_administrator);
+    match (administrators.next(), administrators.next()) {
+        (Some(only), None) => Ok(only.name.parse()?),
+        _ => Ok(init.clone()),
+    }
+}
+
+fn known(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Result<Known> {
+    let made_up = Layout::new(&wanted.config.data_dir).init_password();
+    if made_up.exists() {
+        return Ok(Known::MadeUp { password: read_password(&made_up)?, file: made_up });
+    }
+    match (&wanted.config.init_password_file, first) {
+        (Some(file), Some(_)) => {
+            Ok(Known::Given { password: read_password(file)?, file: file.clone() })
+        }
+        _ => Ok(Known::Chosen),
+    }
+}
+
+/// How long a service that said it is ready may keep us waiting.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,136 @@
+//! What is looked at before anything is changed: what would fail later, and what an administrator
+//! should know.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use anyhow::bail;
+use installer::ResolveError;
+use storage::{Content, DiskSpace, Survey};
+
+use super::steps::{PROGRAM, UNIT};
+use super::wanted::Wanted;
+use crate::limits::{INSTALL_FREE_BYTES, RELEASE_BYTES};
+use crate::net::listener::listen;
+use crate::server::read_password;
+
+/// Looks, and gives what an administrator should know but nothing fails for.
+///
+/// # Errors
+/// What would fail, with what to do about it.
+pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
+    let data = wanted.config.data_dir.as_path();
+    check_data(wanted)?;
+    let free = check_space(data, INSTALL_FREE_BYTES)?;
+    let program = std::env::current_exe()?.metadata()?.len();
+    check_space(Path::new(PROGRAM), program)?;
+    check_ports(wanted)?;
+    let mut notes = Vec::new();
+    notes.extend(check_password(wanted)?);
+    if free < RELEASE_BYTES {
+        notes.push(format!(
+            "{} has {} GiB free; the images of one OpenShift release take about {} GiB",
+            data.display(),
+            free >> 30,
+            RELEASE_BYTES >> 30
+        ));
+    }
+    notes.extend(wanted.config.hostnames.iter().filter_map(|name| unresolved(name.dns()?)));
+    notes.extend(wanted.config.listen.iter().filter_map(closed));
+    Ok(notes)
+}
+
+/// The data directory is new, or holds a registry that nobody but our own service runs.
+fn check_data(wanted: &Wanted) -> anyhow::Result<()> {
+    let data = wanted.config.data_dir.as_path();
+    let installed = wanted.installed.as_ref().and_then(|old| old.settings.data_dir.as_deref());
+    if let Some(old) = installed.filter(|old| *old != data)
+        && matches!(Survey::of(old)?.content, Content::Store { .. })
+    {
+        bail!(
+            "the registry of this host keeps its data in {}: to move them, type `systemctl stop \
+             {UNIT}`, move that directory to {}, then install again",
+            old.display(),
+            data.display()
+        );
+    }
+    match Survey::of(data)?.holder {
+        Some(holder) if installed.is_none() => {
+            bail!("{holder} owns the registry in {}: stop it, then install again", data.display())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A password for the first user can be read; and what to say if it comes too late.
+fn check_password(wanted: &Wanted) -> anyhow::Result<Option<String>> {
+    let (data, user) = (&wanted.config.data_dir, &wanted.config.init_user);
+    let Some(file) = &wanted.config.init_password_file else { return Ok(None) };
+    read_password(file)?;
+    let is_late = matches!(Survey::of(data)?.content, Content::Store { .. });
+    Ok(is_late.then(|| {
+        format!(
+            "the registry in {} has its first user already, so {} was not used: to change the \
+             password, type `registry user passwd {user}`",
+            data.display(),
+            file.display()
+        )
+    }))
+}
+
+/// How much is free where a path is or will be, if it is enough.
+fn check_space(path: &Path, needed: u64) -> anyhow::Result<u64> {
+    let there = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let free = DiskSpace::of(there)?.free_bytes;
+    if free < needed {
+        bail!(
+            "there is no space for {}: {} MiB are free at {}, and {} MiB are needed; free some, \
+             or choose another place",
+            path.display(),
+            free >> 20,
+            there.display(),
+            needed.div_ceil(1 << 20)
+        );
+    }
+    Ok(free)
+}
+
+/// Every address can be listened on, but for those that the installed service has already.
+fn check_ports(wanted: &Wanted) -> anyhow::Result<()> {
+    let installed = wanted.installed.as_ref().map(|installed| &installed.settings.listen);
+    let is_ours = |address: &SocketAddr| installed.is_some_and(|listen| listen.contains(address));
+    let wanted = wanted.config.listen.iter().copied();
+    let others: Vec<_> = wanted.filter(|address| !is_ours(address)).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    // A listener can only be made where there is a runtime.
+    let _inside = runtime.enter();
+    listen(&others)?;
+    Ok(())
+}
+
+/// What to say of a name that this host cannot resolve.
+fn unresolved(name: &str) -> Option<String> {
+    match installer::addresses_of(name) {
+        Ok(_) => None,
+        Err(ResolveError::NotFound(_)) => Some(format!(
+            "this host does not know the name {name}: clients need it in DNS or in their \
+             /etc/hosts"
+        )),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// What to say of a port that nobody outside can reach.
+fn closed(address: &SocketAddr) -> Option<String> {
+    let (ip, port) = (address.ip(), address.port());
+    let is_inside = match ip {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback(),
+    };
+    (!is_inside && installer::is_closed(port)).then(|| {
+        format!(
+            "firewalld keeps clients from port {port}: to let them in, type `firewall-cmd \
+             --permanent --add-port={port}/tcp && firewall-cmd --reload`"
+        )
+    })
+}

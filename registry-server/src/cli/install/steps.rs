@@ -1,0 +1,103 @@
+//! The steps of an installation, from what is wanted.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use certs::TlsFile;
+use installer::{Need, Owner, Step, Unit};
+use storage::Layout;
+
+use super::wanted::{OWN_CERTIFICATE, OWN_KEY, Wanted};
+use super::{ROOT_KEY, USER};
+use crate::config::CONFIG_FILE;
+
+/// The steps, in the order in which they are taken.
+///
+/// # Errors
+/// A certificate that cannot be read.
+pub(super) fn of(wanted: &Wanted) -> anyhow::Result<Vec<Step>> {
+    let data = wanted.config.data_dir.clone();
+    let layout = Layout::new(&data);
+    let user = || Owner::User(USER.to_owned());
+    let comment = "OCI registry".to_owned();
+    let mut steps = vec![Step::User { name: USER.to_owned(), comment }];
+    steps.extend(parents(&data));
+    steps.push(Step::Directory { path: data.clone(), mode: 0o755, owner: user() });
+    steps.push(Step::Give { path: data.clone(), to: USER.to_owned() });
+    let pki = Path::new(ROOT_KEY).parent().unwrap_or(Path::new("/")).to_owned();
+    steps.push(Step::Directory { path: pki, mode: 0o700, owner: Owner::Root });
+    steps.extend(own_certificate(wanted)?);
+    steps.extend(parents(Path::new(PROGRAM)));
+    steps.push(Step::Program { path: PROGRAM.into() });
+    steps.push(file(CONFIG_FILE, 0o644, Owner::Root, wanted.text()?.into_bytes()));
+    steps.push(Step::Stop { unit: UNIT.to_owned() });
+    let tls = |file: TlsFile| layout.tls().join(file.name());
+    let replaces = [
+        TlsFile::IssuingCertificate,
+        TlsFile::IssuingKey,
+        TlsFile::ServerCertificate,
+        TlsFile::ServerKey,
+    ];
+    let (need, with) = match (layout.exists()?, wanted.has_certificate()) {
+        (false, _) => (Need::Make, "the registry"),
+        (true, false) => (Need::Change, "the certificates"),
+        (true, true) => (Need::Nothing, "the registry"),
+    };
+    let replaces = replaces.map(tls).to_vec();
+    steps.push(Step::Fill { path: data, with: with.to_owned(), replaces, need });
+    steps.push(Step::Move { from: tls(TlsFile::RootKey), to: ROOT_KEY.into() });
+    steps.push(file(UNIT_FILE, 0o644, Owner::Root, unit(wanted).text().into_bytes()));
+    steps.push(Step::Start { unit: UNIT.to_owned(), file: UNIT_FILE.into() });
+    let what = format!("that https://{} answers and takes the login", wanted.address);
+    steps.push(Step::Check { what });
+    Ok(steps)
+}
+
+/// The directories above a path that are not there yet.
+fn parents(path: &Path) -> Vec<Step> {
+    let missing = path.ancestors().skip(1).take_while(|above| !above.exists());
+    let mut missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+    missing.reverse();
+    let step = |path| Step::Directory { path, mode: 0o755, owner: Owner::Root };
+    missing.into_iter().map(step).collect()
+}
+
+/// Copies of the administrator's own certificate and key, where the service sees them.
+fn own_certificate(wanted: &Wanted) -> anyhow::Result<Vec<Step>> {
+    let Some((certificate, key)) = &wanted.config.own_certificate else { return Ok(Vec::new()) };
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let user = Owner::User(USER.to_owned());
+    let directory = Path::new(OWN_CERTIFICATE).parent().unwrap_or(Path::new("/")).to_owned();
+    Ok(vec![
+        Step::Directory { path: directory, mode: 0o755, owner: Owner::Root },
+        file(OWN_CERTIFICATE, 0o644, Owner::Root, read(certificate)?),
+        file(OWN_KEY, 0o600, user, read(key)?),
+    ])
+}
+
+fn file(path: &str, mode: u32, owner: Owner, content: Vec<u8>) -> Step {
+    Step::File { path: path.into(), mode, owner, content }
+}
+
+fn unit(wanted: &Wanted) -> Unit {
+    let command = [PROGRAM, "serve", "--existing", "--config", CONFIG_FILE];
+    let pki = Path::new(ROOT_KEY).parent().unwrap_or(Path::new("/")).to_owned();
+    Unit {
+        description: format!("OCI registry at https://{}", wanted.address),
+        command: command.map(str::to_owned).to_vec(),
+        user: USER.to_owned(),
+        writable: wanted.config.data_dir.clone(),
+        hidden: vec![pki],
+        low_port: wanted.config.listen.iter().any(|address| address.port() < FIRST_OPEN_PORT),
+    }
+}
+
+/// Where the program goes: in everybody's path, and not the packages' part of it.
+pub(super) const PROGRAM: &str = "/usr/local/bin/registry";
+/// The service.
+pub(super) const UNIT: &str = "registry.service";
+const UNIT_FILE: &str = "/etc/systemd/system/registry.service";
+/// The first port that everybody may listen on.
+const FIRST_OPEN_PORT: u16 = 1024;

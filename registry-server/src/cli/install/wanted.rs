@@ -1,0 +1,195 @@
+//! What an installation is to become: the flags, over what is installed, over the defaults.
+
+use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, bail};
+use certs::{ServerName, TlsFile};
+
+use crate::config::{CONFIG_FILE, Config, DEFAULT_DATA_DIR, Settings};
+
+/// What was asked for, complete and checked as far as that goes without the host.
+pub(super) struct Wanted {
+    /// The settings as the service is to read them.
+    pub(super) settings: Settings,
+    /// The settings with what the administrator named: files are where they are now.
+    pub(super) config: Config,
+    /// What the service's configuration file says now, if there is one.
+    pub(super) installed: Option<Installed>,
+    /// What clients put before a name: the first host name and the port.
+    pub(super) address: String,
+}
+
+/// The configuration of the service that is installed.
+pub(super) struct Installed {
+    /// The file's text.
+    pub(super) text: String,
+    /// What it says.
+    pub(super) settings: Settings,
+}
+
+impl Wanted {
+    /// Puts flags and what is installed together.
+    ///
+    /// # Errors
+    /// Settings that cannot be used, each with what to give instead.
+    pub(super) fn new(asked: Settings) -> anyhow::Result<Self> {
+        let installed = Installed::read(Path::new(CONFIG_FILE))?;
+        let below = installed.as_ref().map(|installed| installed.settings.clone());
+        let mut settings = merge(asked, below.unwrap_or_default());
+        let data_dir = data_dir(settings.data_dir.take())?;
+        settings.data_mount = Some(installer::mount_point(&data_dir));
+        settings.data_dir = Some(data_dir);
+        settings.existing = Some(true);
+        if settings.hostname.is_empty() {
+            settings.hostname = vec![own_name()?];
+        }
+        let settings = settings.with_defaults();
+        let config = settings.clone().check()?;
+        let address = address(&settings, &config)?;
+        let settings = for_the_service(settings);
+        Ok(Self { settings, config, installed, address })
+    }
+
+    /// The text of the service's configuration file. A file that says the same in other words
+    /// stays as it is.
+    pub(super) fn text(&self) -> anyhow::Result<String> {
+        match &self.installed {
+            Some(installed) if installed.settings == self.settings => Ok(installed.text.clone()),
+            _ => Ok(HEAD.to_owned() + &toml::to_string(&self.settings)?),
+        }
+    }
+
+    /// The root CA that clients must trust, unless the certificate is the administrator's own.
+    pub(super) fn ca(&self) -> Option<PathBuf> {
+        let is_ours = self.config.own_certificate.is_none();
+        let tls = storage::Layout::new(&self.config.data_dir).tls();
+        is_ours.then(|| tls.join(TlsFile::RootCertificate.name()))
+    }
+
+    /// Whether the server's certificate that is there is for every name that is wanted.
+    pub(super) fn has_certificate(&self) -> bool {
+        let tls = storage::Layout::new(&self.config.data_dir).tls();
+        let file = |file: TlsFile| tls.join(file.name());
+        let (certificate, key) = (file(TlsFile::ServerCertificate), file(TlsFile::ServerKey));
+        let (names, now) = (&self.config.hostnames, SystemTime::now());
+        let is_ours = self.config.own_certificate.is_none();
+        !is_ours || certs::load_own(&certificate, &key, names, now).is_ok()
+    }
+}
+
+impl Installed {
+    fn read(path: &Path) -> anyhow::Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let settings = Settings::read(path)?;
+        let text = std::fs::read_to_string(path)?;
+        Ok(Some(Self { text, settings }))
+    }
+}
+
+/// The flags over what is installed. A port that comes with a host name counts as one that was
+/// asked for, though it is no flag of its own.
+fn merge(asked: Settings, mut installed: Settings) -> Settings {
+    let names_port = |text: &String| matches!(ServerName::from_host_port(text), Ok((_, Some(_))));
+    if asked.listen.is_empty() && asked.hostname.iter().any(names_port) {
+        installed.listen.clear();
+    }
+    asked.over(installed)
+}
+
+/// Where the data go: an absolute path that systemd can carry and that nobody empties.
+fn data_dir(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let path = asked.unwrap_or_else(|| DEFAULT_DATA_DIR.into());
+    let path = std::path::absolute(&path).with_context(|| path.display().to_string())?;
+    if path.components().any(|part| part == Component::ParentDir) {
+        bail!("--data-dir {}: give the path without `..`", path.display());
+    }
+    if !path.to_str().is_some_and(installer::can_carry) {
+        bail!("--data-dir {path:?}: systemd cannot carry these characters, choose another name");
+    }
+    match EMPTIED.iter().find(|place| path.starts_with(place)) {
+        Some(place) => bail!(
+            "--data-dir {}: what lies in {place} does not last, choose another directory",
+            path.display()
+        ),
+        None => Ok(path),
+    }
+}
+
+/// The name of this host that clients are most likely to use: the longest, which is the full one.
+fn own_name() -> anyhow::Result<String> {
+    let names = installer::own_names().into_iter();
+    let usable = names.filter(|name| name != "localhost" && name.parse::<ServerName>().is_ok());
+    usable.max_by_key(|name| (name.contains('.'), name.len())).context(
+        "this host has no name but localhost: say with --hostname NAME by which name or address \
+         clients reach it",
+    )
+}
+
+/// The first host name and its port: the one it was given with, or the one that is listened on.
+fn address(settings: &Settings, config: &Config) -> anyhow::Result<String> {
+    let first = settings.hostname.first().context("there is no host name")?;
+    let (name, port) = ServerName::from_host_port(first)?;
+    let listening = config.listen.first().map(std::net::SocketAddr::port);
+    let port = port.or(listening).context("there is no address to listen on")?;
+    Ok(name.with_port(port))
+}
+
+/// The settings as the service reads them: the certificate is where the service sees it, and the
+/// first password is no setting.
+fn for_the_service(mut settings: Settings) -> Settings {
+    settings.init_password_file = None;
+    if settings.tls_cert.is_some() {
+        settings.tls_cert = Some(OWN_CERTIFICATE.into());
+        settings.tls_key = Some(OWN_KEY.into());
+    }
+    settings
+}
+
+/// Where the administrator's own certificate is copied to: the service sees no home directory.
+pub(super) const OWN_CERTIFICATE: &str = "/etc/registry/tls/server.crt";
+/// Where its key is copied to.
+pub(super) const OWN_KEY: &str = "/etc/registry/tls/server.key";
+
+/// Places that are emptied, by the system or by the next start.
+const EMPTIED: [&str; 6] = ["/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];
+
+/// What stands above the settings in the file.
+const HEAD: &str = "\
+# The settings of the registry, written by `registry install`. To change one, run
+# `registry install` again with its flag, or edit this file and type
+# `systemctl restart registry`.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(hostname: &str, listen: &[&str]) -> Settings {
+        let listen = listen.iter().map(|text| text.parse().unwrap()).collect();
+        Settings { hostname: vec![hostname.to_owned()], listen, ..Settings::default() }
+    }
+
+    #[test]
+    fn a_port_given_with_a_name_wins_over_the_installed_one() {
+        let installed = settings("a.example", &["[::]:8443"]);
+        let merged = merge(settings("b.example:9443", &[]), installed.clone()).with_defaults();
+        assert_eq!(merged.listen, ["[::]:9443".parse().unwrap()]);
+        let merged = merge(settings("b.example", &[]), installed.clone()).with_defaults();
+        assert_eq!(merged.listen, installed.listen);
+        let merged = merge(settings("b.example:9443", &["127.0.0.1:1"]), installed);
+        assert_eq!(merged.listen, ["127.0.0.1:1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn data_lie_where_they_last() {
+        assert_eq!(data_dir(None).unwrap(), Path::new(DEFAULT_DATA_DIR));
+        assert_eq!(data_dir(Some("/srv/a".into())).unwrap(), Path::new("/srv/a"));
+        assert!(data_dir(Some("a".into())).unwrap().is_absolute());
+        for wrong in ["/tmp/a", "/var/tmp/b/c", "/run/a", "/srv/../etc", "/srv/a\nb"] {
+            assert!(data_dir(Some(wrong.into())).is_err(), "{wrong}");
+        }
+    }
+}

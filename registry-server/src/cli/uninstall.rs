@@ -1,0 +1,67 @@
+//! `registry uninstall`: the host without the registry, and with its data.
+
+use std::io::{BufRead, stdin};
+use std::path::Path;
+
+use anyhow::bail;
+use clap::Args;
+use installer::{InstallLock, Record, Removal};
+
+use super::install::RECORD;
+use super::{note, print};
+
+/// The flags of `uninstall`.
+#[derive(Args)]
+pub(super) struct UninstallArgs {
+    /// Do not ask: for scripts
+    #[arg(long, alias = "autoApprove")]
+    yes: bool,
+}
+
+/// Removes what `install` made, after a question.
+pub(super) fn run(args: &UninstallArgs) -> anyhow::Result<()> {
+    installer::check_host()?;
+    let _lock = InstallLock::take()?;
+    let path = Path::new(RECORD);
+    if installer::recover(path)? {
+        note("an installation that was cut short was undone");
+    }
+    let Some(record) = Record::read(path)? else {
+        return print(&format!("Nothing is installed on this host: there is no {RECORD}.\n"));
+    };
+    let removal = Removal::of(&record);
+    print(&removal.to_string())?;
+    if !args.yes {
+        print("Remove it? [y/n] ")?;
+        if !is_yes(&mut stdin().lock())? {
+            bail!("nothing was changed");
+        }
+    }
+    let left = removal.run(path, &|made| note(&format!("removed   {made}")))?;
+    let mut text = "Removed. This stays:\n".to_owned();
+    for kept in removal.keeps.iter().chain(&left) {
+        text += &format!("  {kept}\n");
+    }
+    print(&text)
+}
+
+/// Whether the answer is yes. The end of the input is not.
+fn is_yes(input: &mut impl BufRead) -> anyhow::Result<bool> {
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        for (typed, expected) in
+            [("y\n", true), ("YES\n", true), ("n\n", false), ("\n", false), ("", false)]
+        {
+            assert_eq!(is_yes(&mut typed.as_bytes()).unwrap(), expected, "{typed:?}");
+        }
+    }
+}
