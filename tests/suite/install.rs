@@ -11,6 +11,7 @@ mod failure;
 mod life;
 mod mode;
 mod mount;
+mod service;
 mod setting;
 
 /// What clients put before a name.

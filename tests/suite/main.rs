@@ -24,6 +24,7 @@ mod memory;
 mod mirror;
 mod ownership;
 mod probe;
+mod readme;
 mod release;
 mod support;
 mod tidy;
