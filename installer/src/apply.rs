@@ -43,7 +43,7 @@ pub fn recover(record: &Path) -> Result<bool, InstallError> {
                 return Ok(true);
             }
             Err(InstallError::Step {
-                step: "an earlier installation was cut short".to_owned(),
+                step: "undo the installation that was cut short".to_owned(),
                 cause: Box::new(InstallError::Interrupted),
                 not_undone: left,
             })

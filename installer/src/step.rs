@@ -148,6 +148,9 @@ impl Step {
                 }
             }
             Self::Give { path, to } => give_need(path, to),
+            Self::Program { path } | Self::File { path, .. } if is_no_file(path)? => {
+                Err(InstallError::ForeignFile(path.clone()))
+            }
             Self::Program { path } => {
                 let is_same =
                     is_same_file(path)? && file::has(path, PROGRAM_MODE, Some(Ids::ROOT))?;
@@ -224,6 +227,11 @@ fn give_need(path: &Path, to: &str) -> Result<Need, InstallError> {
     let Some(metadata) = file::metadata(path)? else { return Ok(Need::Nothing) };
     let owner = Ids { uid: metadata.uid(), gid: metadata.gid() };
     Ok(if user::find(to)? == Some(owner) { Need::Nothing } else { Need::Change })
+}
+
+/// Whether something lies where a file goes and is none, such as a link to elsewhere.
+fn is_no_file(path: &Path) -> Result<bool, InstallError> {
+    Ok(file::metadata(path)?.is_some_and(|metadata| !metadata.is_file()))
 }
 
 /// What a file needs. One that is there and is neither ours nor what it should be is not touched.

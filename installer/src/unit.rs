@@ -21,6 +21,8 @@ pub struct Unit {
     pub hidden: Vec<PathBuf>,
     /// Whether it listens on a port below 1024.
     pub low_port: bool,
+    /// Whether it can only start once the host's addresses are up.
+    pub needs_network: bool,
 }
 
 impl Unit {
@@ -33,11 +35,16 @@ impl Unit {
         // Only in a command line does `$` begin something.
         let command = self.command.iter().map(|word| quoted(word).replace('$', "$$"));
         let command: Vec<_> = command.collect();
+        let network = match self.needs_network {
+            true => "Wants=network-online.target\nAfter=network-online.target",
+            // Where the cable is out, waiting for the network would only cost minutes.
+            false => "After=network.target",
+        };
         let mut text = format!(
             "# Written by `registry install`. Your own settings belong into a drop-in, by\n\
              # `systemctl edit`: this file is written again.\n\
              [Unit]\nDescription={}\n\
-             Wants=network-online.target\nAfter=network-online.target\n\
+             {network}\n\
              # The data's own file system is mounted first.\n\
              RequiresMountsFor={writable}\n\
              # However often it fails, it is tried again: what it waits for may come at any time.\n\
@@ -150,6 +157,7 @@ mod tests {
             writable: writable.into(),
             hidden: vec!["/etc/a/pki".into()],
             low_port: false,
+            needs_network: false,
         }
     }
 
@@ -169,6 +177,15 @@ mod tests {
         for key in ["CapabilityBoundingSet", "AmbientCapabilities"] {
             assert_eq!(lines(&unit, key), ["CAP_NET_BIND_SERVICE"]);
         }
+    }
+
+    #[test]
+    fn only_a_service_with_an_address_of_its_own_waits_for_the_network() {
+        let mut unit = unit("/srv/a");
+        assert_eq!(lines(&unit, "After"), ["network.target"]);
+        unit.needs_network = true;
+        assert_eq!(lines(&unit, "After"), ["network-online.target"]);
+        assert_eq!(lines(&unit, "Wants"), ["network-online.target"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ struct Trouble {
     says: &'static [&'static str],
 }
 
-const TROUBLES: [Trouble; 14] = [
+const TROUBLES: [Trouble; 15] = [
     Trouble {
         name: "the port is taken",
         makes: "systemctl start ssh",
@@ -75,6 +75,13 @@ const TROUBLES: [Trouble; 14] = [
     Trouble {
         name: "another program of our name",
         makes: "mkdir -p /usr/local/bin; echo another >/usr/local/bin/registry",
+        ends: "rm /usr/local/bin/registry",
+        flags: &[],
+        says: &["/usr/local/bin/registry is there already", "move it away"],
+    },
+    Trouble {
+        name: "a link of our name",
+        makes: "mkdir -p /usr/local/bin; ln -s /bin/true /usr/local/bin/registry",
         ends: "rm /usr/local/bin/registry",
         flags: &[],
         says: &["/usr/local/bin/registry is there already", "move it away"],

@@ -58,6 +58,31 @@ fn a_name_is_added_and_a_port_changed_by_installing_again() {
 }
 
 #[test]
+fn a_newer_program_takes_the_place_of_the_old_one_if_it_starts() {
+    let Some(host) = host_with_program() else { return };
+    let login = credentials(&install(&host, &[]).ok());
+    let pid = property(&host, "MainPID");
+    // The same program, as far as anybody can tell from what it does, in a file of its own.
+    host.shell("cp /root/registry /root/newer; echo newer >>/root/newer").ok();
+    let told = host.run(&["/root/newer", "install"]);
+    assert!(told.err.contains("change  this program as /usr/local/bin/registry"), "{told}");
+    assert_eq!(credentials(&told.ok()), login);
+    let is_newer =
+        || host.run(&["cmp", "/root/newer", "/usr/local/bin/registry"]).code() == Some(0);
+    assert!(is_newer() && is_active(&host));
+    assert_ne!(property(&host, "MainPID"), pid, "the newer one runs");
+    // One that cannot run as the service is not left there.
+    host.shell(
+        "mkdir -p /run/systemd/system/registry.service.d
+         cd /run/systemd/system/registry.service.d
+         printf '[Service]\\nExecStartPre=+cmp /root/newer /usr/local/bin/registry\\n' >test.conf",
+    )
+    .ok();
+    host.run(&["/root/registry", "install"]).fails(1);
+    assert!(is_newer() && is_active(&host), "{}", log(&host));
+}
+
+#[test]
 fn an_own_certificate_is_copied_to_where_the_service_sees_it() {
     let Some(host) = host_with_program() else { return };
     own_certificate(&host);

@@ -103,9 +103,12 @@ fn user(wanted: &Wanted) -> anyhow::Result<UserName> {
 }
 
 fn known(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Result<Known> {
-    let made_up = Layout::new(&wanted.config.data_dir).init_password();
-    if made_up.exists() {
-        return Ok(Known::MadeUp { password: read_password(&made_up)?, file: made_up });
+    let data = wanted.config.data_dir.as_path();
+    let file = Layout::new(data).init_password();
+    if file.exists() {
+        // With no more rights than its owner has, who could have laid a link there.
+        let password = installer::as_owner_of(data, || read_password(&file))??;
+        return Ok(Known::MadeUp { password, file });
     }
     match (&wanted.config.init_password_file, first) {
         (Some(file), Some(_)) => {

@@ -1,5 +1,6 @@
 //! The steps of an installation, from what is wanted.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -82,6 +83,8 @@ fn file(path: &str, mode: u32, owner: Owner, content: Vec<u8>) -> Step {
 }
 
 fn unit(wanted: &Wanted) -> Unit {
+    let listen = &wanted.config.listen;
+    let is_always_there = |ip: IpAddr| ip.is_unspecified() || ip.is_loopback();
     let command = [PROGRAM, "serve", "--existing", "--config", CONFIG_FILE];
     let pki = Path::new(ROOT_KEY).parent().unwrap_or(Path::new("/")).to_owned();
     Unit {
@@ -90,7 +93,8 @@ fn unit(wanted: &Wanted) -> Unit {
         user: USER.to_owned(),
         writable: wanted.config.data_dir.clone(),
         hidden: vec![pki],
-        low_port: wanted.config.listen.iter().any(|address| address.port() < FIRST_OPEN_PORT),
+        low_port: listen.iter().any(|address| address.port() < FIRST_OPEN_PORT),
+        needs_network: listen.iter().any(|address| !is_always_there(address.ip())),
     }
 }
 
