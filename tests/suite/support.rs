@@ -6,6 +6,7 @@ pub(crate) mod content;
 pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod images;
+pub(crate) mod notify;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod report;
