@@ -48,7 +48,8 @@ fn config_prints_what_serve_would_run_with() {
     )
     .expect("a file");
     let printed = registry(&["config", "--config", file, "--data-dir", "/srv/b"]).ok();
-    let expected = "data-dir = \"/srv/b\"\ndata-mount = \"/srv\"\nlisten = [\"[::]:8443\"]\nhostname = [\"a.example\"]\n\
+    let expected = "data-dir = \"/srv/b\"\ndata-mount = \"/srv\"\n\
+                    listen = [\"[::]:8443\"]\nhostname = [\"a.example\"]\n\
                     init-user = \"init\"\nopen-pulls = true\nexisting = false\n\
                     log-level = \"info\"";
     assert_eq!(printed, expected);

@@ -74,6 +74,7 @@ fn a_start_that_waits_asks_for_time_and_says_for_what() {
 #[test]
 fn a_disk_that_stalls_kills_nobody_and_costs_no_push() {
     const PUSHES: u8 = 6;
+    const READS: u8 = 4;
     let Some(disk) = StallingDisk::mount() else {
         skip("this machine lets nobody mount a disk to stall");
         return;
@@ -93,6 +94,9 @@ fn a_disk_that_stalls_kills_nobody_and_costs_no_push() {
         let push = |number: u8| scope.spawn(move || push(curl, &noise(number.into(), 100_000)));
         let pushes: Vec<_> = (0..PUSHES).map(push).collect();
         let command = scope.spawn(|| instance.add_user("late", "pull"));
+        // Whether these wait is the database's affair; that others do not is ours.
+        let read = |_| scope.spawn(|| drop(curl.request("GET", "/v2/_catalog").expect(200)));
+        let reads: Vec<_> = (0..READS).map(read).collect();
         send(rest).expect("the server reads");
         // Each push, the upload that went on, and the one thread that writes to the database.
         let waiting = usize::from(PUSHES) + 2;
@@ -102,6 +106,7 @@ fn a_disk_that_stalls_kills_nobody_and_costs_no_push() {
         curl.request("GET", "/v2/").expect(200);
         assert!(pushes.iter().all(|push| !push.is_finished()) && !command.is_finished());
         drop(stall);
+        reads.into_iter().for_each(|read| read.join().expect("an answer"));
         for push in pushes {
             let digest = push.join().expect("an acknowledged push");
             let path = format!("/v2/stalled/blobs/{digest}");
