@@ -9,19 +9,19 @@
 //! what fails is undone from there. [`Removal`] works from the record alone.
 //!
 //! Modules in reading order: `step`, `plan`, `apply`, `undo`, `record`, `uninstall`; below them
-//! `unit` (the text of a service), `systemd`, `user`, `file`, `firewall` and `command`, which touch
-//! the host; beside them `host` and `owner`.
+//! `unit` (the text of a service), `systemd`, `user`, `getent`, `file`, `firewall` and `command`,
+//! which touch the host; beside them `host` and `owner`.
 
 mod apply;
 mod command;
 mod error;
 mod file;
 mod firewall;
+mod getent;
 mod host;
 mod owner;
 mod plan;
 mod record;
-mod resolve;
 mod step;
 mod systemd;
 mod undo;
@@ -32,11 +32,11 @@ mod user;
 pub use apply::{Caller, apply, recover};
 pub use error::InstallError;
 pub use firewall::is_closed;
+pub use getent::addresses_of;
 pub use host::{check_host, mount_point, own_names};
 pub use owner::{OwnerError, as_owner_of, become_owner_of};
 pub use plan::{Plan, Planned};
 pub use record::{InstallLock, Made, Record};
-pub use resolve::{ResolveError, addresses_of};
 pub use step::{Need, Owner, Step};
 pub use undo::Undo;
 pub use uninstall::Removal;

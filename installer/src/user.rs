@@ -1,8 +1,8 @@
-//! The user that the service runs as. Users are looked up by the host's own `getent`, which asks
-//! everybody whom this host asks for users.
+//! The user that the service runs as.
 
 use crate::command;
 use crate::error::InstallError;
+use crate::getent::entry;
 
 /// The numbers of a user and its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,16 +38,6 @@ pub(crate) fn remove(name: &str) -> Result<(), InstallError> {
     match find(name)? {
         Some(_) => command::run("userdel", &[name]).map(|_| ()),
         None => Ok(()),
-    }
-}
-
-/// The line of a database of the host for a name; `None` if it has none.
-fn entry(database: &str, name: &str) -> Result<Option<String>, InstallError> {
-    match command::run("getent", &[database, name]) {
-        Ok(line) => Ok(Some(line)),
-        // getent ends with 2 and says nothing when the name is unknown.
-        Err(InstallError::Command { message, .. }) if message == "exit status: 2" => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -229,7 +229,7 @@ impl Settings {
 /// name it; the default one where there is no such file.
 ///
 /// # Errors
-/// [`ConfigError::Unreadable`] and [`ConfigError::Invalid`]: what is meant is not guessed.
+/// [`ConfigError::Unreadable`] and [`ConfigError::Invalid`]: no other registry is guessed.
 pub fn installed_data_dir(file: &Path) -> Result<PathBuf, ConfigError> {
     // Only a file that is certainly absent is; one in a directory that cannot be read is not.
     let named = match file.try_exists() {

@@ -42,10 +42,14 @@ fn config_prints_what_serve_would_run_with() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("registry.toml");
     let file = path.to_str().expect("a path in UTF-8");
-    fs::write(&path, "data-dir = '/srv/a'\nopen-pulls = true\nhostname = ['a.example']\n")
-        .expect("a file");
+    fs::write(
+        &path,
+        "data-dir = '/srv/a'\ndata-mount = '/srv'\nopen-pulls = true\nhostname = ['a.example']\n",
+    )
+    .expect("a file");
     let printed = registry(&["config", "--config", file, "--data-dir", "/srv/b"]).ok();
-    let expected = "data-dir = \"/srv/b\"\nlisten = [\"[::]:8443\"]\nhostname = [\"a.example\"]\n\
+    let expected = "data-dir = \"/srv/b\"\ndata-mount = \"/srv\"\n\
+                    listen = [\"[::]:8443\"]\nhostname = [\"a.example\"]\n\
                     init-user = \"init\"\nopen-pulls = true\nexisting = false\n\
                     log-level = \"info\"";
     assert_eq!(printed, expected);
@@ -62,6 +66,25 @@ fn config_prints_what_serve_would_run_with() {
     let missing = registry(&["config", "--config", "/nonexistent/registry.toml"]).fails(1);
     assert!(missing.contains("/nonexistent/registry.toml"), "{missing}");
     assert!(!Path::new("/srv/a").exists() && !Path::new("/srv/b").exists());
+}
+
+#[test]
+fn flags_of_mirror_registry_are_taken_and_not_shown() {
+    let flags = [
+        ("--quayHostname", "mirror.example.com", "hostname = [\"mirror.example.com\"]"),
+        ("--quayRoot", "/srv/quay", "data-dir = \"/srv/quay\""),
+        ("--initUser", "admin", "init-user = \"admin\""),
+        ("--sslCert", "/c.pem", "tls-cert = \"/c.pem\""),
+        ("--sslKey", "/k.pem", "tls-key = \"/k.pem\""),
+    ];
+    let given = flags.iter().flat_map(|(flag, value, _)| [*flag, *value]);
+    let printed = registry(&[vec!["config"], given.collect()].concat()).ok();
+    let help = registry(&["serve", "--help"]).ok();
+    for (flag, _, line) in flags {
+        assert!(printed.lines().any(|printed| printed == line), "{flag}: {printed}");
+        // The one that administrators met first is visible.
+        assert_eq!(help.contains(&flag[2..]), flag == "--quayHostname", "{flag}");
+    }
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::io::IsTerminal;
 
 use anyhow::Context;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -21,6 +23,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     // First, because the directory under a mount that is missing belongs to somebody else.
     missing::check(config)?;
     installer::become_owner_of(&config.data_dir)?;
+    // A core would hold keys and passwords, and some hosts' programs keep one whatever the limit
+    // on its size says.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Threads stay the user that made them, so there are none before this.
     logging::start(config.log_level).context("cannot start the thread of the log")?;
     let notifier = Notifier::start().context("cannot start the thread that tells systemd")?;
@@ -106,7 +111,10 @@ fn stop_on_signal(notifier: Notifier) -> anyhow::Result<watch::Receiver<bool>> {
 
 /// Lets the process have as many connections and files as the system allows it.
 fn raise_descriptor_limit() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         warn!(%error, "the limit of open files stays as it is");
     }

@@ -99,6 +99,8 @@ fn the_service_is_confined(host: &Host) {
     let pid = property(host, "MainPID");
     let status = host.shell(&format!("grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/{pid}/status"));
     assert_eq!(status.ok(), "CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1");
+    // Who may not be dumped has its files in /proc owned by root.
+    assert_eq!(host.run(&["stat", "--format=%U", &format!("/proc/{pid}/environ")]).ok(), "root");
     // In its view there is no key of the root, whoever asks.
     let inside = |path: &str| host.run(&["nsenter", "-t", &pid, "--mount", "ls", path]);
     assert_eq!(host.run(&["ls", "/etc/registry/pki"]).ok(), "ca.key");

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::PipeWriter;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -44,7 +45,11 @@ pub(crate) struct Instance {
     data: PathBuf,
     jail: Option<PathBuf>,
     flags: Vec<OsString>,
-    umask: &'static str,
+    /// What a shell does before it becomes the server.
+    setup: String,
+    /// Whether the server has a network of its own.
+    is_apart: bool,
+    log_pipe: Option<PipeWriter>,
     server: Option<Child>,
     host: &'static str,
     port: u16,
@@ -62,8 +67,10 @@ impl Instance {
         let root = tempfile::Builder::new().prefix("registry-test-").tempdir_in(directory);
         let root = root.expect("a temporary directory");
         let (data, host, port) = (root.path().join("data"), "127.0.0.1", free_port());
-        let (jail, flags, umask, server, starts) = (None, Vec::new(), "022", None, 0);
-        Self { root, data, jail, flags, umask, server, host, port, starts }
+        let (jail, flags, server) = (None, Vec::new(), None);
+        let setup = "umask 022".to_owned();
+        let (is_apart, log_pipe) = (false, None);
+        Self { root, data, jail, flags, setup, is_apart, log_pipe, server, host, port, starts: 0 }
     }
 
     /// An instance that runs.
@@ -98,8 +105,30 @@ impl Instance {
     }
 
     /// Starts the server with another umask than 022.
-    pub(crate) fn with_umask(mut self, umask: &'static str) -> Self {
-        self.umask = umask;
+    pub(crate) fn with_umask(self, umask: &str) -> Self {
+        self.after(&format!("umask {umask}"))
+    }
+
+    /// Sets a variable of the server's environment. `$$` is the number of its process.
+    pub(crate) fn with_variable(self, name: &str, value: &str) -> Self {
+        self.after(&format!("export {name}={value}"))
+    }
+
+    /// Gives the server a network of its own, with nothing but a loopback in it, and lets a shell
+    /// there run this line before.
+    pub(crate) fn apart(mut self, line: &str) -> Self {
+        self.is_apart = true;
+        self.after("ip link set lo up").after(line)
+    }
+
+    /// Lets the server log into this pipe.
+    pub(crate) fn with_log_pipe(mut self, pipe: PipeWriter) -> Self {
+        self.log_pipe = Some(pipe);
+        self
+    }
+
+    fn after(mut self, line: &str) -> Self {
+        self.setup = format!("{} && {line}", self.setup);
         self
     }
 
@@ -166,13 +195,16 @@ impl Instance {
     pub(crate) fn begin(&mut self) {
         assert!(self.server.is_none(), "the server runs already");
         self.starts += 1;
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("umask {}; exec \"$@\"", self.umask), "sh"]);
+        let mut command = Command::new(if self.is_apart { "unshare" } else { "env" });
+        command.args(if self.is_apart { &["--net"][..] } else { &[] });
+        command.args(["sh", "-c", &format!("{} && exec \"$@\"", self.setup), "sh"]);
         command.args(self.program()).arg("serve").args(self.data_dir());
         command.args(["--hostname", "localhost"]);
         command.arg("--listen").arg(format!("{}:{}", self.host, self.port));
+        let pipe = self.log_pipe.take();
         let log = |kind| File::create(self.log(kind)).expect("a log file");
         let (out, err) = (log("out"), log("err"));
+        let err = pipe.map_or_else(|| Stdio::from(err), Stdio::from);
         command.args(&self.flags).stdin(Stdio::null()).stdout(out).stderr(err);
         self.server = Some(command.spawn().expect("a server"));
     }
@@ -211,6 +243,17 @@ impl Instance {
         let server = self.server.as_mut().expect("a running server");
         server.kill().expect("SIGKILL is sent");
         self.wait();
+    }
+
+    /// How many threads of the server wait for a disk.
+    pub(crate) fn threads_on_disk(&self) -> usize {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
+        let is_waiting = |thread: std::io::Result<fs::DirEntry>| {
+            // A thread may end meanwhile.
+            let state = fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+            Some(state.rsplit_once(") ")?.1.starts_with('D'))
+        };
+        threads.filter_map(is_waiting).filter(|is_waiting| *is_waiting).count()
     }
 
     /// The most memory the server was resident with so far, in bytes.

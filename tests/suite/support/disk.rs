@@ -1,4 +1,4 @@
-//! A file system so small that a test can fill it.
+//! File systems that a test may spoil: one so small that it can fill it, and one that it can stall.
 
 use std::path::Path;
 use std::process::Command;
@@ -35,5 +35,55 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily, so that it goes even when something still looks at it.
         let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+    }
+}
+
+/// A file system on a disk of its own, unmounted when it is dropped.
+pub(crate) struct StallingDisk {
+    directory: TempDir,
+}
+
+impl StallingDisk {
+    /// Makes and mounts one; none if this machine does not let root do so.
+    pub(crate) fn mount() -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (image, mounted) = (directory.path().join("image"), directory.path().join("mounted"));
+        std::fs::create_dir(&mounted).expect("a directory");
+        let file = std::fs::File::create(&image).expect("a file");
+        file.set_len(256 << 20).expect("a file with a hole");
+        let disk = Self { directory };
+        let made = run(Command::new("mkfs.ext4").arg("-q").arg(&image)).code() == Some(0);
+        let mut mount = Command::new("mount");
+        let is_mounted =
+            made && run(mount.args(["-o", "loop"]).arg(image).arg(mounted)).code() == Some(0);
+        is_mounted.then_some(disk)
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("mounted")
+    }
+
+    /// Lets everything that writes wait until the stall is dropped. Who waits cannot be killed
+    /// meanwhile, so nothing that a test waits for may outlive the stall.
+    #[track_caller]
+    pub(crate) fn stall(&self) -> Stall<'_> {
+        run(Command::new("fsfreeze").arg("--freeze").arg(self.path())).ok();
+        Stall(self)
+    }
+}
+
+impl Drop for StallingDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+    }
+}
+
+/// A disk that does not answer.
+pub(crate) struct Stall<'a>(&'a StallingDisk);
+
+impl Drop for Stall<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(self.0.path()).status();
     }
 }

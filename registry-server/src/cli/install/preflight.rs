@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use anyhow::bail;
-use installer::ResolveError;
 use storage::{Content, DiskSpace, Survey};
 
 use super::steps::{PROGRAM, UNIT};
@@ -111,11 +110,11 @@ fn check_ports(wanted: &Wanted) -> anyhow::Result<()> {
 /// What to say of a name that this host cannot resolve.
 fn unresolved(name: &str) -> Option<String> {
     match installer::addresses_of(name) {
-        Ok(_) => None,
-        Err(ResolveError::NotFound(_)) => Some(format!(
+        Ok(addresses) if addresses.is_empty() => Some(format!(
             "this host does not know the name {name}: clients need it in DNS or in their \
              /etc/hosts"
         )),
+        Ok(_) => None,
         Err(error) => Some(error.to_string()),
     }
 }
