@@ -173,7 +173,8 @@ fn sections_of(page: &str) -> Vec<Section<'_>> {
     sections
 }
 
-fn without_digests(text: &str) -> String {
+/// Replaces each digest, which depends on what the machine has.
+pub(crate) fn without_digests(text: &str) -> String {
     let mut parts = text.split("sha256:");
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {

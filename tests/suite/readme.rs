@@ -1,5 +1,6 @@
 //! README's first five minutes, typed word for word on a host that has nothing but the program.
 
+use crate::guide::without_digests;
 use crate::support::binary::program;
 use crate::support::host::Host;
 
@@ -65,15 +66,4 @@ fn exchanges(block: &str) -> Vec<(String, Option<String>)> {
 fn secret(line: &str) -> Option<String> {
     let (_, password) = line.split_once("with credentials (init, ")?;
     Some(password.trim_end_matches(')').to_owned())
-}
-
-/// A digest depends on the image that the host has.
-fn without_digests(text: &str) -> String {
-    let mut parts = text.split("sha256:");
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let rest = part.trim_start_matches(|c: char| c.is_ascii_hexdigit());
-        plain = plain + "sha256:<digest>" + rest;
-    }
-    plain
 }
