@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{At, InstallError};
 use crate::file;
@@ -11,7 +11,7 @@ use crate::plan::{Plan, Planned};
 use crate::record::{Made, Record};
 use crate::step::{Need, OWN_PROGRAM, Owner, PROGRAM_MODE, Step};
 use crate::systemd;
-use crate::undo::{self, Undo};
+use crate::undo::{self, Undo, as_owner};
 use crate::user::{self, Ids};
 
 /// What the caller of an installation does and hears.
@@ -31,15 +31,18 @@ pub struct Caller<'a> {
     pub is_stopped: &'a dyn Fn() -> bool,
 }
 
-/// Undoes an installation that was cut short, if one was. Says whether it did.
+/// Undoes an installation that was cut short, if one was. Says whether it did. What was filled
+/// stays, with the user that it belongs to, as after [`Removal`](crate::Removal).
 ///
 /// # Errors
 /// What could not be undone, as [`InstallError::Step`]; it stays in the record for another try.
 pub fn recover(record: &Path) -> Result<bool, InstallError> {
     match Record::read(record)? {
         Some(mut found) if found.is_unfinished() => {
+            // The service may have run since, and people may have trusted it with something.
+            found.journal.retain(|undo| !matches!(undo, Undo::Content { .. } | Undo::User { .. }));
             let left = undo_all(&mut found, record);
-            if left.is_empty() {
+            if found.journal.is_empty() {
                 return Ok(true);
             }
             Err(InstallError::Step {
@@ -66,11 +69,16 @@ pub fn apply(plan: &Plan, path: &Path, caller: &Caller<'_>) -> Result<(), Instal
     }
     let applied = prepare(plan, path, &mut record).map_err(|cause| (RECORD.to_owned(), cause));
     let applied = applied.and_then(|()| take_all(plan, path, &mut record, caller));
+    let applied = applied.and_then(|()| {
+        let finished = finished(plan, path, record.clone(), caller);
+        finished.write(path).map_err(|cause| (RECORD.to_owned(), cause))
+    });
     if let Err((step, cause)) = applied {
         let not_undone = undo_all(&mut record, path);
         return Err(InstallError::Step { step, cause: Box::new(cause), not_undone });
     }
-    finish(plan, path, record, caller)
+    forget_kept(plan);
+    Ok(())
 }
 
 /// Takes only the steps that change nothing.
@@ -116,22 +124,28 @@ fn take_all(
             record.journal.extend(undo);
             record.write(path).map_err(in_step)?;
         }
-        take(planned, caller).map_err(in_step)?;
+        take(planned, caller).map_err(|cause| {
+            // Whoever asked to stop wants to hear no other reason.
+            let is_stopped = (caller.is_stopped)();
+            in_step(if is_stopped { InstallError::Interrupted } else { cause })
+        })?;
     }
     Ok(())
 }
 
-/// What undoes a step that has not been taken yet.
+/// What undoes a step that has not been taken yet. What an older installation kept of a file that
+/// is about to change goes first: it must never pass for what this one keeps.
 fn undo_of(planned: &Planned, plan: &Plan) -> Result<Vec<Undo>, InstallError> {
     let undo = match &planned.step {
-        Step::User { name, .. } => Undo::User { name: name.clone() },
+        Step::User { name, .. } => Undo::User { name: name.clone(), group: user::group(name)? },
         Step::Directory { path, .. } => Undo::Directory { path: path.clone() },
         Step::Give { path, .. } => {
             let metadata = path.metadata().at("look at", path)?;
             Undo::Give { path: path.clone(), uid: metadata.uid(), gid: metadata.gid() }
         }
         Step::Program { path } | Step::File { path, .. } if planned.need == Need::Change => {
-            return kept(path).map(|undo| vec![undo]);
+            file::remove(&file::before(path))?;
+            Undo::Kept { path: path.clone(), inside: None }
         }
         Step::Program { path } | Step::File { path, .. } => Undo::File { path: path.clone() },
         Step::Fill { path, replaces, .. } => {
@@ -139,11 +153,19 @@ fn undo_of(planned: &Planned, plan: &Plan) -> Result<Vec<Undo>, InstallError> {
                 return Ok(vec![Undo::Content { path: path.clone() }]);
             }
             let there = replaces.iter().filter(|path| path.exists());
-            return there.map(|path| kept(path)).collect();
+            let entry = |file: &PathBuf| {
+                as_owner(path, || file::remove(&file::before(file)))?;
+                Ok(Undo::Kept { path: file.clone(), inside: Some(path.clone()) })
+            };
+            return there.map(entry).collect();
         }
         // Undoing a move that has nothing to move would bring back what lay there before.
-        Step::Move { from, .. } if file::metadata(from)?.is_none() => return Ok(Vec::new()),
-        Step::Move { from, to } => Undo::Move { from: from.clone(), to: to.clone() },
+        Step::Move { inside, from, .. } if as_owner(inside, || file::read(from))?.is_none() => {
+            return Ok(Vec::new());
+        }
+        Step::Move { inside, from, to } => {
+            Undo::Move { inside: inside.clone(), from: from.clone(), to: to.clone() }
+        }
         Step::Start { unit, .. } => {
             let was_enabled = plan.before.as_ref().is_some_and(|before| before.is_enabled);
             Undo::Stop { unit: unit.clone(), was_enabled }
@@ -151,13 +173,6 @@ fn undo_of(planned: &Planned, plan: &Plan) -> Result<Vec<Undo>, InstallError> {
         Step::Stop { .. } | Step::Check { .. } => return Ok(Vec::new()),
     };
     Ok(vec![undo])
-}
-
-/// The entry for a file that is about to change. What an older installation kept of it goes first:
-/// it must never pass for what this one keeps.
-fn kept(path: &Path) -> Result<Undo, InstallError> {
-    file::remove(&file::before(path))?;
-    Ok(Undo::Kept { path: path.to_owned() })
 }
 
 fn take(planned: &Planned, caller: &Caller<'_>) -> Result<(), InstallError> {
@@ -176,13 +191,12 @@ fn take(planned: &Planned, caller: &Caller<'_>) -> Result<(), InstallError> {
             file::write(path, &mut content.as_slice(), *mode, ids_of(owner)?)
         }
         Step::Stop { unit } => systemd::stop(unit),
-        Step::Fill { replaces, .. } => {
-            for path in replaces.iter().filter(|path| path.exists()) {
-                file::keep(path)?;
-            }
+        Step::Fill { path, replaces, .. } => {
+            let mut there = replaces.iter().filter(|path| path.exists());
+            as_owner(path, || there.try_for_each(|path| file::keep(path)))?;
             (caller.fill)().map_err(InstallError::Caller)
         }
-        Step::Move { from, to } => undo::move_to_root(from, to),
+        Step::Move { inside, from, to } => undo::move_to_root(inside, from, to),
         Step::Start { unit, .. } => {
             systemd::reload()?;
             systemd::enable(unit)?;
@@ -201,19 +215,28 @@ fn ids_of(owner: &Owner) -> Result<Ids, InstallError> {
     owner.ids()?.ok_or_else(missing)
 }
 
-/// Undoes everything in the journal, the last first. Gives what could not be undone, which stays
-/// in the journal; when nothing is left, the record is as it was before the installation.
+/// Undoes everything in the journal, the last first. Says what could not be undone; what another
+/// try may undo stays in the journal. When nothing is left, the record is as it was before the
+/// installation.
 fn undo_all(record: &mut Record, path: &Path) -> Vec<String> {
     let (mut failures, mut remaining) = (Vec::new(), Vec::new());
     while let Some(undo) = record.journal.pop() {
-        if let Err(error) = undo.run() {
-            failures.push(error.to_string());
-            remaining.push(undo);
+        let Err(error) = undo.run() else { continue };
+        failures.push(error.to_string());
+        match undo {
+            // The host is as it was, and what keeps the service down is not the installation.
+            Undo::Service { .. } => {}
+            // What may still run must not lose what it runs on.
+            Undo::Stop { .. } => {
+                remaining.push(undo);
+                remaining.extend(record.journal.drain(..).rev());
+            }
+            undo => remaining.push(undo),
         }
     }
     remaining.reverse();
     record.journal = remaining;
-    let written = if failures.is_empty() && record.made.is_empty() {
+    let written = if record.journal.is_empty() && record.made.is_empty() {
         forget(path)
     } else {
         record.write(path)
@@ -228,13 +251,9 @@ pub(crate) fn forget(path: &Path) -> Result<(), InstallError> {
     path.parent().map_or(Ok(()), |directory| file::remove_directory(directory).map(|_| ()))
 }
 
-/// Enters what was made and empties the journal: the moment at which the installation counts.
-fn finish(
-    plan: &Plan,
-    path: &Path,
-    mut record: Record,
-    caller: &Caller<'_>,
-) -> Result<(), InstallError> {
+/// The record with what was made and an empty journal. Writing it is the moment at which the
+/// installation counts.
+fn finished(plan: &Plan, path: &Path, mut record: Record, caller: &Caller<'_>) -> Record {
     let own = path.parent();
     // The data stay, and so does every directory above them.
     let is_kept = |directory: &Path| {
@@ -244,18 +263,21 @@ fn finish(
         })
     };
     for Planned { need, step } in &plan.steps {
+        let is_new = *need != Need::Nothing;
         let made = match step {
-            Step::User { name, .. } if *need == Need::Make => Made::User { name: name.clone() },
+            Step::User { name, .. } if is_new => Made::User { name: name.clone() },
             Step::Directory { path, .. } if !is_kept(path) => {
-                let is_ours = *need == Need::Make || own.is_some_and(|own| path.starts_with(own));
-                if !is_ours {
+                if !is_new && !own.is_some_and(|own| path.starts_with(own)) {
                     continue;
                 }
                 Made::Directory { path: path.clone() }
             }
-            Step::Program { path } | Step::File { path, .. } => Made::File { path: path.clone() },
-            Step::Move { from, to } if to.exists() => {
-                Made::Moved { from: from.clone(), to: to.clone() }
+            // One that the administrator put there before is the administrator's.
+            Step::Program { path } | Step::File { path, .. } if is_new => {
+                Made::File { path: path.clone() }
+            }
+            Step::Move { inside, from, to } if to.exists() => {
+                Made::Moved { inside: inside.clone(), from: from.clone(), to: to.clone() }
             }
             Step::Start { unit, .. } => Made::Service { unit: unit.clone() },
             _ => continue,
@@ -263,19 +285,24 @@ fn finish(
         record.note(made);
     }
     record.finish(caller.program, caller.keeps.clone());
-    record.write(path)?;
+    record
+}
+
+/// Removes what was kept of files that changed. The installation counts already: what cannot be
+/// removed is removed by the next one.
+fn forget_kept(plan: &Plan) {
     for planned in &plan.steps {
         match &planned.step {
             Step::Program { path } | Step::File { path, .. } => {
-                file::remove(&file::before(path))?;
+                let _ = file::remove(&file::before(path));
             }
-            Step::Fill { replaces, .. } => {
-                replaces.iter().try_for_each(|path| file::remove(&file::before(path)))?;
+            Step::Fill { path, replaces, .. } => {
+                let mut kept = replaces.iter().map(|path| file::before(path));
+                let _ = as_owner(path, || kept.try_for_each(|kept| file::remove(&kept)));
             }
             _ => {}
         }
     }
-    Ok(())
 }
 
 fn is_check(planned: &Planned) -> bool {

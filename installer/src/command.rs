@@ -1,5 +1,6 @@
 //! Running the host's own programs, the only way in which this program starts another.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -11,8 +12,9 @@ use crate::error::InstallError;
 /// # Errors
 /// [`InstallError::Command`] with its own words if it cannot be started or fails.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, InstallError> {
-    let failed = |message: String| InstallError::Command {
+    let failed = |code: Option<i32>, message: String| InstallError::Command {
         line: [&[program], arguments].concat().join(" "),
+        code,
         message,
     };
     let output = Command::new(program)
@@ -21,13 +23,16 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, InstallEr
         .env("PATH", PATH.join(":"))
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
+        // Out of reach of the terminal's Ctrl-C: what undoes an installation must not end by it.
+        .process_group(0)
         .output()
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| failed(None, error.to_string()))?;
+    let code = output.status.code();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
     match (output.status.success(), text(&output.stderr)) {
         (true, _) => Ok(text(&output.stdout)),
-        (false, words) if words.is_empty() => Err(failed(output.status.to_string())),
-        (false, words) => Err(failed(words)),
+        (false, words) if words.is_empty() => Err(failed(code, output.status.to_string())),
+        (false, words) => Err(failed(code, words)),
     }
 }
 
@@ -49,7 +54,7 @@ mod tests {
         assert_eq!(run("printf", &["a b\n"]), Ok("a b".to_owned()));
         let failed = run("sh", &["-c", "echo so >&2; exit 3"]);
         let (line, message) = ("sh -c echo so >&2; exit 3".to_owned(), "so".to_owned());
-        assert_eq!(failed, Err(InstallError::Command { line, message }));
+        assert_eq!(failed, Err(InstallError::Command { line, code: Some(3), message }));
         let Err(InstallError::Command { message, .. }) = run("false", &[]) else { panic!() };
         assert_eq!(message, "exit status: 1");
         assert!(run("no-such-program", &[]).is_err());

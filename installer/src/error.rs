@@ -37,6 +37,8 @@ pub enum InstallError {
     Command {
         /// The program and its arguments.
         line: String,
+        /// How it ended; none if it was never started, or a signal ended it.
+        code: Option<i32>,
         /// Its own words.
         message: String,
     },
@@ -46,6 +48,17 @@ pub enum InstallError {
          needs it, then install again", .0.display()
     )]
     ForeignFile(PathBuf),
+    /// What should be a file is something else.
+    #[error(
+        "{} is no regular file, or a very large one: move it away, then try again", .0.display()
+    )]
+    NoFile(PathBuf),
+    /// A directory cannot be written in.
+    #[error(
+        "nothing can be written in {}: it is read-only, or forbidden; mount it for writing, or \
+         choose another place", .0.display()
+    )]
+    ReadOnly(PathBuf),
     /// What should be a directory is something else.
     #[error("{} is no directory: move it away, then install again", .0.display())]
     NoDirectory(PathBuf),

@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, OFlags, access};
+
 use crate::command;
 use crate::error::{At, InstallError};
 use crate::user::Ids;
@@ -53,16 +55,32 @@ pub(crate) fn make_directory(path: &Path, mode: u32, owner: Ids) -> Result<(), I
     Ok(())
 }
 
-/// The content of a file, `None` if there is none. A link is not followed: where others may
-/// write, it could lead to any file of the host.
+/// The content of a file, `None` if there is none. A link is not followed and a pipe is not waited
+/// for: where others may write, they could lead to any file of the host, or to nowhere.
+///
+/// # Errors
+/// [`InstallError::NoFile`] for what is no regular file, or larger than [`MAX_BYTES`].
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
-    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    let opened = OpenOptions::new().read(true).custom_flags(no_follow).open(path);
+    let Some(metadata) = metadata(path)? else { return Ok(None) };
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        return Err(InstallError::NoFile(path.to_owned()));
+    }
+    // Again for whoever changes it between looking and opening.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let mut content = Vec::new();
-    match opened.and_then(|mut file| file.read_to_end(&mut content)) {
-        Ok(_) => Ok(Some(content)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(InstallError::io("read", path, &error)),
+    let read = opened.and_then(|file| file.take(MAX_BYTES).read_to_end(&mut content));
+    read.at("read", path)?;
+    Ok(Some(content))
+}
+
+/// Refuses a directory in which nothing can be written; one that is not there yet is where the
+/// nearest one above it is.
+pub(crate) fn check_writable(path: &Path) -> Result<(), InstallError> {
+    let there = path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+    match access(there, Access::WRITE_OK) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(InstallError::ReadOnly(there.to_owned())),
     }
 }
 
@@ -84,11 +102,12 @@ pub(crate) fn metadata(path: &Path) -> Result<Option<fs::Metadata>, InstallError
 
 /// Removes a file, if it is there, durably.
 pub(crate) fn remove(path: &Path) -> Result<(), InstallError> {
-    match fs::remove_file(path) {
-        Ok(()) => sync_parent(path),
-        Err(error) if is_absent(&error) => Ok(()),
-        Err(error) => Err(InstallError::io("remove", path, &error)),
+    // A file system that is read-only refuses even to remove what is not there.
+    if metadata(path)?.is_none() {
+        return Ok(());
     }
+    fs::remove_file(path).at("remove", path)?;
+    sync_parent(path)
 }
 
 /// Removes a file and what [`write`] leaves beside it when it is cut short.
@@ -144,11 +163,11 @@ pub(crate) fn keep(path: &Path) -> Result<(), InstallError> {
 pub(crate) fn restore(path: &Path) -> Result<(), InstallError> {
     remove(&beside(path, "new"))?;
     let kept = before(path);
-    match fs::rename(&kept, path) {
-        Ok(()) => sync_parent(path),
-        Err(error) if is_absent(&error) => Ok(()),
-        Err(error) => Err(InstallError::io("restore", path, &error)),
+    if metadata(&kept)?.is_none() {
+        return Ok(());
     }
+    fs::rename(&kept, path).at("restore", path)?;
+    sync_parent(path)
 }
 
 /// Where a file is kept while another takes its place.
@@ -179,4 +198,6 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
+/// The largest file that is read, in bytes: several times this program.
+const MAX_BYTES: u64 = 256 << 20;
 const RESTORECON: &str = "restorecon";

@@ -25,8 +25,7 @@ pub fn addresses_of(name: &str) -> Result<Vec<IpAddr>, InstallError> {
 pub(crate) fn entry(database: &str, name: &str) -> Result<Option<String>, InstallError> {
     match command::run("getent", &[database, "--", name]) {
         Ok(printed) => Ok(Some(printed)),
-        // It says nothing when the name is unknown.
-        Err(InstallError::Command { message, .. }) if message == NO_SUCH_KEY => Ok(None),
+        Err(InstallError::Command { code: Some(NO_SUCH_KEY), .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -46,7 +45,7 @@ fn addresses(printed: &str) -> Vec<IpAddr> {
 }
 
 /// How `getent` ends when it does not find a name.
-const NO_SUCH_KEY: &str = "exit status: 2";
+const NO_SUCH_KEY: i32 = 2;
 
 #[cfg(test)]
 mod tests {

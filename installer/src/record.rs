@@ -2,6 +2,7 @@
 //! installation that was cut short is undone from.
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -50,8 +51,10 @@ pub enum Made {
         /// Where.
         path: PathBuf,
     },
-    /// A file of a kept directory that was moved out of it.
+    /// A file that was moved out of a directory that is kept.
     Moved {
+        /// The directory. What is in it is its owner's, and done as its owner.
+        inside: PathBuf,
         /// From where.
         from: PathBuf,
         /// To where.
@@ -95,8 +98,11 @@ impl Record {
         !self.journal.is_empty() || self.made.is_empty()
     }
 
-    /// Notes a thing that was made, once.
+    /// Notes a thing that was made, once. A file that moved goes back to where it was last.
     pub(crate) fn note(&mut self, made: Made) {
+        if let Made::Moved { to: new, .. } = &made {
+            self.made.retain(|made| !matches!(made, Made::Moved { to, .. } if to == new));
+        }
         if !self.made.contains(&made) {
             self.made.push(made);
         }
@@ -133,7 +139,9 @@ impl InstallLock {
     /// [`InstallError::Busy`] if another process has it.
     pub fn take() -> Result<Self, InstallError> {
         let path = Path::new(LOCK);
-        let opened = File::options().create(true).truncate(false).write(true).open(path);
+        let mut options = File::options();
+        // For root alone: whoever can open it can hold it.
+        let opened = options.create(true).truncate(false).write(true).mode(0o600).open(path);
         let opened = opened.at("open", path)?;
         match opened.try_lock() {
             Ok(()) => Ok(Self { _file: opened }),

@@ -11,6 +11,7 @@ use crate::error::InstallError;
 use crate::file;
 use crate::record::Made;
 use crate::systemd;
+use crate::undo::as_owner;
 use crate::user::{self, Ids};
 
 /// One step. A plan holds them in the order in which they are taken.
@@ -77,8 +78,10 @@ pub enum Step {
         #[serde(skip)]
         need: Need,
     },
-    /// A file that the caller made moves to where only root sees it.
+    /// A file that the caller made in somebody else's directory moves to where only root sees it.
     Move {
+        /// The directory.
+        inside: PathBuf,
         /// From where.
         from: PathBuf,
         /// To where.
@@ -142,7 +145,7 @@ impl Step {
                     check_reachable(path, user)?;
                 }
                 match file::metadata(path)? {
-                    None => Ok(Need::Make),
+                    None => file::check_writable(path).map(|()| Need::Make),
                     Some(_) if path.is_dir() => Ok(Need::Nothing),
                     Some(_) => Err(InstallError::NoDirectory(path.clone())),
                 }
@@ -162,7 +165,7 @@ impl Step {
                 file_need(path, is_same, has_content, made)
             }
             Self::Fill { need, .. } => Ok(*need),
-            Self::Move { from, to } => move_need(from, to),
+            Self::Move { inside, from, to } => move_need(inside, from, to),
             Self::Stop { .. } | Self::Start { .. } | Self::Check { .. } => Ok(Need::Nothing),
         }
     }
@@ -180,7 +183,7 @@ impl fmt::Display for Step {
             Self::File { path, mode, .. } => write!(f, "{} ({mode:04o})", path.display()),
             Self::Stop { unit } => write!(f, "the service {unit} for a moment"),
             Self::Fill { path, with, .. } => write!(f, "{with} in {}", path.display()),
-            Self::Move { from, to } => {
+            Self::Move { from, to, .. } => {
                 write!(f, "{} to {}", name_of(from), to.display())
             }
             Self::Start { unit, .. } => write!(f, "the service {unit}, now and with the host"),
@@ -244,6 +247,7 @@ fn file_need(
     if is_same {
         return Ok(Need::Nothing);
     }
+    file::check_writable(path.parent().unwrap_or(path))?;
     if file::metadata(path)?.is_none() {
         return Ok(Need::Make);
     }
@@ -255,8 +259,8 @@ fn file_need(
     }
 }
 
-fn move_need(from: &Path, to: &Path) -> Result<Need, InstallError> {
-    match (file::read(from)?, file::read(to)?) {
+fn move_need(inside: &Path, from: &Path, to: &Path) -> Result<Need, InstallError> {
+    match (as_owner(inside, || file::read(from))?, file::read(to)?) {
         (None, _) => Ok(Need::Nothing),
         (Some(found), Some(there)) if found != there => {
             Err(InstallError::Differ { from: from.to_owned(), to: to.to_owned() })

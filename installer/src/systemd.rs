@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use crate::command::run;
 use crate::error::InstallError;
+use crate::file;
 
 /// What systemd knows of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,9 +58,18 @@ pub(crate) fn enable(unit: &str) -> Result<(), InstallError> {
     run("systemctl", &["--quiet", "enable", unit]).map(|_| ())
 }
 
-/// Undoes [`enable`].
-pub(crate) fn disable(unit: &str) -> Result<(), InstallError> {
-    run("systemctl", &["--quiet", "disable", unit]).map(|_| ())
+/// Undoes [`enable`]. systemd refuses to disable what has no file any more, but not to forget it.
+pub(crate) fn disable_if_there(unit: &str) -> Result<(), InstallError> {
+    match state(unit)?.file {
+        Some(_) => run("systemctl", &["--quiet", "disable", unit]).map(|_| ()),
+        None => file::remove(&Path::new(WANTS).join(unit)),
+    }
+}
+
+/// Stops a service that runs, whether or not its file is still there.
+pub(crate) fn stop_if_there(unit: &str) -> Result<(), InstallError> {
+    let state = state(unit)?;
+    if state.is_active || state.file.is_some() { stop(unit) } else { Ok(()) }
 }
 
 /// Starts a service, anew if it runs, and waits until it says that it is ready.
@@ -88,6 +98,8 @@ pub(crate) fn stop(unit: &str) -> Result<(), InstallError> {
     Ok(())
 }
 
+/// Where systemd keeps what it was told to start with the host.
+const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
 /// How much of a service's log is shown.
 const LOG_LINES: usize = 12;
 

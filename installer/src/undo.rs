@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, chownat, openat};
+use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ pub enum Undo {
     User {
         /// Its name.
         name: String,
+        /// The number of the group of the same name, if that was there before.
+        group: Option<u32>,
     },
     /// Removes a directory.
     Directory {
@@ -53,9 +56,13 @@ pub enum Undo {
     Kept {
         /// Where.
         path: PathBuf,
+        /// The directory of somebody else that it is in; then its owner does it.
+        inside: Option<PathBuf>,
     },
     /// Moves a file back.
     Move {
+        /// The directory of somebody else that it was in.
+        inside: PathBuf,
         /// Where it was.
         from: PathBuf,
         /// Where it went.
@@ -81,19 +88,17 @@ impl Undo {
     /// Undoes the step.
     pub(crate) fn run(&self) -> Result<(), InstallError> {
         match self {
-            Self::User { name } => user::remove(name),
+            Self::User { name, group } => user::remove(name, *group),
             Self::Directory { path } => file::remove_directory(path).map(|_| ()),
             Self::Content { path } => file::empty(path),
             Self::Give { path, uid, gid } => give(path, Ids { uid: *uid, gid: *gid }),
             Self::File { path } => file::discard(path),
-            Self::Kept { path } => file::restore(path),
-            Self::Move { from, to } => move_back(from, to).map(|_| ()),
+            Self::Kept { path, inside: None } => file::restore(path),
+            Self::Kept { path, inside: Some(inside) } => as_owner(inside, || file::restore(path)),
+            Self::Move { inside, from, to } => move_back(inside, from, to).map(|_| ()),
             Self::Stop { unit, was_enabled } => {
-                if systemd::state(unit)?.file.is_none() {
-                    return Ok(());
-                }
-                systemd::stop(unit)?;
-                if *was_enabled { Ok(()) } else { systemd::disable(unit) }
+                systemd::stop_if_there(unit)?;
+                if *was_enabled { Ok(()) } else { systemd::disable_if_there(unit) }
             }
             Self::Service { unit, was_active } => {
                 systemd::reload()?;
@@ -106,11 +111,21 @@ impl Undo {
     }
 }
 
+/// Does something in a directory that belongs to somebody who is not root, as its owner: whatever
+/// links lie in there, they lead no further than the owner gets.
+pub(crate) fn as_owner<T: Send>(
+    directory: &Path,
+    work: impl FnOnce() -> Result<T, InstallError> + Send,
+) -> Result<T, InstallError> {
+    as_owner_of(directory, work).map_err(|error| InstallError::Caller(error.to_string()))?
+}
+
 /// Gives a directory and everything in it to an owner. Nothing leads out of the directory: each
 /// part is opened from the one above it, and links are not followed.
 pub(crate) fn give(path: &Path, to: Ids) -> Result<(), InstallError> {
     let directory = File::open(path).at("open", path)?;
     let (uid, gid) = (Uid::from_raw(to.uid), Gid::from_raw(to.gid));
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut open = vec![directory];
     while let Some(directory) = open.pop() {
         for entry in Dir::read_from(&directory).at("list", path)? {
@@ -121,10 +136,13 @@ pub(crate) fn give(path: &Path, to: Ids) -> Result<(), InstallError> {
             }
             chownat(&directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
                 .at("change the owner below", path)?;
-            if entry.file_type() == FileType::Directory {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let below = openat(&directory, name, flags, Mode::empty());
-                open.push(File::from(below.at("open a directory below", path)?));
+            // Some file systems do not tell what an entry is; opening it as a directory does.
+            if matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
+                match openat(&directory, name, flags, Mode::empty()) {
+                    Ok(below) => open.push(File::from(below)),
+                    Err(Errno::NOTDIR | Errno::LOOP) => {}
+                    Err(error) => return Err(error).at("open a directory below", path),
+                }
             }
         }
     }
@@ -132,24 +150,24 @@ pub(crate) fn give(path: &Path, to: Ids) -> Result<(), InstallError> {
     std::os::unix::fs::lchown(path, Some(to.uid), Some(to.gid)).at("change the owner of", path)
 }
 
-/// Moves a file to where only root sees it. It is never nowhere: the new one is durable before
-/// the old one goes.
-pub(crate) fn move_to_root(from: &Path, to: &Path) -> Result<(), InstallError> {
-    let Some(content) = file::read(from)? else { return Ok(()) };
+/// Moves a file of somebody else's directory to where only root sees it. It is never nowhere: the
+/// new one is durable before the old one goes.
+pub(crate) fn move_to_root(inside: &Path, from: &Path, to: &Path) -> Result<(), InstallError> {
+    let Some(content) = as_owner(inside, || file::read(from))? else { return Ok(()) };
     file::write(to, &mut content.as_slice(), 0o600, Ids::ROOT)?;
-    file::remove(from)
+    as_owner(inside, || file::remove(from))
 }
 
-/// Undoes [`move_to_root`]: the file becomes the property of whoever owns the directory it goes
-/// back to. Says whether it is there; it stays where it is when that directory is gone.
-pub(crate) fn move_back(from: &Path, to: &Path) -> Result<bool, InstallError> {
+/// Undoes [`move_to_root`]: the file becomes the property of the owner of `inside`. Says whether it
+/// is there; it stays where it is when that directory is gone.
+pub(crate) fn move_back(inside: &Path, from: &Path, to: &Path) -> Result<bool, InstallError> {
     let Some(content) = file::read(to)? else { return file::discard(to).map(|()| true) };
-    let Some(directory) = from.parent().filter(|parent| parent.is_dir()) else { return Ok(false) };
-    let owner = directory.metadata().at("look at", directory)?;
+    if !from.parent().is_some_and(Path::is_dir) {
+        return Ok(false);
+    }
+    let owner = inside.metadata().at("look at", inside)?;
     let owner = Ids { uid: owner.uid(), gid: owner.gid() };
-    // Written by the owner, so that nothing that lies there leads root elsewhere.
-    as_owner_of(directory, || file::write(from, &mut content.as_slice(), 0o600, owner))
-        .map_err(|error| InstallError::Caller(error.to_string()))??;
+    as_owner(inside, || file::write(from, &mut content.as_slice(), 0o600, owner))?;
     file::discard(to)?;
     Ok(true)
 }

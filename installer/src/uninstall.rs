@@ -25,7 +25,10 @@ impl Removal {
         let made = record.made.iter().rev();
         // A user that went would leave the data to whoever gets its number next.
         let made = made.filter(|made| !matches!(made, Made::User { .. }));
-        Self { made: made.cloned().collect(), keeps: record.keeps.clone() }
+        let mut made: Vec<_> = made.cloned().collect();
+        // Nothing runs any more when the rest goes.
+        made.sort_by_key(|made| !matches!(made, Made::Service { .. }));
+        Self { made, keeps: record.keeps.clone() }
     }
 
     /// Removes it. `tell` hears of each thing that is gone. Gives what could not go because
@@ -57,7 +60,7 @@ impl fmt::Display for Made {
             Self::User { name } => write!(f, "the user {name}"),
             Self::Directory { path } => write!(f, "the directory {}", path.display()),
             Self::File { path } => write!(f, "{}", path.display()),
-            Self::Moved { from, to } => {
+            Self::Moved { from, to, .. } => {
                 write!(f, "{}, which goes back to {}", to.display(), from.display())
             }
             Self::Service { unit } => write!(f, "the service {unit}"),
@@ -79,10 +82,8 @@ fn remove(made: &Made) -> Result<Option<String>, InstallError> {
     match made {
         Made::User { .. } => Ok(None),
         Made::Service { unit } => {
-            if systemd::state(unit)?.file.is_some() {
-                systemd::stop(unit)?;
-                systemd::disable(unit)?;
-            }
+            systemd::stop_if_there(unit)?;
+            systemd::disable_if_there(unit)?;
             Ok(None)
         }
         Made::File { path } => {
@@ -90,9 +91,11 @@ fn remove(made: &Made) -> Result<Option<String>, InstallError> {
             file::remove(&file::before(path))?;
             Ok(None)
         }
-        Made::Moved { from, to } => Ok(match undo::move_back(from, to)? {
-            true => None,
-            false => Some(format!("{}: {} is not there", to.display(), from.display())),
+        // Where it cannot go back it stays: it may be all that there is of it.
+        Made::Moved { inside, from, to } => Ok(match undo::move_back(inside, from, to) {
+            Ok(true) => None,
+            Ok(false) => Some(format!("{}: {} is not there", to.display(), inside.display())),
+            Err(error) => Some(format!("{}: {error}", to.display())),
         }),
         Made::Directory { path } => Ok(match file::remove_directory(path)? {
             true => None,

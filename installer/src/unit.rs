@@ -13,10 +13,12 @@ pub struct Unit {
     pub description: String,
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// The user and the group of the service.
+    /// The user of the service, in that user's own group.
     pub user: String,
     /// The one directory that the service may write in.
     pub writable: PathBuf,
+    /// Where the file system of that directory is mounted, unless it is the root's.
+    pub mount_point: Option<PathBuf>,
     /// What the service must not see, whatever its rights.
     pub hidden: Vec<PathBuf>,
     /// Whether it listens on a port below 1024.
@@ -50,7 +52,7 @@ impl Unit {
              # However often it fails, it is tried again: what it waits for may come at any time.\n\
              StartLimitIntervalSec=0\n\n\
              [Service]\nType=notify\nNotifyAccess=main\n\
-             User={}\nGroup={}\nExecStart={}\n\
+             User={}\nExecStart={}\n\
              Restart=always\nRestartSec={RESTART_SECONDS}\n\
              TimeoutStartSec={START_SECONDS}\nTimeoutStopSec={STOP_SECONDS}\n\
              WatchdogSec={WATCHDOG_SECONDS}\n\
@@ -58,7 +60,6 @@ impl Unit {
              # A core would hold keys and passwords.\n\
              LimitCORE=0\n\n",
             self.description,
-            self.user,
             self.user,
             command.join(" "),
         );
@@ -69,7 +70,11 @@ impl Unit {
         }
         let _ = writeln!(text, "CapabilityBoundingSet={capability}");
         let _ = writeln!(text, "AmbientCapabilities={capability}");
-        text + CONFINEMENT + "\n[Install]\nWantedBy=multi-user.target\n"
+        // A mount that fails at boot takes the service down with it; one that comes later, by
+        // whatever hand, brings it up.
+        let mount = self.mount_point.as_deref().map(|path| format!(" {}", mount_unit(path)));
+        let mount = mount.unwrap_or_default();
+        text + CONFINEMENT + &format!("\n[Install]\nWantedBy=multi-user.target{mount}\n")
     }
 }
 
@@ -85,6 +90,23 @@ fn home(writable: &Path, optional: &str) -> String {
     } else {
         "ProtectHome=yes".to_owned()
     }
+}
+
+/// The name of the unit of a mount point, escaped as `systemd-escape --path` does.
+fn mount_unit(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let mut name = String::new();
+    for (index, byte) in text.trim_matches('/').bytes().enumerate() {
+        match byte {
+            b'/' => name.push('-'),
+            b'.' if index == 0 => name += "\\x2e",
+            b'_' | b'.' | b':' => name.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => name.push(char::from(byte)),
+            byte => name += &format!("\\x{byte:02x}"),
+        }
+    }
+    // A unit's file knows specifiers, and names of units have none.
+    name.replace('%', "%%") + ".mount"
 }
 
 /// A word as systemd takes it: `%` begins a specifier.
@@ -155,6 +177,7 @@ mod tests {
             command: ["/usr/local/bin/a", "b", "--c", "50% $x"].map(str::to_owned).to_vec(),
             user: "somebody".to_owned(),
             writable: writable.into(),
+            mount_point: None,
             hidden: vec!["/etc/a/pki".into()],
             low_port: false,
             needs_network: false,
@@ -195,6 +218,16 @@ mod tests {
         assert_eq!(lines(&unit("/home/u/a"), "ProtectHome"), ["tmpfs"]);
         assert_eq!(lines(&unit("/home/u/a"), "BindPaths"), ["-/home/u/a"]);
         assert_eq!(lines(&unit("/homeland"), "ProtectHome"), ["yes"]);
+    }
+
+    #[test]
+    fn a_mount_that_comes_late_brings_the_service_up() {
+        let mut unit = unit("/srv/a");
+        assert_eq!(lines(&unit, "WantedBy"), ["multi-user.target"]);
+        unit.mount_point = Some("/srv/my-data/a b".into());
+        let mount = r"srv-my\x2ddata-a\x20b.mount";
+        assert_eq!(lines(&unit, "WantedBy"), [format!("multi-user.target {mount}")]);
+        assert_eq!(mount_unit(Path::new("/.a/é")), r"\x2ea-\xc3\xa9.mount");
     }
 
     #[test]

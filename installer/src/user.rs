@@ -33,11 +33,24 @@ pub(crate) fn add(name: &str, comment: &str) -> Result<(), InstallError> {
     command::run("useradd", &arguments).map(|_| ())
 }
 
-/// Removes a user, if there is such a one, and the group that came with it.
-pub(crate) fn remove(name: &str) -> Result<(), InstallError> {
-    match find(name)? {
-        Some(_) => command::run("userdel", &[name]).map(|_| ()),
-        None => Ok(()),
+/// The number of the group of this name; `None` if there is none.
+pub(crate) fn group(name: &str) -> Result<Option<u32>, InstallError> {
+    let line = entry("group", name)?;
+    Ok(line.and_then(|line| line.split(':').nth(2)?.parse().ok()))
+}
+
+/// Removes a user, if there is such a one, and the group that came with it. A group of the same
+/// name that was there before stays; `group` is its number.
+pub(crate) fn remove(name: &str, group: Option<u32>) -> Result<(), InstallError> {
+    if find(name)?.is_some() {
+        command::run("userdel", &[name])?;
+    }
+    match (group, self::group(name)?) {
+        // userdel takes it along when it is empty.
+        (Some(gid), None) => {
+            command::run("groupadd", &["--gid", &gid.to_string(), name]).map(|_| ())
+        }
+        _ => Ok(()),
     }
 }
 

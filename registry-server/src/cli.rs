@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed; there is nobody left to tell then.
-            let _ = writeln!(std::io::stderr(), "registry: {error:#}");
+            let _ = writeln!(std::io::stderr(), "registry: {}", plain(&format!("{error:#}")));
             match error.downcast_ref::<ConfigError>() {
                 None | Some(ConfigError::Unreadable { .. }) => ExitCode::FAILURE,
                 Some(_) => ExitCode::from(USAGE),
@@ -163,7 +163,13 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 /// Tells a person what is going on, on standard error, which may be closed.
 fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", plain(text));
+}
+
+/// A text without what a terminal would obey: what others wrote may be in it.
+fn plain(text: &str) -> String {
+    let is_obeyed = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.chars().map(|c| if is_obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Writes a result as JSON to standard output.

@@ -1,10 +1,11 @@
 //! `registry install` and `uninstall` on hosts that boot.
 
 use std::fs;
+use std::path::Path;
 
 use crate::support::binary::program;
 use crate::support::clients::Machine;
-use crate::support::host::{Host, NAME};
+use crate::support::host::{Host, NAME, Snapshot};
 use crate::support::process::Run;
 
 mod failure;
@@ -50,6 +51,19 @@ fn client(host: &Host, (user, password): &(String, String)) -> Machine {
     machine.trust_ca(&host.path(&format!("{DATA}/tls/ca.crt")), ADDRESS);
     machine.login(ADDRESS, user, password).ok();
     machine
+}
+
+/// What differs on the host from a state before, but for the data and the user that owns them.
+fn beside_data(before: &Snapshot, host: &Host) -> Vec<String> {
+    let is_of_data = |line: &String| {
+        let path = line.split([' ', ':']).nth(1).unwrap_or_default();
+        let users = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"];
+        let is_changed = users.contains(&path) && line.starts_with("changed ");
+        is_changed || Path::new(path).starts_with(DATA) && line.starts_with("added ")
+    };
+    let mut difference = before.difference(&Snapshot::of(host));
+    difference.retain(|line| !is_of_data(line));
+    difference
 }
 
 /// Whether the service runs.

@@ -12,7 +12,7 @@ use installer::{Caller, InstallLock, Plan, Planned, Record};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{note, print, print_json};
+use super::{note, plain, print, print_json};
 use crate::config::Settings;
 use crate::server::{Given, initialize};
 
@@ -62,7 +62,7 @@ pub(super) fn run(args: InstallArgs) -> anyhow::Result<()> {
     if plan.is_nothing() && record.is_some() {
         print("Nothing was changed: this host is already as it was asked for.\n")?;
     }
-    print(&farewell(&wanted, &login))?;
+    print(&plain(&farewell(&wanted, &login)))?;
     notes.iter().for_each(|text| note(text));
     Ok(())
 }
@@ -130,19 +130,25 @@ fn farewell(wanted: &Wanted, login: &Login) -> String {
     let mut text = format!(
         "Registry is available at https://{address} with credentials ({user}, {password})\n"
     );
+    // Whoever came by sudo types on as somebody who may not read what only root may.
+    let sudo = if std::env::var_os("SUDO_UID").is_some() { "sudo " } else { "" };
     let log_in = match password {
         Known::MadeUp { file, .. } | Known::Given { file, .. } => {
-            format!("podman login -u {user} --password-stdin {address} < {}", file.display())
+            let log_in = format!("podman login -u {user} --password-stdin {address}");
+            match sudo {
+                "" => format!("{log_in} < {}", quoted(file)),
+                _ => format!("sudo cat {} | {log_in}", quoted(file)),
+            }
         }
         Known::Chosen => format!("podman login -u {user} {address}"),
     };
     let push = format!("podman push IMAGE {address}/NAME:TAG");
     let next = match wanted.ca() {
         Some(ca) => {
-            let ca = ca.display();
-            text += &format!("Its CA, which clients must trust, is in {ca}\n");
-            let trusted = format!("/etc/containers/certs.d/{address}");
-            let trust = format!("mkdir -p {trusted} && cp {ca} {trusted}/");
+            text += &format!("Its CA, which clients must trust, is in {}\n", ca.display());
+            let trusted = quoted(Path::new(&format!("/etc/containers/certs.d/{address}")));
+            let ca = quoted(&ca);
+            let trust = format!("{sudo}mkdir -p {trusted} && {sudo}cp {ca} {trusted}/");
             [trust, log_in, push]
         }
         None => {
@@ -151,6 +157,13 @@ fn farewell(wanted: &Wanted, login: &Login) -> String {
         }
     };
     text + "Next, type:\n" + &next.map(|line| format!("  {line}\n")).concat()
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.,:@+%".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// Turns true at a signal that asks the process to end: what was done is undone then.

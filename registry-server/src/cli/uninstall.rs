@@ -23,26 +23,35 @@ pub(super) fn run(args: &UninstallArgs) -> anyhow::Result<()> {
     installer::check_host()?;
     let _lock = InstallLock::take()?;
     let path = Path::new(RECORD);
-    if installer::recover(path)? {
-        note("an installation that was cut short was undone");
+    if Record::read(path)?.is_some_and(|record| record.is_unfinished()) {
+        print("An installation was cut short. What it did is undone; data stay.\n")?;
+        confirm(args, "Undo it?")?;
+        installer::recover(path)?;
     }
     let Some(record) = Record::read(path)? else {
         return print(&format!("Nothing is installed on this host: there is no {RECORD}.\n"));
     };
     let removal = Removal::of(&record);
     print(&removal.to_string())?;
-    if !args.yes {
-        print("Remove it? [y/n] ")?;
-        if !is_yes(&mut stdin().lock())? {
-            bail!("nothing was changed");
-        }
-    }
+    confirm(args, "Remove it?")?;
     let left = removal.run(path, &|made| note(&format!("removed   {made}")))?;
     let mut text = "Removed. This stays:\n".to_owned();
     for kept in removal.keeps.iter().chain(&left) {
         text += &format!("  {kept}\n");
     }
     print(&text)
+}
+
+/// Asks, unless the flags answer already.
+fn confirm(args: &UninstallArgs, question: &str) -> anyhow::Result<()> {
+    if args.yes {
+        return Ok(());
+    }
+    print(&format!("{question} [y/n] "))?;
+    if !is_yes(&mut stdin().lock())? {
+        bail!("nothing was changed");
+    }
+    Ok(())
 }
 
 /// Whether the answer is yes. The end of the input is not.

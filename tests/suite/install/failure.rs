@@ -5,7 +5,11 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::{DATA, PROGRAM, credentials, host_with_program, install, is_active};
+use super::{
+    DATA, PROGRAM, beside_data, client, credentials, host_with_program, install, is_active,
+    property, text,
+};
+use crate::support::binary::PASSWORD;
 use crate::support::host::Snapshot;
 use crate::support::process::wait_gently_until;
 
@@ -20,7 +24,7 @@ struct Trouble {
     says: &'static [&'static str],
 }
 
-const TROUBLES: [Trouble; 15] = [
+const TROUBLES: [Trouble; 16] = [
     Trouble {
         name: "the port is taken",
         makes: "systemctl start ssh",
@@ -71,6 +75,13 @@ const TROUBLES: [Trouble; 15] = [
         ends: "systemctl --quiet unmask registry.service",
         flags: &[],
         says: &["masked", "systemctl unmask registry.service"],
+    },
+    Trouble {
+        name: "a place that is read-only",
+        makes: "mount -t tmpfs -o ro small /usr/local",
+        ends: "umount /usr/local",
+        flags: &[],
+        says: &["nothing can be written in /usr/local", "mount it for writing"],
     },
     Trouble {
         name: "another program of our name",
@@ -126,11 +137,7 @@ const TROUBLES: [Trouble; 15] = [
     },
     Trouble {
         name: "a service that starts and is not reached",
-        makes: "mkdir /etc/systemd/system/registry.service.d
-                cd /etc/systemd/system/registry.service.d
-                printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/registry' >mine.conf
-                echo ' serve --existing --config /etc/registry/registry.toml' \
-                '--listen 127.0.0.1:9999' >>mine.conf",
+        makes: ELSEWHERE,
         ends: "rm -r /etc/systemd/system/registry.service.d; systemctl daemon-reload",
         flags: &[],
         says: &["cannot check that https://mirror.example.com:8443 answers", "nobody answers"],
@@ -216,18 +223,67 @@ fn an_interrupted_installation_is_undone() {
         running.wait();
         if signal == Signal::KILL {
             // The next one finds what the first left, and undoes it before all else.
-            host.shell("systemctl reset-failed || true").ok();
-            let told = install(&host, &["--no-such-flag"]).fails(2);
-            assert!(!told.contains("cut short"), "{told}");
-            let told = host.run(&[PROGRAM, "uninstall", "--yes"]);
-            assert_eq!(told.code(), Some(0), "{told}");
-            let text = String::from_utf8_lossy(&told.out);
-            assert!(text.contains("Nothing is installed"), "{step}: {told}");
+            let told = host.run(&[PROGRAM, "uninstall", "--yes"]).ok();
+            assert!(told.contains("An installation was cut short"), "{step}: {told}");
+            assert!(told.contains("Nothing is installed"), "{step}: {told}");
         }
         host.run(&["rm", "/root/steps"]).ok();
-        let difference = bare.difference(&Snapshot::of(&host));
+        let difference = beside_data(&bare, &host);
         assert_eq!(difference, [""; 0], "{signal:?} at {step}");
+        let is_filled = host.path(&format!("{DATA}/FORMAT")).exists();
+        assert!(signal == Signal::KILL || !is_filled, "{signal:?} at {step}");
+        host.shell(&format!("rm -rf {DATA}; ! id registry 2>/dev/null || userdel registry")).ok();
+        assert_eq!(bare.difference(&Snapshot::of(&host)), [""; 0], "{signal:?} at {step}");
     }
     credentials(&install(&host, &[]).ok());
     assert!(is_active(&host) && host.path(DATA).exists());
 }
+
+#[test]
+fn what_people_trusted_an_unfinished_installation_with_stays() {
+    let Some(mut host) = host_with_program() else { return };
+    // The service runs, and the last step waits for it in vain, until the power goes.
+    host.shell(ELSEWHERE).ok();
+    let mut running = host.start_shell(&format!("exec {PROGRAM} install 2>/root/steps"));
+    let steps = host.path("/root/steps");
+    wait_gently_until("the last step begins", || {
+        assert!(!running.has_ended(), "the last step takes long");
+        fs::read_to_string(&steps).unwrap_or_default().contains("check ")
+    });
+    host.shell_with_input("registry user add early", PASSWORD.as_bytes()).ok();
+    host.cut_power();
+    running.wait();
+    host.start();
+    assert!(is_active(&host), "it starts with the host already");
+    let before = Snapshot::of(&host);
+    let refused = host.shell_with_input(&format!("{PROGRAM} uninstall"), b"n\n").fails(1);
+    assert!(refused.contains("nothing was changed"), "{refused}");
+    assert_eq!(before.difference(&Snapshot::of(&host)), [""; 0]);
+    let ca = text(&host, &format!("{DATA}/tls/ca.crt"));
+    host.shell("rm -r /etc/systemd/system/registry.service.d; systemctl daemon-reload").ok();
+    let told = install(&host, &[]);
+    assert!(told.err.contains("cut short"), "{told}");
+    credentials(&told.ok());
+    assert_eq!(text(&host, &format!("{DATA}/tls/ca.crt")), ca);
+    client(&host, &("early".to_owned(), PASSWORD.to_owned()));
+}
+
+#[test]
+fn a_service_whose_unit_was_removed_by_hand_is_stopped_all_the_same() {
+    let Some(host) = host_with_program() else { return };
+    let bare = Snapshot::of(&host);
+    install(&host, &[]).ok();
+    let pid = property(&host, "MainPID");
+    host.shell("rm /etc/systemd/system/registry.service; systemctl daemon-reload").ok();
+    host.run(&["registry", "uninstall", "--yes"]).ok();
+    host.run(&["test", "-e", &format!("/proc/{pid}")]).fails(1);
+    assert_eq!(beside_data(&bare, &host), [""; 0]);
+}
+
+/// A drop-in that lets the service listen where nobody looks for it.
+const ELSEWHERE: &str = "\
+mkdir /etc/systemd/system/registry.service.d
+cd /etc/systemd/system/registry.service.d
+printf '[Service]\\nExecStart=\\nExecStart=/usr/local/bin/registry' >mine.conf
+echo ' serve --existing --config /etc/registry/registry.toml' \\
+'--listen 127.0.0.1:9999' >>mine.conf";

@@ -1,13 +1,11 @@
 //! A registry's life on a host: installed, used, rebooted, installed again, removed, and installed
 //! over what it left.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::{
-    ADDRESS, DATA, PROGRAM, client, credentials, curl, health, host_with_program, install,
-    is_active, log, property, text,
+    ADDRESS, DATA, PROGRAM, beside_data, client, credentials, curl, health, host_with_program,
+    install, is_active, log, property, text,
 };
 use crate::support::binary::PASSWORD;
 use crate::support::clients::{Machine, directory};
@@ -147,15 +145,7 @@ fn removed(host: &Host, bare: &Snapshot) {
     let told = host.shell_with_input("registry uninstall", b"y\n").ok();
     let (_, kept) = told.split_once("Removed. This stays:\n").expect("what stays");
     assert_eq!(kept, format!("  the data in {DATA}\n  the user registry"));
-    let is_expected = |line: &&String| {
-        let path = line.split([' ', ':']).nth(1).unwrap_or_default();
-        let users = ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"];
-        let is_changed = users.contains(&path) && line.starts_with("changed ");
-        is_changed || Path::new(path).starts_with(DATA) && line.starts_with("added ")
-    };
-    let difference = bare.difference(&Snapshot::of(host));
-    let unexpected: Vec<_> = difference.iter().filter(|line| !is_expected(line)).collect();
-    assert!(unexpected.is_empty(), "{unexpected:#?}");
+    assert_eq!(beside_data(bare, host), [""; 0]);
     assert!(host.path(&format!("{DATA}/tls/ca.key")).exists(), "the key goes with the data");
     assert_eq!(host.run(&["id", "--user", "--name", "registry"]).ok(), "registry");
     let told = host.run(&[PROGRAM, "uninstall", "--yes"]).ok();

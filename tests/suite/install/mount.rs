@@ -34,6 +34,13 @@ fn a_missing_file_system_is_named() {
     host.clear_mounts();
     host.reboot();
     refuses(&host, data, "/srv/data");
+    // Installing again would make another CA where the data are not.
+    for flags in [&[][..], &["--data-dir", "/srv/other"]] {
+        let said = install(&host, flags).fails(1);
+        assert!(said.contains("the registry of this host is not there"), "{said}");
+        assert!(said.contains("the file system mounted at /srv/data: mount it"), "{said}");
+    }
+    assert!(text(&host, "/etc/registry/registry.toml").contains("data-mount = \"/srv/data\""));
     assert_eq!(host.run(&["ls", "--almost-all", "/srv/data"]).ok(), "");
     host.mount_at_boot(disk.path(), "/srv/data");
     host.reboot();
@@ -42,6 +49,34 @@ fn a_missing_file_system_is_named() {
         fs::read_to_string(disk.path().join("registry/init-password")).expect("a file"),
         format!("{}\n", login.1)
     );
+}
+
+#[test]
+fn a_mount_that_fails_at_boot_and_comes_later_brings_the_service_up() {
+    let Some(mut host) = host_with_program() else { return };
+    host.shell(
+        "mkdir -p /srv/box/disk /srv/data
+         echo '/srv/box/disk /srv/data none bind,nofail 0 0' >>/etc/fstab
+         systemctl daemon-reload; mount /srv/data",
+    )
+    .ok();
+    let login = credentials(&install(&host, &["--data-dir", "/srv/data/registry"]).ok());
+    host.reboot();
+    assert!(is_active(&host), "{}", log(&host));
+    // systemd would make a directory that is missing, but not in the place of a file.
+    host.shell("umount --lazy /srv/data; mv /srv/box /srv/unplugged; touch /srv/box").ok();
+    host.reboot();
+    assert!(!is_active(&host));
+    let journal = host.run(&["journalctl", "--boot", "--output=cat"]).ok();
+    assert!(journal.contains("/srv/data"), "{journal}");
+    assert!(!host.path("/srv/data/registry").exists());
+    host.shell("rm /srv/box; mv /srv/unplugged /srv/box; mount /srv/data").ok();
+    wait_gently_until("the service starts by itself", || is_active(&host));
+    let password = host.run(&["cat", "/srv/data/registry/init-password"]).ok();
+    assert_eq!(password, login.1);
+    host.run(&["registry", "uninstall", "--yes"]).ok();
+    let left = host.shell("find /etc/systemd -name '*registry*'").ok();
+    assert_eq!(left, "");
 }
 
 /// The service does not run, and says which directory holds no registry and what to mount.

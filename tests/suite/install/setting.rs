@@ -51,6 +51,11 @@ fn a_name_is_added_and_a_port_changed_by_installing_again() {
     let to = ["--connect-to", "second.example.com:9443:mirror.example.com:9443"];
     let answer = curl(&host, &to, "https://second.example.com:9443/readyz").ok();
     assert_eq!(answer.lines().last(), Some("200"));
+    // A flag for the port takes it from the names; and one's own port is not in the way.
+    let told = install(&host, &["--listen", "0.0.0.0:8443"]).ok();
+    assert!(told.contains("https://mirror.example.com:8443 "), "{told}");
+    let told = install(&host, &["--listen", "[::]:8443"]).ok();
+    assert!(told.contains("https://mirror.example.com:8443 "), "{told}");
     // A setting that was changed by hand stays, in the administrator's own words.
     host.shell("echo '# mine' >>/etc/registry/registry.toml").ok();
     assert!(install(&host, &[]).ok().starts_with("Nothing was changed"));
@@ -116,11 +121,27 @@ fn data_of_a_registry_that_root_ran_are_taken_over() {
     let told = install(&host, &["--data-dir", data]).ok();
     assert_eq!(credentials(&told).1, password.trim_end());
     assert!(is_active(&host));
+    // What it tells to type can be typed.
+    let next: Vec<_> = told.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    host.shell(next[0]).ok();
+    host.shell(next[1]).ok();
+    let told = host.shell("SUDO_UID=1000 registry install").ok();
+    assert!(told.contains("  sudo cat '/srv/with a space/50%/init-password' | podman"), "{told}");
     let strangers = host.shell(&format!("find '{data}' ! -user registry"));
     assert_eq!(strangers.ok(), "");
     assert!(host.run(&["registry", "status"]).ok().contains("https://mirror.example.com:8443"));
     let moved = install(&host, &["--data-dir", "/srv/elsewhere"]).fails(1);
     assert!(moved.contains("systemctl stop registry.service"), "{moved}");
+}
+
+#[test]
+fn a_data_directory_may_be_a_link_to_a_large_disk() {
+    let Some(host) = host_with_program() else { return };
+    host.shell(&format!("mkdir -p /srv/large/registry; ln -s /srv/large/registry {DATA}")).ok();
+    credentials(&install(&host, &[]).ok());
+    assert!(is_active(&host));
+    assert!(text(&host, "/etc/registry/registry.toml").contains("\"/srv/large/registry\""));
+    assert!(install(&host, &[]).ok().starts_with("Nothing was changed"));
 }
 
 /// A certificate that signed itself, for the host's name.

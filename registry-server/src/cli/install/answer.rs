@@ -107,7 +107,11 @@ fn known(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Result<Known> {
     let file = Layout::new(data).init_password();
     if file.exists() {
         // With no more rights than its owner has, who could have laid a link there.
-        let password = installer::as_owner_of(data, || read_password(&file))??;
+        let read = || match file.metadata() {
+            Ok(metadata) if metadata.is_file() => read_password(&file),
+            _ => bail!("{} is no file", file.display()),
+        };
+        let password = installer::as_owner_of(data, read)??;
         return Ok(Known::MadeUp { password, file });
     }
     match (&wanted.config.init_password_file, first) {

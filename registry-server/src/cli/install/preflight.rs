@@ -4,12 +4,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use storage::{Content, DiskSpace, Survey};
 
+use super::note;
 use super::steps::{PROGRAM, UNIT};
 use super::wanted::Wanted;
+use crate::config::Config;
 use crate::limits::{INSTALL_FREE_BYTES, RELEASE_BYTES};
+use crate::missing;
 use crate::net::listener::listen;
 use crate::server::read_password;
 
@@ -20,8 +23,9 @@ use crate::server::read_password;
 pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
     let data = wanted.config.data_dir.as_path();
     check_data(wanted)?;
-    let free = check_space(data, INSTALL_FREE_BYTES)?;
-    let program = std::env::current_exe()?.metadata()?.len();
+    let is_new = !matches!(Survey::of(data)?.content, Content::Store { .. });
+    let free = check_space(data, if is_new { INSTALL_FREE_BYTES } else { 0 })?;
+    let program = std::fs::metadata(OWN_PROGRAM).context("cannot look at this program")?.len();
     check_space(Path::new(PROGRAM), program)?;
     check_ports(wanted)?;
     let mut notes = Vec::new();
@@ -34,17 +38,34 @@ pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
             RELEASE_BYTES >> 30
         ));
     }
-    notes.extend(wanted.config.hostnames.iter().filter_map(|name| unresolved(name.dns()?)));
+    // The host's own names need no name server, which may take long to be found dead.
+    let own = installer::own_names();
+    let names = wanted.config.hostnames.iter().filter_map(|name| name.dns());
+    let others = names.filter(|name| !own.iter().any(|own| own == name));
+    notes.extend(others.filter_map(unresolved));
     notes.extend(wanted.config.listen.iter().filter_map(closed));
     Ok(notes)
 }
 
-/// The data directory is new, or holds a registry that nobody but our own service runs.
+/// The data directory is new, or holds a registry that nobody but our own service runs. One that
+/// was installed and is not there is waited for: another in its place would have another CA.
 fn check_data(wanted: &Wanted) -> anyhow::Result<()> {
     let data = wanted.config.data_dir.as_path();
     let installed = wanted.installed.as_ref().and_then(|old| old.settings.data_dir.as_deref());
+    let is_store = |path| -> anyhow::Result<bool> {
+        Ok(matches!(Survey::of(path)?.content, Content::Store { .. }))
+    };
+    if let Some(old) = &wanted.installed
+        && !is_store(data)?
+    {
+        let installed = old.settings.clone().with_defaults().check()?;
+        missing::check(&Config { existing: true, ..installed }).context(
+            "the registry of this host is not there (to begin anew without it, type `registry \
+             uninstall` first)",
+        )?;
+    }
     if let Some(old) = installed.filter(|old| *old != data)
-        && matches!(Survey::of(old)?.content, Content::Store { .. })
+        && is_store(old)?
     {
         bail!(
             "the registry of this host keeps its data in {}: to move them, type `systemctl stop \
@@ -94,10 +115,12 @@ fn check_space(path: &Path, needed: u64) -> anyhow::Result<u64> {
     Ok(free)
 }
 
-/// Every address can be listened on, but for those that the installed service has already.
+/// Every address can be listened on, but for the ports that the installed service has already.
 fn check_ports(wanted: &Wanted) -> anyhow::Result<()> {
     let installed = wanted.installed.as_ref().map(|installed| &installed.settings.listen);
-    let is_ours = |address: &SocketAddr| installed.is_some_and(|listen| listen.contains(address));
+    let is_ours = |address: &SocketAddr| {
+        installed.is_some_and(|listen| listen.iter().any(|old| old.port() == address.port()))
+    };
     let wanted = wanted.config.listen.iter().copied();
     let others: Vec<_> = wanted.filter(|address| !is_ours(address)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -109,6 +132,7 @@ fn check_ports(wanted: &Wanted) -> anyhow::Result<()> {
 
 /// What to say of a name that this host cannot resolve.
 fn unresolved(name: &str) -> Option<String> {
+    note(&format!("look    whether this host knows the name {name}"));
     match installer::addresses_of(name) {
         Ok(addresses) if addresses.is_empty() => Some(format!(
             "this host does not know the name {name}: clients need it in DNS or in their \
@@ -133,3 +157,6 @@ fn closed(address: &SocketAddr) -> Option<String> {
         )
     })
 }
+
+/// The running program, also when its file has gone since it was started.
+const OWN_PROGRAM: &str = "/proc/self/exe";

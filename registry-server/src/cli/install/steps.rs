@@ -21,7 +21,9 @@ pub(super) fn of(wanted: &Wanted) -> anyhow::Result<Vec<Step>> {
     let layout = Layout::new(&data);
     let user = || Owner::User(USER.to_owned());
     let comment = "OCI registry".to_owned();
-    let mut steps = vec![Step::User { name: USER.to_owned(), comment }];
+    // First the service stops, if anything of it is about to change below it.
+    let mut steps = vec![Step::Stop { unit: UNIT.to_owned() }];
+    steps.push(Step::User { name: USER.to_owned(), comment });
     steps.extend(parents(&data));
     steps.push(Step::Directory { path: data.clone(), mode: 0o755, owner: user() });
     steps.push(Step::Give { path: data.clone(), to: USER.to_owned() });
@@ -31,7 +33,6 @@ pub(super) fn of(wanted: &Wanted) -> anyhow::Result<Vec<Step>> {
     steps.extend(parents(Path::new(PROGRAM)));
     steps.push(Step::Program { path: PROGRAM.into() });
     steps.push(file(CONFIG_FILE, 0o644, Owner::Root, wanted.text()?.into_bytes()));
-    steps.push(Step::Stop { unit: UNIT.to_owned() });
     let tls = |file: TlsFile| layout.tls().join(file.name());
     let replaces = [
         TlsFile::IssuingCertificate,
@@ -45,8 +46,8 @@ pub(super) fn of(wanted: &Wanted) -> anyhow::Result<Vec<Step>> {
         (true, true) => (Need::Nothing, "the registry"),
     };
     let replaces = replaces.map(tls).to_vec();
-    steps.push(Step::Fill { path: data, with: with.to_owned(), replaces, need });
-    steps.push(Step::Move { from: tls(TlsFile::RootKey), to: ROOT_KEY.into() });
+    steps.push(Step::Fill { path: data.clone(), with: with.to_owned(), replaces, need });
+    steps.push(Step::Move { inside: data, from: tls(TlsFile::RootKey), to: ROOT_KEY.into() });
     steps.push(file(UNIT_FILE, 0o644, Owner::Root, unit(wanted).text().into_bytes()));
     steps.push(Step::Start { unit: UNIT.to_owned(), file: UNIT_FILE.into() });
     let what = format!("that https://{} answers and takes the login", wanted.address);
@@ -92,6 +93,7 @@ fn unit(wanted: &Wanted) -> Unit {
         command: command.map(str::to_owned).to_vec(),
         user: USER.to_owned(),
         writable: wanted.config.data_dir.clone(),
+        mount_point: wanted.settings.data_mount.clone().filter(|path| path.parent().is_some()),
         hidden: vec![pki],
         low_port: listen.iter().any(|address| address.port() < FIRST_OPEN_PORT),
         needs_network: listen.iter().any(|address| !is_always_there(address.ip())),

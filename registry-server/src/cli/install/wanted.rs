@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use certs::{ServerName, TlsFile};
+use storage::Layout;
 
 use crate::config::{CONFIG_FILE, Config, DEFAULT_DATA_DIR, Settings};
 
@@ -38,7 +39,7 @@ impl Wanted {
         let below = installed.as_ref().map(|installed| installed.settings.clone());
         let mut settings = merge(asked, below.unwrap_or_default());
         let data_dir = data_dir(settings.data_dir.take())?;
-        settings.data_mount = Some(installer::mount_point(&data_dir));
+        settings.data_mount = data_mount(&data_dir, installed.as_ref());
         settings.data_dir = Some(data_dir);
         settings.existing = Some(true);
         if settings.hostname.is_empty() {
@@ -63,13 +64,13 @@ impl Wanted {
     /// The root CA that clients must trust, unless the certificate is the administrator's own.
     pub(super) fn ca(&self) -> Option<PathBuf> {
         let is_ours = self.config.own_certificate.is_none();
-        let tls = storage::Layout::new(&self.config.data_dir).tls();
+        let tls = Layout::new(&self.config.data_dir).tls();
         is_ours.then(|| tls.join(TlsFile::RootCertificate.name()))
     }
 
     /// Whether the server's certificate that is there is for every name that is wanted.
     pub(super) fn has_certificate(&self) -> bool {
-        let tls = storage::Layout::new(&self.config.data_dir).tls();
+        let tls = Layout::new(&self.config.data_dir).tls();
         let file = |file: TlsFile| tls.join(file.name());
         let (certificate, key) = (file(TlsFile::ServerCertificate), file(TlsFile::ServerKey));
         let (names, now) = (&self.config.hostnames, SystemTime::now());
@@ -90,11 +91,18 @@ impl Installed {
 }
 
 /// The flags over what is installed. A port that comes with a host name counts as one that was
-/// asked for, though it is no flag of its own.
+/// asked for, though it is no flag of its own; and a flag for the port takes it from the names that
+/// were installed with one.
 fn merge(asked: Settings, mut installed: Settings) -> Settings {
     let names_port = |text: &String| matches!(ServerName::from_host_port(text), Ok((_, Some(_))));
     if asked.listen.is_empty() && asked.hostname.iter().any(names_port) {
         installed.listen.clear();
+    }
+    if !asked.listen.is_empty() && asked.hostname.is_empty() {
+        let without_port =
+            |text: &String| Some(ServerName::from_host_port(text).ok()?.0.to_string());
+        let names = installed.hostname.iter();
+        installed.hostname = names.map(|text| without_port(text).unwrap_or(text.clone())).collect();
     }
     asked.over(installed)
 }
@@ -103,18 +111,42 @@ fn merge(asked: Settings, mut installed: Settings) -> Settings {
 fn data_dir(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let path = asked.unwrap_or_else(|| DEFAULT_DATA_DIR.into());
     let path = std::path::absolute(&path).with_context(|| path.display().to_string())?;
+    // Where links lead now, since neither systemd nor the owner of DATA follows them later.
+    let there = path.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
+    let real = there.canonicalize().with_context(|| there.display().to_string())?;
+    let path = match path.strip_prefix(there)? {
+        rest if rest.as_os_str().is_empty() => real,
+        rest => real.join(rest),
+    };
     if path.components().any(|part| part == Component::ParentDir) {
         bail!("--data-dir {}: give the path without `..`", path.display());
     }
-    if !path.to_str().is_some_and(installer::can_carry) {
+    // A colon ends a path in some of systemd's settings.
+    if !path.to_str().is_some_and(|text| installer::can_carry(text) && !text.contains(':')) {
         bail!("--data-dir {path:?}: systemd cannot carry these characters, choose another name");
     }
-    match EMPTIED.iter().find(|place| path.starts_with(place)) {
-        Some(place) => bail!(
+    let is_in =
+        |places: &[&'static str]| places.iter().copied().find(|place| path.starts_with(place));
+    if let Some(place) = is_in(&EMPTIED) {
+        bail!(
             "--data-dir {}: what lies in {place} does not last, choose another directory",
             path.display()
-        ),
-        None => Ok(path),
+        );
+    }
+    if let Some(place) = is_in(&SYSTEM) {
+        bail!("--data-dir {}: {place} is the system's, choose another directory", path.display());
+    }
+    Ok(path)
+}
+
+/// Where the file system of the data is mounted: where it was when they were installed, unless they
+/// are seen to be there.
+fn data_mount(data: &Path, installed: Option<&Installed>) -> Option<PathBuf> {
+    let old = installed.map(|installed| &installed.settings);
+    let old = old.filter(|old| old.data_dir.as_deref() == Some(data));
+    match Layout::new(data).exists() {
+        Ok(true) => Some(installer::mount_point(data)),
+        _ => old.and_then(|old| old.data_mount.clone()).or(Some(installer::mount_point(data))),
     }
 }
 
@@ -156,6 +188,9 @@ pub(super) const OWN_KEY: &str = "/etc/registry/tls/server.key";
 /// Places that are emptied, by the system or by the next start.
 const EMPTIED: [&str; 6] = ["/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];
 
+/// Places of the system itself.
+const SYSTEM: [&str; 3] = ["/boot", "/etc", "/usr"];
+
 /// What stands above the settings in the file.
 const HEAD: &str = "\
 # The settings of the registry, written by `registry install`. To change one, run
@@ -188,7 +223,8 @@ mod tests {
         assert_eq!(data_dir(None).unwrap(), Path::new(DEFAULT_DATA_DIR));
         assert_eq!(data_dir(Some("/srv/a".into())).unwrap(), Path::new("/srv/a"));
         assert!(data_dir(Some("a".into())).unwrap().is_absolute());
-        for wrong in ["/tmp/a", "/var/tmp/b/c", "/run/a", "/srv/../etc", "/srv/a\nb"] {
+        let wrong = ["/tmp/a", "/var/tmp/b/c", "/run/a", "/srv/../etc", "/srv/a\nb", "/srv/a:b"];
+        for wrong in wrong.into_iter().chain(["/etc/registry", "/usr/local/data"]) {
             assert!(data_dir(Some(wrong.into())).is_err(), "{wrong}");
         }
     }
