@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use certs::{GivenKey, RootKey};
 use clap::Args;
 use installer::{Caller, InstallLock, Plan, Planned, Record};
@@ -43,11 +43,15 @@ pub(super) fn run(args: InstallArgs) -> anyhow::Result<()> {
     let lock = InstallLock::take()?;
     let record_path = Path::new(RECORD);
     let is_unfinished = Record::read(record_path)?.is_some_and(|record| record.is_unfinished());
-    if is_unfinished && !args.dry_run {
+    if is_unfinished && args.dry_run {
+        bail!(
+            "an earlier installation was cut short: `registry install` undoes it first, and \
+               then what it will do can be told"
+        );
+    }
+    if is_unfinished {
         note("an earlier installation was cut short: what it did is undone first");
         installer::recover(record_path)?;
-    } else if is_unfinished {
-        note("an earlier installation was cut short: `registry install` undoes what it did first");
     }
     let wanted = Wanted::new(args.settings)?;
     let given = Given::read(&wanted.config)?;

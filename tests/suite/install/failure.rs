@@ -259,6 +259,7 @@ fn what_people_trusted_an_unfinished_installation_with_stays() {
     let refused = host.shell_with_input(&format!("{PROGRAM} uninstall"), b"n\n").fails(1);
     assert!(refused.contains("nothing was changed"), "{refused}");
     assert_eq!(before.difference(&Snapshot::of(&host)), [""; 0]);
+    assert!(install(&host, &["--dry-run"]).fails(1).contains("cut short"));
     let ca = text(&host, &format!("{DATA}/tls/ca.crt"));
     host.shell("rm -r /etc/systemd/system/registry.service.d; systemctl daemon-reload").ok();
     let told = install(&host, &[]);

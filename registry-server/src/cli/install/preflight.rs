@@ -1,7 +1,7 @@
 //! What is looked at before anything is changed: what would fail later, and what an administrator
 //! should know.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -25,8 +25,10 @@ pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
     check_data(wanted)?;
     let is_new = !matches!(Survey::of(data)?.content, Content::Store { .. });
     let free = check_space(data, if is_new { INSTALL_FREE_BYTES } else { 0 })?;
-    let program = std::fs::metadata(OWN_PROGRAM).context("cannot look at this program")?.len();
-    check_space(Path::new(PROGRAM), program)?;
+    if wanted.installed.is_none() {
+        let program = std::fs::metadata(OWN_PROGRAM).context("cannot look at this program")?;
+        check_space(Path::new(PROGRAM), program.len())?;
+    }
     check_ports(wanted)?;
     let mut notes = Vec::new();
     notes.extend(check_password(wanted)?);
@@ -145,12 +147,8 @@ fn unresolved(name: &str) -> Option<String> {
 
 /// What to say of a port that nobody outside can reach.
 fn closed(address: &SocketAddr) -> Option<String> {
-    let (ip, port) = (address.ip(), address.port());
-    let is_inside = match ip {
-        IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_loopback(),
-    };
-    (!is_inside && installer::is_closed(port)).then(|| {
+    let port = address.port();
+    (!address.ip().is_loopback() && installer::is_closed(port)).then(|| {
         format!(
             "firewalld keeps clients from port {port}: to let them in, type `firewall-cmd \
              --permanent --add-port={port}/tcp && firewall-cmd --reload`"
