@@ -206,6 +206,9 @@ impl CertError {
 /// Why a file is not what it should be; each continues "the file …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Damage {
+    /// It is a directory, a pipe or a device.
+    #[error("is no regular file")]
+    NoFile,
     /// It is larger than [`MAX_FILE_BYTES`].
     #[error("is larger than {MAX_FILE_BYTES} bytes")]
     TooLarge,
@@ -360,7 +363,8 @@ fn remedy(file: TlsFile) -> &'static str {
 fn own_remedy(damage: Damage, path: &Path) -> String {
     let file = path.display();
     match damage {
-        Damage::TooLarge
+        Damage::NoFile
+        | Damage::TooLarge
         | Damage::Pem
         | Damage::Certificate
         | Damage::Several

@@ -169,6 +169,10 @@ impl Files {
         parser: fn(&[u8]) -> Result<T, Damage>,
     ) -> Result<Option<T>, CertError> {
         let path = self.path(file);
+        // A pipe in its place would be waited for.
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(self.damaged(file, Damage::NoFile));
+        }
         match read(&path) {
             Ok(content) => {
                 let parsed = content.and_then(|content| parser(&content));

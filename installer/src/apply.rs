@@ -42,7 +42,9 @@ pub fn recover(record: &Path) -> Result<bool, InstallError> {
             // The service may have run since, and people may have trusted it with something.
             found.journal.retain(|undo| !matches!(undo, Undo::Content { .. } | Undo::User { .. }));
             let left = undo_all(&mut found, record);
-            if found.journal.is_empty() {
+            // What could not be written is not undone, whatever else is.
+            let is_left = Record::read(record)?.is_some_and(|left| left.is_unfinished());
+            if !is_left {
                 return Ok(true);
             }
             Err(InstallError::Step {
@@ -99,8 +101,9 @@ fn prepare(plan: &Plan, path: &Path, record: &mut Record) -> Result<(), InstallE
         Step::Start { unit, .. } => Some(unit.clone()),
         _ => None,
     });
-    let was_active = plan.before.as_ref().is_some_and(|before| before.is_active);
-    record.journal.extend(unit.map(|unit| Undo::Service { unit, was_active }));
+    let before = plan.before.clone().unwrap_or_default();
+    let (was_enabled, was_active) = (before.is_enabled, before.is_active);
+    record.journal.extend(unit.map(|unit| Undo::Service { unit, was_enabled, was_active }));
     record.write(path)
 }
 
@@ -119,7 +122,7 @@ fn take_all(
             return Err(in_step(InstallError::Interrupted));
         }
         (caller.tell)(planned);
-        let undo = undo_of(planned, plan).map_err(in_step)?;
+        let undo = undo_of(planned).map_err(in_step)?;
         if !undo.is_empty() {
             record.journal.extend(undo);
             record.write(path).map_err(in_step)?;
@@ -135,7 +138,7 @@ fn take_all(
 
 /// What undoes a step that has not been taken yet. What an older installation kept of a file that
 /// is about to change goes first: it must never pass for what this one keeps.
-fn undo_of(planned: &Planned, plan: &Plan) -> Result<Vec<Undo>, InstallError> {
+fn undo_of(planned: &Planned) -> Result<Vec<Undo>, InstallError> {
     let undo = match &planned.step {
         Step::User { name, .. } => Undo::User { name: name.clone(), group: user::group(name)? },
         Step::Directory { path, .. } => Undo::Directory { path: path.clone() },
@@ -166,10 +169,7 @@ fn undo_of(planned: &Planned, plan: &Plan) -> Result<Vec<Undo>, InstallError> {
         Step::Move { inside, from, to } => {
             Undo::Move { inside: inside.clone(), from: from.clone(), to: to.clone() }
         }
-        Step::Start { unit, .. } => {
-            let was_enabled = plan.before.as_ref().is_some_and(|before| before.is_enabled);
-            Undo::Stop { unit: unit.clone(), was_enabled }
-        }
+        Step::Start { unit, .. } => Undo::Stop { unit: unit.clone() },
         Step::Stop { .. } | Step::Check { .. } => return Ok(Vec::new()),
     };
     Ok(vec![undo])
@@ -226,6 +226,8 @@ fn undo_all(record: &mut Record, path: &Path) -> Vec<String> {
         match undo {
             // The host is as it was, and what keeps the service down is not the installation.
             Undo::Service { .. } => {}
+            // The file stays with root, where the next installation finds it.
+            Undo::Move { .. } => {}
             // What may still run must not lose what it runs on.
             Undo::Stop { .. } => {
                 remaining.push(undo);
@@ -273,9 +275,8 @@ fn finished(plan: &Plan, path: &Path, mut record: Record, caller: &Caller<'_>) -
                 Made::Directory { path: path.clone() }
             }
             // One that the administrator put there before is the administrator's.
-            Step::Program { path } | Step::File { path, .. } if is_new => {
-                Made::File { path: path.clone() }
-            }
+            Step::Program { path } if *need == Need::Make => Made::File { path: path.clone() },
+            Step::File { path, .. } => Made::File { path: path.clone() },
             Step::Move { inside, from, to } if to.exists() => {
                 Made::Moved { inside: inside.clone(), from: from.clone(), to: to.clone() }
             }

@@ -53,16 +53,24 @@ pub(crate) fn reload() -> Result<(), InstallError> {
     run("systemctl", &["daemon-reload"]).map(|_| ())
 }
 
-/// Lets a service start with the host.
+/// Lets a service start with the host, as its file says now and no longer as it said before.
 pub(crate) fn enable(unit: &str) -> Result<(), InstallError> {
-    run("systemctl", &["--quiet", "enable", unit]).map(|_| ())
+    run("systemctl", &["--quiet", "reenable", unit]).map(|_| ())
 }
 
-/// Undoes [`enable`]. systemd refuses to disable what has no file any more, but not to forget it.
+/// Undoes [`enable`]. systemd does not disable what has no file any more, so its links go by hand.
 pub(crate) fn disable_if_there(unit: &str) -> Result<(), InstallError> {
     match state(unit)?.file {
         Some(_) => run("systemctl", &["--quiet", "disable", unit]).map(|_| ()),
-        None => file::remove(&Path::new(WANTS).join(unit)),
+        None => {
+            for directory in file::entries(Path::new(UNITS))? {
+                if directory.extension().is_some_and(|ending| ending == "wants") {
+                    file::remove(&directory.join(unit))?;
+                    file::remove_directory(&directory)?;
+                }
+            }
+            Ok(())
+        }
     }
 }
 
@@ -98,8 +106,8 @@ pub(crate) fn stop(unit: &str) -> Result<(), InstallError> {
     Ok(())
 }
 
-/// Where systemd keeps what it was told to start with the host.
-const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
+/// Where systemd keeps what it was told to start with what.
+const UNITS: &str = "/etc/systemd/system";
 /// How much of a service's log is shown.
 const LOG_LINES: usize = 12;
 

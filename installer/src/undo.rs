@@ -68,17 +68,18 @@ pub enum Undo {
         /// Where it went.
         to: PathBuf,
     },
-    /// Stops a service, and lets it start with the host or not, as before.
+    /// Stops a service, and lets nothing start it any more.
     Stop {
+        /// The service.
+        unit: String,
+    },
+    /// Lets systemd read its units as they are again, and lets a service start with the host and
+    /// run, as before.
+    Service {
         /// The service.
         unit: String,
         /// Whether it started with the host.
         was_enabled: bool,
-    },
-    /// Lets systemd read its units as they are again, and starts a service that ran.
-    Service {
-        /// The service.
-        unit: String,
         /// Whether it ran.
         was_active: bool,
     },
@@ -91,17 +92,23 @@ impl Undo {
             Self::User { name, group } => user::remove(name, *group),
             Self::Directory { path } => file::remove_directory(path).map(|_| ()),
             Self::Content { path } => file::empty(path),
-            Self::Give { path, uid, gid } => give(path, Ids { uid: *uid, gid: *gid }),
+            Self::Give { path, uid, gid } => match file::metadata(path)? {
+                Some(_) => give(path, Ids { uid: *uid, gid: *gid }),
+                None => Ok(()),
+            },
             Self::File { path } => file::discard(path),
             Self::Kept { path, inside: None } => file::restore(path),
             Self::Kept { path, inside: Some(inside) } => as_owner(inside, || file::restore(path)),
             Self::Move { inside, from, to } => move_back(inside, from, to).map(|_| ()),
-            Self::Stop { unit, was_enabled } => {
+            Self::Stop { unit } => {
                 systemd::stop_if_there(unit)?;
-                if *was_enabled { Ok(()) } else { systemd::disable_if_there(unit) }
+                systemd::disable_if_there(unit)
             }
-            Self::Service { unit, was_active } => {
+            Self::Service { unit, was_enabled, was_active } => {
                 systemd::reload()?;
+                if *was_enabled {
+                    systemd::enable(unit)?;
+                }
                 match *was_active && !systemd::state(unit)?.is_active {
                     true => systemd::restart(unit),
                     false => Ok(()),
@@ -159,10 +166,12 @@ pub(crate) fn move_to_root(inside: &Path, from: &Path, to: &Path) -> Result<(), 
 }
 
 /// Undoes [`move_to_root`]: the file becomes the property of the owner of `inside`. Says whether it
-/// is there; it stays where it is when that directory is gone.
+/// is there; it stays where it is when the directory that it goes to is gone or no directory.
 pub(crate) fn move_back(inside: &Path, from: &Path, to: &Path) -> Result<bool, InstallError> {
     let Some(content) = file::read(to)? else { return file::discard(to).map(|()| true) };
-    if !from.parent().is_some_and(Path::is_dir) {
+    // Not through a link: it would be for whoever laid it to say where the file goes.
+    let directory = from.parent().map_or(Ok(None), file::metadata)?;
+    if !directory.is_some_and(|directory| directory.is_dir()) {
         return Ok(false);
     }
     let owner = inside.metadata().at("look at", inside)?;

@@ -85,7 +85,12 @@ pub fn can_carry(text: &str) -> bool {
 
 /// Home directories are hidden. Where the data lies in one, it alone is let in.
 fn home(writable: &Path, optional: &str) -> String {
-    if HOMES.iter().any(|home| writable.starts_with(home)) {
+    // A home may be a link, as on systems whose root is an image.
+    let is_in = |home: &&str| {
+        let real = Path::new(home).canonicalize();
+        writable.starts_with(home) || real.is_ok_and(|real| writable.starts_with(real))
+    };
+    if HOMES.iter().any(is_in) {
         format!("ProtectHome=tmpfs\nBindPaths={optional}")
     } else {
         "ProtectHome=yes".to_owned()

@@ -100,6 +100,10 @@ impl Layout {
     /// The version of the store that stands here.
     pub(crate) fn format(&self) -> Result<Option<u32>, StorageError> {
         let path = self.format_file();
+        // A pipe in its place would be waited for.
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(StorageError::Damaged { path, what: "it is no regular file".to_owned() });
+        }
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error)

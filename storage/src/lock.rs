@@ -15,9 +15,11 @@ pub struct Holder(String);
 impl Holder {
     /// Who holds the lock in the file `path` now, if anybody does. Makes and changes nothing.
     pub(crate) fn of(path: &Path) -> Result<Option<Self>, StorageError> {
-        let mut file = match File::open(path) {
+        let mut file = match path.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.at("open", path)?,
+            // A pipe in its place would be waited for.
+            Ok(found) if !found.is_file() => return Ok(None),
+            _ => File::open(path).at("open", path)?,
         };
         // Shared, and gone with the file: who wants the lock at this moment has to ask again, as
         // behind any other holder.

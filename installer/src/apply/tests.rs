@@ -246,8 +246,13 @@ fn what_lies_in_a_directory_of_somebody_else_leads_root_nowhere() {
     let Made::Moved { to, .. } = moved else { panic!() };
     symlink(host.path("etc/private"), host.path("data/tls")).unwrap();
     let from = host.path("data/tls/key");
-    assert!(undo::move_back(&host.path("data"), &from, to).is_err());
-    assert_eq!(fs::read(to).unwrap(), b"secret");
+    // Not even when the directory has become root's again, and root has every right.
+    for owner in [4321, 0] {
+        chown(host.path("data"), Some(owner), Some(owner)).unwrap();
+        assert_eq!(undo::move_back(&host.path("data"), &from, to), Ok(false));
+        assert_eq!(fs::read(to).unwrap(), b"secret");
+    }
+    chown(host.path("data"), Some(4321), Some(4321)).unwrap();
     assert!(undo::move_to_root(&host.path("data"), &from, to).is_err());
     assert_eq!(fs::read(to).unwrap(), b"secret");
     // A pipe there is not waited for.

@@ -41,9 +41,16 @@ fn a_missing_file_system_is_named() {
         assert!(said.contains("the file system mounted at /srv/data: mount it"), "{said}");
     }
     assert!(text(&host, "/etc/registry/registry.toml").contains("data-mount = \"/srv/data\""));
+    // Nor does removing it first make one that takes the old one's key away.
+    assert!(host.run(&["registry", "uninstall", "--yes"]).ok().contains("/pki/ca.key"));
+    let said = install(&host, &["--data-dir", data]).fails(1);
+    assert!(said.contains("the key of a registry that is not in /srv/data/registry"), "{said}");
     assert_eq!(host.run(&["ls", "--almost-all", "/srv/data"]).ok(), "");
     host.mount_at_boot(disk.path(), "/srv/data");
     host.reboot();
+    let hostnames = ["--hostname", "mirror.example.com", "--hostname", "new.example.com"];
+    let told = install(&host, &[&["--data-dir", data], &hostnames[..]].concat()).ok();
+    assert_eq!(credentials(&told), login, "the key was at hand for another name");
     assert!(is_active(&host), "{}", log(&host));
     assert_eq!(
         fs::read_to_string(disk.path().join("registry/init-password")).expect("a file"),

@@ -132,6 +132,14 @@ fn data_of_a_registry_that_root_ran_are_taken_over() {
     assert!(host.run(&["registry", "status"]).ok().contains("https://mirror.example.com:8443"));
     let moved = install(&host, &["--data-dir", "/srv/elsewhere"]).fails(1);
     assert!(moved.contains("systemctl stop registry.service"), "{moved}");
+    // Moved as it says there, and a link left behind.
+    host.shell(&format!(
+        "systemctl stop registry; mv '{data}' /srv/elsewhere; ln -s /srv/elsewhere '{data}'
+         /root/registry install --data-dir /srv/elsewhere"
+    ))
+    .ok();
+    assert!(is_active(&host), "{}", log(&host));
+    assert!(host.run(&["registry", "status"]).ok().contains("https://mirror.example.com:8443"));
 }
 
 #[test]

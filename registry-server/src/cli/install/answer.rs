@@ -61,7 +61,9 @@ impl fmt::Display for Known {
 pub(super) fn check(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Result<Login> {
     let name = wanted.config.hostnames.first().context("there is no host name")?;
     let trust = match wanted.ca() {
-        Some(ca) => Trust::Root(ca),
+        // A pipe in its place would be waited for.
+        Some(ca) if ca.is_file() => Trust::Root(ca),
+        Some(ca) => bail!("{} is no regular file: restore it from a backup", ca.display()),
         None => Trust::Certificate(OWN_CERTIFICATE.into()),
     };
     let probe = |listening| Probe { patience: PATIENCE, ..Probe::new(listening, name, &trust) };
@@ -109,7 +111,7 @@ fn known(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Result<Known> {
         // With no more rights than its owner has, who could have laid a link there.
         let read = || match file.metadata() {
             Ok(metadata) if metadata.is_file() => read_password(&file),
-            _ => bail!("{} is no file", file.display()),
+            _ => bail!("{} is no regular file: remove it, then try again", file.display()),
         };
         let password = installer::as_owner_of(data, read)??;
         return Ok(Known::MadeUp { password, file });

@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use storage::{Content, DiskSpace, Survey};
 
-use super::note;
 use super::steps::{PROGRAM, UNIT};
 use super::wanted::Wanted;
+use super::{ROOT_KEY, note};
 use crate::config::Config;
 use crate::limits::{INSTALL_FREE_BYTES, RELEASE_BYTES};
 use crate::missing;
@@ -40,8 +40,9 @@ pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
             RELEASE_BYTES >> 30
         ));
     }
-    // The host's own names need no name server, which may take long to be found dead.
+    // Names of this host in /etc/hosts need no name server, which may take long to be found dead.
     let own = installer::own_names();
+    let own = if own.len() > 1 { own } else { Vec::new() };
     let names = wanted.config.hostnames.iter().filter_map(|name| name.dns());
     let others = names.filter(|name| !own.iter().any(|own| own == name));
     notes.extend(others.filter_map(unresolved));
@@ -53,8 +54,10 @@ pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
 /// was installed and is not there is waited for: another in its place would have another CA.
 fn check_data(wanted: &Wanted) -> anyhow::Result<()> {
     let data = wanted.config.data_dir.as_path();
-    let installed = wanted.installed.as_ref().and_then(|old| old.settings.data_dir.as_deref());
-    let is_store = |path| -> anyhow::Result<bool> {
+    let installed = wanted.installed.as_ref().and_then(|old| old.settings.data_dir.clone());
+    // Where a link leads counts, as it does for what is asked for.
+    let installed = installed.map(|old| old.canonicalize().unwrap_or(old));
+    let is_store = |path: &Path| -> anyhow::Result<bool> {
         Ok(matches!(Survey::of(path)?.content, Content::Store { .. }))
     };
     if let Some(old) = &wanted.installed
@@ -62,17 +65,25 @@ fn check_data(wanted: &Wanted) -> anyhow::Result<()> {
     {
         let installed = old.settings.clone().with_defaults().check()?;
         missing::check(&Config { existing: true, ..installed }).context(
-            "the registry of this host is not there (to begin anew without it, type `registry \
-             uninstall` first)",
+            "the registry of this host is not there (only to begin anew without it, type \
+             `registry uninstall` first)",
         )?;
     }
-    if let Some(old) = installed.filter(|old| *old != data)
+    if let Some(old) = installed.as_deref().filter(|old| *old != data)
         && is_store(old)?
     {
         bail!(
             "the registry of this host keeps its data in {}: to move them, type `systemctl stop \
              {UNIT}`, move that directory to {}, then install again",
             old.display(),
+            data.display()
+        );
+    }
+    if !is_store(data)? && Path::new(ROOT_KEY).exists() {
+        bail!(
+            "{ROOT_KEY} is the key of a registry that is not in {}: mount the file system that it \
+             is on, or name its directory with --data-dir; only to begin anew without it, move \
+             that key to a safe place",
             data.display()
         );
     }
