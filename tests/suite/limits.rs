@@ -268,7 +268,12 @@ fn a_client_that_does_not_read_is_dropped() {
     let path = format!("/v2/a/blobs/{}", push_blob(&owner, "a", &bytes));
     drop(owner);
     let client = server.administrator();
-    let mut stuck = client.connect();
+    let mut free = None;
+    wait_until("the owner's place is free", || {
+        free = client.try_connect().ok();
+        free.is_some()
+    });
+    let mut stuck = free.expect("a connection");
     stuck.send(client.head_of("GET", &path, &[]));
     // It holds the only place until it is dropped.
     wait_until("the stuck connection gives up its place", || {
