@@ -206,6 +206,13 @@ fn what_is_installed_survives_a_change_that_fails() {
 fn an_interrupted_installation_is_undone() {
     let Some(host) = host_with_program() else { return };
     let bare = Snapshot::of(&host);
+    // A start that takes its time, so that no signal comes when all is over.
+    host.shell(
+        "mkdir -p /run/systemd/system/registry.service.d
+         cd /run/systemd/system/registry.service.d
+         printf '[Service]\\nExecStartPre=/bin/sleep 3\\n' >slow.conf",
+    )
+    .ok();
     for (step, signal) in [
         ("the user registry", Signal::KILL),
         ("/usr/local/bin/registry", Signal::TERM),

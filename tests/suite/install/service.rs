@@ -14,7 +14,7 @@ use crate::support::process::wait_gently_until;
 fn a_server_that_hangs_is_started_anew() {
     let Some(host) = host_with_program() else { return };
     install(&host, &[]).ok();
-    drop_in(&host, "WatchdogSec=2");
+    drop_in(&host, "WatchdogSec=6");
     let pid = property(&host, "MainPID");
     let mut signs = Vec::new();
     wait_gently_until("the server gives signs of life", || {
