@@ -12,6 +12,7 @@ use registry_server::server::{self, Given, Initialized};
 
 use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::http::Client;
+use crate::support::process::wait_until;
 
 /// What `registry serve` of this instance would run with, but for its address.
 fn config(instance: &Instance, change: impl FnOnce(&mut Settings)) -> Config {
@@ -25,8 +26,19 @@ fn config(instance: &Instance, change: impl FnOnce(&mut Settings)) -> Config {
     settings.with_defaults().check().expect("good settings")
 }
 
+/// Makes a registry in this process. A program that another test starts at the same moment shares
+/// our lock until it is itself; then it is tried again.
 fn initialize(config: &Config, root_key: RootKey<'_>) -> anyhow::Result<Initialized> {
-    server::initialize(config, Given::read(config).expect("what is given"), root_key)
+    let ourselves = format!("process {} ", std::process::id());
+    let mut outcome = None;
+    wait_until("nobody shares our lock", || {
+        let given = Given::read(config).expect("what is given");
+        let tried = server::initialize(config, given, root_key);
+        let is_shared = matches!(&tried, Err(error) if error.to_string().starts_with(&ourselves));
+        outcome = Some(tried);
+        !is_shared
+    });
+    outcome.expect("an outcome")
 }
 
 /// A key for a root, which lies outside of the data directory.
