@@ -101,8 +101,7 @@ fn prepare(plan: &Plan, path: &Path, record: &mut Record) -> Result<(), InstallE
         Step::Start { unit, .. } => Some(unit.clone()),
         _ => None,
     });
-    let before = plan.before.clone().unwrap_or_default();
-    let (was_enabled, was_active) = (before.is_enabled, before.is_active);
+    let (was_enabled, was_active) = (plan.before.is_enabled, plan.before.is_active);
     record.journal.extend(unit.map(|unit| Undo::Service { unit, was_enabled, was_active }));
     record.write(path)
 }

@@ -16,9 +16,9 @@ use crate::systemd::ServiceState;
 pub struct Plan {
     /// The steps in their order.
     pub steps: Vec<Planned>,
-    /// The service's state before, if the plan starts one.
+    /// The state before of the service that the plan starts; that of none if it starts none.
     #[serde(skip)]
-    pub(crate) before: Option<ServiceState>,
+    pub(crate) before: ServiceState,
 }
 
 /// A step and what it does.
@@ -39,7 +39,6 @@ impl Plan {
     pub fn new(steps: Vec<Step>, record: Option<&Record>) -> Result<Self, InstallError> {
         let made = record.map_or(&[][..], |record| &record.made);
         let before = service_before(&steps, made)?;
-        let state = before.clone().unwrap_or_default();
         let mut planned: Vec<Planned> = Vec::new();
         for step in steps {
             let need = step.need(made)?;
@@ -53,15 +52,15 @@ impl Plan {
             let is_deep = matches!(planned.step, Step::Fill { .. } | Step::Give { .. });
             is_deep && planned.need != Need::Nothing
         };
-        let must_stop = state.is_active && planned.iter().any(disturbs);
+        let must_stop = before.is_active && planned.iter().any(disturbs);
         let has_changes = planned.iter().any(|planned| planned.need != Need::Nothing);
         for Planned { need, step } in &mut planned {
             match step {
                 Step::Move { to, .. } if is_filled && !to.exists() => *need = Need::Make,
                 Step::Stop { .. } if must_stop => *need = Need::Change,
-                Step::Start { .. } if state.file.is_none() => *need = Need::Make,
+                Step::Start { .. } if before.file.is_none() => *need = Need::Make,
                 Step::Start { .. } => {
-                    let is_well = state.is_active && state.is_enabled && !state.is_outdated;
+                    let is_well = before.is_active && before.is_enabled && !before.is_outdated;
                     *need = if has_changes || !is_well { Need::Change } else { Need::Nothing };
                 }
                 _ => {}
@@ -111,13 +110,15 @@ impl fmt::Display for Planned {
 }
 
 /// The state of the service that the steps start, unless it is somebody else's.
-fn service_before(steps: &[Step], made: &[Made]) -> Result<Option<ServiceState>, InstallError> {
+fn service_before(steps: &[Step], made: &[Made]) -> Result<ServiceState, InstallError> {
     let start = steps.iter().find_map(|step| match step {
         Step::Start { unit, file } => Some((unit, file.as_path())),
         _ => None,
     });
-    let Some((unit, file)) = start else { return Ok(None) };
-    check_unit(unit, file, content_of(steps, file), made).map(Some)
+    match start {
+        Some((unit, file)) => check_unit(unit, file, content_of(steps, file), made),
+        None => Ok(ServiceState::default()),
+    }
 }
 
 fn content_of<'a>(steps: &'a [Step], file: &Path) -> &'a [u8] {

@@ -155,14 +155,11 @@ impl Step {
                 Err(InstallError::ForeignFile(path.clone()))
             }
             Self::Program { path } => {
-                let is_same =
-                    is_same_file(path)? && file::has(path, PROGRAM_MODE, Some(Ids::ROOT))?;
-                file_need(path, is_same, is_same_file(path)?, made)
+                file_need(path, is_this_program(path)?, PROGRAM_MODE, &Owner::Root, made)
             }
             Self::File { path, mode, owner, content } => {
                 let has_content = file::read(path)?.as_ref() == Some(content);
-                let is_same = has_content && file::has(path, *mode, owner.ids()?)?;
-                file_need(path, is_same, has_content, made)
+                file_need(path, has_content, *mode, owner, made)
             }
             Self::Fill { need, .. } => Ok(*need),
             Self::Move { inside, from, to } => move_need(inside, from, to),
@@ -240,11 +237,12 @@ fn is_no_file(path: &Path) -> Result<bool, InstallError> {
 /// What a file needs. One that is there and is neither ours nor what it should be is not touched.
 fn file_need(
     path: &Path,
-    is_same: bool,
     has_content: bool,
+    mode: u32,
+    owner: &Owner,
     made: &[Made],
 ) -> Result<Need, InstallError> {
-    if is_same {
+    if has_content && file::has(path, mode, owner.ids()?)? {
         return Ok(Need::Nothing);
     }
     file::check_writable(path.parent().unwrap_or(path))?;
@@ -270,7 +268,7 @@ fn move_need(inside: &Path, from: &Path, to: &Path) -> Result<Need, InstallError
 }
 
 /// Whether a file is this program, byte for byte.
-fn is_same_file(path: &Path) -> Result<bool, InstallError> {
+fn is_this_program(path: &Path) -> Result<bool, InstallError> {
     let Some(there) = file::read(path)? else { return Ok(false) };
     let own = std::fs::read(OWN_PROGRAM);
     own.map(|own| own == there)

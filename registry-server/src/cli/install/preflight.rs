@@ -22,16 +22,17 @@ use crate::server::read_password;
 /// What would fail, with what to do about it.
 pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
     let data = wanted.config.data_dir.as_path();
-    check_data(wanted)?;
-    let is_new = !matches!(Survey::of(data)?.content, Content::Store { .. });
-    let free = check_space(data, if is_new { INSTALL_FREE_BYTES } else { 0 })?;
+    let found = Survey::of(data)?;
+    let is_store = is_store(&found);
+    check_data(wanted, &found)?;
+    let free = check_space(data, if is_store { 0 } else { INSTALL_FREE_BYTES })?;
     if wanted.installed.is_none() {
         let program = std::fs::metadata(OWN_PROGRAM).context("cannot look at this program")?;
         check_space(Path::new(PROGRAM), program.len())?;
     }
     check_ports(wanted)?;
     let mut notes = Vec::new();
-    notes.extend(check_password(wanted)?);
+    notes.extend(check_password(wanted, is_store)?);
     if free < RELEASE_BYTES {
         notes.push(format!(
             "{} has {} GiB free; the images of one OpenShift release take about {} GiB",
@@ -52,16 +53,13 @@ pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
 
 /// The data directory is new, or holds a registry that nobody but our own service runs. One that
 /// was installed and is not there is waited for: another in its place would have another CA.
-fn check_data(wanted: &Wanted) -> anyhow::Result<()> {
+fn check_data(wanted: &Wanted, found: &Survey) -> anyhow::Result<()> {
     let data = wanted.config.data_dir.as_path();
     let installed = wanted.installed.as_ref().and_then(|old| old.settings.data_dir.clone());
     // Where a link leads counts, as it does for what is asked for.
     let installed = installed.map(|old| old.canonicalize().unwrap_or(old));
-    let is_store = |path: &Path| -> anyhow::Result<bool> {
-        Ok(matches!(Survey::of(path)?.content, Content::Store { .. }))
-    };
     if let Some(old) = &wanted.installed
-        && !is_store(data)?
+        && !is_store(found)
     {
         let installed = old.settings.clone().with_defaults().check()?;
         missing::check(&Config { existing: true, ..installed }).context(
@@ -70,7 +68,7 @@ fn check_data(wanted: &Wanted) -> anyhow::Result<()> {
         )?;
     }
     if let Some(old) = installed.as_deref().filter(|old| *old != data)
-        && is_store(old)?
+        && is_store(&Survey::of(old)?)
     {
         bail!(
             "the registry of this host keeps its data in {}: to move them, type `systemctl stop \
@@ -79,7 +77,7 @@ fn check_data(wanted: &Wanted) -> anyhow::Result<()> {
             data.display()
         );
     }
-    if !is_store(data)? && Path::new(ROOT_KEY).exists() {
+    if !is_store(found) && Path::new(ROOT_KEY).exists() {
         bail!(
             "{ROOT_KEY} is the key of a registry that is not in {}: mount the file system that it \
              is on, or name its directory with --data-dir; only to begin anew without it, move \
@@ -87,7 +85,7 @@ fn check_data(wanted: &Wanted) -> anyhow::Result<()> {
             data.display()
         );
     }
-    match Survey::of(data)?.holder {
+    match &found.holder {
         Some(holder) if installed.is_none() => {
             bail!("{holder} owns the registry in {}: stop it, then install again", data.display())
         }
@@ -95,13 +93,16 @@ fn check_data(wanted: &Wanted) -> anyhow::Result<()> {
     }
 }
 
+fn is_store(found: &Survey) -> bool {
+    matches!(found.content, Content::Store { .. })
+}
+
 /// A password for the first user can be read; and what to say if it comes too late.
-fn check_password(wanted: &Wanted) -> anyhow::Result<Option<String>> {
+fn check_password(wanted: &Wanted, is_store: bool) -> anyhow::Result<Option<String>> {
     let (data, user) = (&wanted.config.data_dir, &wanted.config.init_user);
     let Some(file) = &wanted.config.init_password_file else { return Ok(None) };
     read_password(file)?;
-    let is_late = matches!(Survey::of(data)?.content, Content::Store { .. });
-    Ok(is_late.then(|| {
+    Ok(is_store.then(|| {
         format!(
             "the registry in {} has its first user already, so {} was not used: to change the \
              password, type `registry user passwd {user}`",
