@@ -141,11 +141,11 @@ impl App {
             (Route::ManifestRead(name, reference), _) => {
                 manifest::read(self, &head.method, name, reference).await
             }
-            (Route::ManifestPut(name, reference, tags), _) => {
-                manifest::put(self, head, body, name, reference, tags).await
+            (Route::ManifestPut(name, reference, tags), by) => {
+                manifest::put(self, head, body, name, reference, tags, by).await
             }
-            (Route::ManifestDelete(name, reference), _) => {
-                manifest::delete(self, name, reference).await
+            (Route::ManifestDelete(name, reference), by) => {
+                manifest::delete(self, name, reference, by).await
             }
             (Route::UploadStart(name, algorithm), Some(user)) => {
                 upload::start(self, name, user, algorithm).await

@@ -28,6 +28,7 @@ pub(crate) mod manifest;
 mod reader;
 pub(crate) mod repository;
 mod schema;
+pub(crate) mod tag;
 pub(crate) mod user;
 mod writer;
 

@@ -82,8 +82,8 @@ fn filled() -> (tempfile::TempDir, Database, Connection) {
             repository::add_blob(connection, &"r0".parse().unwrap(), &content, 1)?;
             let manifest = index(&subject, &format!("a/{n}"));
             let tags = [format!("t{n}").parse().unwrap()];
-            manifest::put(connection, &name, &manifest, &[], &tags)?;
-            manifest::put(connection, &"r0".parse().unwrap(), &manifest, &[], &tags)?;
+            manifest::put(connection, &name, &manifest, &[], &tags, None)?;
+            manifest::put(connection, &"r0".parse().unwrap(), &manifest, &[], &tags, None)?;
         }
         Ok(())
     };
@@ -151,10 +151,10 @@ fn writes_walk_no_table_and_sort_nothing() {
         ("add", &|c| repository::add_blob(c, &name, &digest("new"), 1)),
         ("mount", &|c| repository::mount(c, Some(&name), &other, &digest("7")).map(drop)),
         ("mount from anywhere", &|c| repository::mount(c, None, &other, &digest("8")).map(drop)),
-        ("put", &|c| manifest::put(c, &name, &manifest, &[], std::slice::from_ref(&tag))),
+        ("put", &|c| manifest::put(c, &name, &manifest, &[], std::slice::from_ref(&tag), None)),
         ("remove blob", &|c| repository::remove_blob(c, &name, &digest("9")).map(drop)),
-        ("remove tag", &|c| manifest::remove_tag(c, &name, &tag).map(drop)),
-        ("remove", &|c| manifest::remove(c, &name, manifest.digest()).map(drop)),
+        ("remove tag", &|c| tag::remove(c, &name, &tag, None).map(drop)),
+        ("remove", &|c| manifest::remove(c, &name, manifest.digest(), None).map(drop)),
         ("user", &|c| user::set_password(c, &"init".parse().unwrap(), "h").map(drop)),
     ];
     for (what, work) in writes {
@@ -163,7 +163,7 @@ fn writes_walk_no_table_and_sort_nothing() {
 }
 
 #[test]
-fn the_rows_of_a_removed_manifest_are_all_gone() {
+fn of_a_removed_manifest_stays_what_restores_it_and_nothing_that_shows_it() {
     let (_directory, database) = open();
     let name: RepoName = "a".parse().unwrap();
     let manifest = index(&digest("subject"), "a/b");
@@ -173,20 +173,21 @@ fn the_rows_of_a_removed_manifest_are_all_gone() {
             let count = |table: &str| {
                 connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
             };
-            Ok(["manifests", "repository_manifests", "edges", "tags"]
-                .map(|table| count(table).unwrap()))
+            let tables =
+                ["repository_manifests", "tags", "manifests", "edges", "deleted_manifests"];
+            Ok(tables.map(|table| count(table).unwrap()))
         })
     };
     let put = {
         let name = name.clone();
         move |connection: &Connection| {
-            manifest::put(connection, &name, &manifest, &[], &["t".parse().unwrap()])
+            manifest::put(connection, &name, &manifest, &[], &["t".parse().unwrap()], None)
         }
     };
     database.write(put).unwrap();
-    assert_eq!(rows(&database), Ok([1, 1, 1, 1]));
-    database.write(move |connection| manifest::remove(connection, &name, &removed)).unwrap();
-    assert_eq!(rows(&database), Ok([0, 0, 0, 0]));
+    assert_eq!(rows(&database), Ok([1, 1, 1, 1, 0]));
+    database.write(move |connection| manifest::remove(connection, &name, &removed, None)).unwrap();
+    assert_eq!(rows(&database), Ok([0, 0, 1, 1, 1]));
 }
 
 #[test]
