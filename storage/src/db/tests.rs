@@ -169,13 +169,14 @@ fn collection_reads_and_changes_no_more_than_its_step() {
     let (after, blob) = (Some(held(digest("7"))), digest("7"));
     let manifest = held(*index(&digest("subject"), "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
+    let one = std::slice::from_ref;
     let steps: [(&str, Work<'_>); 14] = [
         ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
-        ("drop expired", &|c| collect::drop_expired(c, &[manifest.clone()], 9).map(drop)),
+        ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
         ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
         ("untagged", &|c| collect::untagged(c, &after, 9, 9).map(drop)),
         ("kept", &|c| collect::is_kept_by_others(c, &manifest, &|_| false).map(drop)),
-        ("retire", &|c| collect::retire(c, &[manifest.clone()], 9, 9).map(drop)),
+        ("retire", &|c| collect::retire(c, one(&manifest), 9, 9).map(drop)),
         ("links", &|c| collect::links(c, &after, 9).map(drop)),
         ("parents", &|c| collect::parents(c, &manifest).map(drop)),
         ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
