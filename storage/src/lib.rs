@@ -9,7 +9,8 @@
 //!
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
-//! `db` is the database; [`store`] puts them together; `survey` only looks.
+//! `db` is the database; `space` and `reserve` are about what to do when the disk is full;
+//! [`store`] puts them together; `survey` only looks.
 
 pub mod digest;
 pub mod layout;
@@ -21,8 +22,11 @@ mod blob;
 mod db;
 mod durable;
 mod error;
+mod exclusive;
 mod lock;
+mod reserve;
 mod sessions;
+mod space;
 mod survey;
 mod upload;
 
@@ -38,6 +42,7 @@ pub use layout::Layout;
 pub use lock::{Holder, OnHeld};
 pub use manifest::{Manifest, ManifestError, MediaType, MediaTypeError};
 pub use name::{NameError, Reference, RepoName, Tag, UploadId, UserName};
-pub use store::{DiskSpace, OpenOptions, Store};
+pub use space::{ByteCount, DiskSpace};
+pub use store::{OpenOptions, Store};
 pub use survey::{Content, Survey};
 pub use upload::UploadWriter;

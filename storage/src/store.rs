@@ -11,12 +11,14 @@ use crate::db::manifest::{self, StoredManifest};
 use crate::db::user::{self, User};
 use crate::db::{Connection, Database, OnFatal, repository};
 use crate::digest::{Algorithm, Digest};
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
+use crate::exclusive::Exclusive;
 use crate::layout::Layout;
 use crate::lock::{Holder, OnHeld, StoreLock};
 use crate::manifest::Manifest;
 use crate::name::{Reference, RepoName, Tag, UploadId, UserName};
 use crate::sessions::Sessions;
+use crate::space::Space;
 use crate::upload::UploadWriter;
 
 /// How a store is opened.
@@ -26,6 +28,9 @@ pub struct OpenOptions<'a> {
     pub may_create: bool,
     /// Upload sessions of one user that may be open at once.
     pub uploads_per_user: usize,
+    /// Bytes of the file system that uploads leave free for everything else, but never more than
+    /// a twentieth of it.
+    pub reserve_bytes: u64,
     /// Asked once, when another process owns the store, whether to wait for it.
     pub on_held: &'a dyn Fn(&Holder) -> OnHeld,
     /// Called when the database failed in a way that only a new process can mend.
@@ -39,6 +44,8 @@ pub struct Store {
     layout: Layout,
     sessions: Sessions,
     database: Database,
+    space: Arc<Space>,
+    commits: Exclusive,
     /// Grows with each change of a user, so that whoever remembers a password can tell.
     users_version: AtomicU64,
     is_new: bool,
@@ -68,10 +75,14 @@ impl Store {
         let is_new = !layout.exists()?;
         // Every time, since a copy of a store may lack the directories that are empty.
         layout.make_directories()?;
-        let database = Database::open(&layout, is_new, options.on_fatal)?;
+        let space = Arc::new(Space::new(&layout, options.reserve_bytes));
+        // A registry on a full disk must start: how else would anything be deleted?
+        let open = || Database::open(&layout, &space, is_new, options.on_fatal);
+        let database = space.with_reserve(open)?;
+        space.restore_reserve();
         let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
-        let users_version = AtomicU64::new(0);
-        Ok(Self { layout, sessions, database, users_version, is_new, _lock: lock })
+        let (users_version, commits) = (AtomicU64::new(0), Exclusive::default());
+        Ok(Self { layout, sessions, database, space, commits, users_version, is_new, _lock: lock })
     }
 
     /// Whether this open made the store.
@@ -100,7 +111,10 @@ impl Store {
     pub fn blob_size(&self, name: &RepoName, digest: &Digest) -> Result<Option<u64>, StorageError> {
         let size =
             self.database.read(|connection| repository::blob_size(connection, name, digest))?;
-        Ok(size.filter(|&size| self.has_file(digest, size)))
+        match size {
+            Some(size) if self.has_file(digest, size)? => Ok(Some(size)),
+            _ => Ok(None),
+        }
     }
 
     /// Opens a blob, if the repository holds it.
@@ -123,8 +137,11 @@ impl Store {
     /// # Errors
     /// [`StorageError::BlobInUse`] while a manifest of the repository names it.
     pub fn delete_blob(&self, name: &RepoName, digest: &Digest) -> Result<bool, StorageError> {
-        let (name, digest) = (name.clone(), *digest);
-        self.database.write(move |connection| repository::remove_blob(connection, &name, &digest))
+        self.space.with_reserve(|| {
+            let (name, digest) = (name.clone(), *digest);
+            self.database
+                .write(move |connection| repository::remove_blob(connection, &name, &digest))
+        })
     }
 
     /// Gives a blob of `from`, or of any repository, to `name`; false if none holds it, or its
@@ -147,16 +164,26 @@ impl Store {
             .write(move |connection| repository::mount(connection, from.as_ref(), &name, &digest))
     }
 
+    /// Whether the disk has room for an upload of so many bytes more, above what uploads leave
+    /// free. Whoever knows how much is to come asks before it comes.
+    ///
+    /// # Errors
+    /// [`StorageError::NoRoom`] if not.
+    pub fn check_room(&self, bytes: u64) -> Result<(), StorageError> {
+        self.space.check(bytes)
+    }
+
     /// Begins an upload session whose bytes are hashed with `algorithm` as they come.
     ///
     /// # Errors
-    /// Trouble with the disk, [`StorageError::Full`] in particular.
+    /// Trouble with the disk, [`StorageError::NoRoom`] in particular.
     pub fn create_upload(
         &self,
         name: &RepoName,
         user: &UserName,
         algorithm: Algorithm,
     ) -> Result<UploadId, StorageError> {
+        self.check_room(0)?;
         self.sessions.create(name, user, algorithm)
     }
 
@@ -184,7 +211,8 @@ impl Store {
         id: UploadId,
     ) -> Result<UploadWriter, StorageError> {
         let session = self.sessions.find(name, user, id)?;
-        UploadWriter::open(session, self.layout.clone()).inspect_err(|error| {
+        let (layout, space) = (self.layout.clone(), Arc::clone(&self.space));
+        UploadWriter::open(session, layout, space).inspect_err(|error| {
             if *error == StorageError::UploadUnknown {
                 self.sessions.forget(id);
             }
@@ -197,23 +225,31 @@ impl Store {
     /// visible is written, and the row is synced before the caller hears of it.
     ///
     /// # Errors
-    /// [`StorageError::DigestMismatch`] if the bytes are others; the session stays open.
+    /// [`StorageError::DigestMismatch`] if the bytes are others. After that, and after trouble
+    /// that leaves the bytes as they were, a full disk for one, the session stays open.
     pub fn commit_upload(
         &self,
         upload: &UploadWriter,
         digest: &Digest,
     ) -> Result<(), StorageError> {
-        let session = Arc::clone(upload.session());
+        let session = upload.session();
         let outcome = upload.commit(digest, |file, path, size| {
-            if !self.is_stored(digest)? {
+            // What is put back after a failure must not be what somebody else's row stands for.
+            let _alone = self.commits.take(digest);
+            let is_placed = !self.is_stored(digest)?;
+            if is_placed {
                 blob::publish(&self.layout, file, path, digest)?;
             }
             let (name, digest) = (session.repository.clone(), *digest);
-            self.database
-                .write(move |connection| repository::add_blob(connection, &name, &digest, size))
+            let entered = self
+                .database
+                .write(move |connection| repository::add_blob(connection, &name, &digest, size));
+            entered.map_err(|error| match is_placed {
+                true => blob::put_back(&self.layout, path, &digest, error),
+                false => error.into(),
+            })
         });
-        if !matches!(outcome, Err(StorageError::DigestMismatch { .. } | StorageError::UploadTaken))
-        {
+        if session.is_over() {
             self.sessions.forget(session.id);
         }
         outcome
@@ -233,12 +269,15 @@ impl Store {
         Ok(self.sessions.cancel(&session))
     }
 
-    /// Ends every session that nobody used for `idle`; returns how many ended.
+    /// Ends every session that nobody used for `idle`; returns how many ended. What was given up
+    /// of the reserve is restored if there is room for it now.
     ///
     /// # Errors
     /// Trouble with the disk.
     pub fn expire_uploads(&self, idle: Duration) -> Result<usize, StorageError> {
-        self.sessions.sweep(idle)
+        let ended = self.sessions.sweep(idle);
+        self.space.restore_reserve();
+        ended
     }
 
     /// How many upload sessions are open, as far as this process has met them.
@@ -269,9 +308,12 @@ impl Store {
         tags: Vec<Tag>,
     ) -> Result<(), StorageError> {
         // A row whose file is lost is no blob; only a new push brings it back.
-        let required = manifest.edges().iter().filter(|edge| edge.kind.is_required_blob());
-        let lost = required.filter(|edge| !self.layout.blob(&edge.child).is_file());
-        let lost: Vec<Digest> = lost.map(|edge| edge.child).collect();
+        let mut lost = Vec::new();
+        for edge in manifest.edges().iter().filter(|edge| edge.kind.is_required_blob()) {
+            if blob::file_size(&self.layout, &edge.child)?.is_none() {
+                lost.push(edge.child);
+            }
+        }
         let name = name.clone();
         self.database
             .write(move |connection| manifest::put(connection, &name, &manifest, &lost, &tags))
@@ -283,8 +325,10 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn delete_manifest(&self, name: &RepoName, digest: &Digest) -> Result<bool, StorageError> {
-        let (name, digest) = (name.clone(), *digest);
-        self.database.write(move |connection| manifest::remove(connection, &name, &digest))
+        self.space.with_reserve(|| {
+            let (name, digest) = (name.clone(), *digest);
+            self.database.write(move |connection| manifest::remove(connection, &name, &digest))
+        })
     }
 
     /// Removes a tag and nothing else; false if it was not there. Durable on return.
@@ -292,8 +336,10 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn delete_tag(&self, name: &RepoName, tag: &Tag) -> Result<bool, StorageError> {
-        let (name, tag) = (name.clone(), tag.clone());
-        self.database.write(move |connection| manifest::remove_tag(connection, &name, &tag))
+        self.space.with_reserve(|| {
+            let (name, tag) = (name.clone(), tag.clone());
+            self.database.write(move |connection| manifest::remove_tag(connection, &name, &tag))
+        })
     }
 
     /// At most `limit` repositories that hold a manifest, in ASCII order, after `after`.
@@ -384,8 +430,10 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn remove_user(&self, name: &UserName) -> Result<bool, StorageError> {
-        let name = name.clone();
-        self.change_user(move |connection| user::remove(connection, &name))
+        self.space.with_reserve(|| {
+            let name = name.clone();
+            self.change_user(move |connection| user::remove(connection, &name))
+        })
     }
 
     /// Finds a user.
@@ -422,33 +470,12 @@ impl Store {
     /// Whether the blob has a row, and the file that the row promises.
     fn is_stored(&self, digest: &Digest) -> Result<bool, StorageError> {
         let size = self.database.read(|connection| repository::stored_size(connection, digest))?;
-        Ok(size.is_some_and(|size| self.has_file(digest, size)))
+        size.map_or(Ok(false), |size| self.has_file(digest, size))
     }
 
-    fn has_file(&self, digest: &Digest, size: u64) -> bool {
-        std::fs::metadata(self.layout.blob(digest)).is_ok_and(|file| file.len() == size)
-    }
-}
-
-/// Space on the file system of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskSpace {
-    /// All bytes of the file system.
-    pub total_bytes: u64,
-    /// Bytes that this process could still write.
-    pub free_bytes: u64,
-}
-
-impl DiskSpace {
-    /// Asks the file system that holds `root`.
-    ///
-    /// # Errors
-    /// Trouble with the disk.
-    pub fn of(root: &Path) -> Result<Self, StorageError> {
-        let space = rustix::fs::statvfs(root).at("read the free space of", root)?;
-        Ok(Self {
-            total_bytes: space.f_blocks * space.f_frsize,
-            free_bytes: space.f_bavail * space.f_frsize,
-        })
+    /// Whether the file of a blob is there and has this size. A disk that cannot tell is trouble,
+    /// and no reason to take the blob for lost.
+    fn has_file(&self, digest: &Digest, size: u64) -> Result<bool, StorageError> {
+        Ok(blob::file_size(&self.layout, digest)? == Some(size))
     }
 }

@@ -56,6 +56,7 @@ fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
         let options = OpenOptions {
             may_create: false,
             uploads_per_user: Limits::default().uploads_per_user,
+            reserve_bytes: Limits::default().reserve_bytes,
             on_held: &|_: &Holder| OnHeld::GiveUp,
             on_fatal: end_process,
         };

@@ -83,7 +83,9 @@ impl Writer {
             for job in group {
                 job.finish(outcome.clone());
             }
-            if self.log_pages.load(Ordering::Relaxed) >= CHECKPOINT_PAGES {
+            // What the log holds, moved into the database, makes room in the log for the next.
+            let is_full = matches!(outcome, Err(StorageError::Full | StorageError::NotWritten(_)));
+            if is_full || self.log_pages.load(Ordering::Relaxed) >= CHECKPOINT_PAGES {
                 self.checkpoint();
             }
         }

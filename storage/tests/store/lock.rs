@@ -50,6 +50,7 @@ fn who_waits_gets_the_store_when_it_is_dropped() {
         let options = OpenOptions {
             may_create: false,
             uploads_per_user: 1,
+            reserve_bytes: 0,
             on_held: &on_held,
             on_fatal: fatal,
         };
@@ -71,8 +72,13 @@ fn who_waits_gets_the_store_when_it_is_dropped() {
 fn of_two_first_starts_at_once_one_makes_the_store() {
     let home = directory();
     let wait = |_: &Holder| OnHeld::Wait;
-    let options =
-        || OpenOptions { may_create: true, uploads_per_user: 1, on_held: &wait, on_fatal: fatal };
+    let options = || OpenOptions {
+        may_create: true,
+        uploads_per_user: 1,
+        reserve_bytes: 0,
+        on_held: &wait,
+        on_fatal: fatal,
+    };
     let made = std::thread::scope(|scope| {
         let starts: Vec<_> = (0..4)
             .map(|_| {
