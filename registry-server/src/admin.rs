@@ -15,8 +15,8 @@ use crate::auth::password;
 mod client;
 mod socket;
 
-pub(crate) use client::end_process;
 pub use client::run;
+pub(crate) use client::{end_process, log_trouble};
 pub use socket::Socket;
 
 /// A command, as it travels.

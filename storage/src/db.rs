@@ -38,6 +38,9 @@ use writer::{Job, Writer};
 /// What to do when the database can no longer be trusted: log it and end the process.
 pub type OnFatal = fn(&StorageError) -> !;
 
+/// What to do about a failure that no caller waits for: log it.
+pub type OnTrouble = fn(&StorageError);
+
 /// The writing thread and the reading connections of one store's database.
 pub(crate) struct Database {
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
@@ -54,6 +57,7 @@ impl Database {
         space: &Arc<Space>,
         may_create: bool,
         on_fatal: OnFatal,
+        on_trouble: OnTrouble,
     ) -> Result<Self, StorageError> {
         let path = layout.database();
         if !path.exists() {
@@ -73,7 +77,7 @@ impl Database {
         empty_log(&connection)?;
         schema::migrate(&mut connection, layout)?;
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer::new(connection, on_fatal)?;
+        let writer = Writer::new(connection, on_fatal, on_trouble)?;
         let writer = std::thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || {

@@ -31,10 +31,10 @@ mod survey;
 mod upload;
 
 pub use blob::BlobReader;
-pub use db::OnFatal;
 pub use db::list::{Counts, Referrer};
 pub use db::manifest::StoredManifest;
 pub use db::user::{Role, RoleError, User};
+pub use db::{OnFatal, OnTrouble};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use durable::write_whole;
 pub use error::StorageError;

@@ -90,10 +90,11 @@ fn whole_bytes(space: DiskSpace) -> u64 {
     bytes.next_multiple_of(MIN_PART_BYTES)
 }
 
-/// Enough for four logs of the database at their usual length, in which thousands of deletes fit.
+/// Enough to move a log of the usual length, 4 MiB, into the database and to write another one:
+/// from then on logs take the place of logs, and deletes make room inside the database.
 const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// The part of a file system that it takes at most.
-const RESERVE_SHARE: u64 = 32;
+const RESERVE_SHARE: u64 = 8;
 /// In how many parts it is given up, about.
 const PARTS: u64 = 4;
 /// No smaller part is given up: a delete takes tens of KiB of the log.
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn a_small_disk_gives_a_small_part_and_a_copy_with_holes_is_filled() {
         let (_directory, reserve) = reserve();
-        let small = DiskSpace { total_bytes: 8 << 20, free_bytes: 4 << 20 };
+        let small = DiskSpace { total_bytes: 2 << 20, free_bytes: 1 << 20 };
         File::create(&reserve.path).unwrap().set_len(256 * 1024).unwrap();
         assert_eq!(held(&reserve), 0);
         reserve.restore(small);

@@ -9,7 +9,7 @@ use crate::blob::{self, BlobReader};
 use crate::db::list::{self, Counts, Referrer};
 use crate::db::manifest::{self, StoredManifest};
 use crate::db::user::{self, User};
-use crate::db::{Connection, Database, OnFatal, repository};
+use crate::db::{Connection, Database, OnFatal, OnTrouble, repository};
 use crate::digest::{Algorithm, Digest};
 use crate::error::StorageError;
 use crate::exclusive::Exclusive;
@@ -35,6 +35,9 @@ pub struct OpenOptions<'a> {
     pub on_held: &'a dyn Fn(&Holder) -> OnHeld,
     /// Called when the database failed in a way that only a new process can mend.
     pub on_fatal: OnFatal,
+    /// Called when moving the database's log into the database failed. What was acknowledged is
+    /// safe, and each write tries again; but the log grows until one succeeds.
+    pub on_trouble: OnTrouble,
 }
 
 /// An open store. This process owns it until the value is dropped.
@@ -77,7 +80,8 @@ impl Store {
         layout.make_directories()?;
         let space = Arc::new(Space::new(&layout, options.reserve_bytes));
         // A registry on a full disk must start: how else would anything be deleted?
-        let open = || Database::open(&layout, &space, is_new, options.on_fatal);
+        let OpenOptions { on_fatal, on_trouble, .. } = *options;
+        let open = || Database::open(&layout, &space, is_new, on_fatal, on_trouble);
         let database = space.with_reserve(open)?;
         space.restore_reserve();
         let sessions = Sessions::new(layout.clone(), options.uploads_per_user);

@@ -13,7 +13,7 @@ use storage::{Holder, OnHeld, OpenOptions, Role, Store, User, write_whole};
 use tracing::{info, warn};
 
 use super::Renewal;
-use crate::admin::end_process;
+use crate::admin::{end_process, log_trouble};
 use crate::auth::password::Password;
 use crate::config::Config;
 use crate::limits::Limits;
@@ -98,8 +98,14 @@ pub(super) fn open_store(
     on_held: &dyn Fn(&Holder) -> OnHeld,
 ) -> anyhow::Result<Store> {
     let Limits { uploads_per_user, reserve_bytes, .. } = *limits;
-    let on_fatal = end_process;
-    let options = OpenOptions { may_create, uploads_per_user, reserve_bytes, on_held, on_fatal };
+    let options = OpenOptions {
+        may_create,
+        uploads_per_user,
+        reserve_bytes,
+        on_held,
+        on_fatal: end_process,
+        on_trouble: log_trouble,
+    };
     Ok(Store::open(root, &options)?)
 }
 

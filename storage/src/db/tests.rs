@@ -18,7 +18,7 @@ fn open() -> (tempfile::TempDir, Database) {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path());
     let space = Arc::new(Space::new(&layout, 0));
-    let database = Database::open(&layout, &space, true, fatal).unwrap();
+    let database = Database::open(&layout, &space, true, fatal, |_| {}).unwrap();
     (directory, database)
 }
 

@@ -53,6 +53,7 @@ fn who_waits_gets_the_store_when_it_is_dropped() {
             reserve_bytes: 0,
             on_held: &on_held,
             on_fatal: fatal,
+            on_trouble: |_| {},
         };
         let store = Store::open(&root, &options).unwrap();
         (store, questions.into_inner())
@@ -78,6 +79,7 @@ fn of_two_first_starts_at_once_one_makes_the_store() {
         reserve_bytes: 0,
         on_held: &wait,
         on_fatal: fatal,
+        on_trouble: |_| {},
     };
     let made = std::thread::scope(|scope| {
         let starts: Vec<_> = (0..4)

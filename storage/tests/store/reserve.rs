@@ -32,7 +32,7 @@ fn uploads_leave_the_reserve_free_and_rows_use_it() {
     assert_eq!(store.check_room(free_bytes - kept), Ok(()));
     assert_eq!(store.check_room(free_bytes - kept + 1), Err(no_room(free_bytes - kept + 1)));
     let piece = Bytes::from(vec![1; 1 << 20]);
-    assert_eq!(writer.append(&[piece.clone()]), Err(no_room(1 << 20)));
+    assert_eq!(writer.append(std::slice::from_ref(&piece)), Err(no_room(1 << 20)));
     writer.append(&[Bytes::from_static(b"fits")]).unwrap();
 
     drop(ballast);

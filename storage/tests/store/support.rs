@@ -43,6 +43,7 @@ pub(crate) fn open_with_reserve(
             reserve_bytes,
             on_held: &on_held,
             on_fatal: fatal,
+            on_trouble: |_| {},
         },
     )
 }
