@@ -10,7 +10,6 @@ use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, pread};
 
 use crate::digest::{Algorithm, Digest, Hasher};
-use crate::durable::sync_directory;
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
 
@@ -131,11 +130,13 @@ pub(crate) fn publish(
     digest: &Digest,
 ) -> Result<(), Unpublished> {
     let to = layout.blob(digest);
+    let shard = to.parent().unwrap_or(layout.root());
     let broken = |error| Unpublished { error, is_intact: false };
+    let directory = File::open(shard).at("open", shard)?;
     file.sync_data().at("sync", from).map_err(broken)?;
     // What is not renamed is where it was; the directory may have no room for one more name.
     fs::rename(from, &to).at("rename", from)?;
-    to.parent().map_or(Ok(()), sync_directory).map_err(broken)
+    directory.sync_all().at("sync", shard).map_err(broken)
 }
 
 /// Makes a published blob the upload again that it was, after `error` kept its row from being
