@@ -13,6 +13,7 @@ mod blob;
 mod cli;
 mod clients;
 mod crash;
+mod faults;
 mod guide;
 mod host;
 mod initialize;
