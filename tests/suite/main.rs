@@ -14,6 +14,7 @@ mod cli;
 mod clients;
 mod crash;
 mod faults;
+mod full;
 mod guide;
 mod host;
 mod initialize;

@@ -22,7 +22,7 @@ pub(super) enum Fault {
 /// The client, and the registry that it pushes to.
 pub(super) struct Pusher {
     pub(super) instance: Instance,
-    client: Client,
+    pub(super) client: Client,
     fault: Fault,
     /// The sha256 of what lies under each path; none for what was deleted.
     known: BTreeMap<String, Option<String>>,
@@ -64,6 +64,12 @@ impl Pusher {
         self.put(&path, &index);
         self.delete(&path);
         self.add_user(&format!("user{number}"));
+    }
+
+    /// The digest of a blob that was pushed.
+    pub(super) fn blob(&self) -> String {
+        let mut paths = self.known.keys().filter_map(|path| path.split("/blobs/").nth(1));
+        paths.next_back().expect("a blob").to_owned()
     }
 
     /// Pushes a manifest to a path.

@@ -1,5 +1,6 @@
 //! Faults of the system in a running server: strace lets chosen calls of it fail.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
@@ -57,7 +58,24 @@ impl Faults {
     pub(crate) fn end(mut self) -> Vec<(String, String)> {
         self.detach();
         let calls = fs::read_to_string(self.home.path().join("calls")).expect("its calls");
-        calls.lines().filter(|line| line.ends_with("(INJECTED)")).filter_map(call).collect()
+        let mut begun = HashMap::new();
+        let mut failed = Vec::new();
+        for line in calls.lines() {
+            let Some((thread, text)) = line.split_once(' ') else { continue };
+            let text = text.trim_start();
+            if text.ends_with("<unfinished ...>") {
+                begun.insert(thread, text);
+            } else if text.ends_with("(INJECTED)") {
+                // Where another thread came between, the files are named in the earlier line.
+                let is_rest = text.starts_with("<... ");
+                failed.extend(call(if is_rest {
+                    begun.get(thread).copied().unwrap_or_default()
+                } else {
+                    text
+                }));
+            }
+        }
+        failed
     }
 
     fn detach(&mut self) {
@@ -73,10 +91,9 @@ impl Drop for Faults {
     }
 }
 
-/// The name of a call in a line of strace's, and the file that it is for or would make.
+/// The name of a call as strace writes it, and the file that it is for or would make.
 fn call(line: &str) -> Option<(String, String)> {
-    let (_, call) = line.split_once(' ')?;
-    let (name, arguments) = call.trim_start().split_once('(')?;
+    let (name, arguments) = line.split_once('(')?;
     let mut paths = arguments.split(['"', '<', '>']).filter(|part| part.starts_with('/'));
     let path = match name {
         "openat" | "rename" | "statx" | "newfstatat" => paths.next_back(),
