@@ -10,7 +10,7 @@
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
 //! `db` is the database; `space` and `reserve` are about what to do when the disk is full;
-//! [`store`] puts them together; `survey` only looks.
+//! [`store`] puts them together; `collect` keeps it small; `survey` only looks.
 
 pub mod digest;
 pub mod layout;
@@ -19,11 +19,13 @@ pub mod name;
 pub mod store;
 
 mod blob;
+mod claims;
+mod collect;
 mod db;
 mod durable;
 mod error;
-mod exclusive;
 mod lock;
+mod recent;
 mod reserve;
 mod sessions;
 mod space;
@@ -31,8 +33,10 @@ mod survey;
 mod upload;
 
 pub use blob::BlobReader;
+pub use collect::{Collected, Keep, OnStep};
 pub use db::list::{Counts, Referrer};
 pub use db::manifest::StoredManifest;
+pub use db::upkeep::UpkeepNote;
 pub use db::user::{Role, RoleError, User};
 pub use db::{OnFatal, OnTrouble};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
