@@ -2,6 +2,7 @@
 //! call it fails. What was acknowledged stays, and what was refused succeeds when it is tried
 //! again, without a restart.
 
+mod collection;
 mod pusher;
 
 use std::collections::BTreeSet;

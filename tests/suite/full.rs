@@ -6,12 +6,16 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::support::binary::{Instance, USER};
-use crate::support::content::{Manifest, OCTETS, begin_upload, push_blob, push_image, sha256};
+use crate::support::clients::Machine;
+use crate::support::content::{
+    Manifest, OCTETS, begin_upload, noise, push_blob, push_image, sha256,
+};
 use crate::support::disk::SmallDisk;
 use crate::support::http::{Client, Header};
 use crate::support::report::skip;
 use crate::support::server::Server;
 
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
 /// More than any disk has.
 const PEBIBYTE: &str = "1125899906842624";
 
@@ -88,6 +92,9 @@ fn on_a_full_disk_deletes_work_and_all_goes_on_when_there_is_room() {
     client.delete("/v2/kept/manifests/1").expect(202);
     instance.command(&["user", "remove"], &["gone"]).ok();
     client.get(&format!("/v2/kept/manifests/{}", kept.digest())).expect(200);
+    // Deleted is not gone before it is collected, which needs no room either.
+    instance.command(&["gc"], &["--grace", "0s", "--undo-time", "0s"]).ok();
+    client.get(&format!("/v2/kept/manifests/{}", kept.digest())).expect(200);
     // A service that is started on a full disk serves, too.
     instance.stop();
     instance.start();
@@ -97,5 +104,46 @@ fn on_a_full_disk_deletes_work_and_all_goes_on_when_there_is_room() {
     let finish = format!("{upload}?digest={}", sha256(b"begun, finished"));
     client.request("PUT", &finish, &[OCTETS], b", finished").expect(201);
     push_image(&client, "gone", "again", b"another layer");
+    instance.stop();
+}
+
+#[test]
+fn on_a_full_disk_the_procedure_of_the_guide_makes_room_for_the_next_push() {
+    let Some(disk) = SmallDisk::mount() else {
+        skip("this machine lets nobody mount a small disk to fill");
+        return;
+    };
+    let mut instance = Instance::new().with_data(disk.path().join("data"));
+    instance.start();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
+    let client = Client::new(address, &instance.ca(), Some((USER, &instance.password())));
+    let kept = push_image(&client, "kept", "1", b"a layer");
+    let large = noise(1, 1 << 20);
+    let old = push_image(&client, "old", "1", &large);
+    let filler = disk.path().join("filler");
+    fs::write(&filler, vec![0; SmallDisk::BYTES]).expect_err("the disk is too small");
+    let next = noise(2, 512 << 10);
+    let whole = format!("/v2/new/blobs/uploads/?digest={}", sha256(&next));
+    client.request("POST", &whole, &[OCTETS], &next).refused(507, "DENIED");
+
+    let machine = Machine::of(&instance);
+    let section = OPERATIONS.split("## The disk is full\n").nth(1).expect("the section");
+    let section = section.split("\n## ").next().expect("its text");
+    let lines = section.lines().filter_map(|line| line.trim_start().strip_prefix("$ "));
+    let printed = lines.map(|line| {
+        let line = line.replace("mirror.example.com:8443", &instance.address());
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["registry", command, rest @ ..] => instance.command(&[command], rest).ok(),
+            [program, rest @ ..] => machine.client(program, rest).ok(),
+            [] => panic!("an empty command"),
+        }
+    });
+    let printed: Vec<String> = printed.collect();
+    assert!(printed.len() == 2 && printed[1].contains("1.0 MiB"), "{printed:?}");
+    client.get(&format!("/v2/old/manifests/{}", old.digest())).expect(404);
+    push_image(&client, "new", "1", &next);
+    client.get(&format!("/v2/kept/manifests/{}", kept.digest())).expect(200);
+    fs::remove_file(filler).expect("the filler goes");
     instance.stop();
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::support::binary::{Instance, PASSWORD, USER};
-use crate::support::content::{Manifest, OCTETS, noise, sha256};
+use crate::support::content::{Manifest, OCTETS, noise, push_blob, sha256};
 use crate::support::http::{Client, Header, Response};
 
 /// What the disk does at times.
@@ -64,6 +64,20 @@ impl Pusher {
         self.put(&path, &index);
         self.delete(&path);
         self.add_user(&format!("user{number}"));
+    }
+
+    /// Pushes an image of two blobs and deletes it.
+    #[track_caller]
+    pub(super) fn litter(&mut self, number: usize) {
+        let name = format!("litter/{number}");
+        let seed = number as u64;
+        let (config, layer) = (noise(seed + 2_000_000, 3000), noise(seed + 3_000_000, 3000));
+        for blob in [&config, &layer] {
+            push_blob(&self.client, &name, blob);
+        }
+        let manifest = Manifest::image(&config, &layer);
+        manifest.put(&self.client, &name, "1").expect(201);
+        self.client.delete(&format!("/v2/{name}/manifests/{}", manifest.digest())).expect(202);
     }
 
     /// The digest of a blob that was pushed.
@@ -241,7 +255,7 @@ impl Pusher {
 
     /// Starts the server again that ended because it could not sync its database, as systemd does.
     #[track_caller]
-    fn start_again(&mut self) {
+    pub(super) fn start_again(&mut self) {
         assert_eq!(self.instance.wait().code(), Some(1));
         let log = self.instance.errors();
         assert!(log.contains("the database can no longer be trusted"), "{log}");
