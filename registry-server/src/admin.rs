@@ -18,7 +18,7 @@ use crate::config::Upkeep;
 mod client;
 mod socket;
 
-pub(crate) use client::end_process;
+pub(crate) use client::{end_process, log_trouble};
 pub use client::{run, run_long};
 pub use socket::Socket;
 

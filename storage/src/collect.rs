@@ -106,7 +106,9 @@ impl Store {
             leaving: HashSet::new(),
             unlinked: HashMap::new(),
         };
-        run.done.is_whole = run.whole()?.is_continue();
+        let outcome = run.whole();
+        self.space.restore_reserve();
+        run.done.is_whole = outcome?.is_continue();
         Ok(run.done)
     }
 }
@@ -171,7 +173,7 @@ impl Run<'_> {
                     rest.len()
                 } else {
                     let step = rest.clone();
-                    self.store.database.write_step(move |connection| {
+                    self.store.step_to_free(move |connection| {
                         rows::drop_expired(connection, &step, until)
                     })?
                 };
@@ -193,7 +195,7 @@ impl Run<'_> {
         self.done.tag_changes = left;
         while left > 0 && !self.is_dry_run {
             let forget = move |connection: &_| rows::forget_changes(connection, until);
-            left = left.saturating_sub(self.store.database.write_step(forget)? as u64);
+            left = left.saturating_sub(self.store.step_to_free(forget)? as u64);
             unless_stopped!(self.step());
         }
         Ok(ControlFlow::Continue(()))
@@ -265,7 +267,7 @@ impl Run<'_> {
             Ok(step.len())
         } else {
             let retire = move |connection: &_| rows::retire(connection, &step, until, since);
-            self.store.database.write_step(retire)
+            self.store.step_to_free(retire)
         };
         recent.release(due.iter().map(|found| (&*found.name, &found.held.digest)));
         Ok(outcome? as u64)
@@ -300,7 +302,7 @@ impl Run<'_> {
                 step.iter().for_each(|held| *self.unlinked.entry(held.digest).or_default() += 1);
                 Ok(step.len() as u64)
             } else {
-                store.database.write_step(move |connection| rows::unlink(connection, &step, until))
+                store.step_to_free(move |connection| rows::unlink(connection, &step, until))
             };
             store.recent.release(page.iter().map(|link| (&*link.name, &link.held.digest)));
             self.done.links += outcome?;
@@ -346,7 +348,7 @@ impl Run<'_> {
         let claim = self.store.claims.remove(digests.iter().copied());
         let step = claim.digests().to_vec();
         let drop = move |connection: &_| rows::drop_blobs(connection, &step);
-        let dropped = self.store.database.write_step(drop)?;
+        let dropped = self.store.step_to_free(drop)?;
         for digest in &dropped {
             let path = self.store.layout.blob(digest);
             match fs::remove_file(&path) {
@@ -374,9 +376,9 @@ impl Run<'_> {
                 self.done.repositories += if self.is_dry_run {
                     empty.len() as u64
                 } else {
-                    self.store
-                        .database
-                        .write_step(move |connection| rows::drop_repositories(connection, &empty))?
+                    self.store.step_to_free(move |connection| {
+                        rows::drop_repositories(connection, &empty)
+                    })?
                 };
             }
             unless_stopped!(self.step());

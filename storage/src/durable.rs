@@ -26,6 +26,22 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), StorageError>
     }
 }
 
+/// Makes a directory and those above it as far as they are missing, and syncs the name of each:
+/// what is durable inside is worth nothing under a name that is not.
+pub(crate) fn make_with_parents(path: &Path) -> Result<(), StorageError> {
+    let missing: Vec<_> = path.ancestors().take_while(|above| !is_there(above)).collect();
+    fs::create_dir_all(path).at("make the directory", path)?;
+    let parents = missing.iter().rev().filter_map(|made| made.parent());
+    for parent in parents {
+        sync_directory(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    }
+    Ok(())
+}
+
+fn is_there(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.is_dir()
+}
+
 /// Opens a new, empty file that only its owner can use.
 pub(crate) fn create_private(path: &Path) -> Result<File, StorageError> {
     let file = OpenOptions::new()

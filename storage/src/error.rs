@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::lock::Holder;
+use crate::space::ByteCount;
 
 /// A failure of the store.
 ///
@@ -41,8 +42,25 @@ pub enum StorageError {
     #[error("this user exists already: change the password with `registry user passwd`")]
     UserExists,
     /// The file system or the user's quota is full.
-    #[error("the disk of the registry is full: free space or enlarge it, then try again")]
+    #[error(
+        "the disk of the registry is full: delete images and run `registry gc` on its host, or \
+         enlarge the disk, then try again"
+    )]
     Full,
+    /// The file system has room left, but not for this upload.
+    #[error(
+        "the disk of the registry is too full for {} ({} are free, and uploads leave {} of that): \
+         delete images and run `registry gc` on its host, or enlarge the disk, then try again",
+        coming(*.wanted_bytes), ByteCount(*.free_bytes), ByteCount(*.kept_bytes)
+    )]
+    NoRoom {
+        /// What the upload would add; 0 if it would only begin.
+        wanted_bytes: u64,
+        /// What is free.
+        free_bytes: u64,
+        /// What uploads leave free.
+        kept_bytes: u64,
+    },
     /// Another process owns the store.
     #[error("{0} owns this registry: stop it, or wait until it ends")]
     Owned(Holder),
@@ -97,6 +115,9 @@ pub enum StorageError {
     /// The database refused an operation.
     #[error("the database failed: {0}")]
     Database(String),
+    /// The database could not be written.
+    #[error("the database cannot be written: {0}")]
+    NotWritten(String),
     /// The database could not be synced: what the disk holds of it is not known.
     #[error("the database cannot be synced: {0}")]
     NotSynced(String),
@@ -125,6 +146,10 @@ impl<T, E: Into<io::Error>> IoContext<T> for Result<T, E> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, StorageError> {
         self.map_err(|error| StorageError::io(action, path, &error.into()))
     }
+}
+
+fn coming(bytes: u64) -> String {
+    if bytes == 0 { "uploads".to_owned() } else { format!("{} more", ByteCount(bytes)) }
 }
 
 fn list(digests: &[Digest]) -> String {

@@ -9,8 +9,8 @@
 //!
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
-//! `db` is the database; [`store`] puts them together; `collect` keeps it small; `survey` only
-//! looks.
+//! `db` is the database; `space` and `reserve` are about what to do when the disk is full;
+//! [`store`] puts them together; `collect` keeps it small; `survey` only looks.
 
 pub mod digest;
 pub mod layout;
@@ -26,17 +26,19 @@ mod durable;
 mod error;
 mod lock;
 mod recent;
+mod reserve;
 mod sessions;
+mod space;
 mod survey;
 mod upload;
 
 pub use blob::BlobReader;
 pub use collect::{Collected, Keep, OnStep};
-pub use db::OnFatal;
 pub use db::list::{Counts, Referrer};
 pub use db::manifest::StoredManifest;
 pub use db::upkeep::UpkeepNote;
 pub use db::user::{Role, RoleError, User};
+pub use db::{OnFatal, OnTrouble};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use durable::write_whole;
 pub use error::StorageError;
@@ -44,6 +46,7 @@ pub use layout::Layout;
 pub use lock::{Holder, OnHeld};
 pub use manifest::{Manifest, ManifestError, MediaType, MediaTypeError};
 pub use name::{NameError, Reference, RepoName, Tag, UploadId, UserName};
-pub use store::{DiskSpace, OpenOptions, Store};
+pub use space::{ByteCount, DiskSpace};
+pub use store::{OpenOptions, Store};
 pub use survey::{Content, Survey};
 pub use upload::UploadWriter;

@@ -2,7 +2,9 @@
 //! its section is about, and must print what stands there.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
 
 use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::clients::{Curl, Machine, directory};
@@ -46,7 +48,8 @@ fn clients_print_what_the_guide_says() {
         };
         assert!(!exchanges.is_empty(), "{title}: no command");
         for (command, expected) in exchanges {
-            assert_eq!(scene.run(command), expected.join("\n"), "{title}: $ {command}");
+            let expected = without_sizes(&expected.join("\n"));
+            assert_eq!(scene.run(command), expected, "{title}: $ {command}");
         }
         sections += 1;
     }
@@ -74,7 +77,7 @@ impl Scene {
         for resolved in ["127.0.0.1", "[::1]"] {
             text = text.replace(&format!("{resolved}:{}", self.port), ADDRESS);
         }
-        without_times(&without_digests(&text))
+        without_sizes(&without_times(&without_digests(&text)))
     }
 }
 
@@ -106,12 +109,13 @@ fn scene(title: &str, instance: &Instance, full: Option<&Instance>) -> Option<Sc
         "The disk is full" => {
             scene.port = full?.port();
             log_in(&scene, full?, USER, &full?.password());
-            store(&scene, "large", &noise(1, SmallDisk::BYTES * 2));
+            write_huge(&scene.machine.path("huge"));
         }
         "The registry is not running" => scene.port = free_port(),
         _ => log_in(&scene, instance, USER, &instance.password()),
     }
-    store(&scene, "image", b"small");
+    let noise = noise(1, SmallDisk::BYTES * 2);
+    store(&scene, "image", if title == "The disk is full" { &noise } else { b"small" });
     let stored = format!("containers-storage:{}:{}/app:1", scene.host, scene.port);
     scene.machine.skopeo(&["copy", "--quiet", "dir:image", &stored]).ok();
     Some(scene)
@@ -127,6 +131,22 @@ fn log_in(scene: &Scene, instance: &Instance, user: &str, password: &str) {
 fn store(scene: &Scene, name: &str, content: &[u8]) {
     let image = Image::new(Family::Docker, "amd64", content);
     write_directory(&scene.machine.path(name), &image.manifest, std::slice::from_ref(&image));
+}
+
+/// Makes the directory of an image with a layer of a GiB, which is a hole and takes no room.
+fn write_huge(path: &Path) {
+    let layer = "49bc20df15e412a64472421e13fe86ff1c5165e18b2afccf160d4dc19fe68a14";
+    let mut image = Image::new(Family::Oci, "amd64", b"");
+    let manifest = String::from_utf8(image.manifest.bytes).expect("text");
+    let mut manifest: Value = serde_json::from_str(&manifest).expect("JSON");
+    manifest["layers"][0] = json!({
+        "mediaType": "application/vnd.oci.image.layer.v1.tar",
+        "digest": format!("sha256:{layer}"), "size": 1 << 30,
+    });
+    image.manifest.bytes = manifest.to_string().into_bytes();
+    write_directory(path, &image.manifest, std::slice::from_ref(&image));
+    let file = fs::File::create(path.join(layer)).expect("a file");
+    file.set_len(1 << 30).expect("a file with a hole");
 }
 
 /// Pushes an image's configuration alone, and has its manifest and what curl needs at hand.
@@ -182,6 +202,19 @@ pub(crate) fn without_digests(text: &str) -> String {
         plain = plain + "sha256:<digest>" + rest;
     }
     plain
+}
+
+/// Replaces how much room the disk has, and how much of a layer came at once: only what comes
+/// with its length is refused as a whole.
+fn without_sizes(text: &str) -> String {
+    let Some((before, rest)) = text.split_once(" more (") else { return text.to_owned() };
+    let (Some((before, size)), Some((_, rest))) =
+        (before.rsplit_once(" for "), rest.split_once("): "))
+    else {
+        return text.to_owned();
+    };
+    let size = if size == "1.0 GiB" { size } else { "<piece>" };
+    format!("{before} for {size} more (<room>): {rest}")
 }
 
 /// Replaces the time in each line of a log.

@@ -14,6 +14,8 @@ mod cli;
 mod clients;
 mod collect;
 mod crash;
+mod faults;
+mod full;
 mod guide;
 mod host;
 mod initialize;

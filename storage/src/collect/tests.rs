@@ -32,8 +32,10 @@ fn open_at(root: &Path) -> Store {
     let options = OpenOptions {
         may_create: true,
         uploads_per_user: 10,
+        reserve_bytes: 0,
         on_held: &|_| OnHeld::Wait,
         on_fatal: |error| panic!("{error}"),
+        on_trouble: |_| {},
     };
     Store::open(root, &options).unwrap()
 }
@@ -369,6 +371,8 @@ fn a_push_that_waits_is_served_between_two_steps() {
 #[test]
 fn a_commit_and_a_removal_of_one_digest_do_not_cross() {
     let (_directory, store) = open();
+    // The sessions of these pushes are in use.
+    let keep = Keep { uploads: Duration::from_secs(3600), ..NOTHING };
     let contents: Vec<_> = (0..8).map(|n| format!("content {n}")).collect();
     std::thread::scope(|scope| {
         let pushers: Vec<_> = (0..2)
@@ -382,7 +386,7 @@ fn a_commit_and_a_removal_of_one_digest_do_not_cross() {
             })
             .collect();
         while !pushers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-            collect(&store, &Keep { uploads: HOUR, ..NOTHING });
+            collect(&store, &keep);
         }
     });
     // A row without a file would make a push of the blob, and of manifests that name it, fail.

@@ -17,7 +17,8 @@ fn fatal(error: &StorageError) -> ! {
 fn open() -> (tempfile::TempDir, Database) {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path());
-    let database = Database::open(&layout, true, fatal).unwrap();
+    let space = Arc::new(Space::new(&layout, 0));
+    let database = Database::open(&layout, &space, true, fatal, |_| {}).unwrap();
     (directory, database)
 }
 
@@ -306,7 +307,8 @@ fn failures_of_the_disk_are_told_apart() {
     for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC] {
         assert!(matches!(failure(code), StorageError::NotSynced(_)));
     }
-    for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_READ, ffi::SQLITE_BUSY] {
+    assert!(matches!(failure(ffi::SQLITE_IOERR_WRITE), StorageError::NotWritten(_)));
+    for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_BUSY] {
         assert!(matches!(failure(code), StorageError::Database(_)));
     }
 }

@@ -17,6 +17,7 @@ mod manifest;
 mod modes;
 mod open;
 mod referrers;
+mod reserve;
 mod session;
 mod support;
 mod survey;
