@@ -23,11 +23,17 @@ use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::name::{RepoName, Tag, UserName};
 
+pub(crate) mod history;
+pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod manifest;
+pub(crate) mod protection;
 mod reader;
+pub(crate) mod removal;
 pub(crate) mod repository;
+pub(crate) mod restore;
 mod schema;
+pub(crate) mod space;
 pub(crate) mod tag;
 pub(crate) mod user;
 mod writer;

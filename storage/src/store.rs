@@ -12,9 +12,13 @@ use crate::lock::{Holder, OnHeld, StoreLock};
 use crate::sessions::Sessions;
 
 mod blob;
+mod image;
 mod manifest;
+mod tag;
 mod upload;
 mod user;
+
+pub use image::{ImagePart, PartState};
 
 /// How a store is opened.
 pub struct OpenOptions<'a> {

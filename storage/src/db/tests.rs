@@ -163,6 +163,54 @@ fn writes_walk_no_table_and_sort_nothing() {
 }
 
 #[test]
+fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
+    let (_directory, _database, mut connection) = filled();
+    let name: RepoName = "r0".parse().unwrap();
+    let manifest = index(&digest("subject"), "a/7");
+    let (shown, tag): (_, Tag) = (*manifest.digest(), "t7".parse().unwrap());
+    let (by_tag, by_digest) = (Reference::Tag(tag.clone()), Reference::Digest(shown));
+    let gone = std::collections::HashSet::from([shown]);
+    let after = ("config".to_owned(), shown);
+    let last = restore::RestorePoint::LastChange;
+    let then = restore::RestorePoint::Before(0);
+    type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
+    let works: [(&str, Work<'_>); 18] = [
+        ("history", &|c| history::changes(c, &name, None, None, 10).map(drop)),
+        ("history of a tag", &|c| history::changes(c, &name, Some(&tag), Some(9), 10).map(drop)),
+        ("gone tags", &|c| restore::gone_tags(c, &name, &[shown], 10).map(drop)),
+        ("protect", &|c| protection::protect(c, &name, &"t8".parse().unwrap()).map(drop)),
+        ("protected", &|c| protection::between(c, &name, &tag, &tag).map(drop)),
+        ("refusal", &|c| {
+            let refusal = removal::plan(c, &name, &Reference::Tag("t8".parse().unwrap()));
+            assert!(matches!(refusal, Err(StorageError::TagProtected { .. })));
+            Ok(())
+        }),
+        ("remove beside", &|c| removal::plan(c, &name, &by_digest).map(drop)),
+        ("unprotect", &|c| protection::unprotect(c, &name, &"t8".parse().unwrap()).map(drop)),
+        ("plan", &|c| removal::plan(c, &name, &by_tag).map(drop)),
+        ("remove", &|c| removal::remove(c, &name, &by_digest).map(drop)),
+        ("restore", &|c| restore::restore(c, &name, &tag, last, &|_| false).map(drop)),
+        ("restore by time", &|c| {
+            let refusal = restore::restore(c, &name, &tag, then, &|_| false);
+            assert!(matches!(refusal, Err(StorageError::NotThereThen { .. })));
+            Ok(())
+        }),
+        ("plan of all", &|c| removal::plan_all(c, &name).map(drop)),
+        ("remove all", &|c| removal::remove_some(c, &name).map(drop)),
+        ("space of", &|c| {
+            let seen = &mut std::collections::HashSet::new();
+            space::only_held_by(c, &name, &shown, &gone, seen, Some(&after)).map(drop)
+        }),
+        ("space in", &|c| space::only_held_in(c, &name, Some(&digest("0"))).map(drop)),
+        ("look", &|c| inspect::info(c, &"r7".parse().unwrap(), &by_tag, 10).map(drop)),
+        ("blob", &|c| inspect::blob(c, &name, &digest("9")).map(drop)),
+    ];
+    for (what, work) in works {
+        assert_indexed(what, &plans(&mut connection, work));
+    }
+}
+
+#[test]
 fn of_a_removed_manifest_stays_what_restores_it_and_nothing_that_shows_it() {
     let (_directory, database) = open();
     let name: RepoName = "a".parse().unwrap();
