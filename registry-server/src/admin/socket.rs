@@ -189,6 +189,8 @@ fn name_of(command: &Command) -> &'static str {
         Command::UserPassword { .. } => "user passwd",
         Command::UserRemove { .. } => "user remove",
         Command::Repositories { .. } | Command::Tags { .. } => "ls",
+        Command::Tag(command) => command.name(),
+        Command::Image(command) => command.name(),
     }
 }
 

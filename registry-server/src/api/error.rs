@@ -287,7 +287,9 @@ impl ApiError {
 
 fn name_status(error: &NameError) -> (StatusCode, Code) {
     match error {
-        NameError::Repository | NameError::User => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
+        NameError::Repository | NameError::Image | NameError::User => {
+            (StatusCode::BAD_REQUEST, "NAME_INVALID")
+        }
         NameError::Tag => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
         NameError::Digest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
         NameError::Upload => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
@@ -301,6 +303,8 @@ fn storage_status(error: &StorageError) -> (StatusCode, Code) {
         StorageError::UploadTaken => (StatusCode::CONFLICT, "BLOB_UPLOAD_INVALID"),
         StorageError::MissingBlobs(_) => (StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN"),
         StorageError::BlobInUse { .. } => (StatusCode::METHOD_NOT_ALLOWED, "DENIED"),
+        // MANIFEST_INVALID or TAG_INVALID would make containers/image push another form of it.
+        StorageError::TagProtected { .. } => (StatusCode::FORBIDDEN, "DENIED"),
         StorageError::Full => (StatusCode::INSUFFICIENT_STORAGE, "DENIED"),
         StorageError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),

@@ -51,7 +51,8 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-fn bytes(count: u64) -> String {
+/// A number of bytes for people.
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut size = count as f64;
     let mut unit = 0;
