@@ -54,7 +54,7 @@ fn removing_an_image_keeps_what_others_need_and_can_be_undone() {
         &format!("manifest  {}\n", signing.manifest.digest()),
         &"would remove: 2 tags, 3 manifests, and ".to_owned(),
         &" in 4 blobs that nothing else holds\n".to_owned(),
-        &"at once with `registry gc --undo-time 0s`".to_owned(),
+        &"with `registry gc --undo-time 0s --grace 0s`".to_owned(),
     ] {
         assert!(planned.contains(part.as_str()), "{part:?}: {planned}");
     }

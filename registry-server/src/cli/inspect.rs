@@ -19,7 +19,8 @@ use crate::admin::{
 pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
     let Some(root) = manifest(data_dir, image)? else {
         bail!(
-            "there is no image {image}: see `registry ls`, or what was deleted with `registry tag history`"
+            "there is no image {image}: see `registry ls`, or what was deleted with `registry tag \
+             history`"
         )
     };
     let mut walk = Walk::new(data_dir, json);

@@ -66,15 +66,12 @@ pub(crate) fn restore(
         tag::remove_row(connection, id, tag, None)?;
         return Ok(Restored { before, after, manifests: Vec::new() });
     };
-    let manifests = deleted_with(connection, id, &digest)?;
-    for deleted in &manifests {
-        put_again(connection, name, id, deleted, is_lost)?;
-    }
+    let manifests = put_all_again(connection, name, id, &digest, is_lost)?;
     if !manifest::is_held(connection, id, &digest)? {
         return Err(StorageError::Collected { repository: name.clone(), digest });
     }
     tag::set(connection, id, tag, &digest, None)?;
-    Ok(Restored { before, after, manifests: manifests.into_iter().map(|it| it.digest).collect() })
+    Ok(Restored { before, after, manifests })
 }
 
 /// Tags that went with these manifests and are not there now, `limit` at most: those that named
@@ -118,24 +115,29 @@ struct Deleted {
     deleted_at: i64,
 }
 
-/// What is to be restored with a manifest: itself, the children of what it lists, and the
-/// referrers that were deleted with their subject or after it, as far as they were deleted.
-fn deleted_with(
+/// Puts again, as far as they were deleted: a manifest, the children of what it lists, and the
+/// referrers that were deleted with their subject or after it. Returns what is back.
+fn put_all_again(
     connection: &Connection,
+    name: &RepoName,
     repository: i64,
     digest: &Digest,
-) -> Result<Vec<Deleted>, StorageError> {
+    is_lost: &dyn Fn(&Digest) -> bool,
+) -> Result<Vec<Digest>, StorageError> {
     let (mut seen, mut below) = (HashSet::from([*digest]), vec![*digest]);
-    let mut found = Vec::new();
+    let mut back = Vec::new();
     while let Some(digest) = below.pop() {
-        let mut next = manifest::named_as(connection, repository, &digest, EdgeKind::Child)?;
+        let mut next = Vec::new();
         if let Some(deleted) = deleted(connection, repository, &digest)? {
-            next.extend(deleted_referrers(connection, repository, &deleted)?);
-            found.push(deleted);
+            put_again(connection, name, repository, &deleted, is_lost)?;
+            next = deleted_referrers(connection, repository, &deleted)?;
+            back.push(digest);
         }
+        // Collection may have begun to take the edges; now all of them are there again.
+        next.extend(manifest::named_as(connection, repository, &digest, EdgeKind::Child)?);
         below.extend(next.into_iter().filter(|digest| seen.insert(*digest)));
     }
-    Ok(found)
+    Ok(back)
 }
 
 fn deleted(

@@ -239,6 +239,28 @@ fn of_a_removed_manifest_stays_what_restores_it_and_nothing_that_shows_it() {
 }
 
 #[test]
+fn an_image_whose_edges_collection_began_to_take_comes_back_whole() {
+    let (_directory, database) = open();
+    let name: RepoName = "a".parse().unwrap();
+    let child = index(&digest("subject"), "a/b");
+    let descriptor = format!(r#"{{"mediaType":"a/b","digest":"{}","size":1}}"#, child.digest());
+    let text = format!(r#"{{"schemaVersion":2,"manifests":[{descriptor}]}}"#);
+    let media_type = MediaType::OCI_INDEX.parse().unwrap();
+    let list = Manifest::parse(Bytes::from(text), Some(media_type), Algorithm::Sha256).unwrap();
+    let (list_digest, child_digest) = (*list.digest(), *child.digest());
+    let tag: Tag = "t".parse().unwrap();
+    let restored = database.write(move |connection| {
+        manifest::put(connection, &name, &child, &[], &[], None)?;
+        manifest::put(connection, &name, &list, &[], std::slice::from_ref(&tag), None)?;
+        removal::remove(connection, &name, &Reference::Tag(tag.clone()))?;
+        connection.execute("DELETE FROM edges", [])?;
+        let last = restore::RestorePoint::LastChange;
+        restore::restore(connection, &name, &tag, last, &|_| false)
+    });
+    assert_eq!(restored.unwrap().manifests, [list_digest, child_digest]);
+}
+
+#[test]
 fn each_commit_is_synced_and_rows_hold_each_other() {
     let (_directory, database) = open();
     let setting = |name: &'static str| {
