@@ -213,6 +213,20 @@ fn a_manifest_of_many_parts_is_shown_whole() {
     assert!(inspected.ends_with("complete"), "{}", inspected.len());
 }
 
+#[test]
+fn indexes_within_indexes_are_followed_as_far_as_somebody_means_them() {
+    let instance = Instance::started();
+    let mut indexes = vec![Manifest::list(Family::Oci, &[])];
+    for level in 0..40 {
+        let index = Manifest::list(Family::Oci, &[&indexes[level]]);
+        put(&instance, &format!("level-{level}"), index.media_type, &index.bytes);
+        indexes.push(index);
+    }
+    instance.command(&["inspect"], &["app:level-20"]).ok();
+    let refused = instance.command(&["inspect"], &["app:level-39"]).fails(1);
+    assert!(refused.contains("lies below 32 indexes: inspect it by itself"), "{refused}");
+}
+
 fn json_of(instance: &Instance, words: &[&str], rest: &[&str]) -> Value {
     serde_json::from_str(&instance.command(words, rest).ok()).expect("JSON")
 }

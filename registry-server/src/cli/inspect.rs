@@ -208,8 +208,9 @@ impl<'a> Walk<'a> {
         entry: &PartEntry,
         depth: usize,
     ) -> anyhow::Result<Option<Node>> {
-        if depth > MAX_DEPTH {
-            bail!("{} lies deeper than {MAX_DEPTH} indexes: inspect it by itself", entry.digest);
+        // A manifest is shown one step further in than what names it, and so is what it names.
+        if depth > 2 * MAX_INDEXES {
+            bail!("{} lies below {MAX_INDEXES} indexes: inspect it by itself", entry.digest);
         }
         let image = format!("{}@{}", above.repository, entry.digest);
         match manifest(self.data_dir, &image)? {
@@ -285,5 +286,6 @@ fn summary(whole: &Whole) -> String {
     text
 }
 
-/// Indexes within indexes that are followed. Nobody builds more than two.
-const MAX_DEPTH: usize = 64;
+/// Indexes within indexes that are followed. Nobody builds more than two on purpose, and each
+/// takes a part of the stack.
+const MAX_INDEXES: usize = 32;
