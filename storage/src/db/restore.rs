@@ -47,7 +47,12 @@ pub(crate) fn restore(
     is_lost: &dyn Fn(&Digest) -> bool,
 ) -> Result<Restored, StorageError> {
     let unknown = || StorageError::NothingToUndo { repository: name.clone(), tag: tag.clone() };
-    let id = repository::find(connection, name)?.ok_or_else(unknown)?;
+    let Some(id) = repository::find(connection, name)? else {
+        return Err(match point {
+            RestorePoint::Digest(digest) => collected(name, digest),
+            RestorePoint::LastChange | RestorePoint::Before(_) => unknown(),
+        });
+    };
     let before = tag::named(connection, id, tag)?;
     let after = match point {
         RestorePoint::Digest(digest) => Some(digest),
@@ -68,7 +73,7 @@ pub(crate) fn restore(
     };
     let manifests = put_all_again(connection, name, id, &digest, is_lost)?;
     if !manifest::is_held(connection, id, &digest)? {
-        return Err(StorageError::Collected { repository: name.clone(), digest });
+        return Err(collected(name, digest));
     }
     tag::set(connection, id, tag, &digest, None)?;
     Ok(Restored { before, after, manifests })
@@ -106,6 +111,10 @@ pub(super) fn signature_tags(digest: &Digest) -> Vec<Tag> {
     let name = |suffix: &&str| format!("{}-{}{suffix}", digest.algorithm(), digest.hex());
     // The name for a SHA-512 digest is longer than a tag may be.
     SIGNATURE_SUFFIXES.iter().filter_map(|suffix| name(suffix).parse().ok()).collect()
+}
+
+fn collected(repository: &RepoName, digest: Digest) -> StorageError {
+    StorageError::Collected { repository: repository.clone(), digest }
 }
 
 /// A manifest that was deleted and not collected.

@@ -209,6 +209,9 @@ fn what_is_gone_for_good_is_refused_and_nothing_changes() {
     let refused = store.restore_tag(&name, &v1, RestorePoint::Digest(never));
     let collected = StorageError::Collected { repository: name.clone(), digest: never };
     assert_eq!(refused, Err(collected));
+    let refused = store.restore_tag(&repo("b"), &v1, RestorePoint::Digest(never));
+    let collected = StorageError::Collected { repository: repo("b"), digest: never };
+    assert_eq!(refused, Err(collected));
     let digest = *manifest.digest();
     assert_eq!(named(&store, &name, &v1), Some(digest));
 
