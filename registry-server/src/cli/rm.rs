@@ -170,5 +170,5 @@ pub(super) fn counted(count: u64, what: &str) -> String {
 
 /// When the space of what was removed comes back.
 const SPACE: &str = "the space comes back when the time for undoing it is over and collection has \
-                     run; at once, and for good, with `registry gc --undo-time 0s --grace 0s` while \
-                     nobody pushes\n";
+                     run; at once, and for good, with `registry gc --undo-time 0s --grace 0s` \
+                     while nobody pushes\n";
