@@ -261,6 +261,23 @@ fn an_image_whose_edges_collection_began_to_take_comes_back_whole() {
 }
 
 #[test]
+fn a_blob_whose_bytes_were_found_wrong_is_lost_to_whoever_inspects() {
+    let (_directory, database) = open();
+    let (name, blob): (RepoName, _) = ("a".parse().unwrap(), digest("blob"));
+    let (unknown, repository) = (digest("unknown"), name.clone());
+    let lose = move |connection: &Connection| {
+        repository::add_blob(connection, &name, &blob, 4)?;
+        let before = inspect::blob(connection, &name, &blob)?;
+        connection.execute("INSERT INTO lost_blobs VALUES (?1, 0)", [&blob])?;
+        Ok((before, inspect::blob(connection, &name, &blob)?))
+    };
+    let (held, lost) = (inspect::BlobRow::Held(4), inspect::BlobRow::Lost);
+    assert_eq!(database.write(lose), Ok((held, lost)));
+    let absent = database.read(|connection| inspect::blob(connection, &repository, &unknown));
+    assert_eq!(absent, Ok(inspect::BlobRow::Absent));
+}
+
+#[test]
 fn each_commit_is_synced_and_rows_hold_each_other() {
     let (_directory, database) = open();
     let setting = |name: &'static str| {
