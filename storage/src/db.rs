@@ -25,11 +25,17 @@ use crate::name::{RepoName, Tag, UserName};
 use crate::space::Space;
 
 pub(crate) mod collect;
+pub(crate) mod history;
+pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod manifest;
+pub(crate) mod protection;
 mod reader;
+pub(crate) mod removal;
 pub(crate) mod repository;
+pub(crate) mod restore;
 mod schema;
+pub(crate) mod space;
 pub(crate) mod tag;
 pub(crate) mod upkeep;
 pub(crate) mod user;

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::lock::Holder;
+use crate::name::{RepoName, Tag};
 use crate::space::ByteCount;
 
 /// A failure of the store.
@@ -37,6 +38,84 @@ pub enum StorageError {
     BlobInUse {
         /// One manifest that names the blob.
         manifest: Digest,
+    },
+    /// A protected tag, or what it needs, would change.
+    #[error(
+        "the tag {repository}:{tag} is protected, and with it all that it names: on the \
+         registry's host, `registry tag unprotect {repository}:{tag}` ends that"
+    )]
+    TagProtected {
+        /// Its repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A command is about a tag that is not there.
+    #[error(
+        "there is no tag {repository}:{tag}: see `registry ls {repository}`, or what it named \
+         with `registry tag history {repository}:{tag}`"
+    )]
+    NoTag {
+        /// The repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A command is about a manifest that is not there.
+    #[error(
+        "there is no manifest {repository}@{digest}: see `registry ls {repository}`, or what was \
+         deleted with `registry tag history {repository}`"
+    )]
+    NoManifest {
+        /// The repository.
+        repository: RepoName,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// A tag has no history that could be undone.
+    #[error(
+        "no change of {repository}:{tag} is known that could be undone, and what is older than the \
+         undo time is forgotten: see `registry tag history {repository}`, say with --to what it is \
+         to name, or push it again"
+    )]
+    NothingToUndo {
+        /// The repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A tag is to be as it was when it was not there.
+    #[error(
+        "{repository}:{tag} did not exist at that time: choose one from `registry tag history \
+         {repository}:{tag}`, or remove the tag with `registry rm {repository}:{tag}`"
+    )]
+    NotThereThen {
+        /// The repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A manifest that is to be restored is not there any more.
+    #[error(
+        "{repository}@{digest} cannot be restored: collection took it, or it never was here; push \
+         it again"
+    )]
+    Collected {
+        /// The repository.
+        repository: RepoName,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// Blobs of a manifest that is to be restored are not there any more.
+    #[error(
+        "{digest} cannot be restored, since the repository holds no more {}: push the image again",
+        list(.blobs)
+    )]
+    BlobsCollected {
+        /// The manifest.
+        digest: Digest,
+        /// What it lacks.
+        blobs: Vec<Digest>,
     },
     /// A user of this name exists already.
     #[error("this user exists already: change the password with `registry user passwd`")]

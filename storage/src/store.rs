@@ -16,10 +16,14 @@ use crate::sessions::Sessions;
 use crate::space::Space;
 
 mod blob;
+mod image;
 mod manifest;
+mod tag;
 mod upkeep;
 mod upload;
 mod user;
+
+pub use image::{ImagePart, PartState};
 
 /// How a store is opened.
 pub struct OpenOptions<'a> {

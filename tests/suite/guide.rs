@@ -39,7 +39,9 @@ fn clients_print_what_the_guide_says() {
     instance.start();
     instance.add_user("reader", "pull");
     instance.add_user("writer", "push");
-    push_kept(&instance);
+    push_kept(&instance, "kept:1");
+    push_kept(&instance, "stable:1");
+    instance.command(&["tag", "protect"], &["stable:1"]).ok();
     let mut sections = 0;
     for (title, exchanges) in sections_of(PAGE) {
         let Some(scene) = scene(title, &instance, full.as_ref()) else {
@@ -162,12 +164,12 @@ fn push_config(scene: &Scene, instance: &Instance) {
     fs::write(scene.machine.path("manifest.json"), image.manifest.bytes).expect("a manifest");
 }
 
-/// Pushes the image that the page tries to delete.
-fn push_kept(instance: &Instance) {
+/// Pushes an image that the page tries to delete.
+fn push_kept(instance: &Instance, name: &str) {
     let (machine, image) = (Machine::of(instance), Image::new(Family::Oci, "amd64", b"kept"));
     let path = machine.path("kept");
     write_directory(&path, &image.manifest, std::slice::from_ref(&image));
-    let name = format!("docker://{}/kept:1", instance.address());
+    let name = format!("docker://{}/{name}", instance.address());
     machine.skopeo(&["copy", "--quiet", &directory(&path), &name]).ok();
 }
 
@@ -217,11 +219,14 @@ fn without_sizes(text: &str) -> String {
     format!("{before} for {size} more (<room>): {rest}")
 }
 
-/// Replaces the time in each line of a log.
-fn without_times(text: &str) -> String {
+/// Replaces the time in each line of a log or of a tag's history.
+pub(crate) fn without_times(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix("time=\"").and_then(|at| at.split_once('"')) {
         Some((_, rest)) => format!("time=\"2026-01-01T00:00:00Z\"{rest}"),
-        None => line.to_owned(),
+        None => match line.split_once("Z  ") {
+            Some((time, rest)) if time.len() == 19 => format!("2026-01-01T00:00:00Z  {rest}"),
+            _ => line.to_owned(),
+        },
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }

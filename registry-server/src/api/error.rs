@@ -289,7 +289,9 @@ impl ApiError {
 
 fn name_status(error: &NameError) -> (StatusCode, Code) {
     match error {
-        NameError::Repository | NameError::User => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
+        NameError::Repository | NameError::Image | NameError::User => {
+            (StatusCode::BAD_REQUEST, "NAME_INVALID")
+        }
         NameError::Tag => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
         NameError::Digest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
         NameError::Upload => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
@@ -306,6 +308,8 @@ fn storage_status(error: &StorageError) -> (StatusCode, Code) {
         StorageError::Full | StorageError::NoRoom { .. } => {
             (StatusCode::INSUFFICIENT_STORAGE, "DENIED")
         }
+        // MANIFEST_INVALID or TAG_INVALID would make containers/image push another form of it.
+        StorageError::TagProtected { .. } => (StatusCode::FORBIDDEN, "DENIED"),
         StorageError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
     }
