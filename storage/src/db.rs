@@ -24,12 +24,15 @@ use crate::layout::Layout;
 use crate::name::{RepoName, Tag, UserName};
 
 pub(crate) mod list;
+pub(crate) mod lost;
 pub(crate) mod manifest;
 mod reader;
 pub(crate) mod repository;
 mod schema;
 pub(crate) mod tag;
+pub(crate) mod upkeep;
 pub(crate) mod user;
+pub(crate) mod verify;
 mod writer;
 
 use reader::Readers;
@@ -125,6 +128,9 @@ impl From<rusqlite::Error> for StorageError {
             Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => {
                 Self::NotSynced(error.to_string())
             }
+            Some(code) if DAMAGED.contains(&(code & PRIMARY_CODE)) => {
+                Self::DatabaseDamaged(error.to_string())
+            }
             _ => Self::Database(error.to_string()),
         }
     }
@@ -165,6 +171,10 @@ impl FromSql for Digest {
     }
 }
 
+/// What SQLite says of a database whose structure is broken.
+const DAMAGED: [i32; 2] = [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB];
+/// The bits of a code that say what failed; the others say where.
+const PRIMARY_CODE: i32 = 0xff;
 /// Prepared statements that each connection keeps.
 const STATEMENTS: usize = 64;
 /// Page cache of the writing connection, in KiB.

@@ -9,7 +9,9 @@
 //!
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
-//! `db` is the database; [`store`] puts them together; `survey` only looks.
+//! `claim` keeps
+//! two from one file; `db` is the database; [`store`] puts them together; `survey` only looks;
+//! `verify` reads everything again.
 
 pub mod digest;
 pub mod layout;
@@ -18,6 +20,7 @@ pub mod name;
 pub mod store;
 
 mod blob;
+mod claim;
 mod db;
 mod durable;
 mod error;
@@ -25,10 +28,12 @@ mod lock;
 mod sessions;
 mod survey;
 mod upload;
+mod verify;
 
 pub use blob::BlobReader;
 pub use db::OnFatal;
 pub use db::list::{Counts, Referrer};
+pub use db::lost::Lost;
 pub use db::manifest::StoredManifest;
 pub use db::user::{Role, RoleError, User};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
@@ -41,3 +46,4 @@ pub use name::{NameError, Reference, RepoName, Tag, UploadId, UserName};
 pub use store::{DiskSpace, OpenOptions, Store};
 pub use survey::{Content, Survey};
 pub use upload::UploadWriter;
+pub use verify::{Damage, Finding, Hurt, Image, Position, Scrub, Verification, Verified};

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
+use crate::claim::Claims;
 use crate::db::list::{self, Counts};
 use crate::db::{Database, OnFatal};
 use crate::error::{IoContext, StorageError};
@@ -15,6 +16,7 @@ mod blob;
 mod manifest;
 mod upload;
 mod user;
+mod verify;
 
 /// How a store is opened.
 pub struct OpenOptions<'a> {
@@ -36,6 +38,8 @@ pub struct Store {
     layout: Layout,
     sessions: Sessions,
     database: Database,
+    /// Who works on the file of which blob.
+    claims: Claims,
     /// Grows with each change of a user, so that whoever remembers a password can tell.
     users_version: AtomicU64,
     is_new: bool,
@@ -68,7 +72,8 @@ impl Store {
         let database = Database::open(&layout, is_new, options.on_fatal)?;
         let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
         let users_version = AtomicU64::new(0);
-        Ok(Self { layout, sessions, database, users_version, is_new, _lock: lock })
+        let claims = Claims::default();
+        Ok(Self { layout, sessions, database, claims, users_version, is_new, _lock: lock })
     }
 
     /// Whether this open made the store.

@@ -70,6 +70,8 @@ impl Store {
     ) -> Result<(), StorageError> {
         let session = Arc::clone(upload.session());
         let outcome = upload.commit(digest, |file, path, size| {
+            // Nobody takes the file away between the look at it and the row.
+            let _claim = self.claims.take(digest);
             if !self.is_stored(digest)? {
                 blob::publish(&self.layout, file, path, digest)?;
             }
