@@ -46,6 +46,9 @@ pub(crate) struct Database {
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
     readers: Readers,
+    /// The most rows that one write changed, deleted ones and those of triggers included.
+    #[cfg(test)]
+    most_rows: std::sync::Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Database {
@@ -84,7 +87,13 @@ impl Database {
                 }
             })
             .map_err(|error| StorageError::io("start the thread of", &path, &error))?;
-        Ok(Self { jobs: Some(jobs), writer: Some(writer), readers: Readers::new(path) })
+        Ok(Self {
+            jobs: Some(jobs),
+            writer: Some(writer),
+            readers: Readers::new(path),
+            #[cfg(test)]
+            most_rows: Default::default(),
+        })
     }
 
     /// Runs `work` in the writing thread and waits until its outcome is durable.
@@ -95,10 +104,27 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
+        #[cfg(test)]
+        let work = {
+            let most = std::sync::Arc::clone(&self.most_rows);
+            move |connection: &Connection| {
+                let before = connection.total_changes();
+                let outcome = work(connection);
+                let rows = connection.total_changes() - before;
+                most.fetch_max(rows, std::sync::atomic::Ordering::Relaxed);
+                outcome
+            }
+        };
         let (job, outcome) = writer::job(work);
         let jobs = self.jobs.as_ref().ok_or(StorageError::Closed)?;
         jobs.send(job).map_err(|_| StorageError::Closed)?;
         outcome.recv().map_err(|_| StorageError::Closed)?
+    }
+
+    /// The most rows that one write changed since this was asked.
+    #[cfg(test)]
+    pub(crate) fn take_most_rows(&self) -> u64 {
+        self.most_rows.swap(0, std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Runs `work` on a read-only connection. One call is one short read.
@@ -122,6 +148,16 @@ impl Drop for Database {
 
 impl From<rusqlite::Error> for StorageError {
     fn from(error: rusqlite::Error) -> Self {
+        // The tables say what is in a column: another thing was not written there by us.
+        if matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::Utf8Error(..)
+        ) {
+            return Self::DatabaseDamaged(error.to_string());
+        }
         match error.sqlite_error().map(|error| error.extended_code) {
             // The second is what SQLite says when the index of its log cannot grow.
             Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,

@@ -187,7 +187,7 @@ pub(crate) fn lose_manifest(
     bytes: &[u8],
 ) -> Result<Losing, StorageError> {
     let is_there = connection
-        .prepare_cached("SELECT 1 FROM manifests WHERE digest = ?1 AND bytes = ?2")?
+        .prepare_cached("SELECT 1 FROM manifests WHERE digest = ?1 AND CAST(bytes AS BLOB) = ?2")?
         .exists(params![digest, bytes])?;
     if !is_there {
         return Ok(Losing::IsGone);

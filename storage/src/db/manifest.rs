@@ -47,7 +47,7 @@ pub(crate) fn get(
     };
     let mut statement = connection.prepare_cached(text)?;
     let found = statement.query_row(params![name, key], |row| {
-        let bytes: Vec<u8> = row.get(2)?;
+        let bytes = row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?.to_vec();
         let (digest, media_type) = (row.get(0)?, row.get(1)?);
         Ok((StoredManifest { digest, media_type, bytes: Bytes::from(bytes) }, row.get(3)?))
     });

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::lost;
+use super::lost::{self, Losing};
 use super::manifest::put_edges;
 use crate::digest::Digest;
 use crate::error::StorageError;
@@ -52,7 +52,11 @@ pub(crate) fn manifest_bytes(
         "SELECT bytes, EXISTS (SELECT 1 FROM lost_manifests x WHERE x.digest = m.digest)
          FROM manifests m WHERE digest = ?1",
     )?;
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let row = |row: &rusqlite::Row<'_>| {
+        // Whatever stands there: something that is no bytes is not the manifest.
+        let bytes = row.get_ref(0)?.as_bytes().unwrap_or_default();
+        Ok((bytes.to_vec(), row.get(1)?))
+    };
     Ok(statement.query_row(params![digest], row).optional()?)
 }
 
@@ -88,37 +92,38 @@ impl Shown {
     }
 }
 
-/// Repositories that hold a manifest, after `after`.
+/// Repositories that hold or held a manifest, after `after`, a page at most.
 pub(crate) fn holders(
     connection: &Connection,
     digest: &Digest,
     after: i64,
 ) -> Result<Vec<Holder>, StorageError> {
     let mut statement = connection.prepare_cached(
-        "SELECT * FROM (
-             SELECT repository_id, media_type, 1, size, subject, artifact_type, annotations
-             FROM repository_manifests INDEXED BY repository_manifests_by_digest
-             WHERE digest = ?1 AND repository_id > ?2 ORDER BY repository_id LIMIT ?3)
-         UNION ALL
-         SELECT * FROM (
-             SELECT repository_id, media_type, 0, NULL, NULL, NULL, NULL
-             FROM deleted_manifests INDEXED BY deleted_manifests_by_digest
-             WHERE digest = ?1 AND repository_id > ?2 ORDER BY repository_id LIMIT ?3)",
+        "SELECT repository_id, media_type, size, subject, artifact_type, annotations
+         FROM repository_manifests INDEXED BY repository_manifests_by_digest
+         WHERE digest = ?1 AND repository_id > ?2 ORDER BY repository_id LIMIT ?3",
     )?;
-    let row = |row: &rusqlite::Row<'_>| {
-        let shown = match row.get(2)? {
-            true => Some(Shown {
-                size: row.get(3)?,
-                subject: row.get(4)?,
-                artifact_type: row.get(5)?,
-                annotations: row.get(6)?,
-            }),
-            false => None,
+    let held = statement.query_map(params![digest, after, STEP_ROWS], |row| {
+        let shown = Shown {
+            size: row.get(2)?,
+            subject: row.get(3)?,
+            artifact_type: row.get(4)?,
+            annotations: row.get(5)?,
         };
-        Ok(Holder { repository: row.get(0)?, media_type: row.get(1)?, shown })
-    };
-    let rows = statement.query_map(params![digest, after, STEP_ROWS], row)?;
-    let mut holders = rows.collect::<Result<Vec<Holder>, _>>()?;
+        Ok(Holder { repository: row.get(0)?, media_type: row.get(1)?, shown: Some(shown) })
+    })?;
+    let mut holders = held.collect::<Result<Vec<_>, _>>()?;
+    let mut statement = connection.prepare_cached(
+        "SELECT repository_id, media_type
+         FROM deleted_manifests INDEXED BY deleted_manifests_by_digest
+         WHERE digest = ?1 AND repository_id > ?2 ORDER BY repository_id LIMIT ?3",
+    )?;
+    let deleted = statement.query_map(params![digest, after, STEP_ROWS], |row| {
+        Ok(Holder { repository: row.get(0)?, media_type: row.get(1)?, shown: None })
+    })?;
+    for holder in deleted {
+        holders.push(holder?);
+    }
     holders.sort_by_key(|holder| holder.repository);
     holders.truncate(STEP_ROWS);
     Ok(holders)
@@ -271,13 +276,13 @@ pub(crate) fn dangling(
 }
 
 /// Gives a manifest without bytes a row, so that it can be lost: its next push brings them.
-pub(crate) fn stand_in(connection: &Connection, digest: &Digest) -> Result<(), StorageError> {
+pub(crate) fn stand_in(connection: &Connection, digest: &Digest) -> Result<Losing, StorageError> {
     connection
         .prepare_cached(
             "INSERT INTO manifests (digest, bytes) VALUES (?1, x'') ON CONFLICT DO NOTHING",
         )?
         .execute(params![digest])?;
-    lost::lose_manifest(connection, digest, b"").map(drop)
+    lost::lose_manifest(connection, digest, b"")
 }
 
 /// Takes a link away that names no blob; false if by now it does.

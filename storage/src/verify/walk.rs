@@ -106,11 +106,16 @@ impl<'a> Walk<'a> {
         match naming {
             Naming::Manifests => match digest.parse::<Digest>() {
                 Ok(parsed) => {
-                    if !self.how.is_dry_run {
-                        let stand_in = move |connection: &_| rows::stand_in(connection, &parsed);
-                        self.store.database().write(stand_in)?;
+                    let stand_in = move |connection: &_| rows::stand_in(connection, &parsed);
+                    // Another repository may have named it before.
+                    let finding = Finding::Manifest(parsed);
+                    let is_new = match self.how.is_dry_run {
+                        true => !self.verified.findings.contains(&finding),
+                        false => self.store.database().write(stand_in)? == Losing::Lost,
+                    };
+                    if is_new {
+                        self.verified.add(finding);
                     }
-                    self.verified.add(Finding::Manifest(parsed));
                 }
                 Err(_) => self.verified.add(Finding::Name(digest)),
             },
