@@ -23,6 +23,7 @@ use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::name::{RepoName, Tag, UserName};
 
+pub(crate) mod collect;
 pub(crate) mod list;
 pub(crate) mod lost;
 pub(crate) mod manifest;
@@ -46,9 +47,6 @@ pub(crate) struct Database {
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
     readers: Readers,
-    /// The most rows that one write changed, deleted ones and those of triggers included.
-    #[cfg(test)]
-    most_rows: std::sync::Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Database {
@@ -87,13 +85,7 @@ impl Database {
                 }
             })
             .map_err(|error| StorageError::io("start the thread of", &path, &error))?;
-        Ok(Self {
-            jobs: Some(jobs),
-            writer: Some(writer),
-            readers: Readers::new(path),
-            #[cfg(test)]
-            most_rows: Default::default(),
-        })
+        Ok(Self { jobs: Some(jobs), writer: Some(writer), readers: Readers::new(path) })
     }
 
     /// Runs `work` in the writing thread and waits until its outcome is durable.
@@ -104,27 +96,26 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
-        #[cfg(test)]
-        let work = {
-            let most = std::sync::Arc::clone(&self.most_rows);
-            move |connection: &Connection| {
-                let before = connection.total_changes();
-                let outcome = work(connection);
-                let rows = connection.total_changes() - before;
-                most.fetch_max(rows, std::sync::atomic::Ordering::Relaxed);
-                outcome
-            }
-        };
         let (job, outcome) = writer::job(work);
         let jobs = self.jobs.as_ref().ok_or(StorageError::Closed)?;
         jobs.send(job).map_err(|_| StorageError::Closed)?;
         outcome.recv().map_err(|_| StorageError::Closed)?
     }
 
-    /// The most rows that one write changed since this was asked.
-    #[cfg(test)]
-    pub(crate) fn take_most_rows(&self) -> u64 {
-        self.most_rows.swap(0, std::sync::atomic::Ordering::Relaxed)
+    /// The same for one step of upkeep, which must not keep pushes waiting: it changes at most
+    /// [`collect::STEP_ROWS`] rows.
+    pub(crate) fn write_step<T, F>(&self, work: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    {
+        self.write(move |connection| {
+            let before = connection.total_changes();
+            let outcome = work(connection);
+            let changed = connection.total_changes() - before;
+            debug_assert!(changed <= collect::STEP_ROWS as u64, "a step changed {changed} rows");
+            outcome
+        })
     }
 
     /// Runs `work` on a read-only connection. One call is one short read.

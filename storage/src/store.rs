@@ -4,16 +4,18 @@
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
-use crate::claim::Claims;
+use crate::claims::Claims;
 use crate::db::list::{self, Counts};
 use crate::db::{Database, OnFatal};
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
 use crate::lock::{Holder, OnHeld, StoreLock};
+use crate::recent::Recent;
 use crate::sessions::Sessions;
 
 mod blob;
 mod manifest;
+mod upkeep;
 mod upload;
 mod user;
 mod verify;
@@ -35,11 +37,11 @@ pub struct OpenOptions<'a> {
 ///
 /// All verbs block on the disk; none of them waits for a client.
 pub struct Store {
-    layout: Layout,
-    sessions: Sessions,
-    database: Database,
-    /// Who works on the file of which blob.
-    claims: Claims,
+    pub(crate) layout: Layout,
+    pub(crate) sessions: Sessions,
+    pub(crate) database: Database,
+    pub(crate) claims: Claims,
+    pub(crate) recent: Recent,
     /// Grows with each change of a user, so that whoever remembers a password can tell.
     users_version: AtomicU64,
     is_new: bool,
@@ -71,9 +73,16 @@ impl Store {
         layout.make_directories()?;
         let database = Database::open(&layout, is_new, options.on_fatal)?;
         let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
-        let users_version = AtomicU64::new(0);
-        let claims = Claims::default();
-        Ok(Self { layout, sessions, database, claims, users_version, is_new, _lock: lock })
+        Ok(Self {
+            layout,
+            sessions,
+            database,
+            claims: Claims::default(),
+            recent: Recent::new(),
+            users_version: AtomicU64::new(0),
+            is_new,
+            _lock: lock,
+        })
     }
 
     /// Whether this open made the store.

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::verify::{Place, STEP_ROWS};
+use super::collect::STEP_ROWS;
+use super::verify::Place;
 use super::{tag, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;

@@ -104,7 +104,7 @@ fn reads_walk_no_table_and_sort_nothing() {
     let by_tag = Reference::Tag("t7".parse().unwrap());
     let by_digest = Reference::Digest(*index(&subject, "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
-    let reads: [(&str, Work<'_>); 22] = [
+    let reads: [(&str, Work<'_>); 21] = [
         ("catalog", &|c| list::repositories(c, None, 10).map(drop)),
         ("catalog, next page", &|c| list::repositories(c, Some("r3"), 10).map(drop)),
         ("tags", &|c| list::tags(c, &name, None, 10).map(drop)),
@@ -119,7 +119,7 @@ fn reads_walk_no_table_and_sort_nothing() {
         ("stored blob", &|c| repository::stored_size(c, &blob).map(drop)),
         ("blob's state", &|c| repository::blob_state(c, &blob).map(drop)),
         ("whether anything is lost", &|c| lost::is_anything(c).map(drop)),
-        ("task", &|c| upkeep::read(c, "verify").map(drop)),
+        ("task", &|c| upkeep::last(c, "verify").map(drop)),
         ("verify: blobs", &|c| verify::blobs(c, "sha256:7").map(drop)),
         ("verify: manifests", &|c| verify::manifests(c, "sha256:7").map(drop)),
         ("verify: manifest", &|c| verify::manifest_bytes(c, &blob).map(drop)),
@@ -128,7 +128,6 @@ fn reads_walk_no_table_and_sort_nothing() {
         ("verify: naming", &|c| verify::dangling(c, verify::Naming::Manifests, &place()).map(drop)),
         ("verify: tags", &|c| verify::dangling(c, verify::Naming::Tags, &place()).map(drop)),
         ("verify: links", &|c| verify::dangling(c, verify::Naming::Links, &place()).map(drop)),
-        ("verify: files", &|c| verify::known_blobs(c, &[blob]).map(drop)),
     ];
     for (what, work) in reads {
         assert_indexed(what, &plans(&mut connection, work));
@@ -212,6 +211,38 @@ fn writes_walk_no_table_and_sort_nothing() {
     for (what, work) in writes {
         assert_indexed(what, &plans(&mut connection, work));
     }
+}
+
+#[test]
+fn collection_reads_and_changes_no_more_than_its_step() {
+    let (_directory, _database, mut connection) = filled();
+    let held = |digest| collect::Held { repository: 1, digest };
+    let (after, blob) = (Some(held(digest("7"))), digest("7"));
+    let manifest = held(*index(&digest("subject"), "a/7").digest());
+    type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
+    let one = std::slice::from_ref;
+    let steps: [(&str, Work<'_>); 14] = [
+        ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
+        ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
+        ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
+        ("untagged", &|c| collect::untagged(c, &after, 9, 9).map(drop)),
+        ("kept", &|c| collect::is_kept_by_others(c, &manifest, &|_| false).map(drop)),
+        ("retire", &|c| collect::retire(c, one(&manifest), 9, 9).map(drop)),
+        ("links", &|c| collect::links(c, &after, 9).map(drop)),
+        ("parents", &|c| collect::parents(c, &manifest).map(drop)),
+        ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
+        ("blobs", &|c| collect::blobs(c, Some(&blob)).map(drop)),
+        ("drop blobs", &|c| collect::drop_blobs(c, &[blob]).map(drop)),
+        ("without rows", &|c| collect::without_rows(c, &[blob]).map(drop)),
+        ("repositories", &|c| collect::repositories(c, 1).map(drop)),
+        ("drop repositories", &|c| collect::drop_repositories(c, &[1]).map(drop)),
+    ];
+    for (what, work) in steps {
+        assert_indexed(what, &plans(&mut connection, work));
+    }
+    // The rows to forget are found by time; the list of them is as long as a step.
+    let plan = plans(&mut connection, |c| collect::forget_changes(c, 9).map(drop));
+    assert!(plan.iter().all(|step| !step.starts_with("SCAN tag_history")), "{plan:#?}");
 }
 
 #[test]

@@ -1,22 +1,20 @@
-//! When each task of upkeep last ended, and what it has to remember.
+//! When each task of upkeep last ended, and what it did or has to remember.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::unix_now;
 use crate::error::StorageError;
 
-/// What stands of a task: when it was noted, in seconds since 1970, and its summary.
-pub(crate) fn read(
-    connection: &Connection,
-    task: &str,
-) -> Result<Option<(i64, String)>, StorageError> {
-    let mut statement =
-        connection.prepare_cached("SELECT ended_at, summary FROM upkeep WHERE task = ?1")?;
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    Ok(statement.query_row(params![task], row).optional()?)
+/// How a task of upkeep ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpkeepNote {
+    /// When, in seconds since 1970.
+    pub ended_at: i64,
+    /// What it did, in the task's own words: JSON.
+    pub summary: String,
 }
 
-/// Notes that a task ended now, or, of one that is remembered, where it stands now.
+/// Notes that a task ended now.
 pub(crate) fn note(connection: &Connection, task: &str, summary: &str) -> Result<(), StorageError> {
     connection
         .prepare_cached(
@@ -28,7 +26,19 @@ pub(crate) fn note(connection: &Connection, task: &str, summary: &str) -> Result
     Ok(())
 }
 
-/// Forgets what stands of a task.
+/// How a task last ended.
+pub(crate) fn last(
+    connection: &Connection,
+    task: &str,
+) -> Result<Option<UpkeepNote>, StorageError> {
+    let mut statement =
+        connection.prepare_cached("SELECT ended_at, summary FROM upkeep WHERE task = ?1")?;
+    let note =
+        |row: &rusqlite::Row<'_>| Ok(UpkeepNote { ended_at: row.get(0)?, summary: row.get(1)? });
+    Ok(statement.query_row(params![task], note).optional()?)
+}
+
+/// Forgets how a task ended.
 pub(crate) fn forget(connection: &Connection, task: &str) -> Result<(), StorageError> {
     connection.prepare_cached("DELETE FROM upkeep WHERE task = ?1")?.execute(params![task])?;
     Ok(())

@@ -2,18 +2,14 @@
 //!
 //! Digests are read as text here: one that is none is what verification looks for.
 
-use std::collections::HashSet;
-
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::collect::STEP_ROWS;
 use super::lost::{self, Losing};
 use super::manifest::put_edges;
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::{Edge, Manifest};
-
-/// Rows of one page, and rows that one step changes at most.
-pub(crate) const STEP_ROWS: usize = 256;
 
 /// The row of a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -292,19 +288,4 @@ pub(crate) fn remove_link(connection: &Connection, place: &Place) -> Result<bool
          AND NOT EXISTS (SELECT 1 FROM blobs WHERE digest = ?2)",
     )?;
     Ok(statement.execute(params![place.0, place.1])? > 0)
-}
-
-/// Which of these digests are blobs.
-pub(crate) fn known_blobs(
-    connection: &Connection,
-    digests: &[Digest],
-) -> Result<HashSet<Digest>, StorageError> {
-    let mut statement = connection.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?;
-    let mut known = HashSet::new();
-    for digest in digests {
-        if statement.exists(params![digest])? {
-            known.insert(*digest);
-        }
-    }
-    Ok(known)
 }

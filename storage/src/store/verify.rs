@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::db::lost::{self, HurtManifest, Losing, Lost};
-use crate::db::{Database, unix_now, upkeep};
+use crate::db::{unix_now, upkeep};
 use crate::digest::Digest;
 use crate::durable::sync_directory;
 use crate::error::{IoContext, StorageError};
@@ -76,9 +76,10 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn last_verified(&self) -> Result<Option<SystemTime>, StorageError> {
-        let noted = self.database.read(|connection| upkeep::read(connection, VERIFY))?;
-        Ok(noted.and_then(|(at, _)| {
-            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(at).ok()?))
+        let noted = self.database.read(|connection| upkeep::last(connection, VERIFY))?;
+        Ok(noted.and_then(|note| {
+            let since = Duration::from_secs(u64::try_from(note.ended_at).ok()?);
+            SystemTime::UNIX_EPOCH.checked_add(since)
         }))
     }
 
@@ -136,13 +137,14 @@ impl Store {
         digest: &Digest,
         seen: &Seen,
     ) -> Result<Option<(Losing, Option<PathBuf>)>, StorageError> {
-        let _claim = self.claims.take(digest);
+        let _claim = self.claims.remove_one(digest);
         let path = self.layout.blob(digest);
         if Identity::at(&path) != seen.identity {
             return Ok(None);
         }
         let lost = *digest;
-        let losing = self.database.write(move |connection| lost::lose_blob(connection, &lost))?;
+        let losing =
+            self.database.write_step(move |connection| lost::lose_blob(connection, &lost))?;
         if losing == Losing::IsGone || seen.identity.is_none() {
             return Ok(Some((losing, None)));
         }
@@ -167,7 +169,7 @@ impl Store {
         digest: &Digest,
         seen: &Seen,
     ) -> Result<Option<bool>, StorageError> {
-        let _claim = self.claims.take(digest);
+        let _claim = self.claims.commit(digest);
         let path = self.layout.blob(digest);
         let Some(file) = seen.file.as_ref().filter(|_| Identity::at(&path) == seen.identity) else {
             return Ok(None);
@@ -175,35 +177,31 @@ impl Store {
         file.sync_all().at("sync", &path)?;
         path.parent().map_or(Ok(()), sync_directory)?;
         let found = *digest;
-        self.database.write(move |connection| lost::regain_blob(connection, &found)).map(Some)
-    }
-
-    /// The database, for what walks through the store.
-    pub(crate) fn database(&self) -> &Database {
-        &self.database
+        self.database.write_step(move |connection| lost::regain_blob(connection, &found)).map(Some)
     }
 
     /// Where a verification that is due begins; none if none is.
     fn due(&self, interval: Duration) -> Result<Option<Verified>, StorageError> {
-        let noted = |task| self.database.read(|connection| upkeep::read(connection, task));
-        if let Some((_, text)) = noted(POSITION)? {
+        let noted = |task| self.database.read(|connection| upkeep::last(connection, task));
+        if let Some(note) = noted(POSITION)? {
             // What a later version wrote there makes this one begin anew.
-            let saved = serde_json::from_str::<Saved>(&text).unwrap_or_default();
+            let saved = serde_json::from_str::<Saved>(&note.summary).unwrap_or_default();
             return Ok(Some(saved.verified()));
         }
         let interval = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX);
-        let is_due = noted(VERIFY)?.is_none_or(|(at, _)| at.saturating_add(interval) <= unix_now());
+        let is_due =
+            noted(VERIFY)?.is_none_or(|note| note.ended_at.saturating_add(interval) <= unix_now());
         Ok(is_due.then(Verified::default))
     }
 
     fn save(&self, saved: &Saved) -> Result<(), StorageError> {
         let text = json(saved)?;
-        self.database.write(move |connection| upkeep::note(connection, POSITION, &text))
+        self.database.write_step(move |connection| upkeep::note(connection, POSITION, &text))
     }
 
     fn note_verified(&self, verified: &Verified) -> Result<(), StorageError> {
         let text = json(&Saved::of(verified))?;
-        self.database.write(move |connection| {
+        self.database.write_step(move |connection| {
             upkeep::forget(connection, POSITION)?;
             upkeep::note(connection, VERIFY, &text)
         })

@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use super::Finding;
 use super::walk::{Going, Walk};
+use crate::db::collect::STEP_ROWS;
 use crate::db::lost::{self, Losing};
-use crate::db::verify::{self as rows, Holder, STEP_ROWS, Shown};
+use crate::db::verify::{self as rows, Holder, Shown};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::{Edge, Manifest};
@@ -18,7 +19,7 @@ impl Walk<'_> {
         loop {
             let after = self.verified.position.after.clone();
             let page =
-                self.store.database().read(|connection| rows::manifests(connection, &after))?;
+                self.store.database.read(|connection| rows::manifests(connection, &after))?;
             let is_last = page.len() < STEP_ROWS;
             for digest in page {
                 let mut read = 0;
@@ -41,7 +42,7 @@ impl Walk<'_> {
     /// Reads a manifest, and returns how many bytes that were.
     fn check_manifest(&mut self, digest: &Digest) -> Result<usize, StorageError> {
         let found =
-            self.store.database().read(|connection| rows::manifest_bytes(connection, digest))?;
+            self.store.database.read(|connection| rows::manifest_bytes(connection, digest))?;
         let Some((bytes, is_lost)) = found else { return Ok(0) };
         let length = bytes.len();
         let is_right = Digest::of(digest.algorithm(), &bytes) == *digest;
@@ -61,7 +62,7 @@ impl Walk<'_> {
     fn lose_manifest(&mut self, digest: &Digest, bytes: Vec<u8>) -> Result<(), StorageError> {
         let lost = *digest;
         let lose = move |connection: &_| lost::lose_manifest(connection, &lost, &bytes);
-        if self.how.is_dry_run || self.store.database().write(lose)? == Losing::Lost {
+        if self.how.is_dry_run || self.store.database.write_step(lose)? == Losing::Lost {
             self.verified.add(Finding::Manifest(*digest));
         }
         Ok(())
@@ -70,7 +71,7 @@ impl Walk<'_> {
     fn regain_manifest(&mut self, digest: &Digest) -> Result<(), StorageError> {
         let found = *digest;
         let regain = move |connection: &_| lost::regain_manifest(connection, &found);
-        if self.how.is_dry_run || self.store.database().write(regain)? {
+        if self.how.is_dry_run || self.store.database.write_step(regain)? {
             self.verified.add(Finding::ManifestFound(*digest));
         }
         Ok(())
@@ -81,7 +82,7 @@ impl Walk<'_> {
         let mut after = i64::MIN;
         loop {
             let page = |connection: &_| rows::holders(connection, digest, after);
-            let page = self.store.database().read(page)?;
+            let page = self.store.database.read(page)?;
             for holder in &page {
                 let media_type = holder.media_type.parse().map_err(|error| format!("{error}"));
                 let parsed = media_type.and_then(|media_type| {
@@ -119,19 +120,19 @@ impl Walk<'_> {
             return Ok(());
         }
         let (repository, digest) = (holder.repository, *manifest.digest());
-        let database = self.store.database();
+        let database = &self.store.database;
         for step in missing.chunks(STEP_ROWS).map(<[Edge]>::to_vec) {
-            database.write(move |connection| {
+            database.write_step(move |connection| {
                 rows::mend_edges(connection, repository, &digest, &step)
             })?;
         }
         for step in surplus.chunks(STEP_ROWS).map(<[_]>::to_vec) {
-            database.write(move |connection| {
+            database.write_step(move |connection| {
                 rows::remove_edges(connection, repository, &digest, &step)
             })?;
         }
         if !is_shown_right {
-            database.write(move |connection| {
+            database.write_step(move |connection| {
                 rows::mend_shown(connection, repository, &digest, &shown)
             })?;
         }
@@ -146,7 +147,7 @@ impl Walk<'_> {
         let (mut all, mut after) = (BTreeSet::new(), (String::new(), String::new()));
         loop {
             let page = |connection: &_| rows::edges(connection, repository, parent, &after);
-            let page = self.store.database().read(page)?;
+            let page = self.store.database.read(page)?;
             let is_last = page.len() < STEP_ROWS;
             if let Some(last) = page.last() {
                 after.clone_from(last);

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::Path;
 
-use super::file::{self, Pace, Seen, is_of_the_disk};
+use super::file::{self, Pace, Seen};
 use super::{Finding, OnStep, Phase, Position, Verification, Verified};
+use crate::collect::files::named_files;
+use crate::db::collect::{STEP_ROWS, without_rows};
 use crate::db::lost::Losing;
 use crate::db::repository;
-use crate::db::verify::{self as rows, BlobRow, Dangling, Naming, STEP_ROWS};
+use crate::db::verify::{self as rows, BlobRow, Dangling, Naming};
 use crate::digest::{Algorithm, Digest};
 use crate::error::StorageError;
 use crate::store::Store;
@@ -88,7 +89,7 @@ impl<'a> Walk<'a> {
         loop {
             let after = (self.verified.position.number, self.verified.position.after.clone());
             let page = |connection: &_| rows::dangling(connection, naming, &after);
-            let (found, last) = self.store.database().read(page)?;
+            let (found, last) = self.store.database.read(page)?;
             for row in found {
                 self.mend_naming(naming, row)?;
             }
@@ -111,7 +112,7 @@ impl<'a> Walk<'a> {
                     let finding = Finding::Manifest(parsed);
                     let is_new = match self.how.is_dry_run {
                         true => !self.verified.findings.contains(&finding),
-                        false => self.store.database().write(stand_in)? == Losing::Lost,
+                        false => self.store.database.write_step(stand_in)? == Losing::Lost,
                     };
                     if is_new {
                         self.verified.add(finding);
@@ -124,7 +125,7 @@ impl<'a> Walk<'a> {
             }
             Naming::Links => {
                 let remove = move |connection: &_| rows::remove_link(connection, &place);
-                if self.how.is_dry_run || self.store.database().write(remove)? {
+                if self.how.is_dry_run || self.store.database.write_step(remove)? {
                     self.verified.add(Finding::Link { repository, digest });
                 }
             }
@@ -135,7 +136,7 @@ impl<'a> Walk<'a> {
     fn walk_blobs(&mut self) -> Going {
         loop {
             let after = self.verified.position.after.clone();
-            let page = self.store.database().read(|connection| rows::blobs(connection, &after))?;
+            let page = self.store.database.read(|connection| rows::blobs(connection, &after))?;
             let is_last = page.len() < STEP_ROWS;
             for BlobRow { digest, size } in page {
                 match digest.parse::<Digest>() {
@@ -179,7 +180,7 @@ impl<'a> Walk<'a> {
     /// Acts on what was seen of a file; false if by now another one is in its place.
     fn settle(&mut self, digest: &Digest, seen: &Seen) -> Result<bool, StorageError> {
         let state =
-            self.store.database().read(|connection| repository::blob_state(connection, digest))?;
+            self.store.database.read(|connection| repository::blob_state(connection, digest))?;
         let Some(is_lost) = state else { return Ok(true) };
         let is_dry_run = self.how.is_dry_run;
         let Some(damage) = seen.damage.clone() else {
@@ -217,15 +218,7 @@ impl<'a> Walk<'a> {
         });
         let done = usize::try_from(self.verified.position.number).unwrap_or(0);
         for (algorithm, prefix) in shards.skip(done) {
-            let path = self.store.layout().shard(algorithm, &prefix);
-            if let Err(error) = self.walk_shard(algorithm, &path) {
-                match error {
-                    Trouble::Disk(message) => {
-                        self.verified.add(Finding::Directory { path, message });
-                    }
-                    Trouble::Other(error) => return Err(error),
-                }
-            }
+            self.walk_shard(algorithm, &prefix)?;
             self.verified.position.number += 1;
             if self.step().is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -234,41 +227,27 @@ impl<'a> Walk<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn walk_shard(&mut self, algorithm: Algorithm, path: &Path) -> Result<(), Trouble> {
-        let listing = |error: std::io::Error| match is_of_the_disk(&error) {
-            true => Trouble::Disk(error.to_string()),
-            false => Trouble::Other(StorageError::io("list", path, &error)),
-        };
-        let mut entries = fs::read_dir(path).map_err(listing)?;
-        loop {
-            let page: Vec<_> =
-                entries.by_ref().take(STEP_ROWS).collect::<Result<_, _>>().map_err(listing)?;
-            let digest = |entry: &fs::DirEntry| {
-                format!("{algorithm}:{}", entry.file_name().to_string_lossy())
-                    .parse::<Digest>()
-                    .ok()
-            };
-            let digests: Vec<Digest> = page.iter().filter_map(digest).collect();
-            let known = |connection: &_| rows::known_blobs(connection, &digests);
-            let known = self.store.database().read(known).map_err(Trouble::Other)?;
-            let is_stray = |entry: &&fs::DirEntry| {
-                !digest(entry).is_some_and(|digest| known.contains(&digest))
-            };
-            for entry in page.iter().filter(is_stray) {
-                self.verified.stray_files += 1;
-                self.verified.stray_bytes += entry.metadata().map_or(0, |metadata| metadata.len());
-            }
-            if page.len() < STEP_ROWS {
+    /// Counts the files of a directory that no row names.
+    fn walk_shard(&mut self, algorithm: Algorithm, prefix: &str) -> Result<(), StorageError> {
+        let path = self.store.layout.shard(algorithm, prefix);
+        let digests = match named_files(&path, algorithm) {
+            Ok((digests, _)) => digests,
+            Err(StorageError::Io { message, .. }) => {
+                self.verified.add(Finding::Directory { path, message });
                 return Ok(());
             }
+            Err(error) => return Err(error),
+        };
+        for page in digests.chunks(STEP_ROWS) {
+            let without_rows = |connection: &_| without_rows(connection, page);
+            for digest in self.store.database.read(without_rows)? {
+                let metadata = fs::symlink_metadata(self.store.layout.blob(&digest));
+                self.verified.stray_files += 1;
+                self.verified.stray_bytes += metadata.map_or(0, |metadata| metadata.len());
+            }
         }
+        Ok(())
     }
-}
-
-/// Why a directory was not read to its end.
-enum Trouble {
-    Disk(String),
-    Other(StorageError),
 }
 
 /// How often a file is read that is another one afterwards.
