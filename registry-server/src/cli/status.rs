@@ -6,6 +6,7 @@ use anyhow::bail;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::verify::counted;
 use super::{print, print_json};
 use crate::admin::{self, Command, Reply, Status};
 
@@ -52,8 +53,9 @@ fn verified(status: &Status) -> String {
     match (status.lost_blobs, status.lost_manifests) {
         (0, 0) => at,
         (blobs, manifests) => format!(
-            "{at}; LOST: {blobs} blobs and {manifests} manifests. `registry verify` says what to \
-             push again"
+            "{at}; LOST: {} and {}, `registry verify` says what to push again",
+            counted(blobs, "blob"),
+            counted(manifests, "manifest")
         ),
     }
 }

@@ -49,9 +49,9 @@ pub(super) fn run(args: VerifyArgs) -> anyhow::Result<()> {
 
 fn told(report: &VerifyReport, is_dry_run: bool) -> String {
     let mut text = format!(
-        "read {} manifests and {} blobs, {}\n",
-        report.manifests,
-        report.blobs,
+        "read {} and {}, {}\n",
+        counted(report.manifests, "manifest"),
+        counted(report.blobs, "blob"),
         bytes(report.blob_bytes)
     );
     for found in &report.found {
@@ -68,7 +68,8 @@ fn told(report: &VerifyReport, is_dry_run: bool) -> String {
     }
     if report.lost_blobs + report.lost_manifests > 0 {
         let (blobs, manifests) = (report.lost_blobs, report.lost_manifests);
-        text += &format!("lost: {blobs} blobs and {manifests} manifests\n");
+        let (blobs, manifests) = (counted(blobs, "blob"), counted(manifests, "manifest"));
+        text += &format!("lost: {blobs} and {manifests}\n");
     }
     if !report.hurt.is_empty() {
         text += match is_dry_run {
@@ -82,8 +83,14 @@ fn told(report: &VerifyReport, is_dry_run: bool) -> String {
         text += &format!("  and {} more\n", report.more_hurt);
     }
     if report.stray_files > 0 {
-        let (files, size) = (report.stray_files, bytes(report.stray_bytes));
-        text += &format!("{files} files that nothing names, {size}: `registry gc` takes them\n");
+        let (files, size) = (counted(report.stray_files, "file"), bytes(report.stray_bytes));
+        text += &format!("{files} without a row, {size}: `registry gc` takes what is old\n");
     }
     text
+}
+
+/// So many things, in words.
+pub(super) fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
 }
