@@ -88,7 +88,7 @@ pub(crate) fn add_blob(
 ) -> Result<(), StorageError> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO blobs (digest, size, created_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT (digest) DO NOTHING",
+         ON CONFLICT (digest) DO UPDATE SET size = excluded.size WHERE size IS NOT excluded.size",
     )?;
     statement.execute(params![digest, size, unix_now()])?;
     connection

@@ -192,4 +192,21 @@ mod tests {
         let refusal = StorageError::NewerFormat { path: "/data".into(), found: 999, known };
         assert_eq!(migrate(&mut connection, &layout), Err(refusal));
     }
+
+    #[test]
+    fn a_note_that_a_manifest_is_lost_goes_with_the_manifest_of_an_older_database_too() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "foreign_keys", true).unwrap();
+        for (number, statements) in (1..=2).zip(MIGRATIONS) {
+            connection.execute_batch(statements).unwrap();
+            connection.pragma_update(None, "user_version", number).unwrap();
+        }
+        connection.execute_batch("INSERT INTO manifests VALUES ('a', x'00')").unwrap();
+        migrate(&mut connection, &Layout::new("/data".as_ref())).unwrap();
+        connection.execute_batch("INSERT INTO lost_manifests VALUES ('a', 1)").unwrap();
+        assert!(connection.execute_batch("INSERT INTO lost_manifests VALUES ('b', 1)").is_err());
+        connection.execute_batch("DELETE FROM manifests").unwrap();
+        let count = "SELECT count(*) FROM lost_manifests";
+        assert_eq!(connection.query_row(count, [], |row| row.get(0)), Ok(0));
+    }
 }

@@ -92,8 +92,7 @@ impl Store {
     }
 
     /// The images that cannot be pulled because of what is lost, or would be if what these
-    /// findings say were called lost; the first `limit` by name. Nothing is walked if nothing is
-    /// lost.
+    /// findings say were called lost; `limit` of them. Nothing is walked if nothing is lost.
     ///
     /// # Errors
     /// Trouble with the database.
@@ -119,9 +118,11 @@ impl Store {
             }
             match last {
                 Some(last) => after = last,
-                None => return Ok(hurt),
+                None => break,
             }
         }
+        hurt.images.sort_by_cached_key(Image::to_string);
+        Ok(hurt)
     }
 
     /// Calls a blob lost and puts its file aside; none if by now another file is in its place.

@@ -12,7 +12,7 @@ use super::*;
 use crate::digest::Algorithm;
 use crate::error::StorageError;
 use crate::manifest::{Manifest, MediaType};
-use crate::name::{Reference, Tag};
+use crate::name::{Reference, Tag, UserName};
 use crate::store::{OpenOptions, Store};
 
 fn fatal(error: &StorageError) -> ! {
@@ -202,6 +202,27 @@ fn rows_that_name_nothing_are_told_or_mended() {
         assert_eq!(verify(&store, is_dry_run), [tag.clone(), link.clone(), name.clone()]);
     }
     assert_eq!(verify(&store, false), [tag, name], "the link is gone, and nothing else");
+}
+
+#[test]
+fn a_push_also_mends_the_size_that_a_row_says() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(&home);
+    let (name, user): (RepoName, UserName) = ("one".parse().unwrap(), "u".parse().unwrap());
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    let push = || {
+        let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
+        let writer = store.open_upload(&name, &user, id).unwrap();
+        writer.append(&[Bytes::from_static(b"content")]).unwrap();
+        store.commit_upload(&writer, &digest).unwrap();
+    };
+    push();
+    spoil(&home, "UPDATE blobs SET size = 8");
+    assert_eq!(verify(&store, false).len(), 1);
+    assert_eq!(store.blob_size(&name, &digest), Ok(None));
+    push();
+    assert_eq!(store.blob_size(&name, &digest), Ok(Some(7)));
+    assert_eq!(verify(&store, false), []);
 }
 
 #[test]
