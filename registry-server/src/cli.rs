@@ -19,6 +19,7 @@ mod status;
 mod tag;
 mod uninstall;
 mod user;
+mod verify;
 
 /// An embedded OCI registry for clusters that can reach nothing else.
 #[derive(Parser)]
@@ -99,6 +100,10 @@ enum Command {
     /// Show what tags named, restore that, and protect tags
     #[command(subcommand)]
     Tag(tag::Command),
+    /// Read everything that is stored again, and hide what is damaged until it is pushed again
+    ///
+    /// Ends with 1 if something is lost. Pushes and pulls go on meanwhile.
+    Verify(verify::VerifyArgs),
     /// Add, list, change and remove users
     #[command(subcommand)]
     User(user::Command),
@@ -194,6 +199,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             rm::run(&data.path()?, &image, all, dry_run, json)
         }
         Command::Tag(command) => tag::run(command),
+        Command::Verify(args) => verify::run(args),
         Command::User(command) => user::run(command),
         Command::Version { json } => about::version(json),
         Command::Licences => about::licences(),

@@ -27,7 +27,7 @@ use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::store::Store;
 
-mod files;
+pub(crate) mod files;
 #[cfg(test)]
 mod tests;
 
@@ -345,7 +345,7 @@ impl Run<'_> {
             return Ok(digests.to_vec());
         }
         // No commit puts one of these files back before it is certain that it stays.
-        let claim = self.store.claims.remove(digests.iter().copied());
+        let claim = self.store.claims.claim_free(digests.iter().copied());
         let step = claim.digests().to_vec();
         let drop = move |connection: &_| rows::drop_blobs(connection, &step);
         let dropped = self.store.step_to_free(drop)?;

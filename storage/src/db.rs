@@ -28,6 +28,7 @@ pub(crate) mod collect;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod list;
+pub(crate) mod lost;
 pub(crate) mod manifest;
 pub(crate) mod protection;
 mod reader;
@@ -39,6 +40,7 @@ pub(crate) mod space;
 pub(crate) mod tag;
 pub(crate) mod upkeep;
 pub(crate) mod user;
+pub(crate) mod verify;
 mod writer;
 
 use reader::Readers;
@@ -171,6 +173,16 @@ fn empty_log(connection: &Connection) -> Result<(), StorageError> {
 
 impl From<rusqlite::Error> for StorageError {
     fn from(error: rusqlite::Error) -> Self {
+        // The tables say what is in a column: another thing was not written there by us.
+        if matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::Utf8Error(..)
+        ) {
+            return Self::DatabaseDamaged(error.to_string());
+        }
         match error.sqlite_error().map(|error| error.extended_code) {
             // The second is what SQLite says when the index of its log cannot grow.
             Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
@@ -178,6 +190,9 @@ impl From<rusqlite::Error> for StorageError {
                 Self::NotSynced(error.to_string())
             }
             Some(ffi::SQLITE_IOERR_WRITE) => Self::NotWritten(error.to_string()),
+            Some(code) if DAMAGED.contains(&(code & PRIMARY_CODE)) => {
+                Self::DatabaseDamaged(error.to_string())
+            }
             _ => Self::Database(error.to_string()),
         }
     }
@@ -218,6 +233,10 @@ impl FromSql for Digest {
     }
 }
 
+/// What SQLite says of a database whose structure is broken.
+const DAMAGED: [i32; 2] = [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB];
+/// The bits of a code that say what failed; the others say where.
+const PRIMARY_CODE: i32 = 0xff;
 /// Prepared statements that each connection keeps.
 const STATEMENTS: usize = 64;
 /// Page cache of the writing connection, in KiB.

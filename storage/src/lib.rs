@@ -10,7 +10,8 @@
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
 //! `db` is the database; `space` and `reserve` are about what to do when the disk is full;
-//! [`store`] puts them together; `collect` keeps it small; `survey` only looks.
+//! [`store`] puts them together; `collect` keeps it small; `verify` reads everything again;
+//! `survey` only looks.
 
 pub mod digest;
 pub mod layout;
@@ -31,12 +32,14 @@ mod sessions;
 mod space;
 mod survey;
 mod upload;
+mod verify;
 
 pub use blob::BlobReader;
 pub use collect::{Collected, Keep, OnStep};
 pub use db::history::TagChange;
 pub use db::inspect::ManifestInfo;
 pub use db::list::{Counts, Referrer};
+pub use db::lost::Lost;
 pub use db::manifest::StoredManifest;
 pub use db::removal::{Keeper, Removal, RemovalStep};
 pub use db::restore::{RestorePoint, Restored};
@@ -55,3 +58,4 @@ pub use space::{ByteCount, DiskSpace};
 pub use store::{ImagePart, OpenOptions, PartState, Store};
 pub use survey::{Content, Survey};
 pub use upload::UploadWriter;
+pub use verify::{Damage, Finding, Hurt, Image, Position, Scrub, Verification, Verified};

@@ -22,6 +22,7 @@ mod tag;
 mod upkeep;
 mod upload;
 mod user;
+mod verify;
 
 pub use image::{ImagePart, PartState};
 

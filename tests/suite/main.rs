@@ -38,4 +38,5 @@ mod tidy;
 mod trace;
 mod undo;
 mod upload;
+mod verify;
 mod walk;

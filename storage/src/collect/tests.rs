@@ -304,7 +304,7 @@ fn files_without_rows_go_unless_they_are_young_or_no_blobs() {
     fs::write(store.layout.blob(&stray), b"stray").unwrap();
     assert_eq!(collect(&store, &Keep { grace: HOUR, ..NOTHING }).stray_files, 0);
     // One that is being committed has no row yet.
-    let claim = store.claims.commit(&stray);
+    let claim = store.claims.claim(&stray);
     assert_eq!(collect(&store, &NOTHING).stray_files, 0);
     drop(claim);
     assert_eq!(collect(&store, &NOTHING).stray_files, 1);
