@@ -9,9 +9,13 @@
 //! A commit whose sync fails is never tried again, since the kernel may have dropped the pages it
 //! could not write: the process ends, and the next start recovers from what the disk holds.
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 pub(crate) use rusqlite::Connection;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -23,6 +27,7 @@ use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::name::{RepoName, Tag, UserName};
 
+pub(crate) mod copy;
 pub(crate) mod list;
 pub(crate) mod manifest;
 mod reader;
@@ -33,14 +38,14 @@ pub(crate) mod user;
 mod writer;
 
 use reader::Readers;
-use writer::{Job, Writer};
+use writer::{Work, Writer};
 
 /// What to do when the database can no longer be trusted: log it and end the process.
 pub type OnFatal = fn(&StorageError) -> !;
 
 /// The writing thread and the reading connections of one store's database.
 pub(crate) struct Database {
-    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    jobs: Option<mpsc::Sender<Work>>,
     writer: Option<JoinHandle<()>>,
     readers: Readers,
 }
@@ -93,9 +98,31 @@ impl Database {
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
         let (job, outcome) = writer::job(work);
-        let jobs = self.jobs.as_ref().ok_or(StorageError::Closed)?;
-        jobs.send(job).map_err(|_| StorageError::Closed)?;
+        self.ask(Work::Write(job))?;
         outcome.recv().map_err(|_| StorageError::Closed)?
+    }
+
+    /// Copies the database as it is at the end of this call into the empty file `to`, in steps
+    /// between which writes go on. False if `on_progress`, which hears of pages and of how many
+    /// there are, wanted it no more.
+    pub(crate) fn copy(
+        &self,
+        to: &Path,
+        on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<bool, StorageError> {
+        let (request, state, outcome) = copy::request(to);
+        self.ask(Work::Copy(request))?;
+        loop {
+            match outcome.recv_timeout(COPY_NEWS) {
+                Ok(outcome) => return outcome,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(StorageError::Closed),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            let count = |pages: &AtomicU64| pages.load(Ordering::Relaxed);
+            if on_progress(count(&state.done), count(&state.total)).is_break() {
+                state.is_unwanted.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Runs `work` on a read-only connection. One call is one short read.
@@ -104,6 +131,11 @@ impl Database {
         work: impl FnOnce(&Connection) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         self.readers.run(work)
+    }
+
+    fn ask(&self, work: Work) -> Result<(), StorageError> {
+        let jobs = self.jobs.as_ref().ok_or(StorageError::Closed)?;
+        jobs.send(work).map_err(|_| StorageError::Closed)
     }
 }
 
@@ -165,6 +197,8 @@ impl FromSql for Digest {
     }
 }
 
+/// How often whoever waits for a copy hears how far it is.
+const COPY_NEWS: Duration = Duration::from_millis(100);
 /// Prepared statements that each connection keeps.
 const STATEMENTS: usize = 64;
 /// Page cache of the writing connection, in KiB.

@@ -9,8 +9,10 @@
 //!
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
-//! `db` is the database; [`store`] puts them together; `survey` only looks.
+//! `db` is the database; [`store`] puts them together, and [`backup`] takes copies of one and makes one of a copy; `survey`
+//! only looks.
 
+pub mod backup;
 pub mod digest;
 pub mod layout;
 pub mod manifest;
@@ -21,23 +23,27 @@ mod blob;
 mod db;
 mod durable;
 mod error;
+mod hold;
 mod lock;
 mod sessions;
 mod survey;
 mod upload;
 
+pub use backup::BackupError;
 pub use blob::BlobReader;
 pub use db::OnFatal;
+pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::list::{Counts, Referrer};
 pub use db::manifest::StoredManifest;
 pub use db::user::{Role, RoleError, User};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use durable::write_whole;
 pub use error::StorageError;
+pub use hold::{Hold, Unlinking};
 pub use layout::Layout;
 pub use lock::{Holder, OnHeld};
 pub use manifest::{Manifest, ManifestError, MediaType, MediaTypeError};
 pub use name::{NameError, Reference, RepoName, Tag, UploadId, UserName};
-pub use store::{DiskSpace, OpenOptions, Store};
+pub use store::{DiskSpace, OpenOptions, Snapshot, Store};
 pub use survey::{Content, Survey};
 pub use upload::UploadWriter;

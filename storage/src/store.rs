@@ -2,19 +2,25 @@
 //! `store/`, by what they are about.
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use crate::backup;
 use crate::db::list::{self, Counts};
 use crate::db::{Database, OnFatal};
 use crate::error::{IoContext, StorageError};
+use crate::hold::Holds;
 use crate::layout::Layout;
 use crate::lock::{Holder, OnHeld, StoreLock};
 use crate::sessions::Sessions;
 
 mod blob;
 mod manifest;
+mod snapshot;
 mod upload;
 mod user;
+
+pub use snapshot::Snapshot;
 
 /// How a store is opened.
 pub struct OpenOptions<'a> {
@@ -39,6 +45,8 @@ pub struct Store {
     /// Grows with each change of a user, so that whoever remembers a password can tell.
     users_version: AtomicU64,
     is_new: bool,
+    holds: Holds,
+    has_snapshot: Arc<AtomicBool>,
     // Last, because fields are dropped in order: the lock goes when nothing is open any more.
     _lock: StoreLock,
 }
@@ -63,17 +71,30 @@ impl Store {
         let lock = StoreLock::acquire(&layout.lock(), options.on_held)?;
         // Whoever held the lock until now may have made the store.
         let is_new = !layout.exists()?;
+        // What a backup left that was cut short.
+        snapshot::remove_copy(&layout.snapshot())?;
         // Every time, since a copy of a store may lack the directories that are empty.
         layout.make_directories()?;
         let database = Database::open(&layout, is_new, options.on_fatal)?;
         let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
         let users_version = AtomicU64::new(0);
-        Ok(Self { layout, sessions, database, users_version, is_new, _lock: lock })
+        let (holds, has_snapshot) = (Holds::default(), Arc::default());
+        let _lock = lock;
+        Ok(Self { layout, sessions, database, users_version, is_new, holds, has_snapshot, _lock })
     }
 
     /// Whether this open made the store.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Makes a directory that was a backup a store of its own, which no backup overwrites. Whoever
+    /// serves it does this first.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn settle(&self) -> Result<(), StorageError> {
+        backup::forget(&self.layout)
     }
 
     /// Marks a new store as complete, after everything that belongs to a first start.

@@ -168,6 +168,13 @@ CREATE TABLE upkeep (
     summary  TEXT NOT NULL
 ) WITHOUT ROWID;
 ",
+    "
+-- One row: what tells this store and its copies from all others.
+CREATE TABLE identity (
+    id BLOB NOT NULL
+);
+INSERT INTO identity VALUES (randomblob(16));
+",
 ];
 
 #[cfg(test)]

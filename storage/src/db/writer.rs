@@ -1,5 +1,7 @@
-//! The writing thread: group commit, and moving the log into the database now and then.
+//! The writing thread: group commit, moving the log into the database now and then, and copying the
+//! database in steps between which it goes on writing.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc;
@@ -7,7 +9,16 @@ use std::sync::mpsc;
 use rusqlite::Connection;
 
 use super::OnFatal;
+use super::copy::CopyRequest;
 use crate::error::StorageError;
+
+/// What the writing thread is asked for.
+pub(super) enum Work {
+    /// A write.
+    Write(Box<dyn Job>),
+    /// A copy of the database.
+    Copy(CopyRequest),
+}
 
 /// One waiting write.
 pub(super) trait Job: Send {
@@ -71,14 +82,37 @@ impl Writer {
         Ok(Self { connection, log_pages, on_fatal })
     }
 
-    /// Takes jobs until every sender is gone.
-    pub(super) fn run(self, queue: &mpsc::Receiver<Box<dyn Job>>) {
+    /// Works until every sender is gone.
+    pub(super) fn run(self, queue: &mpsc::Receiver<Work>) {
+        let mut copies = VecDeque::new();
         while let Ok(first) = queue.recv() {
-            let mut group = vec![first];
-            while group.len() < GROUP_JOBS {
-                let Ok(next) = queue.try_recv() else { break };
-                group.push(next);
+            copies.extend(self.serve(first, queue));
+            while let Some(copy) = copies.pop_front() {
+                copy.serve(&self.connection, || {
+                    if let Ok(first) = queue.try_recv() {
+                        copies.extend(self.serve(first, queue));
+                    }
+                });
             }
+        }
+    }
+
+    /// Commits a group of waiting writes, beginning with `first`; gives a copy that was asked for
+    /// instead or behind them.
+    fn serve(&self, first: Work, queue: &mpsc::Receiver<Work>) -> Option<CopyRequest> {
+        let (mut group, mut copy) = (Vec::new(), None);
+        let mut next = Some(first);
+        while let Some(work) = next {
+            match work {
+                Work::Write(job) => group.push(job),
+                Work::Copy(request) => {
+                    copy = Some(request);
+                    break;
+                }
+            }
+            next = if group.len() < GROUP_JOBS { queue.try_recv().ok() } else { None };
+        }
+        if !group.is_empty() {
             let outcome = self.commit(&mut group);
             for job in group {
                 job.finish(outcome.clone());
@@ -87,6 +121,7 @@ impl Writer {
                 self.checkpoint();
             }
         }
+        copy
     }
 
     /// Runs the group in one transaction.
@@ -185,7 +220,7 @@ mod tests {
             .into_iter()
             .map(|(value, fail)| {
                 let (job, outcome) = insert(value, fail);
-                sender.send(job).unwrap();
+                sender.send(Work::Write(job)).unwrap();
                 outcome
             })
             .collect();
@@ -205,7 +240,7 @@ mod tests {
         let mut outcomes = Vec::new();
         for value in 0..GROUP_JOBS {
             let (job, outcome) = insert(i64::try_from(value).unwrap(), false);
-            sender.send(job).unwrap();
+            sender.send(Work::Write(job)).unwrap();
             outcomes.push(outcome);
         }
         drop(sender);
@@ -227,7 +262,7 @@ mod tests {
         let (_directory, connection) = database();
         let (sender, queue) = mpsc::channel();
         let (job, _outcome) = job::<(), _>(move |_| Err(error));
-        sender.send(job).unwrap();
+        sender.send(Work::Write(job)).unwrap();
         drop(sender);
         let writer = Writer::new(connection, fatal).unwrap();
         std::thread::spawn(move || writer.run(&queue)).join()
@@ -252,7 +287,7 @@ mod tests {
         });
         let (third, third_outcome) = insert(3, false);
         for job in [first, second, third] {
-            sender.send(job).unwrap();
+            sender.send(Work::Write(job)).unwrap();
         }
         drop(sender);
         Writer::new(connection, fatal).unwrap().run(&queue);
@@ -276,7 +311,7 @@ mod tests {
                 connection.execute("INSERT INTO t VALUES (zeroblob(?1))", [pages])?;
                 Ok(())
             });
-            sender.send(job).unwrap();
+            sender.send(Work::Write(job)).unwrap();
             outcomes.push(outcome);
         }
         drop(sender);
