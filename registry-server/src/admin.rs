@@ -9,16 +9,20 @@ use std::ops::ControlFlow;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use storage::{DiskSpace, RepoName, Role, StorageError, Store, User, UserName};
+use storage::{
+    BackupError, DiskSpace, RepoName, Role, Snapshot, StorageError, Store, User, UserName,
+};
 use thiserror::Error;
 
 use crate::auth::password;
 
 mod client;
+mod lease;
 mod socket;
 
 pub(crate) use client::end_process;
-pub use client::{run, run_long};
+pub use client::{run, run_leased, run_long};
+pub use lease::Lease;
 pub use socket::Socket;
 
 /// A command, as it travels.
@@ -62,6 +66,9 @@ pub enum Command {
         /// The last one of the page before.
         after: Option<String>,
     },
+    /// Asks for a copy of the database, and that no blob it names goes, until the connection is
+    /// closed.
+    Backup,
 }
 
 /// What a command brings back.
@@ -80,6 +87,8 @@ pub enum Reply {
     Repositories(Vec<String>),
     /// A page of tags; another may follow a full one.
     Tags(Vec<TagEntry>),
+    /// The name of the copy of the database, in the data directory.
+    Snapshot(String),
     /// How far a command is that takes long. The outcome follows.
     Progress(Progress),
 }
@@ -171,6 +180,9 @@ pub enum CommandError {
     /// There is no such repository.
     #[error("there is no repository {0}: see `registry ls`")]
     NoRepository(RepoName),
+    /// There is no snapshot to be had.
+    #[error(transparent)]
+    Backup(BackupError),
     /// The store refuses, or cannot.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -188,16 +200,19 @@ impl Command {
             | Self::UserRemove { .. }
             | Self::Repositories { .. }
             | Self::Tags { .. } => false,
+            Self::Backup => true,
         }
     }
 }
 
-/// Does what a command asks, on the store that this process owns.
+/// Does what a command asks, on the store that this process owns. What it leaves in `keep` is to be
+/// kept until whoever gave it is gone.
 pub fn execute(
     store: &Store,
     running: Option<&Running>,
     command: Command,
-    _on_progress: OnProgress<'_>,
+    on_progress: OnProgress<'_>,
+    keep: &mut Option<Snapshot>,
 ) -> Reply {
     let outcome = match command {
         Command::Status => status(store, running),
@@ -211,6 +226,7 @@ pub fn execute(
         Command::UserRemove { name } => remove_user(store, &name),
         Command::Repositories { after } => list_repositories(store, after.as_deref()),
         Command::Tags { repository, after } => list_tags(store, &repository, after.as_deref()),
+        Command::Backup => lease::take(store, on_progress, keep),
     };
     outcome.unwrap_or_else(|error| Reply::Failed(error.to_string()))
 }

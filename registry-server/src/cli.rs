@@ -9,8 +9,12 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
 
 mod about;
+mod backup;
+mod beside;
 mod install;
 mod ls;
+mod meter;
+mod restore;
 mod serve;
 mod status;
 mod uninstall;
@@ -58,6 +62,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Copy the registry to another disk, while it serves; again, copy what is new
+    Backup(backup::BackupArgs),
+    /// Make a data directory from a backup; it must be empty or not there yet
+    Restore(restore::RestoreArgs),
     /// Add, list, change and remove users
     #[command(subcommand)]
     User(user::Command),
@@ -147,6 +155,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ls { data, repository, json } => {
             ls::run(&data.path()?, repository.as_deref(), json)
         }
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => restore::run(args),
         Command::User(command) => user::run(command),
         Command::Version { json } => about::version(json),
         Command::Licences => about::licences(),

@@ -93,7 +93,7 @@ impl Store {
     ///
     /// # Errors
     /// Trouble with the disk.
-    pub fn settle(&self) -> Result<(), StorageError> {
+    pub fn forget_backup(&self) -> Result<(), StorageError> {
         backup::forget(&self.layout)
     }
 

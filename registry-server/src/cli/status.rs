@@ -41,7 +41,8 @@ fn table(status: &Status) -> String {
     rows.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
 }
 
-fn duration(seconds: u64) -> String {
+/// A time for people.
+pub(super) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -51,7 +52,8 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-fn bytes(count: u64) -> String {
+/// A size for people.
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut size = count as f64;
     let mut unit = 0;

@@ -19,7 +19,7 @@ use crate::layout::Layout;
 pub enum Taken {
     /// It is there, so many bytes of it.
     Whole(u64),
-    /// Its bytes are not those that its digest names, so it was left.
+    /// Its bytes are not those that its digest names, or cannot be read, so it was left.
     Wrong,
 }
 
@@ -49,7 +49,11 @@ pub(super) fn take(
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error).at("read the blob for", &to).map_err(Into::into),
+            // As good as wrong: whoever owns the blob is told, and the others are copied.
+            Err(_) => {
+                remove(&part)?;
+                return Ok(Taken::Wrong);
+            }
         };
         hasher.update(&piece[..count]);
         file.write_all(&piece[..count]).at("write", &part)?;
