@@ -11,6 +11,7 @@ use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, instal
 mod about;
 mod backup;
 mod beside;
+mod gc;
 mod install;
 mod ls;
 mod meter;
@@ -66,6 +67,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup; it must be empty or not there yet
     Restore(restore::RestoreArgs),
+    /// Collect what nothing needs any more, while everybody pushes and pulls
+    Gc(gc::GcArgs),
     /// Add, list, change and remove users
     #[command(subcommand)]
     User(user::Command),
@@ -157,6 +160,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => restore::run(args),
+        Command::Gc(args) => gc::run(args),
         Command::User(command) => user::run(command),
         Command::Version { json } => about::version(json),
         Command::Licences => about::licences(),

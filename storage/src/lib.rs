@@ -9,8 +9,8 @@
 //!
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
-//! `db` is the database; [`store`] puts them together, and [`backup`] takes copies of one and makes one of a copy; `survey`
-//! only looks.
+//! `db` is the database; [`store`] puts them together; `collect` keeps it small; [`backup`] takes
+//! copies of a store and makes one of a copy; `survey` only looks.
 
 pub mod backup;
 pub mod digest;
@@ -20,21 +20,26 @@ pub mod name;
 pub mod store;
 
 mod blob;
+mod claims;
+mod collect;
 mod db;
 mod durable;
 mod error;
 mod hold;
 mod lock;
+mod recent;
 mod sessions;
 mod survey;
 mod upload;
 
 pub use backup::BackupError;
 pub use blob::BlobReader;
+pub use collect::{Collected, Keep, OnStep};
 pub use db::OnFatal;
 pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::list::{Counts, Referrer};
 pub use db::manifest::StoredManifest;
+pub use db::upkeep::UpkeepNote;
 pub use db::user::{Role, RoleError, User};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use durable::write_whole;

@@ -85,9 +85,19 @@ fn a_second_backup_copies_what_is_new_and_takes_away_what_is_gone() {
     instance.stop();
     let strange = copied.with_file_name("a".repeat(64));
     fs::write(&strange, "strange").expect("a file");
+    // What somebody left who opened the backup as a registry and was cut short.
+    let log = directory(&instance).join("registry.db-wal");
+    fs::write(&log, "of another database").expect("a file");
     let third = summary(&instance, &[]);
     assert_eq!((&third["copied_blobs"], &third["removed_blobs"]), (&0.into(), &1.into()));
-    assert!(!strange.exists());
+    assert!(!strange.exists() && !log.exists());
+    restored(&instance, 4);
+    // To look into it with a command changes its database's mode, and nothing else.
+    let looked = directory(&instance);
+    let words = ["ls".as_ref(), "--data-dir".as_ref(), looked.as_os_str()];
+    assert_eq!(registry(&words).ok().lines().count(), 3);
+    restored(&instance, 4);
+    assert_eq!(summary(&instance, &[])["copied_blobs"], 0);
     restored(&instance, 4);
 }
 

@@ -13,6 +13,7 @@ mod backup;
 mod blob;
 mod cli;
 mod clients;
+mod collect;
 mod crash;
 mod guide;
 mod host;

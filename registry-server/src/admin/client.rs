@@ -14,6 +14,7 @@ use tracing::error;
 use super::lease::{Keeper, Lease};
 use super::socket::through;
 use super::{Command, OnProgress, Reply, execute};
+use crate::config::{CONFIG_FILE, Upkeep, installed_upkeep};
 use crate::limits::Limits;
 use crate::logging;
 
@@ -46,6 +47,11 @@ pub fn run_leased(
     command: Command,
     on_progress: OnProgress<'_>,
 ) -> anyhow::Result<(Reply, Option<Lease>)> {
+    // Before, because the owner may not be able to read the settings.
+    let upkeep = match command.is_long() {
+        true => installed_upkeep(Path::new(CONFIG_FILE), data_dir)?,
+        false => Upkeep::default(),
+    };
     installer::become_owner_of(data_dir)?;
     let (reply, keeper) = match connect(data_dir)? {
         Reached::Server(stream) => {
@@ -54,7 +60,7 @@ pub fn run_leased(
         }
         Reached::Store(store) => {
             let mut kept = None;
-            let reply = execute(&store, None, command, on_progress, &mut kept);
+            let reply = execute(&store, None, &upkeep, command, on_progress, &mut kept);
             (reply, kept.map(|_snapshot| Keeper::Here { _snapshot, _store: store }))
         }
     };
@@ -119,7 +125,7 @@ fn ask(
         }
         match serde_json::from_str(&reply).context("the running server's answer makes no sense")? {
             Reply::Progress(progress) => {
-                if on_progress(progress).is_break() {
+                if on_progress(&progress).is_break() {
                     bail!("stopped before the end");
                 }
             }

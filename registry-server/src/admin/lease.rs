@@ -42,7 +42,7 @@ pub(super) fn take(
     keep: &mut Option<Snapshot>,
 ) -> Result<Reply, CommandError> {
     let mut tell = |done, total| -> ControlFlow<()> {
-        on_progress(Progress { task: "copying the database".into(), done, total: Some(total) })
+        on_progress(&Progress { task: "copying the database".into(), done, total: Some(total) })
     };
     let snapshot = store.snapshot(&mut tell).map_err(|error| match error {
         BackupError::Storage(error) => CommandError::Storage(error),

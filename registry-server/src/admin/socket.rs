@@ -127,8 +127,11 @@ async fn answer(
                 keep = kept;
                 reply
             } else {
-                let mut silent = |_| ControlFlow::Continue(());
-                let work = move || execute(&store, Some(&running), command, &mut silent, &mut None);
+                let mut silent = |_: &Progress| ControlFlow::Continue(());
+                let work = move || {
+                    let (upkeep, keep) = (&running.upkeep, &mut None);
+                    execute(&store, Some(&running), upkeep, command, &mut silent, keep)
+                };
                 blocking.write(work).await
             }
         }
@@ -156,14 +159,14 @@ struct Long {
 /// Sets a command to work. It stops when the receiver of its progress is gone.
 fn begin_long(store: Arc<Store>, running: Running, blocking: &Blocking, command: Command) -> Long {
     let (sender, progress) = mpsc::channel(1);
-    let mut on_progress = move |progress| match sender.try_send(progress) {
+    let mut on_progress = move |progress: &Progress| match sender.try_send(progress.clone()) {
         Err(mpsc::error::TrySendError::Closed(_)) => ControlFlow::Break(()),
         // Whoever listens has not taken the last news yet; there will be newer.
         _ => ControlFlow::Continue(()),
     };
     let work = move || {
-        let mut keep = None;
-        let reply = execute(&store, Some(&running), command, &mut on_progress, &mut keep);
+        let (mut keep, upkeep) = (None, &running.upkeep);
+        let reply = execute(&store, Some(&running), upkeep, command, &mut on_progress, &mut keep);
         (reply, keep.map(OnDisk::new))
     };
     Long { outcome: blocking.begin_long(work), progress }
@@ -203,6 +206,7 @@ fn name_of(command: &Command) -> &'static str {
         Command::UserList => "user list",
         Command::UserPassword { .. } => "user passwd",
         Command::UserRemove { .. } => "user remove",
+        Command::Collect { .. } => "gc",
         Command::Repositories { .. } | Command::Tags { .. } => "ls",
         Command::Backup => "backup",
     }

@@ -135,7 +135,7 @@ struct Source {
 
 impl Source {
     fn begin(data: &Path, meter: &Meter) -> anyhow::Result<Self> {
-        let mut tell = |progress: Progress| {
+        let mut tell = |progress: &Progress| {
             meter.begin(&progress.task, 0);
             ControlFlow::Continue(())
         };

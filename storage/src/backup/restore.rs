@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::content::{self, Taken};
 use super::{BackupError, SmallFiles, mark};
-use crate::db::copy::{BlobIndex, NamedBlob};
+use crate::db::copy::{self, BlobIndex, NamedBlob};
 use crate::digest::{Algorithm, Digest};
 use crate::durable::{make_directory, sync_directory, write_whole};
 use crate::error::{IoContext, StorageError};
@@ -85,6 +85,9 @@ impl Restoring {
         if let Some(log) = log {
             content::copy_file(log, &root.join("registry.db-wal"))?;
         }
+        // A backup that a command looked into needs a file beside it to be read.
+        copy::settle(&self.layout.database())?;
+        sync_file(&self.layout.database())?;
         // Everybody may read the CA there.
         make_directory(&self.layout.tls(), 0o755)?;
         for (name, content) in tls {
@@ -120,6 +123,10 @@ impl Restoring {
         self.layout.finish()?;
         mark::end_restoring(&self.layout)
     }
+}
+
+fn sync_file(path: &Path) -> Result<(), StorageError> {
+    File::open(path).and_then(|file| file.sync_all()).at("sync", path)
 }
 
 /// Refuses a directory with anything in it but what an earlier restore left.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use registry_server::admin::{self, Command};
+use registry_server::admin::{self, Command, Progress};
 
 use super::{backup, blob, directory, image, push, restore};
 use crate::support::binary::{Instance, registry};
@@ -112,7 +112,7 @@ fn a_restore_replaces_nothing() {
 #[test]
 fn one_backup_at_a_time_holds_the_snapshot_for_as_long_as_it_lives() {
     let instance = Instance::started();
-    let mut silent = |_| ControlFlow::Continue(());
+    let mut silent = |_: &Progress| ControlFlow::Continue(());
     let taken = admin::run_leased(instance.data(), Command::Backup, &mut silent);
     let (_, lease) = taken.expect("a snapshot");
     let mut lease = lease.expect("something that keeps it");
@@ -120,15 +120,26 @@ fn one_backup_at_a_time_holds_the_snapshot_for_as_long_as_it_lives() {
     assert!(!lease.is_lost());
     let said = backup(&instance, &[]).fails(1);
     assert!(said.contains("another backup of this registry runs"), "{said}");
+    // Collection takes nothing meanwhile, and what it left afterwards.
+    let curl = Curl::of(&instance);
+    let (content, kept) = (b"nobody names it", |digest: &str| blob(instance.data(), digest));
+    let digest = sha256(content);
+    let path = format!("/v2/app/blobs/uploads/?digest={digest}");
+    curl.send("POST", &path, OCTETS, content).expect(201);
+    let collect = || instance.command(&["gc"], &["--grace", "0s", "--undo-time", "0s"]).ok();
+    collect();
+    assert!(kept(&digest).exists());
     drop(lease);
     wait_until("the snapshot is gone", || !instance.data().join("backup.db").exists());
+    collect();
+    assert!(!kept(&digest).exists());
     backup(&instance, &[]).ok();
 }
 
 #[test]
 fn a_server_that_ends_is_noticed_and_its_successor_removes_the_snapshot() {
     let mut instance = Instance::started();
-    let mut silent = |_| ControlFlow::Continue(());
+    let mut silent = |_: &Progress| ControlFlow::Continue(());
     let taken = admin::run_leased(instance.data(), Command::Backup, &mut silent);
     let mut lease = taken.expect("a snapshot").1.expect("something that keeps it");
     instance.kill();
