@@ -242,8 +242,10 @@ impl Run<'_> {
     }
 
     fn copy_shard(&mut self, algorithm: Algorithm, prefix: u8) -> anyhow::Result<()> {
-        let mut has_new = false;
-        for blob in self.shard(algorithm, prefix)? {
+        let blobs = self.shard(algorithm, prefix)?;
+        // Also where nothing is new: a run that was cut short may have left it so.
+        let is_empty = blobs.is_empty();
+        for blob in blobs {
             if self.is_present(&blob) {
                 continue;
             }
@@ -260,13 +262,12 @@ impl Run<'_> {
             match taken {
                 Taken::Wrong => self.summary.not_taken.push(digest.to_string()),
                 Taken::Whole(length) => {
-                    has_new = true;
                     self.summary.copied_blobs += 1;
                     self.summary.copied_bytes += length;
                 }
             }
         }
-        if has_new {
+        if !is_empty {
             self.target.sync_shard(algorithm, prefix)?;
         }
         Ok(())

@@ -141,7 +141,11 @@ impl Run<'_> {
     }
 
     fn copy_shard(&mut self, algorithm: Algorithm, prefix: u8) -> anyhow::Result<()> {
-        for (digest, size) in self.origin.shard(algorithm, prefix)? {
+        let blobs = self.origin.shard(algorithm, prefix)?;
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        for (digest, size) in blobs {
             if self.ask(move |restoring| Ok(restoring.has(&digest, size)))? {
                 self.summary.present_blobs += 1;
                 continue;
