@@ -1,8 +1,10 @@
 //! What a command is given to work with, as long as it holds the connection: a snapshot.
 
 use std::io::{BufReader, ErrorKind, Read};
+use std::net::Shutdown;
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use storage::{BackupError, Snapshot, Store};
 
@@ -35,6 +37,20 @@ impl Lease {
     }
 }
 
+impl Drop for Lease {
+    /// Gives it back and waits until it is given back, so that the next command can have it.
+    fn drop(&mut self) {
+        let Keeper::Server(stream) = &mut self.0 else { return };
+        let connection = stream.get_ref();
+        // A server that has ended has given it back too.
+        let _ = connection
+            .set_nonblocking(false)
+            .and_then(|()| connection.set_read_timeout(Some(PATIENCE)))
+            .and_then(|()| connection.shutdown(Shutdown::Write))
+            .and_then(|()| stream.read(&mut [0]));
+    }
+}
+
 /// Takes a snapshot, which is left in `keep`.
 pub(super) fn take(
     store: &Store,
@@ -52,3 +68,6 @@ pub(super) fn take(
     *keep = Some(snapshot);
     Ok(Reply::Snapshot(name))
 }
+
+/// How long a server may take to remove a file.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -140,9 +140,12 @@ async fn answer(
         )),
     };
     send(&mut writer, &reply).await?;
-    if keep.is_some() {
+    if let Some(kept) = keep {
         // Whoever gave the command has nothing more to say: this is its end.
-        let _ = reader.read(&mut [0]).await?;
+        let ended = reader.read(&mut [0]).await;
+        // Before the connection closes, which tells that all is given back.
+        blocking.write(move || drop(kept)).await;
+        ended?;
     }
     Ok(())
 }

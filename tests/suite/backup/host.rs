@@ -1,5 +1,5 @@
-//! docs/operations.md on hosts that boot: each command of its sections on backup, restore and moving
-//! the data is typed as it stands there.
+//! docs/operations.md on hosts that boot: each command of its sections on backup, restore and
+//! moving the data is typed as it stands there.
 
 use std::fs;
 use std::path::Path;
