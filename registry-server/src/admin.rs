@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use storage::{
-    Collected, DiskSpace, ImageName, Keep, RepoName, Role, StorageError, Store, User, UserName,
+    BackupError, Collected, DiskSpace, ImageName, Keep, RepoName, Role, Snapshot, StorageError,
+    Store, User, UserName,
 };
 use thiserror::Error;
 
@@ -21,15 +22,17 @@ use crate::config::Upkeep;
 
 mod client;
 mod image;
+mod lease;
 mod socket;
 mod tag;
 mod verify;
 
 pub(crate) use client::{end_process, log_trouble};
-pub use client::{run, run_long};
+pub use client::{run, run_leased, run_long};
 pub use image::{
     AllEntry, ImageCommand, ImageReply, ManifestEntry, PartEntry, ReferrerEntry, RemovedEntry,
 };
+pub use lease::Lease;
 pub use socket::Socket;
 pub use tag::{ChangeEntry, RestoredEntry, TagCommand, TagReply};
 pub use verify::{FoundEntry, VerifyReport};
@@ -100,6 +103,9 @@ pub enum Command {
     Tag(TagCommand),
     /// Something about an image as a whole.
     Image(ImageCommand),
+    /// Asks for a copy of the database, and that no blob it names goes, until the connection is
+    /// closed.
+    Backup,
 }
 
 /// What a command brings back.
@@ -118,6 +124,8 @@ pub enum Reply {
     Repositories(Vec<String>),
     /// A page of tags; another may follow a full one.
     Tags(Vec<TagEntry>),
+    /// The name of the copy of the database, in the data directory.
+    Snapshot(String),
     /// What collection did.
     Collected(Box<Collected>),
     /// What a command about tags brings back.
@@ -257,6 +265,9 @@ pub enum CommandError {
     /// Whoever gave the command is gone.
     #[error("stopped before the end")]
     Stopped,
+    /// There is no snapshot to be had.
+    #[error(transparent)]
+    Backup(BackupError),
     /// The store refuses, or cannot.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -276,19 +287,20 @@ impl Command {
             | Self::Tags { .. }
             | Self::Tag(_)
             | Self::Image(_) => false,
-            Self::Collect { .. } | Self::Verify { .. } => true,
+            Self::Backup | Self::Collect { .. } | Self::Verify { .. } => true,
         }
     }
 }
 
 /// Does what a command asks, on the store that this process owns; `upkeep` is what the settings
-/// say of it.
+/// say of it. What it leaves in `keep` is to be kept until whoever gave it is gone.
 pub fn execute(
     store: &Store,
     running: Option<&Running>,
     upkeep: &Upkeep,
     command: Command,
     on_progress: OnProgress<'_>,
+    keep: &mut Option<Snapshot>,
 ) -> Reply {
     let outcome = match command {
         Command::Status => status(store, running),
@@ -323,6 +335,7 @@ pub fn execute(
         Command::Tags { repository, after } => list_tags(store, &repository, after.as_deref()),
         Command::Tag(command) => tag::execute(store, command).map(Reply::Tag),
         Command::Image(command) => image::execute(store, command).map(Reply::Image),
+        Command::Backup => lease::take(store, on_progress, keep),
     };
     outcome.unwrap_or_else(|error| Reply::Failed(error.to_string()))
 }

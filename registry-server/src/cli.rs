@@ -9,10 +9,14 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
 
 mod about;
+mod backup;
+mod beside;
 mod gc;
 mod inspect;
 mod install;
 mod ls;
+mod meter;
+mod restore;
 mod rm;
 mod serve;
 mod status;
@@ -63,6 +67,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Copy the registry to another disk, while it serves; again, copy what is new
+    Backup(backup::BackupArgs),
+    /// Make a data directory from a backup; it must be empty or not there yet
+    Restore(restore::RestoreArgs),
     /// Collect what nothing needs any more, while everybody pushes and pulls
     Gc(gc::GcArgs),
     /// Show everything that belongs to an image, and whether it is there
@@ -193,6 +201,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ls { data, repository, json } => {
             ls::run(&data.path()?, repository.as_deref(), json)
         }
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => restore::run(args),
         Command::Gc(args) => gc::run(args),
         Command::Inspect { data, image, json } => inspect::run(&data.path()?, &image, json),
         Command::Rm { data, image, all, dry_run, json } => {

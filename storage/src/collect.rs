@@ -344,6 +344,8 @@ impl Run<'_> {
         if self.is_dry_run {
             return Ok(digests.to_vec());
         }
+        // What somebody copies now is for the next run, rows and all.
+        let Some(_unlinking) = self.store.begin_unlinking() else { return Ok(Vec::new()) };
         // No commit puts one of these files back before it is certain that it stays.
         let claim = self.store.claims.claim_free(digests.iter().copied());
         let step = claim.digests().to_vec();

@@ -182,6 +182,12 @@ pub enum StorageError {
         /// One thing in it.
         entry: String,
     },
+    /// A restore into the directory was cut short.
+    #[error(
+        "a restore into {} was cut short: run `registry restore` again, which goes on with it",
+        .0.display()
+    )]
+    HalfRestored(PathBuf),
     /// A file that the store wrote cannot be read back.
     #[error("{} is damaged ({what}): restore it from a backup", .path.display())]
     Damaged {

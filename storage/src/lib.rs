@@ -11,8 +11,9 @@
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
 //! `db` is the database; `space` and `reserve` are about what to do when the disk is full;
 //! [`store`] puts them together; `collect` keeps it small; `verify` reads everything again;
-//! `survey` only looks.
+//! [`backup`] takes copies of a store and makes one of a copy; `survey` only looks.
 
+pub mod backup;
 pub mod digest;
 pub mod layout;
 pub mod manifest;
@@ -25,6 +26,7 @@ mod collect;
 mod db;
 mod durable;
 mod error;
+mod hold;
 mod lock;
 mod recent;
 mod reserve;
@@ -34,8 +36,10 @@ mod survey;
 mod upload;
 mod verify;
 
+pub use backup::BackupError;
 pub use blob::BlobReader;
 pub use collect::{Collected, Keep, OnStep};
+pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::history::TagChange;
 pub use db::inspect::ManifestInfo;
 pub use db::list::{Counts, Referrer};
@@ -50,12 +54,13 @@ pub use db::{OnFatal, OnTrouble};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use durable::write_whole;
 pub use error::StorageError;
+pub use hold::{Hold, Unlinking};
 pub use layout::Layout;
 pub use lock::{Holder, OnHeld};
 pub use manifest::{Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError};
 pub use name::{ImageName, NameError, Reference, RepoName, Tag, UploadId, UserName};
 pub use space::{ByteCount, DiskSpace};
-pub use store::{ImagePart, OpenOptions, PartState, Store};
+pub use store::{ImagePart, OpenOptions, PartState, Snapshot, Store};
 pub use survey::{Content, Survey};
 pub use upload::UploadWriter;
 pub use verify::{Damage, Finding, Hurt, Image, Position, Scrub, Verification, Verified};

@@ -9,6 +9,7 @@
 )]
 
 mod auth;
+mod backup;
 mod blob;
 mod cli;
 mod clients;

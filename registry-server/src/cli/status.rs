@@ -65,6 +65,7 @@ fn moment(seconds: i64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
 }
 
+/// A time for people.
 pub(super) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
@@ -75,6 +76,7 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
+/// A size for people.
 pub(super) fn bytes(count: u64) -> String {
     ByteCount(count).to_string()
 }

@@ -38,6 +38,7 @@ impl Run<'_> {
         if suspects.is_empty() {
             return Ok(());
         }
+        let Some(_unlinking) = self.store.begin_unlinking() else { return Ok(()) };
         // A commit puts the file in place before it writes the row, so only with the claim is it
         // certain that no row is on its way.
         let claim = self.store.claims.claim_free(suspects);

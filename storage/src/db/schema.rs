@@ -175,6 +175,11 @@ CREATE TABLE lost_manifests (
     digest  TEXT PRIMARY KEY REFERENCES manifests (digest) ON DELETE CASCADE,
     lost_at INTEGER NOT NULL
 ) WITHOUT ROWID;
+-- One row: what tells this store and its copies from all others.
+CREATE TABLE identity (
+    id BLOB NOT NULL
+);
+INSERT INTO identity VALUES (randomblob(16));
 ",
 ];
 
