@@ -1,9 +1,11 @@
 //! What commands do to a store: the same function whether a server owns it or nobody does.
 //!
 //! A server takes commands at the socket in its data directory, one a connection: a line of JSON
-//! in, a line of JSON out. When no server runs, the command opens the store itself.
+//! in, a line of JSON out. A command that takes long sends lines about its progress before, and
+//! stops when whoever gave it is gone. When no server runs, the command opens the store itself.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,7 @@ mod client;
 mod socket;
 
 pub(crate) use client::end_process;
-pub use client::run;
+pub use client::{run, run_long};
 pub use socket::Socket;
 
 /// A command, as it travels.
@@ -78,7 +80,23 @@ pub enum Reply {
     Repositories(Vec<String>),
     /// A page of tags; another may follow a full one.
     Tags(Vec<TagEntry>),
+    /// How far a command is that takes long. The outcome follows.
+    Progress(Progress),
 }
+
+/// How far a command is that takes long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What it is at, as in "reading blobs".
+    pub task: String,
+    /// How much of it is done.
+    pub done: u64,
+    /// How much there is to do; none if that is not known.
+    pub total: Option<u64>,
+}
+
+/// Hears about progress, and says whether to go on.
+pub type OnProgress<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 /// The state of a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,8 +176,29 @@ pub enum CommandError {
     Storage(#[from] StorageError),
 }
 
+impl Command {
+    /// Whether it may take longer than a client's request: it has a thread of its own then, and
+    /// tells how far it is.
+    fn is_long(&self) -> bool {
+        match self {
+            Self::Status
+            | Self::UserAdd { .. }
+            | Self::UserList
+            | Self::UserPassword { .. }
+            | Self::UserRemove { .. }
+            | Self::Repositories { .. }
+            | Self::Tags { .. } => false,
+        }
+    }
+}
+
 /// Does what a command asks, on the store that this process owns.
-pub fn execute(store: &Store, running: Option<&Running>, command: Command) -> Reply {
+pub fn execute(
+    store: &Store,
+    running: Option<&Running>,
+    command: Command,
+    _on_progress: OnProgress<'_>,
+) -> Reply {
     let outcome = match command {
         Command::Status => status(store, running),
         Command::UserAdd { name, role, password_hash } => {
