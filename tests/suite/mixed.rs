@@ -22,6 +22,7 @@ mod session;
 mod shared;
 mod step;
 mod tally;
+mod tests;
 mod worker;
 
 use content::Content;

@@ -33,7 +33,7 @@ impl Worker {
             faults.extend(self.judge(index, &found, pending));
             self.forget_collected(index, &found);
             // The list of tags shows those that nobody thought of.
-            self.list_tags(index)?;
+            faults.extend(self.wrong_tags(index)?);
         }
         self.touched.clear();
         Ok(faults)

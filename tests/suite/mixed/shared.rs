@@ -114,14 +114,17 @@ impl Shared {
         }
     }
 
-    /// Whether collection may have taken a blob that no manifest names.
-    pub(crate) fn may_lack(
-        &self,
-        repository: usize,
-        blob: &Digest,
-        grace: Option<Duration>,
-    ) -> bool {
-        self.state().blobs.get(&(repository, *blob)).is_none_or(|held| held.is_due(grace))
+    /// The images that were there when it was last checked.
+    pub(crate) fn held(&self) -> Vec<Arc<Document>> {
+        let state = self.state();
+        let digests = state.cells.iter().filter_map(|((_, name), cell)| match name {
+            Name::Manifest(_) => cell.claims.last()?.value,
+            _ => None,
+        });
+        let images = digests.filter_map(|digest| {
+            self.documents.iter().find(|document| document.digest == digest).cloned()
+        });
+        images.collect()
     }
 
     /// Every name that may stand for something, or did when it was last checked.
