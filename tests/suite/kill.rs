@@ -1,12 +1,10 @@
 //! What survives when the server is killed at any moment of a mixed load, again and again.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
 use crate::mixed::{Load, Tally};
-use crate::support::binary::{Instance, USER};
-use crate::support::http::Client;
+use crate::support::binary::Instance;
 use crate::support::process::wait_until;
 use crate::support::report::tell;
 
@@ -18,8 +16,7 @@ fn what_was_acknowledged_survives_a_hundred_kills_under_load() {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut instance = Instance::new().with_flags(&["--log-level", "warn"]);
     instance.start();
-    let client = client(&instance);
-    let mut load = Load::new(&client, CLIENTS, seed, None);
+    let mut load = Load::new(&instance.client(), CLIENTS, seed, None);
     let mut while_starting = 0;
     for kill in 1..=kills {
         load.run(|tally| kill_at_some_moment(&mut instance, &mut rng, tally));
@@ -49,14 +46,8 @@ fn kill_at_some_moment(instance: &mut Instance, rng: &mut fastrand::Rng, tally: 
     instance.kill();
 }
 
-/// The first user of an instance.
-fn client(instance: &Instance) -> Client {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
-    Client::new(address, &instance.ca(), Some((USER, &instance.password())))
-}
-
 /// A number that a variable of the environment sets.
-fn number(name: &str, otherwise: u64) -> u64 {
+pub(crate) fn number(name: &str, otherwise: u64) -> u64 {
     let set = std::env::var(name).ok();
     set.map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }

@@ -30,6 +30,7 @@ mod probe;
 mod readme;
 mod release;
 mod service;
+mod soak;
 mod support;
 mod tidy;
 mod trace;

@@ -23,11 +23,13 @@ mod shared;
 mod step;
 mod tally;
 mod tests;
+mod upkeep;
 mod worker;
 
 use content::Content;
 use shared::Shared;
 pub(crate) use tally::Tally;
+pub(crate) use upkeep::Upkeep;
 use worker::{Worker, World};
 
 /// Clients and what they know.
