@@ -4,15 +4,18 @@
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
+use crate::claims::Claims;
 use crate::db::list::{self, Counts};
 use crate::db::{Database, OnFatal};
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
 use crate::lock::{Holder, OnHeld, StoreLock};
+use crate::recent::Recent;
 use crate::sessions::Sessions;
 
 mod blob;
 mod manifest;
+mod upkeep;
 mod upload;
 mod user;
 
@@ -33,9 +36,11 @@ pub struct OpenOptions<'a> {
 ///
 /// All verbs block on the disk; none of them waits for a client.
 pub struct Store {
-    layout: Layout,
-    sessions: Sessions,
-    database: Database,
+    pub(crate) layout: Layout,
+    pub(crate) sessions: Sessions,
+    pub(crate) database: Database,
+    pub(crate) claims: Claims,
+    pub(crate) recent: Recent,
     /// Grows with each change of a user, so that whoever remembers a password can tell.
     users_version: AtomicU64,
     is_new: bool,
@@ -67,8 +72,16 @@ impl Store {
         layout.make_directories()?;
         let database = Database::open(&layout, is_new, options.on_fatal)?;
         let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
-        let users_version = AtomicU64::new(0);
-        Ok(Self { layout, sessions, database, users_version, is_new, _lock: lock })
+        Ok(Self {
+            layout,
+            sessions,
+            database,
+            claims: Claims::default(),
+            recent: Recent::new(),
+            users_version: AtomicU64::new(0),
+            is_new,
+            _lock: lock,
+        })
     }
 
     /// Whether this open made the store.

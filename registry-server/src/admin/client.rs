@@ -13,6 +13,7 @@ use tracing::error;
 
 use super::socket::through;
 use super::{Command, OnProgress, Reply, execute};
+use crate::config::{CONFIG_FILE, Upkeep, installed_upkeep};
 use crate::limits::Limits;
 use crate::logging;
 
@@ -33,10 +34,15 @@ pub fn run_long(
     command: Command,
     on_progress: OnProgress<'_>,
 ) -> anyhow::Result<Reply> {
+    // Before, because the owner may not be able to read the settings.
+    let upkeep = match command.is_long() {
+        true => installed_upkeep(Path::new(CONFIG_FILE), data_dir)?,
+        false => Upkeep::default(),
+    };
     installer::become_owner_of(data_dir)?;
     let reply = match connect(data_dir)? {
         Reached::Server(stream) => ask(stream, &command, on_progress)?,
-        Reached::Store(store) => execute(&store, None, command, on_progress),
+        Reached::Store(store) => execute(&store, None, &upkeep, command, on_progress),
     };
     match reply {
         Reply::Failed(sentence) => bail!(sentence),
@@ -99,7 +105,7 @@ fn ask(
         }
         match serde_json::from_str(&reply).context("the running server's answer makes no sense")? {
             Reply::Progress(progress) => {
-                if on_progress(progress).is_break() {
+                if on_progress(&progress).is_break() {
                     bail!("stopped before the end");
                 }
             }

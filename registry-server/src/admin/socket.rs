@@ -124,8 +124,9 @@ async fn answer(
                 let work = begin_long(store, running, &blocking, command);
                 attend(work, &mut reader, &mut writer).await?
             } else {
-                let mut silent = |_| ControlFlow::Continue(());
-                let work = move || execute(&store, Some(&running), command, &mut silent);
+                let mut silent = |_: &Progress| ControlFlow::Continue(());
+                let work =
+                    move || execute(&store, Some(&running), &running.upkeep, command, &mut silent);
                 blocking.write(work).await
             }
         }
@@ -145,12 +146,12 @@ struct Long {
 /// Sets a command to work. It stops when the receiver of its progress is gone.
 fn begin_long(store: Arc<Store>, running: Running, blocking: &Blocking, command: Command) -> Long {
     let (sender, progress) = mpsc::channel(1);
-    let mut on_progress = move |progress| match sender.try_send(progress) {
+    let mut on_progress = move |progress: &Progress| match sender.try_send(progress.clone()) {
         Err(mpsc::error::TrySendError::Closed(_)) => ControlFlow::Break(()),
         // Whoever listens has not taken the last news yet; there will be newer.
         _ => ControlFlow::Continue(()),
     };
-    let work = move || execute(&store, Some(&running), command, &mut on_progress);
+    let work = move || execute(&store, Some(&running), &running.upkeep, command, &mut on_progress);
     Long { outcome: blocking.begin_long(work), progress }
 }
 
@@ -188,6 +189,7 @@ fn name_of(command: &Command) -> &'static str {
         Command::UserList => "user list",
         Command::UserPassword { .. } => "user passwd",
         Command::UserRemove { .. } => "user remove",
+        Command::Collect { .. } => "gc",
         Command::Repositories { .. } | Command::Tags { .. } => "ls",
     }
 }

@@ -19,6 +19,26 @@ impl Store {
         Ok(size.filter(|&size| self.has_file(digest, size)))
     }
 
+    /// The same for somebody who may push, and who will name the blob in a manifest without pushing
+    /// it if it is there: collection then leaves it for the grace time.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn tell_blob_size(
+        &self,
+        name: &RepoName,
+        digest: &Digest,
+    ) -> Result<Option<u64>, StorageError> {
+        if !self.recent.tell(name.as_str(), digest) {
+            return Ok(None);
+        }
+        let size = self.blob_size(name, digest)?;
+        if size.is_none() {
+            self.recent.take_back(name.as_str(), digest);
+        }
+        Ok(size)
+    }
+
     /// Opens a blob, if the repository holds it.
     ///
     /// # Errors

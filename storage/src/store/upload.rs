@@ -70,6 +70,8 @@ impl Store {
     ) -> Result<(), StorageError> {
         let session = Arc::clone(upload.session());
         let outcome = upload.commit(digest, |file, path, size| {
+            // Collection takes no file away between the look at it and the row that needs it.
+            let _claim = self.claims.commit(digest);
             if !self.is_stored(digest)? {
                 blob::publish(&self.layout, file, path, digest)?;
             }
@@ -103,7 +105,7 @@ impl Store {
     /// # Errors
     /// Trouble with the disk.
     pub fn expire_uploads(&self, idle: Duration) -> Result<usize, StorageError> {
-        self.sessions.sweep(idle)
+        self.sessions.sweep(idle, false)
     }
 
     /// How many upload sessions are open, as far as this process has met them.
