@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::kill::number;
-use crate::mixed::{Load, Tally, Upkeep};
+use crate::mixed::{Load, Tally, collect};
 use crate::support::binary::Instance;
 use crate::support::report::tell;
 use crate::support::usage::{Course, Sample, Samples};
@@ -18,13 +18,13 @@ fn a_mixed_load_of_32_clients_wears_nothing_out() {
     tell(&format!("a soak of {seconds} s, SOAK_SEED={seed}"));
     let mut instance = Instance::new().with_flags(&["--log-level", "warn"]);
     instance.start();
-    let upkeep = Upkeep::of(&instance);
-    let mut load = Load::new(&instance.client(), CLIENTS, seed, upkeep.grace());
+    let mut load = Load::new(&instance.client(), CLIENTS, seed);
+    load.set_grace(Some(GRACE_SECONDS));
     let period = Duration::from_secs(if seconds < 600 { 10 } else { 60 });
     let until = Instant::now() + Duration::from_secs(seconds);
     let samples = load.run(|tally| {
         thread::scope(|scope| {
-            scope.spawn(|| keep_up(&upkeep, period, until, tally));
+            scope.spawn(|| keep_up(&instance, period, until, tally));
             watch(&instance, until, tally)
         })
     });
@@ -32,20 +32,22 @@ fn a_mixed_load_of_32_clients_wears_nothing_out() {
     report(&load, &samples, &instance);
     let log = instance.errors();
     assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
-    holds_steady(&samples, upkeep.grace().is_some());
+    holds_steady(&samples);
 
-    upkeep.end(&mut load);
+    load.settle(&instance);
     instance.stop();
 }
 
 /// Collects and verifies again and again.
-fn keep_up(upkeep: &Upkeep<'_>, period: Duration, until: Instant, tally: &Tally) {
+fn keep_up(instance: &Instance, period: Duration, until: Instant, tally: &Tally) {
     let mut next = Instant::now() + period;
     while goes_on(until, tally) {
         thread::sleep(Duration::from_millis(100));
         if Instant::now() >= next {
-            upkeep.collect();
-            upkeep.verify();
+            if !collect(instance, GRACE_SECONDS) {
+                tally.fail();
+                panic!("collection failed: {}", instance.errors());
+            }
             next += period;
         }
     }
@@ -85,13 +87,12 @@ fn report(load: &Load, samples: &Samples, instance: &Instance) {
 
 /// What the allowances are for: memory that the allocator keeps for the next burst, connections
 /// and files that are open at the moment, and the sizes that the clients happen to choose.
-fn holds_steady(samples: &Samples, is_collected: bool) {
+fn holds_steady(samples: &Samples) {
     samples.course(|sample| sample.memory).holds("the memory", 10, 8 << 20);
     samples.course(|sample| sample.descriptors).holds("the number of open files", 10, 16);
-    if is_collected {
-        samples.course(|sample| sample.content).holds("the content", 25, 16 << 20);
-        samples.course(|sample| sample.database).holds("the database", 25, 8 << 20);
-    }
+    samples.course(|sample| sample.content).holds("the content", 25, 16 << 20);
+    samples.course(|sample| sample.database).holds("the database", 25, 8 << 20);
 }
 
 const CLIENTS: usize = 32;
+const GRACE_SECONDS: u64 = 5;

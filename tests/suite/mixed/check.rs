@@ -60,7 +60,7 @@ impl Worker {
         found: &BTreeMap<Name, Option<Digest>>,
         pending: Option<(&Change, Instant)>,
     ) -> Vec<String> {
-        let grace = self.world.grace;
+        let grace = self.world.grace();
         let name = own_name(self.number, index);
         let before: Repository = self.own[index].clone();
         let mut faults = before.differences(found, grace);
@@ -98,7 +98,7 @@ pub(crate) fn check_shared(world: &World, client: &Client) -> io::Result<Vec<Str
         faults.extend(wrong);
         found.insert((repository, name), value);
     }
-    faults.extend(world.shared.settle(&found, world.grace));
+    faults.extend(world.shared.settle(&found, world.grace()));
     Ok(faults)
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::time::Instant;
 
 use storage::Digest;
 
@@ -43,9 +42,8 @@ impl Worker {
         let last = self.rng.usize(first..content.length);
         let path = format!("/v2/{}/blobs/{}", self.name(Place::Own(index)), content.digest);
         let range = format!("bytes={first}-{last}");
-        let at = Instant::now();
         let answer = self.ask("GET range", "GET", &path, &[("Range", &range)], b"")?;
-        self.saw_blob(index, &content.digest, answer.status != 404, at);
+        self.saw_blob(index, &content.digest, answer.status != 404);
         if answer.status != 404 {
             let is_right = answer.expect(206).body == content.bytes()[first..=last];
             assert!(is_right, "{range} of {content:?} are other bytes");
@@ -55,9 +53,8 @@ impl Worker {
 
     fn pull(&mut self, index: usize, content: &Content) -> io::Result<()> {
         let path = format!("/v2/{}/blobs/{}", self.name(Place::Own(index)), content.digest);
-        let at = Instant::now();
         let answer = self.ask("GET blob", "GET", &path, &[], b"")?;
-        self.saw_blob(index, &content.digest, answer.status != 404, at);
+        self.saw_blob(index, &content.digest, answer.status != 404);
         if answer.status != 404 {
             is_content(&answer.expect(200), &content.digest);
         }

@@ -114,17 +114,13 @@ impl Shared {
         }
     }
 
-    /// The images that were there when it was last checked.
-    pub(crate) fn held(&self) -> Vec<Arc<Document>> {
+    /// What was there when it was last checked.
+    pub(crate) fn held(&self) -> Vec<(usize, Name, Digest)> {
         let state = self.state();
-        let digests = state.cells.iter().filter_map(|((_, name), cell)| match name {
-            Name::Manifest(_) => cell.claims.last()?.value,
-            _ => None,
+        let held = state.cells.iter().filter_map(|((repository, name), cell)| {
+            Some((*repository, name.clone(), cell.claims.last()?.value?))
         });
-        let images = digests.filter_map(|digest| {
-            self.documents.iter().find(|document| document.digest == digest).cloned()
-        });
-        images.collect()
+        held.collect()
     }
 
     /// Every name that may stand for something, or did when it was last checked.

@@ -191,7 +191,7 @@ impl Worker {
         self.strays += usize::from(answer.is_err());
         let (is_mounted, answer) = answer?;
         if let (Some(source), Some(must)) = (source, must) {
-            let is_collected = || self.own[source].may_lack(&content.digest, self.world.grace);
+            let is_collected = || self.own[source].may_lack(&content.digest, self.world.grace());
             let is_right = is_mounted == must || (must && is_collected());
             assert!(is_right, "mount of {} from {from}: {is_mounted}", content.digest);
         }

@@ -18,7 +18,7 @@ use crate::support::server::Server;
 fn a_load_finds_what_is_lost_and_what_is_wrong() {
     let server = Server::start();
     let client = server.administrator();
-    let mut load = Load::new(&client, 2, 1, None);
+    let mut load = Load::new(&client, 2, 1);
     load.run(|tally| {
         let is_enough = || tally.of("PUT manifest", 201) > 20 || tally.has_failed();
         wait_until("some manifests are pushed", is_enough);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use storage::Digest;
@@ -27,7 +27,14 @@ pub(crate) struct World {
     pub(crate) workers: usize,
     /// After what time collection may take a blob that no manifest names; none while nothing
     /// collects.
-    pub(crate) grace: Option<Duration>,
+    pub(crate) grace: Mutex<Option<Duration>>,
+}
+
+impl World {
+    /// After what time collection may take a blob that no manifest names.
+    pub(super) fn grace(&self) -> Option<Duration> {
+        *self.grace.lock().expect("no client panicked here")
+    }
 }
 
 /// A repository that a client changes.
@@ -158,7 +165,7 @@ impl Worker {
             self.pending = None;
             let own = &mut self.own[index];
             assert!(
-                own.explains(change, is_done, world.grace),
+                own.explains(change, is_done, world.grace()),
                 "{change:?} in {}: {answer:?} {}; there are {own:#?}",
                 own_name(self.number, index),
                 body_of(&answer),
@@ -178,23 +185,26 @@ impl Worker {
         assert!(matches!(answer.status, 200 | 404), "{answer:?}");
         let is_there = answer.status == 200;
         match place {
-            Place::Own(index) => self.saw_blob(index, blob, is_there, at),
+            Place::Own(index) => {
+                self.saw_blob(index, blob, is_there);
+                let held = self.own[index].blobs.get_mut(blob);
+                held.into_iter().for_each(|held| held.seen = Some(at));
+            }
             Place::Shared(index) if is_there => self.world.shared.saw(index, blob, at),
             Place::Shared(_) => {}
         }
         Ok(is_there)
     }
 
-    /// Notes what the server, asked at `at`, said of a blob; it must be right.
-    pub(super) fn saw_blob(&mut self, index: usize, blob: &Digest, is_there: bool, at: Instant) {
-        let grace = self.world.grace;
+    /// Notes what the server said of a blob; it must be right.
+    pub(super) fn saw_blob(&mut self, index: usize, blob: &Digest, is_there: bool) {
+        let grace = self.world.grace();
         let own = &mut self.own[index];
         let is_right =
             own.blobs.contains_key(blob) == is_there || (!is_there && own.may_lack(blob, grace));
         assert!(is_right, "{blob} is {is_there} in {}: {own:#?}", own_name(self.number, index));
-        match own.blobs.get_mut(blob) {
-            Some(held) if is_there => held.seen = Some(at),
-            _ => drop(own.blobs.remove(blob)),
+        if !is_there {
+            own.blobs.remove(blob);
         }
     }
 

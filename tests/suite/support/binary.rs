@@ -246,6 +246,12 @@ impl Instance {
         assert_eq!(status.code(), Some(0), "{}", self.errors());
     }
 
+    /// Kills the server without waiting for the end.
+    pub(crate) fn strike(&self) {
+        let server = self.server.as_ref().expect("a running server");
+        kill_process(Pid::from_child(server), Signal::KILL).expect("SIGKILL is sent");
+    }
+
     /// Ends the server as a crash does.
     pub(crate) fn kill(&mut self) {
         let server = self.server.as_mut().expect("a running server");
