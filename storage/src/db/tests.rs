@@ -163,6 +163,38 @@ fn writes_walk_no_table_and_sort_nothing() {
 }
 
 #[test]
+fn collection_reads_and_changes_no_more_than_its_step() {
+    let (_directory, _database, mut connection) = filled();
+    let held = |digest| collect::Held { repository: 1, digest };
+    let (after, blob) = (Some(held(digest("7"))), digest("7"));
+    let manifest = held(*index(&digest("subject"), "a/7").digest());
+    type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
+    let one = std::slice::from_ref;
+    let steps: [(&str, Work<'_>); 14] = [
+        ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
+        ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
+        ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
+        ("untagged", &|c| collect::untagged(c, &after, 9, 9).map(drop)),
+        ("kept", &|c| collect::is_kept_by_others(c, &manifest, &|_| false).map(drop)),
+        ("retire", &|c| collect::retire(c, one(&manifest), 9, 9).map(drop)),
+        ("links", &|c| collect::links(c, &after, 9).map(drop)),
+        ("parents", &|c| collect::parents(c, &manifest).map(drop)),
+        ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
+        ("blobs", &|c| collect::blobs(c, Some(&blob)).map(drop)),
+        ("drop blobs", &|c| collect::drop_blobs(c, &[blob]).map(drop)),
+        ("without rows", &|c| collect::without_rows(c, &[blob]).map(drop)),
+        ("repositories", &|c| collect::repositories(c, 1).map(drop)),
+        ("drop repositories", &|c| collect::drop_repositories(c, &[1]).map(drop)),
+    ];
+    for (what, work) in steps {
+        assert_indexed(what, &plans(&mut connection, work));
+    }
+    // The rows to forget are found by time; the list of them is as long as a step.
+    let plan = plans(&mut connection, |c| collect::forget_changes(c, 9).map(drop));
+    assert!(plan.iter().all(|step| !step.starts_with("SCAN tag_history")), "{plan:#?}");
+}
+
+#[test]
 fn of_a_removed_manifest_stays_what_restores_it_and_nothing_that_shows_it() {
     let (_directory, database) = open();
     let name: RepoName = "a".parse().unwrap();
