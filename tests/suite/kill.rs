@@ -63,7 +63,7 @@ fn kill_at_some_moment(
             }
             whole
         });
-        thread::sleep(Duration::from_micros(rng.u64(50_000..300_000)));
+        thread::sleep(Duration::from_micros(rng.u64(50_000..250_000)));
         wait_until("the load is answered", || tally.answers() > before || tally.has_failed());
         instance.strike();
         tally.set_over(true);
