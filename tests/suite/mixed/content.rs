@@ -1,6 +1,7 @@
 //! What the load pushes: blobs that a seed makes again whenever they are needed, and documents that
 //! name them.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -55,7 +56,6 @@ impl Content {
 }
 
 /// A manifest or an index.
-#[derive(Debug)]
 pub(crate) struct Document {
     /// The digest it is known by.
     pub(crate) digest: Digest,
@@ -108,6 +108,12 @@ impl Document {
 
     fn descriptor(&self) -> Value {
         describe(self.media_type, &self.digest, self.bytes.len())
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", String::from_utf8_lossy(&self.bytes))
     }
 }
 

@@ -79,7 +79,7 @@ impl Worker {
                 self.push(place, blob)?;
             }
         }
-        self.put(place, document, tag).map(|_| ())
+        self.put(place, &document, tag).map(|_| ())
     }
 
     /// An image of contents of its own, of everybody's, and of those that the repository holds.
@@ -108,7 +108,7 @@ impl Worker {
             (0..self.rng.usize(1..4)).filter_map(|_| self.any_manifest(index)).collect();
         let document = Document::index(&children, any_algorithm(&mut self.rng));
         let tag = self.tag_or_none();
-        self.put(Place::Own(index), document, tag).map(|_| ())
+        self.put(Place::Own(index), &document, tag).map(|_| ())
     }
 
     /// Pushes a blob that no image will name.
@@ -126,10 +126,10 @@ impl Worker {
         // A tag is pushed by bytes, and those are named by sha256.
         let document = match document.digest.algorithm() {
             Algorithm::Sha256 => document,
-            Algorithm::Sha512 => return self.put(Place::Own(index), document, None).map(|_| ()),
+            Algorithm::Sha512 => return self.put(Place::Own(index), &document, None).map(|_| ()),
         };
         let tag = self.any_tag();
-        self.put(Place::Own(index), document, Some(tag)).map(|_| ())
+        self.put(Place::Own(index), &document, Some(tag)).map(|_| ())
     }
 
     /// Pushes an image without its blobs, which must be refused.
@@ -137,7 +137,7 @@ impl Worker {
         let blobs = vec![Content::unique(&mut self.rng)];
         let document = Document::image(blobs, None, Algorithm::Sha256);
         let tag = self.any_tag();
-        let is_accepted = self.put(Place::Own(index), document, Some(tag))?;
+        let is_accepted = self.put(Place::Own(index), &document, Some(tag))?;
         assert!(!is_accepted, "an image without its blobs was accepted");
         Ok(())
     }
@@ -145,13 +145,13 @@ impl Worker {
     fn put(
         &mut self,
         place: Place,
-        document: Arc<Document>,
+        document: &Arc<Document>,
         tag: Option<String>,
     ) -> io::Result<bool> {
         let tag = tag.filter(|_| document.digest.algorithm() == Algorithm::Sha256);
         let reference = tag.clone().unwrap_or_else(|| document.digest.to_string());
         let path = format!("/v2/{}/manifests/{reference}", self.name(place));
-        let change = Change::Put(Arc::clone(&document), tag);
+        let change = Change::Put(Arc::clone(document), tag);
         let headers = [("Content-Type", document.media_type)];
         self.attempt(place, &change, |worker| {
             worker.ask("PUT manifest", "PUT", &path, &headers, &document.bytes)
