@@ -24,6 +24,7 @@ mod manifest;
 mod memory;
 mod mirror;
 mod ownership;
+mod power;
 mod probe;
 mod readme;
 mod release;
