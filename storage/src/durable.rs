@@ -4,7 +4,7 @@
 //! counts only once the directory is synced. Modes are set on the open file, whatever the umask.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -13,6 +13,36 @@ use crate::error::{IoContext, StorageError};
 /// Syncs a directory: names made, changed or removed in it are durable afterwards.
 pub(crate) fn sync_directory(path: &Path) -> Result<(), StorageError> {
     File::open(path).and_then(|directory| directory.sync_all()).at("sync", path)
+}
+
+/// Syncs the directory that holds this name.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), StorageError> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
+        _ => sync_directory(Path::new(".")),
+    }
+}
+
+/// Makes the directories above `path` that are missing, with the modes that the umask gives, and
+/// syncs the name of each.
+///
+/// Crash argument: each has its name synced before anything is made in it. Only the lowest one
+/// may be there unsynced, after a run that was killed in between, so the name of the lowest one
+/// that is there is synced, too.
+pub(crate) fn make_parents(path: &Path) -> Result<(), StorageError> {
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    if !parent.is_dir() {
+        make_parents(parent)?;
+        fs::create_dir_all(parent).at("make the directory", parent)?;
+        return sync_parent(parent);
+    }
+    match sync_parent(parent) {
+        // Where we may not even look we made nothing.
+        Err(StorageError::Io { kind: ErrorKind::PermissionDenied, .. }) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// Makes a directory with exactly this mode, or leaves it as it is if it exists.
@@ -47,7 +77,7 @@ pub(crate) fn create_private(path: &Path) -> Result<File, StorageError> {
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), StorageError> {
     let temporary = path.with_extension("new");
     match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(error).at("remove", &temporary);
         }
         _ => {}

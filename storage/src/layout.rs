@@ -17,7 +17,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Algorithm, Digest};
-use crate::durable::{make_directory, sync_directory, write_whole};
+use crate::durable::{make_directory, make_parents, sync_directory, sync_parent, write_whole};
 use crate::error::{IoContext, StorageError};
 use crate::name::UploadId;
 
@@ -130,10 +130,7 @@ impl Layout {
     /// The directory itself may exist and be empty, or hold what an interrupted first start left.
     pub(crate) fn prepare(&self) -> Result<(), StorageError> {
         if !self.root.is_dir() {
-            if let Some(parent) = self.root.parent().filter(|parent| !parent.as_os_str().is_empty())
-            {
-                fs::create_dir_all(parent).at("make the directory", parent)?;
-            }
+            make_parents(&self.root)?;
             make_directory(&self.root, 0o755)?;
         }
         self.has_remains().map(|_| ())
@@ -180,10 +177,7 @@ impl Layout {
     /// alone what is there; FORMAT is renamed into place after everything before it was synced.
     pub(crate) fn finish(&self) -> Result<(), StorageError> {
         write_whole(&self.format_file(), format!("{FORMAT}\n").as_bytes())?;
-        match self.root.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
-            _ => sync_directory(Path::new(".")),
-        }
+        sync_parent(&self.root)
     }
 }
 

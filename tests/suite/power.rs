@@ -19,9 +19,9 @@
 //! `check.rs` opens a state and judges it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -31,6 +31,7 @@ use tempfile::TempDir;
 use crate::support::report::tell;
 
 mod acts;
+mod bite;
 mod check;
 mod disk;
 mod draw;
@@ -50,7 +51,9 @@ fn every_state_that_a_power_cut_leaves_is_a_good_store() {
     let seed = variable("REGISTRY_POWER_SEED").unwrap_or(20_260_727);
     let states = variable("REGISTRY_POWER_STATES").unwrap_or(2_200);
     tell(&format!("power cuts: REGISTRY_POWER_SEED={seed} REGISTRY_POWER_STATES={states}"));
+    let began = Instant::now();
     let life = Recording::of_a_life();
+    tell(&format!("{:?} {}", began.elapsed(), life.record.events.len()));
     let began = Instant::now();
     let cuts = draw_cuts(life, usize::try_from(states).expect("a number"), seed);
     let counts = Mutex::new(BTreeMap::<Category, usize>::new());
@@ -74,6 +77,37 @@ fn every_state_that_a_power_cut_leaves_is_a_good_store() {
     let counts = counts.into_inner().expect("counts");
     tell(&format!("power cuts survived in {:?}: {counts:?}", began.elapsed()));
     assert!(counts.values().all(|&count| count >= LEAST_STATES), "{counts:?}");
+}
+
+#[test]
+fn every_kind_of_sync_is_missed_when_it_is_dropped() {
+    let life = Recording::of_a_life();
+    let kinds: Vec<_> = bite::kinds(life).into_iter().collect();
+    let (next, silent) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some((kind, syncs)) = kinds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let step = syncs.len().div_ceil(DROPPED_OF_A_KIND);
+                    let loss = syncs.iter().step_by(step).find_map(|&sync| {
+                        bite::loss_without(life, sync, 20, |disk, fates, events| {
+                            judge(life, disk, fates, events)
+                        })
+                    });
+                    tell(&format!(
+                        "{kind} ({}): {:.150}",
+                        syncs.len(),
+                        loss.clone().unwrap_or_default()
+                    ));
+                    if loss.is_none() && bite::excuse(kind).is_none() {
+                        silent.lock().expect("a list").push(kind.clone());
+                    }
+                }
+            });
+        }
+    });
+    let silent = silent.into_inner().expect("a list");
+    assert!(silent.is_empty(), "nothing is lost without these:\n{}", silent.join("\n"));
 }
 
 /// A moment at which the power goes, and how it goes.
@@ -128,5 +162,7 @@ fn variable(name: &str) -> Option<u64> {
 
 /// States are checked by so many threads.
 const THREADS: usize = 2;
+/// So many syncs of each kind are dropped, each by itself, until one is missed.
+const DROPPED_OF_A_KIND: usize = 4;
 /// Each category must have so many states.
 const LEAST_STATES: usize = 50;

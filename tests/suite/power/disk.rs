@@ -115,6 +115,15 @@ impl<'a> Disk<'a> {
         unsynced
     }
 
+    /// The events that a sync makes durable which comes next, in order.
+    pub(super) fn covered_by(&self, sync: usize) -> Vec<usize> {
+        let events = &self.record.events;
+        let Change::Sync { of, before, .. } = events[sync].change else { return Vec::new() };
+        let is_covered =
+            |event: &usize| *event < before && events[*event].change.owner() == Some(of);
+        self.unsynced().into_iter().filter(is_covered).collect()
+    }
+
     /// Makes what the disk holds after a power cut at this moment, in an empty directory.
     pub(super) fn lay_out(&self, fates: &Fates, directory: &Path) {
         let mut tree = self.names.clone();

@@ -1,0 +1,143 @@
+//! Whether the harness would notice: every kind of sync in the record is dropped in turn, and a
+//! state must be found in which something is lost then.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+
+use super::check::Verdict;
+use super::disk::{Disk, Fate, Fates};
+use super::draw;
+use super::recording::{Category, Recording};
+use super::tree::Change;
+
+/// Kinds of syncs that may be dropped without a loss, and why. Those that cover nothing that was
+/// not durable before are not among the kinds.
+const REDUNDANT: [(&str, &str); 0] = [];
+
+/// The syncs of a record by their kinds: in which part of a server's life, of what, and what they
+/// make durable.
+pub(super) fn kinds(recording: &Recording) -> BTreeMap<String, Vec<usize>> {
+    let mut kinds: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut disk = Disk::new(&recording.record, &[]);
+    for (event, what) in recording.record.events.iter().enumerate() {
+        let Change::Sync { path, .. } = &what.change else { continue };
+        disk.advance_to(event);
+        let covered = disk.covered_by(event);
+        if covered.is_empty() {
+            continue;
+        }
+        let mut parts: Vec<_> = covered.iter().map(|&part| describe(recording, part)).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        let path = general(path.strip_prefix(recording.data).unwrap_or(path));
+        let kind = format!("{}, {path}: {}", part_of_life(recording, event), parts.join(", "));
+        kinds.entry(kind).or_default().push(event);
+    }
+    kinds
+}
+
+/// Why a kind needs no loss to be found; none if it does.
+pub(super) fn excuse(kind: &str) -> Option<&'static str> {
+    REDUNDANT.iter().find(|(name, _)| *name == kind).map(|(_, why)| *why)
+}
+
+/// Looks for a state in which something is lost because this sync did not happen; tells the first.
+pub(super) fn loss_without(
+    recording: &Recording,
+    sync: usize,
+    most_cuts: usize,
+    judge: impl Fn(&Disk<'_>, &Fates, usize) -> Verdict,
+) -> Option<String> {
+    let mut before = Disk::new(&recording.record, &[]);
+    before.advance_to(sync);
+    let covered = before.covered_by(sync);
+    let mut disk = Disk::new(&recording.record, &[sync]);
+    let acknowledgements = recording.acts.acknowledgements();
+    let mut cuts = 0;
+    for events in sync + 1..=recording.record.events.len() {
+        disk.advance_to(events);
+        let unsynced = disk.unsynced();
+        if cuts == most_cuts || covered.iter().all(|event| unsynced.binary_search(event).is_err()) {
+            return None;
+        }
+        // A loss shows when somebody was told that there is none.
+        let (from, to) = (recording.time_of(events - 1), recording.time_of(events));
+        let told = acknowledgements.partition_point(|&time| time < from);
+        let is_told = acknowledgements.get(told).is_some_and(|&time| time <= to);
+        let is_near = events - sync <= NEAR_EVENTS;
+        if !is_told && !is_near {
+            continue;
+        }
+        cuts += 1;
+        for fates in attempts(&covered, &unsynced, events) {
+            if let Err(loss) = judge(&disk, &fates, events) {
+                return Some(loss);
+            }
+        }
+    }
+    None
+}
+
+/// The states that are tried at one cut.
+fn attempts(covered: &[usize], unsynced: &[usize], seed: usize) -> Vec<Fates> {
+    let mut random = Rng::with_seed(seed as u64);
+    let torn = |others: Fate, random: &mut Rng| {
+        let mut fates = Fates::all(others);
+        fates.own.extend(covered.iter().map(|&event| (event, draw::any(random))));
+        fates
+    };
+    let mut half = Fates::all(Fate::Lost);
+    half.own.extend(unsynced.iter().map(|&event| (event, draw::any(&mut random))));
+    vec![
+        Fates::all(Fate::Lost),
+        Fates::all(Fate::Applied).but(covered, Fate::Lost),
+        torn(Fate::Applied, &mut random),
+        half.but(covered, Fate::Lost),
+    ]
+}
+
+fn part_of_life(recording: &Recording, event: usize) -> &'static str {
+    let span = recording.spans.iter().rev().find(|(_, first, _)| *first <= event);
+    match span.map(|(category, ..)| category) {
+        None | Some(Category::Initialisation) => "first start",
+        Some(Category::Restart) => "restart",
+        Some(_) => "serving",
+    }
+}
+
+/// What an event did, in words that are the same for all of its like.
+fn describe(recording: &Recording, event: usize) -> String {
+    match &recording.record.events[event].change {
+        Change::Write { offset: 0, bytes, .. } if bytes.len() == LOG_HEADER_BYTES => {
+            "a log's header".to_owned()
+        }
+        Change::Write { .. } => "bytes".to_owned(),
+        Change::Resize { .. } => "length".to_owned(),
+        Change::Make { name, .. } => format!("made {}", general(name)),
+        Change::Remove { name, .. } => format!("removed {}", general(name)),
+        Change::Rename { name, .. } => format!("renamed to {}", general(name)),
+        Change::Sync { .. } => unreachable!("a sync makes itself durable"),
+    }
+}
+
+/// A path without what differs from one upload or blob to the next.
+fn general(path: &str) -> String {
+    let part = |part: &str| {
+        let is_hex = part.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        match part {
+            "sha256" | "sha512" => "ALGORITHM".to_owned(),
+            _ if is_hex && part.len() == 2 => "XX".to_owned(),
+            _ if is_hex && part.len() > 30 && part.contains('-') => "UPLOAD".to_owned(),
+            _ if is_hex && part.len() > 30 => "HEX".to_owned(),
+            _ => part.to_owned(),
+        }
+    };
+    let parts: Vec<_> = path.split('/').map(part).collect();
+    parts.join("/")
+}
+
+/// Cuts at so many events after the sync are tried in any case.
+const NEAR_EVENTS: usize = 3;
+/// The length of the header of SQLite's log.
+const LOG_HEADER_BYTES: usize = 32;
