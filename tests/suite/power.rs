@@ -19,14 +19,12 @@
 //! `check.rs` opens a state and judges it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use fastrand::Rng;
-use tempfile::TempDir;
 
 use crate::support::report::tell;
 
@@ -41,8 +39,8 @@ mod recording;
 mod strace;
 mod tree;
 
-use check::{Verdict, check, check_first_start};
-use disk::{Disk, Fates};
+use check::judge;
+use disk::Disk;
 use draw::Strategy;
 use recording::{Category, Recording};
 
@@ -89,11 +87,12 @@ fn every_kind_of_sync_is_missed_when_it_is_dropped() {
             scope.spawn(|| {
                 while let Some((kind, syncs)) = kinds.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let step = syncs.len().div_ceil(DROPPED_OF_A_KIND);
-                    let loss = syncs.iter().step_by(step).find_map(|&sync| {
-                        bite::loss_without(life, sync, 20, |disk, fates, events| {
-                            judge(life, disk, fates, events)
-                        })
-                    });
+                    let alone: Vec<_> = syncs.chunks(1).step_by(step).collect();
+                    let together = (syncs.len() > 1).then_some(syncs.as_slice());
+                    let loss = alone
+                        .into_iter()
+                        .chain(together)
+                        .find_map(|syncs| bite::loss_without(life, syncs));
                     tell(&format!(
                         "{kind} ({}): {:.150}",
                         syncs.len(),
@@ -133,25 +132,6 @@ fn draw_cuts(recording: &Recording, count: usize, seed: u64) -> Vec<Cut> {
         .collect();
     cuts.sort_by_key(|cut| cut.events);
     cuts
-}
-
-/// Lays a state out and checks it.
-fn judge(recording: &Recording, disk: &Disk<'_>, fates: &Fates, events: usize) -> Verdict {
-    let state = scratch();
-    disk.lay_out(fates, state.path());
-    let data = state.path().join(recording.data);
-    let time = recording.time_of(events);
-    if time < recording.made {
-        return check_first_start(&data);
-    }
-    check(&data, &recording.acts.expected_at(time), &recording.sessions)
-}
-
-/// A directory in memory, if this machine has one: thousands of states would wear a disk out.
-fn scratch() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("registry-power-").tempdir_in(parent).expect("a directory")
 }
 
 /// A number that the environment gives.

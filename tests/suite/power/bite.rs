@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 
-use super::check::Verdict;
+use super::check::judge;
 use super::disk::{Disk, Fate, Fates};
 use super::draw;
 use super::recording::{Category, Recording};
@@ -42,36 +42,48 @@ pub(super) fn excuse(kind: &str) -> Option<&'static str> {
     REDUNDANT.iter().find(|(name, _)| *name == kind).map(|(_, why)| *why)
 }
 
-/// Looks for a state in which something is lost because this sync did not happen; tells the first.
-pub(super) fn loss_without(
-    recording: &Recording,
-    sync: usize,
-    most_cuts: usize,
-    judge: impl Fn(&Disk<'_>, &Fates, usize) -> Verdict,
-) -> Option<String> {
-    let mut before = Disk::new(&recording.record, &[]);
-    before.advance_to(sync);
-    let covered = before.covered_by(sync);
-    let mut disk = Disk::new(&recording.record, &[sync]);
+/// Looks for a state in which something is lost because these syncs did not happen; tells the
+/// first loss. First right after acknowledgements, which is where most losses show; then after
+/// each of the next events, since some syncs are there for the order of things.
+pub(super) fn loss_without(recording: &Recording, syncs: &[usize]) -> Option<String> {
     let acknowledgements = recording.acts.acknowledgements();
-    let mut cuts = 0;
-    for events in sync + 1..=recording.record.events.len() {
-        disk.advance_to(events);
-        let unsynced = disk.unsynced();
-        if cuts == most_cuts || covered.iter().all(|event| unsynced.binary_search(event).is_err()) {
-            return None;
-        }
-        // A loss shows when somebody was told that there is none.
+    let is_told = |events: usize| {
         let (from, to) = (recording.time_of(events - 1), recording.time_of(events));
         let told = acknowledgements.partition_point(|&time| time < from);
-        let is_told = acknowledgements.get(told).is_some_and(|&time| time <= to);
-        let is_near = events - sync <= NEAR_EVENTS;
-        if !is_told && !is_near {
+        acknowledgements.get(told).is_some_and(|&time| time <= to)
+    };
+    let first = syncs[0];
+    let is_near = |events: usize| {
+        let is_step = !matches!(recording.record.events[events - 1].change, Change::Write { .. });
+        events - first <= NEAR_EVENTS && (is_step || events - first <= 3)
+    };
+    search(recording, syncs, is_told).or_else(|| search(recording, syncs, is_near))
+}
+
+/// Tries cuts after the syncs that were dropped, until others made durable what they covered.
+fn search(
+    recording: &Recording,
+    syncs: &[usize],
+    is_wanted: impl Fn(usize) -> bool,
+) -> Option<String> {
+    let mut disk = Disk::new(&recording.record, syncs);
+    let (mut covered, mut cuts) = (Vec::new(), 0);
+    for events in syncs[0]..=recording.record.events.len() {
+        disk.advance_to(events);
+        let unsynced = disk.unsynced();
+        covered.retain(|event| unsynced.binary_search(event).is_ok());
+        if syncs.contains(&events) {
+            covered.extend(disk.covered_by(events));
+        }
+        if events > syncs[0] && covered.is_empty() || cuts == MOST_CUTS {
+            return None;
+        }
+        if events == syncs[0] || !is_wanted(events) {
             continue;
         }
         cuts += 1;
         for fates in attempts(&covered, &unsynced, events) {
-            if let Err(loss) = judge(&disk, &fates, events) {
+            if let Err(loss) = judge(recording, &disk, &fates, events) {
                 return Some(loss);
             }
         }
@@ -82,19 +94,19 @@ pub(super) fn loss_without(
 /// The states that are tried at one cut.
 fn attempts(covered: &[usize], unsynced: &[usize], seed: usize) -> Vec<Fates> {
     let mut random = Rng::with_seed(seed as u64);
-    let torn = |others: Fate, random: &mut Rng| {
-        let mut fates = Fates::all(others);
-        fates.own.extend(covered.iter().map(|&event| (event, draw::any(random))));
-        fates
-    };
-    let mut half = Fates::all(Fate::Lost);
-    half.own.extend(unsynced.iter().map(|&event| (event, draw::any(&mut random))));
-    vec![
+    let mut torn = Fates::all(Fate::Lost);
+    torn.own.extend(unsynced.iter().map(|&event| (event, draw::any(&mut random))));
+    let mut attempts = vec![
         Fates::all(Fate::Lost),
         Fates::all(Fate::Applied).but(covered, Fate::Lost),
-        torn(Fate::Applied, &mut random),
-        half.but(covered, Fate::Lost),
-    ]
+        Fates::all(Fate::Zeroed).but(covered, Fate::Lost),
+        torn.but(covered, Fate::Lost),
+    ];
+    if (2..=3).contains(&covered.len()) {
+        let alone = covered.chunks(1);
+        attempts.extend(alone.map(|one| Fates::all(Fate::Zeroed).but(one, Fate::Lost)));
+    }
+    attempts
 }
 
 fn part_of_life(recording: &Recording, event: usize) -> &'static str {
@@ -137,7 +149,9 @@ fn general(path: &str) -> String {
     parts.join("/")
 }
 
-/// Cuts at so many events after the sync are tried in any case.
-const NEAR_EVENTS: usize = 3;
+/// Cuts at so many events after the sync are tried when nothing was lost that was acknowledged.
+const NEAR_EVENTS: usize = 40;
+/// So many cuts are tried in each way before a sync counts as one that nobody misses.
+const MOST_CUTS: usize = 16;
 /// The length of the header of SQLite's log.
 const LOG_HEADER_BYTES: usize = 32;

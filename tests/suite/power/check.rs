@@ -13,15 +13,43 @@ use storage::{
     Store,
 };
 
+use tempfile::TempDir;
+
 use super::acts::{Expected, Key};
+use super::disk::{Disk, Fates};
 use super::load::Session;
+use super::recording::Recording;
 use crate::support::binary::USER;
 
 /// What a check found wrong.
 pub(super) type Verdict = Result<(), String>;
 
+/// Lays a state out and checks it.
+pub(super) fn judge(
+    recording: &Recording,
+    disk: &Disk<'_>,
+    fates: &Fates,
+    events: usize,
+) -> Verdict {
+    let state = scratch();
+    disk.lay_out(fates, state.path());
+    let data = state.path().join(recording.data);
+    let time = recording.time_of(events);
+    if time < recording.made {
+        return check_first_start(&data);
+    }
+    check(&data, &recording.acts.expected_at(time), &recording.sessions)
+}
+
+/// A directory in memory, if this machine has one: thousands of states would wear a disk out.
+fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    tempfile::Builder::new().prefix("registry-power-").tempdir_in(parent).expect("a directory")
+}
+
 /// Checks a store that clients had used: what they were told holds, and nothing is half there.
-pub(super) fn check(data: &Path, expected: &Expected, sessions: &[Session]) -> Verdict {
+fn check(data: &Path, expected: &Expected, sessions: &[Session]) -> Verdict {
     let store = open(data)?;
     let mut checked = Checked { store: &store, data, right: HashSet::new() };
     let mut found = BTreeMap::new();
@@ -38,7 +66,7 @@ pub(super) fn check(data: &Path, expected: &Expected, sessions: &[Session]) -> V
 
 /// Checks a store whose first start may have been cut short: the next one finishes it, and the
 /// password that it leaves is the user's.
-pub(super) fn check_first_start(data: &Path) -> Verdict {
+fn check_first_start(data: &Path) -> Verdict {
     let parent = data.parent().expect("a directory above the store");
     fs::create_dir_all(parent).expect("a directory");
     let settings = Settings {

@@ -15,7 +15,7 @@ use super::load::{Load, Session, Way, fresh_bytes};
 use super::record::{Record, Recorder};
 use super::strace;
 use super::tree::Change;
-use crate::support::binary::{Instance, PASSWORD, USER};
+use crate::support::binary::{Instance, USER};
 use crate::support::content::{Manifest, noise};
 use crate::support::http::Client;
 use crate::support::process::wait_until;
