@@ -1,22 +1,25 @@
 //! What commands do to a store: the same function whether a server owns it or nobody does.
 //!
 //! A server takes commands at the socket in its data directory, one a connection: a line of JSON
-//! in, a line of JSON out. When no server runs, the command opens the store itself.
+//! in, a line of JSON out. A command that takes long sends lines about its progress before, and
+//! stops when whoever gave it is gone. When no server runs, the command opens the store itself.
 
 use std::fs;
-use std::time::SystemTime;
+use std::ops::ControlFlow;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use storage::{DiskSpace, RepoName, Role, StorageError, Store, User, UserName};
+use storage::{Collected, DiskSpace, Keep, RepoName, Role, StorageError, Store, User, UserName};
 use thiserror::Error;
 
 use crate::auth::password;
+use crate::config::Upkeep;
 
 mod client;
 mod socket;
 
 pub(crate) use client::end_process;
-pub use client::run;
+pub use client::{run, run_long};
 pub use socket::Socket;
 
 /// A command, as it travels.
@@ -53,6 +56,19 @@ pub enum Command {
         /// The last one of the page before.
         after: Option<String>,
     },
+    /// Collects what nothing needs any more. What is not given is as the settings say.
+    Collect {
+        /// Whether it only counts.
+        dry_run: bool,
+        /// How long blobs are kept that were pushed, mounted or told.
+        grace_seconds: Option<u64>,
+        /// How long manifests without a tag are kept.
+        untagged_seconds: Option<u64>,
+        /// How long what was deleted is kept.
+        deleted_seconds: Option<u64>,
+        /// How long unused upload sessions are kept.
+        upload_seconds: Option<u64>,
+    },
     /// Asks for a page of tags.
     Tags {
         /// The repository.
@@ -78,7 +94,25 @@ pub enum Reply {
     Repositories(Vec<String>),
     /// A page of tags; another may follow a full one.
     Tags(Vec<TagEntry>),
+    /// What collection did.
+    Collected(Box<Collected>),
+    /// How far a command is that takes long. The outcome follows.
+    Progress(Progress),
 }
+
+/// How far a command is that takes long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What it is at, as in "reading blobs".
+    pub task: String,
+    /// How much of it is done.
+    pub done: u64,
+    /// How much there is to do; none if that is not known.
+    pub total: Option<u64>,
+}
+
+/// Hears about progress, and says whether to go on.
+pub type OnProgress<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
 
 /// The state of a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,8 +139,19 @@ pub struct Status {
     pub blob_bytes: u64,
     /// Upload sessions that are open.
     pub open_uploads: u64,
+    /// How collection last ended; none if it never did.
+    pub last_collection: Option<Ended<Collected>>,
     /// When the server's certificate expires, in seconds since 1970; none if it is not known.
     pub certificate_expires: Option<i64>,
+}
+
+/// How a task of upkeep ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended<T> {
+    /// When, in seconds since 1970.
+    pub ended_at: i64,
+    /// What it did.
+    pub did: T,
 }
 
 /// One user, as it is listed.
@@ -136,6 +181,8 @@ pub struct Running {
     pub since: SystemTime,
     /// When the administrator's own certificate expires, if it serves with one.
     pub own_certificate_expires: Option<SystemTime>,
+    /// What its settings say about upkeep.
+    pub upkeep: Upkeep,
 }
 
 /// Why a command fails.
@@ -158,8 +205,32 @@ pub enum CommandError {
     Storage(#[from] StorageError),
 }
 
-/// Does what a command asks, on the store that this process owns.
-pub fn execute(store: &Store, running: Option<&Running>, command: Command) -> Reply {
+impl Command {
+    /// Whether it may take longer than a client's request: it has a thread of its own then, and
+    /// tells how far it is.
+    fn is_long(&self) -> bool {
+        match self {
+            Self::Status
+            | Self::UserAdd { .. }
+            | Self::UserList
+            | Self::UserPassword { .. }
+            | Self::UserRemove { .. }
+            | Self::Repositories { .. }
+            | Self::Tags { .. } => false,
+            Self::Collect { .. } => true,
+        }
+    }
+}
+
+/// Does what a command asks, on the store that this process owns; `upkeep` is what the settings
+/// say of it.
+pub fn execute(
+    store: &Store,
+    running: Option<&Running>,
+    upkeep: &Upkeep,
+    command: Command,
+    on_progress: OnProgress<'_>,
+) -> Reply {
     let outcome = match command {
         Command::Status => status(store, running),
         Command::UserAdd { name, role, password_hash } => {
@@ -171,6 +242,22 @@ pub fn execute(store: &Store, running: Option<&Running>, command: Command) -> Re
         }
         Command::UserRemove { name } => remove_user(store, &name),
         Command::Repositories { after } => list_repositories(store, after.as_deref()),
+        Command::Collect {
+            dry_run,
+            grace_seconds,
+            untagged_seconds,
+            deleted_seconds,
+            upload_seconds,
+        } => {
+            let or = |seconds: Option<u64>, time| seconds.map_or(time, Duration::from_secs);
+            let keep = Keep {
+                grace: or(grace_seconds, upkeep.keep.grace),
+                untagged: untagged_seconds.map(Duration::from_secs).or(upkeep.keep.untagged),
+                deleted: or(deleted_seconds, upkeep.keep.deleted),
+                uploads: or(upload_seconds, upkeep.keep.uploads),
+            };
+            collect(store, &keep, dry_run, on_progress)
+        }
         Command::Tags { repository, after } => list_tags(store, &repository, after.as_deref()),
     };
     outcome.unwrap_or_else(|error| Reply::Failed(error.to_string()))
@@ -193,6 +280,8 @@ fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandErro
         blobs: counts.blobs,
         blob_bytes: counts.blob_bytes,
         open_uploads: store.open_uploads() as u64,
+        last_collection: crate::upkeep::last_collection(store)?
+            .map(|(ended_at, did)| Ended { ended_at, did }),
         certificate_expires: expires.map(unix),
     })))
 }
@@ -267,6 +356,21 @@ fn list_tags(store: &Store, repository: &str, after: Option<&str>) -> Result<Rep
         digest: digest.to_string(),
     };
     Ok(Reply::Tags(page.iter().map(entry).collect()))
+}
+
+fn collect(
+    store: &Store,
+    keep: &Keep,
+    is_dry_run: bool,
+    on_progress: OnProgress<'_>,
+) -> Result<Reply, CommandError> {
+    let total = store.counts()?.blobs;
+    let mut on_step = |done: &Collected| {
+        let task = "blobs looked at".to_owned();
+        on_progress(&Progress { task, done: done.blobs_seen, total: Some(total) })
+    };
+    let done = crate::upkeep::collect(store, keep, is_dry_run, &mut on_step)?;
+    Ok(Reply::Collected(Box::new(done)))
 }
 
 fn unix(time: SystemTime) -> i64 {

@@ -91,13 +91,13 @@ impl App {
             Ok(principal) => principal,
             Err(refusal) => return (None, Err(refusal)),
         };
+        let outcome = match route {
+            Ok(route) => self.act(route, head, body, &principal).await,
+            Err(refusal) => Err(refusal),
+        };
         let user = match principal {
             Principal::Anonymous => None,
             Principal::User { name, .. } => Some(name),
-        };
-        let outcome = match route {
-            Ok(route) => self.act(route, head, body, user.as_ref()).await,
-            Err(refusal) => Err(refusal),
         };
         (user, outcome)
     }
@@ -124,9 +124,9 @@ impl App {
         route: Route,
         head: &request::Parts,
         body: &mut RequestBody,
-        user: Option<&UserName>,
+        principal: &Principal,
     ) -> Outcome {
-        match (route, user) {
+        match (route, principal.name()) {
             (Route::Live, _) => Ok(health::live()),
             (Route::Ready, _) => health::ready(self).await,
             (Route::Instance, _) => Ok(health::instance(self).await),
@@ -136,16 +136,18 @@ impl App {
             (Route::Referrers(name, subject, query), _) => {
                 list::referrers(self, name, subject, query).await
             }
-            (Route::BlobRead(name, digest), _) => blob::read(self, head, name, digest).await,
+            (Route::BlobRead(name, digest), _) => {
+                blob::read(self, head, name, digest, principal.may(Access::Push)).await
+            }
             (Route::BlobDelete(name, digest), _) => blob::delete(self, name, digest).await,
             (Route::ManifestRead(name, reference), _) => {
                 manifest::read(self, &head.method, name, reference).await
             }
-            (Route::ManifestPut(name, reference, tags), _) => {
-                manifest::put(self, head, body, name, reference, tags).await
+            (Route::ManifestPut(name, reference, tags), by) => {
+                manifest::put(self, head, body, name, reference, tags, by).await
             }
-            (Route::ManifestDelete(name, reference), _) => {
-                manifest::delete(self, name, reference).await
+            (Route::ManifestDelete(name, reference), by) => {
+                manifest::delete(self, name, reference, by).await
             }
             (Route::UploadStart(name, algorithm), Some(user)) => {
                 upload::start(self, name, user, algorithm).await

@@ -24,14 +24,16 @@ use crate::limits::Limits;
 pub struct Blocking {
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
+    longs: Arc<Semaphore>,
 }
 
 impl Blocking {
-    /// Takes its two bounds from the limits.
+    /// Takes its bounds from the limits.
     pub fn new(limits: &Limits) -> Self {
         Self {
             reads: Arc::new(Semaphore::new(limits.reads)),
             writes: Arc::new(Semaphore::new(limits.writes)),
+            longs: Arc::new(Semaphore::new(limits.longs)),
         }
     }
 
@@ -62,6 +64,15 @@ impl Blocking {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Begun<T> {
         begin(&self.writes, work)
+    }
+
+    /// Starts work that takes minutes or hours, in steps of its own: upkeep of the store. It takes
+    /// no room from requests.
+    pub fn begin_long<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Begun<T> {
+        begin(&self.longs, work)
     }
 }
 

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
 
 mod about;
+mod gc;
 mod install;
 mod ls;
 mod serve;
@@ -58,6 +59,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Collect what nothing needs any more, while everybody pushes and pulls
+    Gc(gc::GcArgs),
     /// Add, list, change and remove users
     #[command(subcommand)]
     User(user::Command),
@@ -147,6 +150,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ls { data, repository, json } => {
             ls::run(&data.path()?, repository.as_deref(), json)
         }
+        Command::Gc(args) => gc::run(args),
         Command::User(command) => user::run(command),
         Command::Version { json } => about::version(json),
         Command::Licences => about::licences(),

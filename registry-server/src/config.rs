@@ -4,15 +4,21 @@
 //! are refused, because a setting that is misspelt and ignored is found at night.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use certs::ServerName;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use storage::UserName;
+use storage::{Keep, UserName};
 use thiserror::Error;
 
 use crate::logging::LogLevel;
+
+mod span;
+
+pub use span::Span;
 
 /// Where an installed registry has its settings.
 pub const CONFIG_FILE: &str = "/etc/registry/registry.toml";
@@ -75,6 +81,39 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub existing: Option<bool>,
 
+    /// How often what nothing needs any more is collected, such as 24h; 0s for never
+    /// [default: 24h]
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gc_interval: Option<Span>,
+
+    /// How long what was pushed, mounted or asked for is kept though nothing names it
+    /// [default: 24h]
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gc_grace: Option<Span>,
+
+    /// Collect manifests that had no tag for this long, such as 90d [default: they are kept, since
+    /// clusters pull by digest]
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gc_untagged_after: Option<Span>,
+
+    /// How long what was deleted can be restored [default: 7d]
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo_time: Option<Span>,
+
+    /// How often every stored byte is read and checked; 0s for never [default: 30d]
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrub_interval: Option<Span>,
+
+    /// How many MiB a second that check reads at most [default: 32]
+    #[arg(long, value_name = "MIB")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrub_rate: Option<NonZeroU32>,
+
     /// How much to log, on standard error [default: info]
     #[arg(long, value_enum, value_name = "LEVEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,8 +141,34 @@ pub struct Config {
     pub open_pulls: bool,
     /// Whether a store must be there already.
     pub existing: bool,
+    /// What is done to the store now and then.
+    pub upkeep: Upkeep,
     /// How much to log.
     pub log_level: LogLevel,
+}
+
+/// What is done to the store now and then, and how long what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upkeep {
+    /// How often collection runs; never if there is none.
+    pub gc_interval: Option<Duration>,
+    /// What collection leaves.
+    pub keep: Keep,
+    /// How often every byte is read; never if there is none.
+    pub scrub_interval: Option<Duration>,
+    /// How many MiB a second that reads at most.
+    pub scrub_rate_mib: NonZeroU32,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            gc_interval: Some(DAY),
+            keep: Keep { grace: DAY, untagged: None, deleted: 7 * DAY, uploads: 7 * DAY },
+            scrub_interval: Some(30 * DAY),
+            scrub_rate_mib: NonZeroU32::MIN.saturating_add(31),
+        }
+    }
 }
 
 /// Why settings cannot be used.
@@ -174,6 +239,12 @@ impl Settings {
             tls_key: self.tls_key.or(below.tls_key),
             open_pulls: self.open_pulls.or(below.open_pulls),
             existing: self.existing.or(below.existing),
+            gc_interval: self.gc_interval.or(below.gc_interval),
+            gc_grace: self.gc_grace.or(below.gc_grace),
+            gc_untagged_after: self.gc_untagged_after.or(below.gc_untagged_after),
+            undo_time: self.undo_time.or(below.undo_time),
+            scrub_interval: self.scrub_interval.or(below.scrub_interval),
+            scrub_rate: self.scrub_rate.or(below.scrub_rate),
             log_level: self.log_level.or(below.log_level),
         }
     }
@@ -184,7 +255,14 @@ impl Settings {
         let named = self.hostname.iter().find_map(|text| ServerName::from_host_port(text).ok()?.1);
         let mut listen = default_listen();
         listen.set_port(named.unwrap_or(DEFAULT_PORT));
+        let upkeep = Upkeep::default();
+        let span = |time: Option<Duration>| Some(Span(time.unwrap_or_default()));
         let defaults = Self {
+            gc_interval: span(upkeep.gc_interval),
+            gc_grace: span(Some(upkeep.keep.grace)),
+            undo_time: span(Some(upkeep.keep.deleted)),
+            scrub_interval: span(upkeep.scrub_interval),
+            scrub_rate: Some(upkeep.scrub_rate_mib),
             init_user: Some(DEFAULT_USER.to_owned()),
             listen: vec![listen],
             open_pulls: Some(false),
@@ -195,11 +273,33 @@ impl Settings {
         self.over(defaults)
     }
 
+    /// What the settings say about upkeep.
+    pub fn upkeep(&self) -> Upkeep {
+        let default = Upkeep::default();
+        let or = |span: Option<Span>, default| span.map_or(default, |Span(time)| time);
+        let interval = |span: Option<Span>, default| match span {
+            Some(Span(time)) => (!time.is_zero()).then_some(time),
+            None => default,
+        };
+        Upkeep {
+            gc_interval: interval(self.gc_interval, default.gc_interval),
+            keep: Keep {
+                grace: or(self.gc_grace, default.keep.grace),
+                untagged: self.gc_untagged_after.map(|Span(time)| time),
+                deleted: or(self.undo_time, default.keep.deleted),
+                uploads: default.keep.uploads,
+            },
+            scrub_interval: interval(self.scrub_interval, default.scrub_interval),
+            scrub_rate_mib: self.scrub_rate.unwrap_or(default.scrub_rate_mib),
+        }
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
     /// Every [`ConfigError`] but those of reading.
     pub fn check(self) -> Result<Config, ConfigError> {
+        let upkeep = self.upkeep();
         let hostname = |text: String| match ServerName::from_host_port(&text) {
             Ok((name, _)) => Ok(name),
             Err(error) => Err(ConfigError::Hostname { text, error }),
@@ -220,6 +320,7 @@ impl Settings {
             own_certificate,
             open_pulls: self.open_pulls.unwrap_or(false),
             existing: self.existing.unwrap_or(false),
+            upkeep,
             log_level: self.log_level.unwrap_or_default(),
         })
     }
@@ -239,11 +340,31 @@ pub fn installed_data_dir(file: &Path) -> Result<PathBuf, ConfigError> {
     Ok(named.unwrap_or_else(|| DEFAULT_DATA_DIR.into()))
 }
 
+/// What the settings in `file` say about the upkeep of the data in `data_dir`; the defaults where
+/// they are about another registry, or there are none.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`] and [`ConfigError::Invalid`]: nothing is thrown away by a guess.
+pub fn installed_upkeep(file: &Path, data_dir: &Path) -> Result<Upkeep, ConfigError> {
+    if matches!(file.try_exists(), Ok(false)) {
+        return Ok(Upkeep::default());
+    }
+    let settings = Settings::read(file)?;
+    let installed = settings.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
+    let is_same = match (installed.canonicalize(), data_dir.canonicalize()) {
+        (Ok(installed), Ok(data_dir)) => installed == data_dir,
+        _ => installed == data_dir,
+    };
+    Ok(if is_same { settings.upkeep() } else { Upkeep::default() })
+}
+
 /// The default address: every address of the host, IPv6 and IPv4, on mirror-registry's port.
 fn default_listen() -> SocketAddr {
     SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, DEFAULT_PORT))
 }
 
+/// A day.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The name that mirror-registry gives its first user.
 const DEFAULT_USER: &str = "init";
 /// The port that mirror-registry listens on.

@@ -19,3 +19,4 @@ pub mod net;
 pub mod notify;
 pub mod route;
 pub mod server;
+pub mod upkeep;

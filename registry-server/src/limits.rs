@@ -71,6 +71,9 @@ pub struct Limits {
     /// Writes to the disk or the database at once. Apart from the reads, so that no number of
     /// waiting pushes keeps a pull waiting.
     pub writes: usize,
+    /// Pieces of upkeep at once: collection, verification, backup, by hand and on schedule. Those
+    /// beyond wait for their turn.
+    pub longs: usize,
 
     /// How long a verified credential is remembered.
     pub login_memory_time: Duration,
@@ -118,6 +121,7 @@ impl Default for Limits {
             ranges: 16,
             reads: 32,
             writes: 64,
+            longs: 8,
             login_memory_time: Duration::from_secs(600),
             login_memory_entries: 4096,
             logins_per_address: 4,

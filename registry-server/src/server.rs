@@ -23,6 +23,7 @@ use crate::limits::Limits;
 use crate::net::listener::{self, listen};
 use crate::net::tls::ServingCertificate;
 use crate::notify::Notifier;
+use crate::upkeep::collect_on_schedule;
 
 mod prepare;
 
@@ -103,6 +104,7 @@ impl Server {
             address,
             since: SystemTime::now(),
             own_certificate_expires: prepared.own_certificate_expires,
+            upkeep: config.upkeep,
         };
         let certificate = ServingCertificate::new(&prepared.certificate)
             .context("the TLS library cannot use the certificate's key")?;
@@ -130,6 +132,7 @@ impl Server {
     pub async fn run(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let acceptor = self.certificate.acceptor()?;
         let (app, socket) = (self.app, Arc::new(self.socket));
+        let upkeep = self.running.upkeep;
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(Arc::clone(&socket).serve(
             Arc::clone(&app.store),
@@ -138,6 +141,10 @@ impl Server {
             app.limits.clone(),
         ));
         tasks.spawn(expire_uploads(Arc::clone(&app)));
+        if let Some(interval) = upkeep.gc_interval {
+            let (store, blocking) = (Arc::clone(&app.store), app.blocking.clone());
+            tasks.spawn(collect_on_schedule(store, upkeep.keep, interval, blocking));
+        }
         if let Some(renewal) = self.renewal {
             tasks.spawn(renew(renewal, self.certificate, app.blocking.clone()));
         }

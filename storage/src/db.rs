@@ -23,11 +23,14 @@ use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::name::{RepoName, Tag, UserName};
 
+pub(crate) mod collect;
 pub(crate) mod list;
 pub(crate) mod manifest;
 mod reader;
 pub(crate) mod repository;
 mod schema;
+pub(crate) mod tag;
+pub(crate) mod upkeep;
 pub(crate) mod user;
 mod writer;
 
@@ -95,6 +98,22 @@ impl Database {
         let jobs = self.jobs.as_ref().ok_or(StorageError::Closed)?;
         jobs.send(job).map_err(|_| StorageError::Closed)?;
         outcome.recv().map_err(|_| StorageError::Closed)?
+    }
+
+    /// The same for one step of upkeep, which must not keep pushes waiting: it changes at most
+    /// [`collect::STEP_ROWS`] rows.
+    pub(crate) fn write_step<T, F>(&self, work: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    {
+        self.write(move |connection| {
+            let before = connection.total_changes();
+            let outcome = work(connection);
+            let changed = connection.total_changes() - before;
+            debug_assert!(changed <= collect::STEP_ROWS as u64, "a step changed {changed} rows");
+            outcome
+        })
     }
 
     /// Runs `work` on a read-only connection. One call is one short read.

@@ -85,7 +85,7 @@ impl Layout {
         self.root.join("FORMAT")
     }
 
-    fn shard(&self, algorithm: Algorithm, prefix: &str) -> PathBuf {
+    pub(crate) fn shard(&self, algorithm: Algorithm, prefix: &str) -> PathBuf {
         self.root.join("blobs").join(algorithm.name()).join(prefix)
     }
 

@@ -9,7 +9,8 @@
 //!
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
-//! `db` is the database; [`store`] puts them together; `survey` only looks.
+//! `db` is the database; [`store`] puts them together; `collect` keeps it small; `survey` only
+//! looks.
 
 pub mod digest;
 pub mod layout;
@@ -18,18 +19,23 @@ pub mod name;
 pub mod store;
 
 mod blob;
+mod claims;
+mod collect;
 mod db;
 mod durable;
 mod error;
 mod lock;
+mod recent;
 mod sessions;
 mod survey;
 mod upload;
 
 pub use blob::BlobReader;
+pub use collect::{Collected, Keep, OnStep};
 pub use db::OnFatal;
 pub use db::list::{Counts, Referrer};
 pub use db::manifest::StoredManifest;
+pub use db::upkeep::UpkeepNote;
 pub use db::user::{Role, RoleError, User};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use durable::write_whole;

@@ -1,6 +1,6 @@
 //! All open upload sessions: finding them, bounding them and letting them expire.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -77,9 +77,10 @@ impl Sessions {
     }
 
     /// Ends every session that nobody used for `idle`, and makes known those that an earlier
-    /// process left. Returns how many ended.
-    pub(crate) fn sweep(&self, idle: Duration) -> Result<usize, StorageError> {
-        let mut ended = 0;
+    /// process left. Returns how many ended, or in a dry run how many would.
+    pub(crate) fn sweep(&self, idle: Duration, is_dry_run: bool) -> Result<usize, StorageError> {
+        // Each has two files, which a dry run both meets.
+        let mut ended = HashSet::new();
         let uploads = self.layout.uploads();
         for entry in fs::read_dir(&uploads).at("list", &uploads)? {
             let entry = entry.at("list", &uploads)?;
@@ -91,19 +92,25 @@ impl Sessions {
                 metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
             let file_is_old = age.is_some_and(|age| age >= idle);
             match self.load(id) {
-                Some(session) if file_is_old && session.last_used().elapsed() >= idle => {
-                    ended += usize::from(self.cancel(&session));
+                Some(session)
+                    if file_is_old
+                        && session.last_used().elapsed() >= idle
+                        && (is_dry_run || self.cancel(&session)) =>
+                {
+                    ended.insert(id);
                 }
                 None if file_is_old => {
-                    remove_files(&self.layout, id);
-                    ended += 1;
+                    if !is_dry_run {
+                        remove_files(&self.layout, id);
+                    }
+                    ended.insert(id);
                 }
                 _ => {}
             }
         }
         // A session that a failing disk ended has no files that the walk could meet.
         self.lock().retain(|_, session| !session.is_over());
-        Ok(ended)
+        Ok(ended.len())
     }
 
     fn load(&self, id: UploadId) -> Option<Arc<Session>> {

@@ -1,23 +1,23 @@
-//! The store: one directory, one owner, and every verb the registry needs.
+//! The store: one directory, one owner, and every verb the registry needs. The verbs stand in
+//! `store/`, by what they are about.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
-use crate::blob::{self, BlobReader};
-use crate::db::list::{self, Counts, Referrer};
-use crate::db::manifest::{self, StoredManifest};
-use crate::db::user::{self, User};
-use crate::db::{Connection, Database, OnFatal, repository};
-use crate::digest::{Algorithm, Digest};
+use crate::claims::Claims;
+use crate::db::list::{self, Counts};
+use crate::db::{Database, OnFatal};
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
 use crate::lock::{Holder, OnHeld, StoreLock};
-use crate::manifest::Manifest;
-use crate::name::{Reference, RepoName, Tag, UploadId, UserName};
+use crate::recent::Recent;
 use crate::sessions::Sessions;
-use crate::upload::UploadWriter;
+
+mod blob;
+mod manifest;
+mod upkeep;
+mod upload;
+mod user;
 
 /// How a store is opened.
 pub struct OpenOptions<'a> {
@@ -36,9 +36,11 @@ pub struct OpenOptions<'a> {
 ///
 /// All verbs block on the disk; none of them waits for a client.
 pub struct Store {
-    layout: Layout,
-    sessions: Sessions,
-    database: Database,
+    pub(crate) layout: Layout,
+    pub(crate) sessions: Sessions,
+    pub(crate) database: Database,
+    pub(crate) claims: Claims,
+    pub(crate) recent: Recent,
     /// Grows with each change of a user, so that whoever remembers a password can tell.
     users_version: AtomicU64,
     is_new: bool,
@@ -70,8 +72,16 @@ impl Store {
         layout.make_directories()?;
         let database = Database::open(&layout, is_new, options.on_fatal)?;
         let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
-        let users_version = AtomicU64::new(0);
-        Ok(Self { layout, sessions, database, users_version, is_new, _lock: lock })
+        Ok(Self {
+            layout,
+            sessions,
+            database,
+            claims: Claims::default(),
+            recent: Recent::new(),
+            users_version: AtomicU64::new(0),
+            is_new,
+            _lock: lock,
+        })
     }
 
     /// Whether this open made the store.
@@ -92,260 +102,6 @@ impl Store {
         &self.layout
     }
 
-    /// The size of a blob, if the repository holds it and its file is there: who is told that a
-    /// blob exists does not push it again, and only that brings a lost file back.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn blob_size(&self, name: &RepoName, digest: &Digest) -> Result<Option<u64>, StorageError> {
-        let size =
-            self.database.read(|connection| repository::blob_size(connection, name, digest))?;
-        Ok(size.filter(|&size| self.has_file(digest, size)))
-    }
-
-    /// Opens a blob, if the repository holds it.
-    ///
-    /// # Errors
-    /// Trouble with the database or the disk.
-    pub fn open_blob(
-        &self,
-        name: &RepoName,
-        digest: &Digest,
-    ) -> Result<Option<BlobReader>, StorageError> {
-        match self.database.read(|connection| repository::blob_size(connection, name, digest))? {
-            Some(size) => BlobReader::open(&self.layout, digest, size),
-            None => Ok(None),
-        }
-    }
-
-    /// Takes a blob out of a repository; false if it was not there. Durable on return.
-    ///
-    /// # Errors
-    /// [`StorageError::BlobInUse`] while a manifest of the repository names it.
-    pub fn delete_blob(&self, name: &RepoName, digest: &Digest) -> Result<bool, StorageError> {
-        let (name, digest) = (name.clone(), *digest);
-        self.database.write(move |connection| repository::remove_blob(connection, &name, &digest))
-    }
-
-    /// Gives a blob of `from`, or of any repository, to `name`; false if none holds it, or its
-    /// file is lost.
-    /// Whether the user may pull from there is the caller's to check. Durable on return.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn mount_blob(
-        &self,
-        from: Option<&RepoName>,
-        name: &RepoName,
-        digest: &Digest,
-    ) -> Result<bool, StorageError> {
-        if !self.is_stored(digest)? {
-            return Ok(false);
-        }
-        let (from, name, digest) = (from.cloned(), name.clone(), *digest);
-        self.database
-            .write(move |connection| repository::mount(connection, from.as_ref(), &name, &digest))
-    }
-
-    /// Begins an upload session whose bytes are hashed with `algorithm` as they come.
-    ///
-    /// # Errors
-    /// Trouble with the disk, [`StorageError::Full`] in particular.
-    pub fn create_upload(
-        &self,
-        name: &RepoName,
-        user: &UserName,
-        algorithm: Algorithm,
-    ) -> Result<UploadId, StorageError> {
-        self.sessions.create(name, user, algorithm)
-    }
-
-    /// The number of bytes that a session holds.
-    ///
-    /// # Errors
-    /// [`StorageError::UploadUnknown`] if this user has no such session in this repository.
-    pub fn upload_offset(
-        &self,
-        name: &RepoName,
-        user: &UserName,
-        id: UploadId,
-    ) -> Result<u64, StorageError> {
-        self.sessions.find(name, user, id)?.offset()
-    }
-
-    /// Takes a session over for writing.
-    ///
-    /// # Errors
-    /// [`StorageError::UploadUnknown`] if this user has no such session in this repository.
-    pub fn open_upload(
-        &self,
-        name: &RepoName,
-        user: &UserName,
-        id: UploadId,
-    ) -> Result<UploadWriter, StorageError> {
-        let session = self.sessions.find(name, user, id)?;
-        UploadWriter::open(session, self.layout.clone()).inspect_err(|error| {
-            if *error == StorageError::UploadUnknown {
-                self.sessions.forget(id);
-            }
-        })
-    }
-
-    /// Makes the bytes of a session a blob of its repository. Durable on return.
-    ///
-    /// Crash argument: the file is complete, synced and in place before the row that makes it
-    /// visible is written, and the row is synced before the caller hears of it.
-    ///
-    /// # Errors
-    /// [`StorageError::DigestMismatch`] if the bytes are others; the session stays open.
-    pub fn commit_upload(
-        &self,
-        upload: &UploadWriter,
-        digest: &Digest,
-    ) -> Result<(), StorageError> {
-        let session = Arc::clone(upload.session());
-        let outcome = upload.commit(digest, |file, path, size| {
-            if !self.is_stored(digest)? {
-                blob::publish(&self.layout, file, path, digest)?;
-            }
-            let (name, digest) = (session.repository.clone(), *digest);
-            self.database
-                .write(move |connection| repository::add_blob(connection, &name, &digest, size))
-        });
-        if !matches!(outcome, Err(StorageError::DigestMismatch { .. } | StorageError::UploadTaken))
-        {
-            self.sessions.forget(session.id);
-        }
-        outcome
-    }
-
-    /// Ends a session and throws its bytes away; false if it was over already.
-    ///
-    /// # Errors
-    /// [`StorageError::UploadUnknown`] if this user has no such session in this repository.
-    pub fn cancel_upload(
-        &self,
-        name: &RepoName,
-        user: &UserName,
-        id: UploadId,
-    ) -> Result<bool, StorageError> {
-        let session = self.sessions.find(name, user, id)?;
-        Ok(self.sessions.cancel(&session))
-    }
-
-    /// Ends every session that nobody used for `idle`; returns how many ended.
-    ///
-    /// # Errors
-    /// Trouble with the disk.
-    pub fn expire_uploads(&self, idle: Duration) -> Result<usize, StorageError> {
-        self.sessions.sweep(idle)
-    }
-
-    /// How many upload sessions are open, as far as this process has met them.
-    pub fn open_uploads(&self) -> usize {
-        self.sessions.count()
-    }
-
-    /// Reads a manifest, if the repository holds it.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn manifest(
-        &self,
-        name: &RepoName,
-        reference: &Reference,
-    ) -> Result<Option<StoredManifest>, StorageError> {
-        self.database.read(|connection| manifest::get(connection, name, reference))
-    }
-
-    /// Stores a manifest and moves the tags to it, all or nothing. Durable on return.
-    ///
-    /// # Errors
-    /// [`StorageError::MissingBlobs`] if the repository lacks blobs that the manifest needs.
-    pub fn put_manifest(
-        &self,
-        name: &RepoName,
-        manifest: Manifest,
-        tags: Vec<Tag>,
-    ) -> Result<(), StorageError> {
-        // A row whose file is lost is no blob; only a new push brings it back.
-        let required = manifest.edges().iter().filter(|edge| edge.kind.is_required_blob());
-        let lost = required.filter(|edge| !self.layout.blob(&edge.child).is_file());
-        let lost: Vec<Digest> = lost.map(|edge| edge.child).collect();
-        let name = name.clone();
-        self.database
-            .write(move |connection| manifest::put(connection, &name, &manifest, &lost, &tags))
-    }
-
-    /// Removes a manifest and its tags from a repository; false if it was not there. Durable on
-    /// return.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn delete_manifest(&self, name: &RepoName, digest: &Digest) -> Result<bool, StorageError> {
-        let (name, digest) = (name.clone(), *digest);
-        self.database.write(move |connection| manifest::remove(connection, &name, &digest))
-    }
-
-    /// Removes a tag and nothing else; false if it was not there. Durable on return.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn delete_tag(&self, name: &RepoName, tag: &Tag) -> Result<bool, StorageError> {
-        let (name, tag) = (name.clone(), tag.clone());
-        self.database.write(move |connection| manifest::remove_tag(connection, &name, &tag))
-    }
-
-    /// At most `limit` repositories that hold a manifest, in ASCII order, after `after`.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn repositories(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<RepoName>, StorageError> {
-        self.database.read(|connection| list::repositories(connection, after, limit))
-    }
-
-    /// Whether anything was ever pushed to a repository of this name.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn repository_exists(&self, name: &RepoName) -> Result<bool, StorageError> {
-        self.database.read(|connection| repository::exists(connection, name))
-    }
-
-    /// At most `limit` tags of a repository with what they name, in ASCII order, after `after`;
-    /// `None` if there is no such repository.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn tags(
-        &self,
-        name: &RepoName,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Option<Vec<(Tag, Digest)>>, StorageError> {
-        self.database.read(|connection| list::tags(connection, name, after, limit))
-    }
-
-    /// A page of the manifests that refer to `subject`, in the order of their digests, after
-    /// `after`, all or those of one artifact type; and whether there are more.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn referrers(
-        &self,
-        name: &RepoName,
-        subject: &Digest,
-        artifact_type: Option<&str>,
-        after: Option<&Digest>,
-    ) -> Result<(Vec<Referrer>, bool), StorageError> {
-        self.database
-            .read(|connection| list::referrers(connection, name, subject, artifact_type, after))
-    }
-
     /// Whether the database answers.
     ///
     /// # Errors
@@ -360,73 +116,6 @@ impl Store {
     /// Trouble with the database.
     pub fn counts(&self) -> Result<Counts, StorageError> {
         self.database.read(list::counts)
-    }
-
-    /// Adds a user. Durable on return.
-    ///
-    /// # Errors
-    /// [`StorageError::UserExists`].
-    pub fn add_user(&self, user: User) -> Result<(), StorageError> {
-        self.change_user(move |connection| user::add(connection, &user))
-    }
-
-    /// Changes a user's password hash; false if there is no such user. Durable on return.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn set_password(&self, name: &UserName, hash: String) -> Result<bool, StorageError> {
-        let name = name.clone();
-        self.change_user(move |connection| user::set_password(connection, &name, &hash))
-    }
-
-    /// Removes a user; false if there is no such user. Durable on return.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn remove_user(&self, name: &UserName) -> Result<bool, StorageError> {
-        let name = name.clone();
-        self.change_user(move |connection| user::remove(connection, &name))
-    }
-
-    /// Finds a user.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn user(&self, name: &UserName) -> Result<Option<User>, StorageError> {
-        self.database.read(|connection| user::find(connection, name))
-    }
-
-    /// All users in the order of their names.
-    ///
-    /// # Errors
-    /// Trouble with the database.
-    pub fn users(&self) -> Result<Vec<User>, StorageError> {
-        self.database.read(user::all)
-    }
-
-    /// A number that grows with each change of a user. Read it before the user, and what was
-    /// concluded from that user holds for as long as the number stays.
-    pub fn users_version(&self) -> u64 {
-        self.users_version.load(Ordering::SeqCst)
-    }
-
-    fn change_user<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
-        let outcome = self.database.write(work);
-        self.users_version.fetch_add(1, Ordering::SeqCst);
-        outcome
-    }
-
-    /// Whether the blob has a row, and the file that the row promises.
-    fn is_stored(&self, digest: &Digest) -> Result<bool, StorageError> {
-        let size = self.database.read(|connection| repository::stored_size(connection, digest))?;
-        Ok(size.is_some_and(|size| self.has_file(digest, size)))
-    }
-
-    fn has_file(&self, digest: &Digest, size: u64) -> bool {
-        std::fs::metadata(self.layout.blob(digest)).is_ok_and(|file| file.len() == size)
     }
 }
 

@@ -51,7 +51,9 @@ fn config_prints_what_serve_would_run_with() {
     let expected = "data-dir = \"/srv/b\"\ndata-mount = \"/srv\"\n\
                     listen = [\"[::]:8443\"]\nhostname = [\"a.example\"]\n\
                     init-user = \"init\"\nopen-pulls = true\nexisting = false\n\
-                    log-level = \"info\"";
+                    gc-interval = \"1day\"\ngc-grace = \"1day\"\n\
+                    undo-time = \"7days\"\nscrub-interval = \"30days\"\n\
+                    scrub-rate = 32\nlog-level = \"info\"";
     assert_eq!(printed, expected);
     // What is printed is itself a configuration, of the same values.
     fs::write(&path, &printed).expect("a file");

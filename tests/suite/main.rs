@@ -12,6 +12,7 @@ mod auth;
 mod blob;
 mod cli;
 mod clients;
+mod collect;
 mod crash;
 mod guide;
 mod host;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,7 +12,8 @@ use storage::{Holder, Layout, OnHeld, OpenOptions, StorageError, Store};
 use tracing::error;
 
 use super::socket::through;
-use super::{Command, Reply, execute};
+use super::{Command, OnProgress, Reply, execute};
+use crate::config::{CONFIG_FILE, Upkeep, installed_upkeep};
 use crate::limits::Limits;
 use crate::logging;
 
@@ -20,10 +22,27 @@ use crate::logging;
 /// # Errors
 /// What the command's reply says, and trouble on the way to it.
 pub fn run(data_dir: &Path, command: Command) -> anyhow::Result<Reply> {
+    run_long(data_dir, command, &mut |_| ControlFlow::Continue(()))
+}
+
+/// Runs a command that takes long, and tells how far it is.
+///
+/// # Errors
+/// What the command's reply says, and trouble on the way to it.
+pub fn run_long(
+    data_dir: &Path,
+    command: Command,
+    on_progress: OnProgress<'_>,
+) -> anyhow::Result<Reply> {
+    // Before, because the owner may not be able to read the settings.
+    let upkeep = match command.is_long() {
+        true => installed_upkeep(Path::new(CONFIG_FILE), data_dir)?,
+        false => Upkeep::default(),
+    };
     installer::become_owner_of(data_dir)?;
     let reply = match connect(data_dir)? {
-        Reached::Server(stream) => ask(stream, &command)?,
-        Reached::Store(store) => execute(&store, None, command),
+        Reached::Server(stream) => ask(stream, &command, on_progress)?,
+        Reached::Store(store) => execute(&store, None, &upkeep, command, on_progress),
     };
     match reply {
         Reply::Failed(sentence) => bail!(sentence),
@@ -69,16 +88,30 @@ fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
     }
 }
 
-fn ask(mut stream: UnixStream, command: &Command) -> anyhow::Result<Reply> {
+fn ask(
+    mut stream: UnixStream,
+    command: &Command,
+    on_progress: OnProgress<'_>,
+) -> anyhow::Result<Reply> {
     let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');
     stream.write_all(&line).context("the running server does not take the command")?;
-    let mut reply = String::new();
-    BufReader::new(stream).read_line(&mut reply).context("the running server does not answer")?;
-    if reply.is_empty() {
-        bail!("the running server ended before it answered: see its log");
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut reply = String::new();
+        stream.read_line(&mut reply).context("the running server does not answer")?;
+        if reply.is_empty() {
+            bail!("the running server ended before it answered: see its log");
+        }
+        match serde_json::from_str(&reply).context("the running server's answer makes no sense")? {
+            Reply::Progress(progress) => {
+                if on_progress(&progress).is_break() {
+                    bail!("stopped before the end");
+                }
+            }
+            reply => return Ok(reply),
+        }
     }
-    serde_json::from_str(&reply).context("the running server's answer makes no sense")
 }
 
 /// Ends the process when the database can no longer be trusted; the next start recovers.

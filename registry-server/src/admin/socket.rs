@@ -2,18 +2,20 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use storage::{Layout, Store};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{Command, Reply, Running, execute};
-use crate::blocking::Blocking;
+use super::{Command, Progress, Reply, Running, execute};
+use crate::blocking::{Begun, Blocking};
 use crate::limits::Limits;
 
 /// The socket of a running server. Removed when it is dropped, which may wait for the disk, as
@@ -118,13 +120,63 @@ async fn answer(
         Ok(command) => {
             let name = name_of(&command);
             info!(command = name, "command");
-            blocking.write(move || execute(&store, Some(&running), command)).await
+            if command.is_long() {
+                let work = begin_long(store, running, &blocking, command);
+                attend(work, &mut reader, &mut writer).await?
+            } else {
+                let mut silent = |_: &Progress| ControlFlow::Continue(());
+                let work =
+                    move || execute(&store, Some(&running), &running.upkeep, command, &mut silent);
+                blocking.write(work).await
+            }
         }
         Err(error) => Reply::Failed(format!(
             "the running server does not know this command ({error}): is it of another version?"
         )),
     };
-    let mut line = serde_json::to_vec(&reply)?;
+    send(&mut writer, &reply).await
+}
+
+/// A command that takes long, at work.
+struct Long {
+    outcome: Begun<Reply>,
+    progress: mpsc::Receiver<Progress>,
+}
+
+/// Sets a command to work. It stops when the receiver of its progress is gone.
+fn begin_long(store: Arc<Store>, running: Running, blocking: &Blocking, command: Command) -> Long {
+    let (sender, progress) = mpsc::channel(1);
+    let mut on_progress = move |progress: &Progress| match sender.try_send(progress.clone()) {
+        Err(mpsc::error::TrySendError::Closed(_)) => ControlFlow::Break(()),
+        // Whoever listens has not taken the last news yet; there will be newer.
+        _ => ControlFlow::Continue(()),
+    };
+    let work = move || execute(&store, Some(&running), &running.upkeep, command, &mut on_progress);
+    Long { outcome: blocking.begin_long(work), progress }
+}
+
+/// Passes on the progress of a command until it ends, or whoever gave it is gone.
+async fn attend(
+    mut long: Long,
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<Reply> {
+    let mut rest = [0];
+    loop {
+        tokio::select! {
+            reply = &mut long.outcome => return Ok(reply),
+            Some(progress) = long.progress.recv() => {
+                send(writer, &Reply::Progress(progress)).await?;
+            }
+            _ = reader.read(&mut rest) => {
+                return Err(io::Error::other("whoever gave it is gone"));
+            }
+        }
+    }
+}
+
+async fn send(writer: &mut (impl AsyncWrite + Unpin), reply: &Reply) -> io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
     line.push(b'\n');
     writer.write_all(&line).await
 }
@@ -137,6 +189,7 @@ fn name_of(command: &Command) -> &'static str {
         Command::UserList => "user list",
         Command::UserPassword { .. } => "user passwd",
         Command::UserRemove { .. } => "user remove",
+        Command::Collect { .. } => "gc",
         Command::Repositories { .. } | Command::Tags { .. } => "ls",
     }
 }

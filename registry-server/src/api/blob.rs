@@ -19,12 +19,17 @@ pub(super) async fn read(
     head: &request::Parts,
     name: RepoName,
     digest: Digest,
+    may_push: bool,
 ) -> Outcome {
     let unknown = || ApiError::BlobUnknown { repository: name.clone(), digest };
     let (store, repository) = (Arc::clone(&app.store), name.clone());
     if head.method == Method::HEAD {
-        let size = app.blocking.read(move || store.blob_size(&repository, &digest)).await?;
-        let size = size.ok_or_else(unknown)?;
+        // Who may push takes the answer as leave to name the blob without pushing it.
+        let size = app.blocking.read(move || match may_push {
+            true => store.tell_blob_size(&repository, &digest),
+            false => store.blob_size(&repository, &digest),
+        });
+        let size = size.await?.ok_or_else(unknown)?;
         return Ok(with_blob_headers(Response::new(ReplyBody::empty()), &digest, size));
     }
     let open = move || store.open_blob(&repository, &digest).map(|found| found.map(OnDisk::new));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::http::request;
 use hyper::{Method, Response, StatusCode};
-use storage::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName, Tag};
+use storage::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName, Tag, UserName};
 
 use super::body::{ReplyBody, RequestBody};
 use super::error::ApiError;
@@ -44,6 +44,7 @@ pub(super) async fn put(
     name: RepoName,
     reference: Reference,
     mut tags: Vec<Tag>,
+    by: Option<&UserName>,
 ) -> Outcome {
     let limits = &app.limits;
     if tags.len() > limits.tags_per_push {
@@ -77,17 +78,25 @@ pub(super) async fn put(
         return Err(ApiError::ManifestDigest { expected, actual: digest });
     }
     let subject = manifest.subject().copied();
-    let (store, repository) = (Arc::clone(&app.store), name.clone());
-    app.blocking.write(move || store.put_manifest(&repository, manifest, tags)).await?;
+    let (store, repository, by) = (Arc::clone(&app.store), name.clone(), by.cloned());
+    app.blocking
+        .write(move || store.put_manifest(&repository, manifest, tags, by.as_ref()))
+        .await?;
     Ok(created(&name, &digest, subject.as_ref(), &named_tags))
 }
 
 /// Removes a tag, or a manifest with all its tags.
-pub(super) async fn delete(app: &App, name: RepoName, reference: Reference) -> Outcome {
+pub(super) async fn delete(
+    app: &App,
+    name: RepoName,
+    reference: Reference,
+    by: Option<&UserName>,
+) -> Outcome {
     let (store, repository, wanted) = (Arc::clone(&app.store), name.clone(), reference.clone());
+    let by = by.cloned();
     let removed = app.blocking.write(move || match &wanted {
-        Reference::Tag(tag) => store.delete_tag(&repository, tag),
-        Reference::Digest(digest) => store.delete_manifest(&repository, digest),
+        Reference::Tag(tag) => store.delete_tag(&repository, tag, by.as_ref()),
+        Reference::Digest(digest) => store.delete_manifest(&repository, digest, by.as_ref()),
     });
     if !removed.await? {
         return Err(ApiError::ManifestUnknown { repository: name, reference });

@@ -46,6 +46,21 @@ pub enum Principal {
     },
 }
 
+impl Principal {
+    /// The user, if somebody said who they are.
+    pub fn name(&self) -> Option<&UserName> {
+        match self {
+            Self::Anonymous => None,
+            Self::User { name, .. } => Some(name),
+        }
+    }
+
+    /// Whether they may do more than what is open to everybody.
+    pub fn may(&self, access: Access) -> bool {
+        matches!(self, Self::User { role, .. } if allows(*role, access))
+    }
+}
+
 /// Whether a role reaches an access.
 pub fn allows(role: Role, access: Access) -> bool {
     let needed = match access {

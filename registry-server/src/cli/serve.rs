@@ -33,7 +33,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let limits = Limits::default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(limits.reads + limits.writes + SPARE_THREADS)
+        .max_blocking_threads(limits.reads + limits.writes + limits.longs + SPARE_THREADS)
         .build()
         .context("cannot start the threads of the server")?;
     let outcome = runtime.block_on(serve(config, given, limits, notifier));

@@ -21,9 +21,7 @@ fn table(status: &Status) -> String {
         (Some(address), Some(seconds)) => format!("{address}, for {}", duration(seconds)),
         _ => "not running".to_owned(),
     };
-    let expires = status.certificate_expires.and_then(|seconds| {
-        OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
-    });
+    let expires = status.certificate_expires.and_then(moment);
     let rows = [
         ("version", status.version.clone()),
         ("server", running),
@@ -35,13 +33,24 @@ fn table(status: &Status) -> String {
         ("tags", status.tags.to_string()),
         ("manifests", status.manifests.to_string()),
         ("blobs", format!("{}, {}", status.blobs, bytes(status.blob_bytes))),
+        ("collection", last_collection(status)),
         ("open uploads", status.open_uploads.to_string()),
         ("certificate", expires.map_or_else(|| "not ours".into(), |at| format!("expires {at}"))),
     ];
     rows.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
 }
 
-fn duration(seconds: u64) -> String {
+fn last_collection(status: &Status) -> String {
+    let Some(last) = &status.last_collection else { return "not yet".to_owned() };
+    let at = moment(last.ended_at).unwrap_or_default();
+    format!("{at}, {} gone", bytes(last.did.blob_bytes + last.did.stray_bytes))
+}
+
+fn moment(seconds: i64) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
+}
+
+pub(super) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -51,7 +60,7 @@ fn duration(seconds: u64) -> String {
     }
 }
 
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut size = count as f64;
     let mut unit = 0;

@@ -120,7 +120,8 @@ pub(crate) fn referrers(
 pub(crate) fn counts(connection: &Connection) -> Result<Counts, StorageError> {
     let mut statement = connection.prepare_cached(
         "SELECT (SELECT count(DISTINCT repository_id) FROM repository_manifests),
-                (SELECT count(*) FROM tags), (SELECT count(*) FROM manifests),
+                (SELECT count(*) FROM tags),
+                (SELECT count(DISTINCT digest) FROM repository_manifests),
                 (SELECT count(*) FROM blobs), (SELECT coalesce(sum(size), 0) FROM blobs)",
     )?;
     Ok(statement.query_row([], |row| {

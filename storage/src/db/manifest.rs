@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{repository, unix_now};
+use super::{repository, tag, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::Manifest;
-use crate::name::{Reference, RepoName, Tag};
+use crate::name::{Reference, RepoName, Tag, UserName};
 
 /// A manifest as it is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub(crate) fn put(
     manifest: &Manifest,
     lost: &[Digest],
     tags: &[Tag],
+    by: Option<&UserName>,
 ) -> Result<(), StorageError> {
     let id = repository::ensure(connection, name)?;
     let missing = missing_blobs(connection, id, manifest, lost)?;
@@ -97,41 +98,40 @@ pub(crate) fn put(
             unix_now(),
         ])?;
     put_edges(connection, id, manifest)?;
-    put_tags(connection, id, digest, tags)
+    // What was deleted and comes back is deleted no more.
+    connection
+        .prepare_cached("DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2")?
+        .execute(params![id, digest])?;
+    tags.iter().try_for_each(|tag| tag::set(connection, id, tag, digest, by))
 }
 
 /// Removes a manifest and every tag that names it from a repository; false if it was not there.
+///
+/// Its bytes and its edges stay, with a note that it was deleted: until collection takes them, it
+/// can be restored, and the edges keep its blobs.
 pub(crate) fn remove(
     connection: &Connection,
     name: &RepoName,
     digest: &Digest,
+    by: Option<&UserName>,
 ) -> Result<bool, StorageError> {
     let Some(id) = repository::find(connection, name)? else { return Ok(false) };
-    // The rows of its tags and edges go with it, by the schema's cascades.
-    let removed = connection
+    for tag in tag::of_manifest(connection, id, digest)? {
+        tag::remove_row(connection, id, &tag, by)?;
+    }
+    let noted = connection
+        .prepare_cached(
+            "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at)
+             SELECT repository_id, digest, media_type, ?3 FROM repository_manifests
+             WHERE repository_id = ?1 AND digest = ?2",
+        )?
+        .execute(params![id, digest, unix_now()])?;
+    connection
         .prepare_cached(
             "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
         .execute(params![id, digest])?;
-    connection
-        .prepare_cached(
-            "DELETE FROM manifests WHERE digest = ?1 AND NOT EXISTS
-             (SELECT 1 FROM repository_manifests l WHERE l.digest = ?1)",
-        )?
-        .execute(params![digest])?;
-    Ok(removed > 0)
-}
-
-/// Removes a tag and nothing else; false if it was not there.
-pub(crate) fn remove_tag(
-    connection: &Connection,
-    name: &RepoName,
-    tag: &Tag,
-) -> Result<bool, StorageError> {
-    let Some(id) = repository::find(connection, name)? else { return Ok(false) };
-    let mut statement =
-        connection.prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?;
-    Ok(statement.execute(params![id, tag])? > 0)
+    Ok(noted > 0)
 }
 
 fn missing_blobs(
@@ -164,23 +164,6 @@ fn put_edges(
     for edge in manifest.edges() {
         let kind = edge.kind.as_str();
         statement.execute(params![repository, manifest.digest(), kind, edge.child])?;
-    }
-    Ok(())
-}
-
-fn put_tags(
-    connection: &Connection,
-    repository: i64,
-    digest: &Digest,
-    tags: &[Tag],
-) -> Result<(), StorageError> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO tags (repository_id, name, digest, updated_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (repository_id, name)
-         DO UPDATE SET digest = excluded.digest, updated_at = excluded.updated_at",
-    )?;
-    for tag in tags {
-        statement.execute(params![repository, tag, digest, unix_now()])?;
     }
     Ok(())
 }

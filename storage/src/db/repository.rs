@@ -65,6 +65,9 @@ pub(crate) fn add_blob(
          ON CONFLICT (digest) DO NOTHING",
     )?;
     statement.execute(params![digest, size, unix_now()])?;
+    connection
+        .prepare_cached("DELETE FROM lost_blobs WHERE digest = ?1")?
+        .execute(params![digest])?;
     link(connection, name, digest)
 }
 
@@ -97,8 +100,11 @@ pub(crate) fn remove_blob(
     let Some(id) = find(connection, name)? else { return Ok(false) };
     let manifest = connection
         .prepare_cached(
-            "SELECT parent FROM edges WHERE repository_id = ?1 AND child = ?2
-             AND kind IN ('config', 'layer', 'blob', 'foreign-layer') LIMIT 1",
+            "SELECT e.parent FROM edges e
+             JOIN repository_manifests m
+               ON m.repository_id = e.repository_id AND m.digest = e.parent
+             WHERE e.repository_id = ?1 AND e.child = ?2
+               AND e.kind IN ('config', 'layer', 'blob', 'foreign-layer') LIMIT 1",
         )?
         .query_row(params![id, digest], |row| row.get(0))
         .optional()?;

@@ -27,7 +27,8 @@ pub(super) fn migrate(connection: &mut Connection, layout: &Layout) -> Result<()
 }
 
 /// All migrations in order; the first has number 1.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE repositories (
     id   INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE
@@ -104,7 +105,70 @@ CREATE TABLE users (
     created_at    INTEGER NOT NULL,
     changed_at    INTEGER NOT NULL
 ) WITHOUT ROWID;
-"];
+",
+    "
+-- Without a foreign key to its parent: the edges of a deleted manifest stay until collection takes
+-- them, some at a time, and keep its blobs until then.
+CREATE TABLE edges_without_key (
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    parent        TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    child         TEXT NOT NULL,
+    PRIMARY KEY (repository_id, parent, kind, child)
+) WITHOUT ROWID;
+INSERT INTO edges_without_key SELECT repository_id, parent, kind, child FROM edges;
+DROP TABLE edges;
+ALTER TABLE edges_without_key RENAME TO edges;
+CREATE INDEX edges_by_child ON edges (repository_id, child, kind);
+
+-- Manifests that were deleted and can be restored: bytes and edges are there still.
+CREATE TABLE deleted_manifests (
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    digest        TEXT NOT NULL REFERENCES manifests (digest),
+    media_type    TEXT NOT NULL,
+    deleted_at    INTEGER NOT NULL,
+    PRIMARY KEY (repository_id, digest)
+) WITHOUT ROWID;
+CREATE INDEX deleted_manifests_by_digest ON deleted_manifests (digest);
+CREATE INDEX deleted_manifests_by_time ON deleted_manifests (deleted_at);
+
+-- Each change of a tag: what it named before and after, and who changed it (nobody: a command).
+CREATE TABLE tag_history (
+    id            INTEGER PRIMARY KEY,
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    name          TEXT NOT NULL,
+    before        TEXT,
+    after         TEXT,
+    changed_at    INTEGER NOT NULL,
+    changed_by    TEXT
+);
+CREATE INDEX tag_history_by_tag ON tag_history (repository_id, name, id);
+CREATE INDEX tag_history_by_time ON tag_history (changed_at);
+CREATE INDEX tag_history_before ON tag_history (repository_id, before);
+CREATE INDEX tag_history_after ON tag_history (repository_id, after);
+
+-- Tags that nobody may move or delete.
+CREATE TABLE protected_tags (
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    name          TEXT NOT NULL,
+    protected_at  INTEGER NOT NULL,
+    PRIMARY KEY (repository_id, name)
+) WITHOUT ROWID;
+
+-- Blobs that have a row and links but no good file: a push brings them back.
+CREATE TABLE lost_blobs (
+    digest  TEXT PRIMARY KEY REFERENCES blobs (digest) ON DELETE CASCADE,
+    lost_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- When each task of upkeep last ended, and what it did, as JSON.
+CREATE TABLE upkeep (
+    task     TEXT PRIMARY KEY,
+    ended_at INTEGER NOT NULL,
+    summary  TEXT NOT NULL
+) WITHOUT ROWID;
+",
+];
 
 #[cfg(test)]
 mod tests {

@@ -82,8 +82,8 @@ fn filled() -> (tempfile::TempDir, Database, Connection) {
             repository::add_blob(connection, &"r0".parse().unwrap(), &content, 1)?;
             let manifest = index(&subject, &format!("a/{n}"));
             let tags = [format!("t{n}").parse().unwrap()];
-            manifest::put(connection, &name, &manifest, &[], &tags)?;
-            manifest::put(connection, &"r0".parse().unwrap(), &manifest, &[], &tags)?;
+            manifest::put(connection, &name, &manifest, &[], &tags, None)?;
+            manifest::put(connection, &"r0".parse().unwrap(), &manifest, &[], &tags, None)?;
         }
         Ok(())
     };
@@ -151,10 +151,10 @@ fn writes_walk_no_table_and_sort_nothing() {
         ("add", &|c| repository::add_blob(c, &name, &digest("new"), 1)),
         ("mount", &|c| repository::mount(c, Some(&name), &other, &digest("7")).map(drop)),
         ("mount from anywhere", &|c| repository::mount(c, None, &other, &digest("8")).map(drop)),
-        ("put", &|c| manifest::put(c, &name, &manifest, &[], std::slice::from_ref(&tag))),
+        ("put", &|c| manifest::put(c, &name, &manifest, &[], std::slice::from_ref(&tag), None)),
         ("remove blob", &|c| repository::remove_blob(c, &name, &digest("9")).map(drop)),
-        ("remove tag", &|c| manifest::remove_tag(c, &name, &tag).map(drop)),
-        ("remove", &|c| manifest::remove(c, &name, manifest.digest()).map(drop)),
+        ("remove tag", &|c| tag::remove(c, &name, &tag, None).map(drop)),
+        ("remove", &|c| manifest::remove(c, &name, manifest.digest(), None).map(drop)),
         ("user", &|c| user::set_password(c, &"init".parse().unwrap(), "h").map(drop)),
     ];
     for (what, work) in writes {
@@ -163,7 +163,39 @@ fn writes_walk_no_table_and_sort_nothing() {
 }
 
 #[test]
-fn the_rows_of_a_removed_manifest_are_all_gone() {
+fn collection_reads_and_changes_no_more_than_its_step() {
+    let (_directory, _database, mut connection) = filled();
+    let held = |digest| collect::Held { repository: 1, digest };
+    let (after, blob) = (Some(held(digest("7"))), digest("7"));
+    let manifest = held(*index(&digest("subject"), "a/7").digest());
+    type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
+    let one = std::slice::from_ref;
+    let steps: [(&str, Work<'_>); 14] = [
+        ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
+        ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
+        ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
+        ("untagged", &|c| collect::untagged(c, &after, 9, 9).map(drop)),
+        ("kept", &|c| collect::is_kept_by_others(c, &manifest, &|_| false).map(drop)),
+        ("retire", &|c| collect::retire(c, one(&manifest), 9, 9).map(drop)),
+        ("links", &|c| collect::links(c, &after, 9).map(drop)),
+        ("parents", &|c| collect::parents(c, &manifest).map(drop)),
+        ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
+        ("blobs", &|c| collect::blobs(c, Some(&blob)).map(drop)),
+        ("drop blobs", &|c| collect::drop_blobs(c, &[blob]).map(drop)),
+        ("without rows", &|c| collect::without_rows(c, &[blob]).map(drop)),
+        ("repositories", &|c| collect::repositories(c, 1).map(drop)),
+        ("drop repositories", &|c| collect::drop_repositories(c, &[1]).map(drop)),
+    ];
+    for (what, work) in steps {
+        assert_indexed(what, &plans(&mut connection, work));
+    }
+    // The rows to forget are found by time; the list of them is as long as a step.
+    let plan = plans(&mut connection, |c| collect::forget_changes(c, 9).map(drop));
+    assert!(plan.iter().all(|step| !step.starts_with("SCAN tag_history")), "{plan:#?}");
+}
+
+#[test]
+fn of_a_removed_manifest_stays_what_restores_it_and_nothing_that_shows_it() {
     let (_directory, database) = open();
     let name: RepoName = "a".parse().unwrap();
     let manifest = index(&digest("subject"), "a/b");
@@ -173,20 +205,21 @@ fn the_rows_of_a_removed_manifest_are_all_gone() {
             let count = |table: &str| {
                 connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
             };
-            Ok(["manifests", "repository_manifests", "edges", "tags"]
-                .map(|table| count(table).unwrap()))
+            let tables =
+                ["repository_manifests", "tags", "manifests", "edges", "deleted_manifests"];
+            Ok(tables.map(|table| count(table).unwrap()))
         })
     };
     let put = {
         let name = name.clone();
         move |connection: &Connection| {
-            manifest::put(connection, &name, &manifest, &[], &["t".parse().unwrap()])
+            manifest::put(connection, &name, &manifest, &[], &["t".parse().unwrap()], None)
         }
     };
     database.write(put).unwrap();
-    assert_eq!(rows(&database), Ok([1, 1, 1, 1]));
-    database.write(move |connection| manifest::remove(connection, &name, &removed)).unwrap();
-    assert_eq!(rows(&database), Ok([0, 0, 0, 0]));
+    assert_eq!(rows(&database), Ok([1, 1, 1, 1, 0]));
+    database.write(move |connection| manifest::remove(connection, &name, &removed, None)).unwrap();
+    assert_eq!(rows(&database), Ok([0, 0, 1, 1, 1]));
 }
 
 #[test]

@@ -92,6 +92,6 @@ fn a_session_that_the_disk_ended_is_not_kept_for_ever() {
     let outcome = writer.commit(&digest, |_, _, _| Err(StorageError::Closed));
     assert_eq!(outcome, Err(StorageError::Closed));
     assert_eq!(fs::read_dir(Layout::new(directory.path()).uploads()).unwrap().count(), 0);
-    assert_eq!(sessions.sweep(Duration::from_secs(3600)), Ok(0));
+    assert_eq!(sessions.sweep(Duration::from_secs(3600), false), Ok(0));
     assert_eq!(sessions.count(), 0);
 }

@@ -106,7 +106,7 @@ fn rows_that_do_not_fit_are_refused_and_all_others_stay() {
     let store = open(&root);
     let (name, pusher) = (repo("a"), user("pusher"));
     let old = push(&store, &name, b"old");
-    store.put_manifest(&name, index("old"), vec![tag("latest")]).unwrap();
+    store.put_manifest(&name, index("old"), vec![tag("latest")], None).unwrap();
     let id = store.create_upload(&name, &pusher, Algorithm::Sha256).unwrap();
     let writer = store.open_upload(&name, &pusher, id).unwrap();
     writer.append(&[Bytes::from_static(b"new")]).unwrap();
@@ -115,7 +115,7 @@ fn rows_that_do_not_fit_are_refused_and_all_others_stay() {
     // The log may have room for some rows; it ends.
     let refused = (0..).find_map(|n| {
         store
-            .put_manifest(&name, index(&n.to_string()), vec![tag(&format!("t{n}"))])
+            .put_manifest(&name, index(&n.to_string()), vec![tag(&format!("t{n}"))], None)
             .err()
             .map(|error| (n, error))
     });
@@ -126,7 +126,7 @@ fn rows_that_do_not_fit_are_refused_and_all_others_stay() {
     assert_eq!(try_push(&store, &name, b"more"), Err(StorageError::Full));
     // A manifest of many pages fails earlier, in the statement and not in the commit.
     let large = large_index(4 * 1024 * 1024 - 200);
-    assert_eq!(store.put_manifest(&name, large.clone(), vec![]), Err(StorageError::Full));
+    assert_eq!(store.put_manifest(&name, large.clone(), vec![], None), Err(StorageError::Full));
 
     let assert_kept = |store: &storage::Store| {
         assert_eq!(pull(store, &name, &old).unwrap(), b"old");
@@ -141,9 +141,9 @@ fn rows_that_do_not_fit_are_refused_and_all_others_stay() {
     // Nothing has to be restarted.
     assert_kept(&store);
     assert_eq!(push(&store, &name, b"new"), sha256(b"new"));
-    store.put_manifest(&name, large.clone(), vec![tag("large")]).unwrap();
-    store.delete_tag(&name, &tag("large")).unwrap();
-    store.delete_manifest(&name, large.digest()).unwrap();
+    store.put_manifest(&name, large.clone(), vec![tag("large")], None).unwrap();
+    store.delete_tag(&name, &tag("large"), None).unwrap();
+    store.delete_manifest(&name, large.digest(), None).unwrap();
     drop(store);
     assert_kept(&try_open(&root, false).unwrap());
 }
@@ -162,7 +162,8 @@ fn writers_that_hit_the_end_of_the_disk_together_lose_nothing_acknowledged() {
             .map(|thread| {
                 let (store, name) = (&store, &name);
                 scope.spawn(move || {
-                    let put = |n: usize| store.put_manifest(name, index(&mark(thread, n)), vec![]);
+                    let put =
+                        |n: usize| store.put_manifest(name, index(&mark(thread, n)), vec![], None);
                     let count = (0..).find(|&n| {
                         let outcome = put(n);
                         assert!(matches!(outcome, Ok(()) | Err(StorageError::Full)), "{outcome:?}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use registry_server::admin::{self, Command, Reply};
 use registry_server::auth::password::Password;
-use registry_server::config::Config;
+use registry_server::config::{Config, Upkeep};
 use registry_server::limits::Limits;
 use registry_server::logging::LogLevel;
 use registry_server::notify::Notifier;
@@ -140,6 +140,7 @@ impl Server {
             own_certificate: self.own_certificate.clone(),
             open_pulls: self.open_pulls,
             existing: false,
+            upkeep: Upkeep::default(),
             log_level: LogLevel::default(),
         };
         let (stop, stopping) = watch::channel(false);

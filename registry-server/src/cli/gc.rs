@@ -1,0 +1,103 @@
+//! `registry gc`.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::ops::ControlFlow;
+
+use anyhow::bail;
+use clap::Args;
+use storage::Collected;
+
+use super::status::{bytes, duration};
+use super::{DataDir, note, print, print_json};
+use crate::admin::{self, Command, Progress, Reply};
+use crate::config::Span;
+
+/// The flags of `gc`.
+#[derive(Args)]
+pub(super) struct GcArgs {
+    #[command(flatten)]
+    data: DataDir,
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+    /// Keep blobs that were pushed, mounted or asked for within this time [default: the setting
+    /// gc-grace]
+    #[arg(long, value_name = "TIME")]
+    grace: Option<Span>,
+    /// Let manifests go that had no tag for this long [default: the setting gc-untagged-after]
+    #[arg(long, value_name = "TIME")]
+    untagged_after: Option<Span>,
+    /// Keep what was deleted within this time, so that it can be restored [default: the setting
+    /// undo-time]
+    #[arg(long, value_name = "TIME")]
+    undo_time: Option<Span>,
+    /// Let upload sessions go that nobody used for this long [default: 7d]
+    #[arg(long, value_name = "TIME")]
+    uploads_after: Option<Span>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: GcArgs) -> anyhow::Result<()> {
+    let seconds = |span: Option<Span>| span.map(|Span(time)| time.as_secs());
+    let command = Command::Collect {
+        dry_run: args.dry_run,
+        grace_seconds: seconds(args.grace),
+        untagged_seconds: seconds(args.untagged_after),
+        deleted_seconds: seconds(args.undo_time),
+        upload_seconds: seconds(args.uploads_after),
+    };
+    let reply = admin::run_long(&args.data.path()?, command, &mut show);
+    if stderr().is_terminal() {
+        note("");
+    }
+    let Reply::Collected(done) = reply? else {
+        bail!("the running server's answer makes no sense")
+    };
+    if args.json { print_json(&done) } else { print(&told(&done, args.dry_run)) }
+}
+
+/// Shows a person how far it is, on one line.
+pub(super) fn show(progress: &Progress) -> ControlFlow<()> {
+    if stderr().is_terminal() {
+        let total = progress.total.map(|total| format!(" of {total}")).unwrap_or_default();
+        let _ = write!(stderr(), "\r{}: {}{total} ", progress.task, progress.done);
+    }
+    ControlFlow::Continue(())
+}
+
+fn told(done: &Collected, is_dry_run: bool) -> String {
+    let rows = [
+        ("blobs", sized(done.blobs, done.blob_bytes)),
+        ("files without a row", sized(done.stray_files, done.stray_bytes)),
+        ("deleted manifests", done.deleted_manifests.to_string()),
+        ("untagged manifests", done.untagged_manifests.to_string()),
+        ("upload sessions", done.uploads.to_string()),
+        ("changes of tags", done.tag_changes.to_string()),
+        ("repositories", done.repositories.to_string()),
+    ];
+    let verb = if is_dry_run { "would go" } else { "gone" };
+    let mut text = String::new();
+    for (what, count) in rows {
+        text += &format!("{what:<21}{count} {verb}\n");
+    }
+    if done.blobs_wait_seconds > 0 {
+        text += &format!(
+            "No blob was looked at: what clients were told before this process started is not \
+             known.\nCollect again in {}, or now with a shorter --grace if nobody pushes.\n",
+            duration(done.blobs_wait_seconds)
+        );
+    }
+    if done.foreign_files > 0 {
+        text += &format!(
+            "{} things among the blobs are none and were left alone: look into DATA/blobs.\n",
+            done.foreign_files
+        );
+    }
+    text
+}
+
+fn sized(count: u64, size: u64) -> String {
+    if count == 0 { "0".to_owned() } else { format!("{count} ({})", bytes(size)) }
+}

@@ -1,0 +1,85 @@
+//! Upkeep: what is done to the store now and then while everybody pushes and pulls.
+//!
+//! Each task runs on a thread of its own (`Blocking::begin_long`), works in short steps, and notes
+//! in the store when it ended, so that a restart does not begin to count anew.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use storage::{Collected, Keep, OnStep, StorageError, Store};
+use tokio::time::sleep;
+use tracing::{error, info};
+
+use crate::blocking::Blocking;
+
+/// Collects, and notes what it did unless nothing was to be done to the store.
+///
+/// # Errors
+/// Those of [`Store::collect`].
+pub fn collect(
+    store: &Store,
+    keep: &Keep,
+    is_dry_run: bool,
+    on_step: OnStep<'_>,
+) -> Result<Collected, StorageError> {
+    let done = store.collect(keep, is_dry_run, on_step)?;
+    if !is_dry_run && done.is_whole {
+        store.note_upkeep(COLLECTION, serde_json::to_string(&done).unwrap_or_default())?;
+    }
+    Ok(done)
+}
+
+/// When collection last came to its end, in seconds since 1970, and what it did.
+///
+/// # Errors
+/// Trouble with the database.
+pub fn last_collection(store: &Store) -> Result<Option<(i64, Collected)>, StorageError> {
+    let note = store.last_upkeep(COLLECTION)?;
+    Ok(note.and_then(|note| Some((note.ended_at, serde_json::from_str(&note.summary).ok()?))))
+}
+
+/// Collects every `interval` for ever.
+pub(crate) async fn collect_on_schedule(
+    store: Arc<Store>,
+    keep: Keep,
+    interval: Duration,
+    blocking: Blocking,
+) {
+    let owned = Arc::clone(&store);
+    let last = blocking.read(move || last_collection(&owned)).await.ok().flatten();
+    let mut wait = last.map_or(Duration::ZERO, |(ended, _)| interval.saturating_sub(since(ended)));
+    loop {
+        sleep(wait).await;
+        let owned = Arc::clone(&store);
+        let mut go_on = |_: &Collected| ControlFlow::Continue(());
+        let run = blocking.begin_long(move || collect(&owned, &keep, false, &mut go_on)).await;
+        wait = interval;
+        match run {
+            Ok(done) => {
+                info!(
+                    blobs = done.blobs,
+                    bytes = done.blob_bytes,
+                    manifests = done.deleted_manifests + done.untagged_manifests,
+                    uploads = done.uploads,
+                    stray_files = done.stray_files,
+                    "collection ended"
+                );
+                // It left the blobs, because this process started not long ago.
+                if done.blobs_wait_seconds > 0 {
+                    wait = interval.min(Duration::from_secs(done.blobs_wait_seconds));
+                }
+            }
+            Err(cause) => error!(%cause, "collection could not go on; the next run will"),
+        }
+    }
+}
+
+/// How long ago a second since 1970 was.
+fn since(second: i64) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_secs(u64::try_from(second).unwrap_or(0)))
+}
+
+/// The name under which collection notes its end.
+const COLLECTION: &str = "collection";

@@ -1,0 +1,374 @@
+//! Collection: what nothing needs any more goes, while everybody pushes and pulls.
+//!
+//! It goes in this order, because each step makes the next one's work: upload sessions that lie
+//! unused; deleted manifests that can no longer be restored, and with them their edges; untagged
+//! manifests, where a rule says so; links from repositories to blobs that no manifest there names;
+//! blobs that no repository holds; files that have no row; repositories that hold nothing.
+//!
+//! Every edge in the database belongs to a manifest that is held or can be restored, so whether
+//! something is needed is one look into an index, and no mark has to be carried from one step to
+//! the next. Manifests name each other by digest, which allows no circle that matters: only an
+//! index that names its own subject as a child keeps itself.
+//!
+//! Crash argument: the row of a blob goes before its file, and both only when no repository holds
+//! it. A crash in between leaves a file without a row, which the next run finds in the directories;
+//! a file that comes back because its removal was not synced is found the same way.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::db::collect::{self as rows, After, Held, STEP_ROWS, ago};
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::store::Store;
+
+mod files;
+#[cfg(test)]
+mod tests;
+
+/// What collection leaves, whatever else is true of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Blobs that were pushed, mounted, or told to somebody who may push, within this time.
+    pub grace: Duration,
+    /// Manifests that had a tag or were pushed within this time; without it, all of them.
+    pub untagged: Option<Duration>,
+    /// What was deleted within this time, so that it can be restored.
+    pub deleted: Duration,
+    /// Upload sessions that were used within this time.
+    pub uploads: Duration,
+}
+
+/// What one run of collection did, or would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Collected {
+    /// Upload sessions that ended.
+    pub uploads: u64,
+    /// Deleted manifests that can no longer be restored.
+    pub deleted_manifests: u64,
+    /// Manifests without a tag.
+    pub untagged_manifests: u64,
+    /// Changes of tags that are forgotten.
+    pub tag_changes: u64,
+    /// Blobs that were taken out of a repository.
+    pub links: u64,
+    /// Blobs that are gone.
+    pub blobs: u64,
+    /// Their bytes.
+    pub blob_bytes: u64,
+    /// Files that had no row.
+    pub stray_files: u64,
+    /// Their bytes.
+    pub stray_bytes: u64,
+    /// Things among the files of blobs that no registry put there. They are left alone.
+    pub foreign_files: u64,
+    /// Repositories that held nothing.
+    pub repositories: u64,
+    /// Blobs that the run has looked at.
+    pub blobs_seen: u64,
+    /// How many seconds are left until blobs may go: what was told to clients before this process
+    /// started is not known. Zero if they went.
+    pub blobs_wait_seconds: u64,
+    /// Whether the run came to its end.
+    pub is_whole: bool,
+}
+
+/// Hears how far a run is after each step, and says whether to go on.
+pub type OnStep<'a> = &'a mut dyn FnMut(&Collected) -> ControlFlow<()>;
+
+impl Store {
+    /// Collects what nothing needs any more, or, in a dry run, only counts it.
+    ///
+    /// It works in short steps of at most 256 rows; whatever waits for the writing thread comes
+    /// between two of them.
+    ///
+    /// # Errors
+    /// Trouble with the database or the disk; what is gone by then stays gone, the rest is for the
+    /// next run.
+    pub fn collect(
+        &self,
+        keep: &Keep,
+        is_dry_run: bool,
+        on_step: OnStep<'_>,
+    ) -> Result<Collected, StorageError> {
+        let mut run = Run {
+            store: self,
+            keep: *keep,
+            is_dry_run,
+            done: Collected::default(),
+            on_step,
+            leaving: HashSet::new(),
+            unlinked: HashMap::new(),
+        };
+        run.done.is_whole = run.whole()?.is_continue();
+        Ok(run.done)
+    }
+}
+
+/// One run.
+struct Run<'a> {
+    store: &'a Store,
+    keep: Keep,
+    is_dry_run: bool,
+    done: Collected,
+    on_step: OnStep<'a>,
+    /// What a dry run would have removed so far: manifests, by repository.
+    leaving: HashSet<Held>,
+    /// And how many links to each blob.
+    unlinked: HashMap<Digest, u64>,
+}
+
+/// `Break` when somebody wants the run to stop.
+type Flow = Result<ControlFlow<()>, StorageError>;
+
+/// Goes on with the next part unless the run was stopped.
+macro_rules! unless_stopped {
+    ($flow:expr) => {
+        if $flow?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    };
+}
+
+impl Run<'_> {
+    fn whole(&mut self) -> Flow {
+        self.done.uploads = self.store.sessions.sweep(self.keep.uploads, self.is_dry_run)? as u64;
+        unless_stopped!(self.deleted_manifests(ago(self.keep.deleted)));
+        unless_stopped!(self.tag_changes());
+        unless_stopped!(self.untagged_manifests());
+        // Who was told what before this process started, nobody knows.
+        let missing = self.keep.grace.saturating_sub(self.store.recent.age());
+        self.done.blobs_wait_seconds = missing.as_secs() + u64::from(missing.subsec_nanos() > 0);
+        if missing.is_zero() {
+            unless_stopped!(self.links());
+            unless_stopped!(self.blobs());
+            unless_stopped!(self.stray_files());
+        }
+        self.repositories()
+    }
+
+    fn step(&mut self) -> Flow {
+        Ok((self.on_step)(&self.done))
+    }
+
+    /// Deleted manifests that were deleted before `until`.
+    fn deleted_manifests(&mut self, until: i64) -> Flow {
+        let mut after: After = None;
+        loop {
+            let page =
+                self.store.database.read(|connection| rows::expired(connection, &after, until))?;
+            let Some(last) = page.last().cloned() else { return Ok(ControlFlow::Continue(())) };
+            let mut rest = page;
+            while !rest.is_empty() {
+                let gone = if self.is_dry_run {
+                    rest.len()
+                } else {
+                    let step = rest.clone();
+                    self.store.database.write_step(move |connection| {
+                        rows::drop_expired(connection, &step, until)
+                    })?
+                };
+                let gone = rest.drain(..gone);
+                self.done.deleted_manifests += gone.len() as u64;
+                if self.is_dry_run {
+                    self.leaving.extend(gone);
+                }
+                unless_stopped!(self.step());
+            }
+            after = Some(last);
+        }
+    }
+
+    fn tag_changes(&mut self) -> Flow {
+        let until = ago(self.keep.deleted);
+        let mut left =
+            self.store.database.read(|connection| rows::old_changes(connection, until))?;
+        self.done.tag_changes = left;
+        while left > 0 && !self.is_dry_run {
+            let forget = move |connection: &_| rows::forget_changes(connection, until);
+            left = left.saturating_sub(self.store.database.write_step(forget)? as u64);
+            unless_stopped!(self.step());
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Untagged manifests, as long as there are any: one that goes may have kept others.
+    fn untagged_manifests(&mut self) -> Flow {
+        let Some(time) = self.keep.untagged else { return Ok(ControlFlow::Continue(())) };
+        let (until, since) = (ago(time), ago(self.keep.deleted));
+        loop {
+            let before = self.done.untagged_manifests;
+            unless_stopped!(self.untagged_round(until, since));
+            if self.done.untagged_manifests == before {
+                return Ok(ControlFlow::Continue(()));
+            }
+            if !self.is_dry_run {
+                // Those that were just retired, which is noted as the beginning of time.
+                let counted = self.done.deleted_manifests;
+                unless_stopped!(self.deleted_manifests(0));
+                self.done.deleted_manifests = counted;
+            }
+        }
+    }
+
+    fn untagged_round(&mut self, until: i64, since: i64) -> Flow {
+        let mut after: After = None;
+        loop {
+            let (leaving, begin) = (&self.leaving, &after);
+            let (last, found) = self.store.database.read(|connection| {
+                let page = rows::untagged(connection, begin, until, since)?;
+                let last = page.last().map(|(held, _)| held.clone());
+                let mut found = Vec::new();
+                for (held, is_untagged) in page {
+                    let is_leaving = |digest: &Digest| {
+                        leaving.contains(&Held { repository: held.repository, digest: *digest })
+                    };
+                    if is_untagged
+                        && !is_leaving(&held.digest)
+                        && !rows::is_kept_by_others(connection, &held, &is_leaving)?
+                    {
+                        found.push(held);
+                    }
+                }
+                Ok((last, found))
+            })?;
+            for step in found.chunks(STEP_ROWS / 2) {
+                let step = step.to_vec();
+                let retired = if self.is_dry_run {
+                    self.leaving.extend(step.iter().cloned());
+                    step
+                } else {
+                    self.store.database.write_step(move |connection| {
+                        rows::retire(connection, &step, until, since)
+                    })?
+                };
+                self.done.untagged_manifests += retired.len() as u64;
+            }
+            unless_stopped!(self.step());
+            if last.is_none() {
+                return Ok(ControlFlow::Continue(()));
+            }
+            after = last;
+        }
+    }
+
+    fn links(&mut self) -> Flow {
+        let (store, grace, until) = (self.store, self.keep.grace, ago(self.keep.grace));
+        store.recent.forget_old(grace);
+        let mut after: After = None;
+        loop {
+            let (leaving, begin) = (&self.leaving, &after);
+            let mut page = store.database.read(|connection| {
+                let mut page = rows::links(connection, begin, until)?;
+                for link in page.iter_mut().filter(|link| link.is_named && !leaving.is_empty()) {
+                    let parents = rows::parents(connection, &link.held)?;
+                    let repository = link.held.repository;
+                    link.is_named = !parents
+                        .into_iter()
+                        .all(|digest| leaving.contains(&Held { repository, digest }));
+                }
+                Ok(page)
+            })?;
+            let Some(last) = page.last().map(|link| link.held.clone()) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            page.retain(|link| {
+                link.is_old
+                    && !link.is_named
+                    && store.recent.condemn(&link.name, &link.held.digest, grace)
+            });
+            let step: Vec<Held> = page.iter().map(|link| link.held.clone()).collect();
+            let outcome = if self.is_dry_run || step.is_empty() {
+                step.iter().for_each(|held| *self.unlinked.entry(held.digest).or_default() += 1);
+                Ok(step.len() as u64)
+            } else {
+                store.database.write_step(move |connection| rows::unlink(connection, &step, until))
+            };
+            store.recent.release(page.iter().map(|link| (&*link.name, &link.held.digest)));
+            self.done.links += outcome?;
+            unless_stopped!(self.step());
+            after = Some(last);
+        }
+    }
+
+    fn blobs(&mut self) -> Flow {
+        let mut after: Option<Digest> = None;
+        loop {
+            let begin = after.as_ref();
+            let page = self.store.database.read(|connection| rows::blobs(connection, begin))?;
+            let Some(last) = page.last().map(|blob| blob.digest) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            self.done.blobs_seen += page.len() as u64;
+            let unlinked = |digest: &Digest| self.unlinked.get(digest).copied().unwrap_or(0);
+            let unheld: HashMap<Digest, u64> = page
+                .into_iter()
+                .filter(|blob| blob.links <= unlinked(&blob.digest))
+                .map(|blob| (blob.digest, blob.size))
+                .collect();
+            // A note that a blob is lost goes with its row, so each may count twice.
+            let digests: Vec<Digest> = unheld.keys().copied().collect();
+            for step in digests.chunks(STEP_ROWS / 2) {
+                for digest in self.drop_blobs(step)? {
+                    self.done.blobs += 1;
+                    self.done.blob_bytes += unheld.get(&digest).copied().unwrap_or(0);
+                }
+                unless_stopped!(self.step());
+            }
+            after = Some(last);
+        }
+    }
+
+    /// Drops the rows of blobs and then their files; returns which.
+    fn drop_blobs(&self, digests: &[Digest]) -> Result<Vec<Digest>, StorageError> {
+        if self.is_dry_run {
+            return Ok(digests.to_vec());
+        }
+        // No commit puts one of these files back before it is certain that it stays.
+        let claim = self.store.claims.remove(digests.iter().copied());
+        let step = claim.digests().to_vec();
+        let drop = move |connection: &_| rows::drop_blobs(connection, &step);
+        let dropped = self.store.database.write_step(drop)?;
+        for digest in &dropped {
+            let path = self.store.layout.blob(digest);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    // The row is gone, so the file is one without a row for the next run.
+                    return Err(StorageError::io("remove", &path, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(dropped)
+    }
+
+    fn repositories(&mut self) -> Flow {
+        let mut after = 0;
+        loop {
+            let page =
+                self.store.database.read(|connection| rows::repositories(connection, after))?;
+            let Some((last, _)) = page.last().copied() else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let empty = page.into_iter().filter(|(_, is_empty)| *is_empty);
+            let empty: Vec<i64> = empty.map(|(id, _)| id).collect();
+            if !empty.is_empty() {
+                self.done.repositories += if self.is_dry_run {
+                    empty.len() as u64
+                } else {
+                    self.store
+                        .database
+                        .write_step(move |connection| rows::drop_repositories(connection, &empty))?
+                };
+            }
+            unless_stopped!(self.step());
+            after = last;
+        }
+    }
+}

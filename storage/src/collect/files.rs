@@ -1,0 +1,86 @@
+//! Files among the blobs that have no row: what a crash between a file and its row leaves.
+
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::{Flow, Run};
+use crate::db::collect::{self as rows, STEP_ROWS};
+use crate::digest::{Algorithm, Digest};
+use crate::error::{IoContext, StorageError};
+
+impl Run<'_> {
+    /// Removes the files that have no row and got their name before the grace time.
+    pub(super) fn stray_files(&mut self) -> Flow {
+        for algorithm in Algorithm::ALL {
+            for prefix in 0..=u8::MAX {
+                let shard = self.store.layout.shard(algorithm, &format!("{prefix:02x}"));
+                let (digests, foreign) = named_files(&shard, algorithm)?;
+                self.done.foreign_files += foreign;
+                for step in digests.chunks(STEP_ROWS) {
+                    self.stray_step(step)?;
+                    if self.step()?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn stray_step(&mut self, digests: &[Digest]) -> Result<(), StorageError> {
+        let without_rows =
+            |digests: &[Digest]| self.store.database.read(|c| rows::without_rows(c, digests));
+        let suspects = without_rows(digests)?;
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        // A commit puts the file in place before it writes the row, so only with the claim is it
+        // certain that no row is on its way.
+        let claim = self.store.claims.remove(suspects);
+        for digest in without_rows(claim.digests())? {
+            let path = self.store.layout.blob(&digest);
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            if age(&metadata) < self.keep.grace {
+                continue;
+            }
+            if !self.is_dry_run {
+                fs::remove_file(&path).at("remove", &path)?;
+            }
+            self.done.stray_files += 1;
+            self.done.stray_bytes += metadata.len();
+        }
+        Ok(())
+    }
+}
+
+/// The files of a shard that are named as blobs are, and how much else is there.
+fn named_files(shard: &Path, algorithm: Algorithm) -> Result<(Vec<Digest>, u64), StorageError> {
+    let (mut digests, mut foreign) = (Vec::new(), 0);
+    for entry in fs::read_dir(shard).at("list", shard)? {
+        let entry = entry.at("list", shard)?;
+        let is_file = match entry.file_type() {
+            Ok(kind) => kind.is_file(),
+            // It went meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).at("look at", &entry.path()),
+        };
+        let name = entry.file_name();
+        let digest = format!("{algorithm}:{}", name.to_string_lossy()).parse::<Digest>();
+        match digest {
+            Ok(digest) if is_file && shard.ends_with(&digest.hex()[..2]) => digests.push(digest),
+            _ => foreign += 1,
+        }
+    }
+    Ok((digests, foreign))
+}
+
+/// How long ago a file got its name: a rename changes the time of the inode's change.
+fn age(metadata: &Metadata) -> Duration {
+    let changed = u64::try_from(metadata.ctime()).unwrap_or(0);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_secs(changed))
+}

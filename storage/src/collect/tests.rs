@@ -1,0 +1,377 @@
+use std::path::Path;
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use crate::digest::Algorithm;
+use crate::lock::OnHeld;
+use crate::manifest::{Manifest, MediaType};
+use crate::name::{Reference, RepoName, Tag, UserName};
+use crate::store::OpenOptions;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Lets everything go that nothing needs.
+const NOTHING: Keep = Keep {
+    grace: Duration::ZERO,
+    untagged: None,
+    deleted: Duration::ZERO,
+    uploads: Duration::ZERO,
+};
+const UNTAGGED_TOO: Keep = Keep { untagged: Some(Duration::ZERO), ..NOTHING };
+
+fn open() -> (TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_at(directory.path());
+    store.finish_creation().unwrap();
+    (directory, store)
+}
+
+fn open_at(root: &Path) -> Store {
+    let options = OpenOptions {
+        may_create: true,
+        uploads_per_user: 10,
+        on_held: &|_| OnHeld::Wait,
+        on_fatal: |error| panic!("{error}"),
+    };
+    Store::open(root, &options).unwrap()
+}
+
+fn repo(name: &str) -> RepoName {
+    name.parse().unwrap()
+}
+
+fn tags(names: &[&str]) -> Vec<Tag> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn push(store: &Store, name: &str, content: &[u8]) -> Digest {
+    let (user, digest): (UserName, _) =
+        ("pusher".parse().unwrap(), Digest::of(Algorithm::Sha256, content));
+    let id = store.create_upload(&repo(name), &user, Algorithm::Sha256).unwrap();
+    let writer = store.open_upload(&repo(name), &user, id).unwrap();
+    writer.append(&[Bytes::copy_from_slice(content)]).unwrap();
+    store.commit_upload(&writer, &digest).unwrap();
+    digest
+}
+
+fn descriptors(digests: &[Digest]) -> String {
+    let descriptor =
+        |digest: &Digest| format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":1}}"#);
+    digests.iter().map(descriptor).collect::<Vec<_>>().join(",")
+}
+
+fn parse(text: String, media_type: &str) -> Manifest {
+    let media_type = media_type.parse().unwrap();
+    Manifest::parse(Bytes::from(text), Some(media_type), Algorithm::Sha256).unwrap()
+}
+
+fn image(layers: &[Digest]) -> Manifest {
+    let (config, layers) = (descriptors(&layers[..1]), descriptors(&layers[1..]));
+    let text = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#);
+    parse(text, MediaType::OCI_MANIFEST)
+}
+
+fn index(children: &[Digest], subject: Option<&Digest>) -> Manifest {
+    let subject = subject.map_or_else(String::new, |subject| {
+        format!(r#","subject":{}"#, descriptors(std::slice::from_ref(subject)))
+    });
+    let children = descriptors(children);
+    let text = format!(r#"{{"schemaVersion":2,"manifests":[{children}]{subject}}}"#);
+    parse(text, MediaType::OCI_INDEX)
+}
+
+fn put(store: &Store, name: &str, manifest: &Manifest, names: &[&str]) -> Digest {
+    store.put_manifest(&repo(name), manifest.clone(), tags(names), None).unwrap();
+    *manifest.digest()
+}
+
+fn collect(store: &Store, keep: &Keep) -> Collected {
+    let done = store.collect(keep, false, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(done.is_whole);
+    done
+}
+
+fn has(store: &Store, name: &str, digest: &Digest) -> bool {
+    store.blob_size(&repo(name), digest).unwrap().is_some()
+}
+
+fn has_manifest(store: &Store, name: &str, digest: &Digest) -> bool {
+    store.manifest(&repo(name), &Reference::Digest(*digest)).unwrap().is_some()
+}
+
+/// How many rows all tables have that collection touches, and how many files there are.
+fn sizes(store: &Store) -> Vec<(String, u64)> {
+    let tables = [
+        "repositories",
+        "blobs",
+        "repository_blobs",
+        "manifests",
+        "repository_manifests",
+        "deleted_manifests",
+        "edges",
+        "tags",
+        "tag_history",
+    ];
+    let count = |table: &str| {
+        let count = format!("SELECT count(*) FROM {table}");
+        let read = |c: &crate::db::Connection| Ok(c.query_row(&count, [], |row| row.get(0))?);
+        (table.to_owned(), store.database.read(read).unwrap())
+    };
+    let mut sizes: Vec<_> = tables.into_iter().map(count).collect();
+    sizes.push(("files".to_owned(), files(store) as u64));
+    sizes
+}
+
+fn files(store: &Store) -> usize {
+    let shards = Algorithm::ALL.into_iter().flat_map(|algorithm| {
+        (0..=u8::MAX).map(move |prefix| (algorithm, format!("{prefix:02x}")))
+    });
+    let list = |(algorithm, prefix): (Algorithm, String)| {
+        fs::read_dir(store.layout.shard(algorithm, &prefix)).unwrap().count()
+    };
+    shards.map(list).sum()
+}
+
+/// Makes everything in the database look older.
+fn age(store: &Store, by: Duration) {
+    let seconds = by.as_secs();
+    let statements = format!(
+        "UPDATE repository_blobs SET linked_at = linked_at - {seconds};
+         UPDATE repository_manifests SET pushed_at = pushed_at - {seconds};
+         UPDATE deleted_manifests SET deleted_at = deleted_at - {seconds};
+         UPDATE tag_history SET changed_at = changed_at - {seconds};"
+    );
+    store.database.write(move |c| Ok(c.execute_batch(&statements)?)).unwrap();
+}
+
+/// A store that has run for some days.
+fn old() -> (TempDir, Store) {
+    let (directory, mut store) = open();
+    store.recent = crate::recent::Recent::begun(100 * HOUR);
+    (directory, store)
+}
+
+#[test]
+fn what_a_manifest_names_stays_and_what_nothing_names_goes() {
+    let (_directory, store) = open();
+    let [config, layer, other] =
+        ["config", "layer", "other"].map(|c| push(&store, "a", c.as_bytes()));
+    let untagged = put(&store, "a", &image(&[config, layer]), &[]);
+    let listed = put(&store, "a", &image(&[config]), &[]);
+    let list = put(&store, "a", &index(&[listed], None), &["list"]);
+    let signature = put(&store, "a", &index(&[], Some(&list)), &[]);
+    push(&store, "b", b"other");
+    push(&store, "b", b"layer");
+    let done = collect(&store, &NOTHING);
+    assert_eq!((done.links, done.blobs, done.blob_bytes), (3, 1, 5));
+    for manifest in [untagged, listed, list, signature] {
+        assert!(has_manifest(&store, "a", &manifest));
+    }
+    assert!(has(&store, "a", &config) && has(&store, "a", &layer));
+    assert!(!has(&store, "a", &other) && !has(&store, "b", &layer));
+    assert_eq!(files(&store), 2);
+    // The second repository held nothing else.
+    assert_eq!(done.repositories, 1);
+    assert!(!store.repository_exists(&repo("b")).unwrap());
+    let again = collect(&store, &NOTHING);
+    assert_eq!(again, Collected { blobs_seen: 2, is_whole: true, ..Collected::default() });
+}
+
+#[test]
+fn what_was_pushed_mounted_or_told_lately_stays() {
+    let (_directory, store) = old();
+    let keep = Keep { grace: 24 * HOUR, ..NOTHING };
+    let [told, asked, forgotten, source] =
+        ["told", "asked", "forgotten", "source"].map(|c| push(&store, "a", c.as_bytes()));
+    age(&store, 25 * HOUR);
+    let young = push(&store, "a", b"young");
+    assert!(store.mount_blob(Some(&repo("a")), &repo("b"), &source).unwrap());
+    assert_eq!(store.tell_blob_size(&repo("a"), &told), Ok(Some(4)));
+    // Somebody who may not push asks, and what is told of one repository counts for that one.
+    assert_eq!(store.blob_size(&repo("a"), &asked), Ok(Some(5)));
+    assert_eq!(store.tell_blob_size(&repo("b"), &forgotten), Ok(None));
+    assert_eq!(collect(&store, &keep).blobs, 2);
+    let left = [told, young].map(|digest| has(&store, "a", &digest));
+    assert_eq!(left, [true, true]);
+    assert!(has(&store, "b", &source) && !has(&store, "a", &source));
+    assert!(!has(&store, "a", &asked) && !has(&store, "a", &forgotten));
+    // The promise of the answer holds.
+    put(&store, "a", &image(&[told]), &["latest"]);
+    age(&store, 25 * HOUR);
+    assert_eq!(collect(&store, &keep).blobs, 2);
+    assert!(has(&store, "a", &told));
+}
+
+#[test]
+fn a_process_that_is_younger_than_the_grace_time_removes_no_blob() {
+    let (_directory, store) = open();
+    let blob = push(&store, "a", b"content");
+    age(&store, 100 * HOUR);
+    let done = collect(&store, &Keep { grace: HOUR, ..NOTHING });
+    assert!((3599..=3600).contains(&done.blobs_wait_seconds), "{done:?}");
+    assert!(has(&store, "a", &blob));
+    assert_eq!(collect(&store, &NOTHING).blobs, 1);
+}
+
+#[test]
+fn a_deleted_manifest_keeps_its_blobs_as_long_as_it_can_be_restored() {
+    let (_directory, store) = open();
+    let layers: Vec<_> = (0..600).map(|n| push(&store, "a", format!("{n}").as_bytes())).collect();
+    let manifest = image(&layers);
+    let digest = put(&store, "a", &manifest, &["latest"]);
+    assert!(store.delete_manifest(&repo("a"), &digest, None).unwrap());
+    let keep = Keep { deleted: HOUR, ..NOTHING };
+    assert_eq!(collect(&store, &keep).deleted_manifests, 0);
+    // It is restored when half of its edges are gone.
+    age(&store, 2 * HOUR);
+    let stopped = store.collect(&keep, false, &mut |_| ControlFlow::Break(())).unwrap();
+    assert!(!stopped.is_whole && stopped.deleted_manifests == 0);
+    put(&store, "a", &manifest, &["latest"]);
+    assert_eq!(collect(&store, &keep).blobs, 0);
+    assert!(layers.iter().all(|layer| has(&store, "a", layer)));
+
+    store.delete_manifest(&repo("a"), &digest, None).unwrap();
+    age(&store, 2 * HOUR);
+    let done = collect(&store, &keep);
+    assert_eq!((done.deleted_manifests, done.blobs, done.repositories), (1, 600, 1));
+    assert!(sizes(&store).iter().all(|(_, size)| *size == 0), "{:?}", sizes(&store));
+}
+
+#[test]
+fn untagged_manifests_go_by_rule_the_outer_before_the_inner() {
+    let (_directory, store) = old();
+    let [one, two, kept] = ["one", "two", "kept"].map(|c| push(&store, "a", c.as_bytes()));
+    let child = put(&store, "a", &image(&[one, two]), &[]);
+    let inner = put(&store, "a", &index(&[child], None), &[]);
+    let outer = put(&store, "a", &index(&[inner], None), &["moving"]);
+    let signature = put(&store, "a", &index(&[], Some(&outer)), &[]);
+    let tagged = put(&store, "a", &image(&[kept]), &["kept"]);
+    let keep = Keep { untagged: Some(48 * HOUR), deleted: 24 * HOUR, ..NOTHING };
+    age(&store, 100 * HOUR);
+    assert_eq!(collect(&store, &keep).untagged_manifests, 0, "a tag reaches all of them");
+    put(&store, "a", &index(&[tagged], None), &["moving"]);
+    assert_eq!(collect(&store, &keep).untagged_manifests, 0, "the tag can be moved back");
+    age(&store, 25 * HOUR);
+    let done = collect(&store, &keep);
+    assert_eq!((done.untagged_manifests, done.deleted_manifests, done.blobs), (4, 0, 2));
+    for gone in [child, inner, outer, signature] {
+        assert!(!has_manifest(&store, "a", &gone));
+    }
+    assert!(has_manifest(&store, "a", &tagged) && has(&store, "a", &kept));
+}
+
+#[test]
+fn files_without_rows_go_unless_they_are_young_or_no_blobs() {
+    let (_directory, store) = open();
+    push(&store, "a", b"held");
+    put(&store, "a", &image(&[push(&store, "a", b"held")]), &["latest"]);
+    let stray = Digest::of(Algorithm::Sha512, b"stray");
+    fs::write(store.layout.blob(&stray), b"stray").unwrap();
+    let foreign = store.layout.blob(&stray).with_extension("mine");
+    fs::write(&foreign, b"mine").unwrap();
+    let run = |grace| {
+        let keep = Keep { grace, ..NOTHING };
+        let done = collect(&store, &keep);
+        (done.stray_files, done.stray_bytes, done.foreign_files)
+    };
+    assert_eq!(run(Duration::ZERO), (1, 5, 1));
+    assert_eq!(run(Duration::ZERO), (0, 0, 1));
+    assert!(foreign.exists() && !store.layout.blob(&stray).exists());
+
+    let (_directory, store) = old();
+    fs::write(store.layout.blob(&stray), b"stray").unwrap();
+    assert_eq!(collect(&store, &Keep { grace: HOUR, ..NOTHING }).stray_files, 0);
+    // One that is being committed has no row yet.
+    let claim = store.claims.commit(&stray);
+    assert_eq!(collect(&store, &NOTHING).stray_files, 0);
+    drop(claim);
+    assert_eq!(collect(&store, &NOTHING).stray_files, 1);
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_says_what_the_run_then_does() {
+    let (_directory, store) = open();
+    let [a, b, c] = ["a", "b", "c"].map(|content| push(&store, "x", content.as_bytes()));
+    push(&store, "y", b"a");
+    push(&store, "y", b"lone");
+    let child = put(&store, "x", &image(&[a, b]), &[]);
+    put(&store, "x", &index(&[child], None), &[]);
+    put(&store, "x", &image(&[c]), &["kept"]);
+    let deleted = put(&store, "y", &image(&[a]), &["gone"]);
+    store.delete_manifest(&repo("y"), &deleted, None).unwrap();
+    let user = "pusher".parse().unwrap();
+    store.create_upload(&repo("y"), &user, Algorithm::Sha256).unwrap();
+    let stray = Digest::of(Algorithm::Sha256, b"stray");
+    fs::write(store.layout.blob(&stray), b"stray").unwrap();
+    let before = sizes(&store);
+    let mut on_step = |_: &Collected| ControlFlow::Continue(());
+    let promised = store.collect(&UNTAGGED_TOO, true, &mut on_step).unwrap();
+    assert_eq!(sizes(&store), before);
+    assert_eq!((promised.untagged_manifests, promised.deleted_manifests), (2, 1));
+    assert_eq!((promised.blobs, promised.uploads, promised.stray_files), (3, 1, 1));
+    let done = collect(&store, &UNTAGGED_TOO);
+    // A repository that will be empty is not empty yet.
+    assert_eq!(Collected { repositories: 0, ..done }, promised);
+}
+
+#[test]
+fn a_push_that_waits_is_served_between_two_steps() {
+    let (_directory, store) = open();
+    for n in 0..1000 {
+        push(&store, "a", format!("{n}").as_bytes());
+    }
+    let (ask, asked) = mpsc::channel::<usize>();
+    let (answer, answered) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let store = &store;
+        scope.spawn(move || {
+            for n in asked {
+                answer.send(push(store, "b", format!("new {n}").as_bytes())).unwrap();
+            }
+        });
+        let mut steps = 0;
+        // The run goes on only when somebody else's push has ended.
+        let mut on_step = |_: &Collected| {
+            ask.send(steps).unwrap();
+            answered.recv().unwrap();
+            steps += 1;
+            ControlFlow::Continue(())
+        };
+        let keep = Keep { grace: Duration::ZERO, ..NOTHING };
+        let done = store.collect(&keep, false, &mut on_step).unwrap();
+        assert!(done.links >= 1000 && done.blobs >= 1000, "{done:?}");
+        // Steps change 256 rows at most, which `write_step` holds them to.
+        assert!(steps >= 1000 / STEP_ROWS * 2, "{steps} steps");
+        drop(ask);
+    });
+}
+
+#[test]
+fn a_commit_and_a_removal_of_one_digest_do_not_cross() {
+    let (_directory, store) = open();
+    let contents: Vec<_> = (0..8).map(|n| format!("content {n}")).collect();
+    std::thread::scope(|scope| {
+        let pushers: Vec<_> = (0..2)
+            .map(|_| {
+                let (store, contents) = (&store, &contents);
+                scope.spawn(move || {
+                    for n in 0..200 {
+                        push(store, "a", contents[n % contents.len()].as_bytes());
+                    }
+                })
+            })
+            .collect();
+        while !pushers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            collect(&store, &NOTHING);
+        }
+    });
+    // A row without a file would make a push of the blob, and of manifests that name it, fail.
+    let rows = sizes(&store)[1].1;
+    assert_eq!(rows, files(&store) as u64);
+    for content in &contents {
+        let digest = push(&store, "a", content.as_bytes());
+        assert!(has(&store, "a", &digest));
+    }
+}

@@ -1,0 +1,378 @@
+//! The rows of collection: what may go, a page at a time, and letting it go, a step at a time.
+//!
+//! A page reads [`STEP_ROWS`] rows and a step changes at most as many. What a page found is
+//! looked at again by the step that removes it, in the same transaction, because a push may have
+//! come between.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::unix_now;
+use crate::digest::Digest;
+use crate::error::StorageError;
+
+/// Rows that one page reads, and that one step changes at most: a push that waits for the writer
+/// waits for no more.
+pub(crate) const STEP_ROWS: usize = 256;
+
+/// A digest in a repository: a manifest, or a link to a blob.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Held {
+    pub(crate) repository: i64,
+    pub(crate) digest: Digest,
+}
+
+/// Where a page begins: after this row.
+pub(crate) type After = Option<Held>;
+
+/// A link to a blob, as a page finds it.
+pub(crate) struct Link {
+    pub(crate) held: Held,
+    /// The repository's name.
+    pub(crate) name: String,
+    /// Whether it was made or renewed before the grace time.
+    pub(crate) is_old: bool,
+    /// Whether a manifest of the repository, deleted or not, names the blob.
+    pub(crate) is_named: bool,
+}
+
+/// The row of a blob, as a page finds it.
+pub(crate) struct Blob {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    /// How many repositories hold it.
+    pub(crate) links: u64,
+}
+
+/// Deleted manifests that can no longer be restored.
+pub(crate) fn expired(
+    connection: &Connection,
+    after: &After,
+    until: i64,
+) -> Result<Vec<Held>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT repository_id, digest FROM deleted_manifests
+         WHERE (repository_id, digest) > (?1, ?2) AND deleted_at <= ?3
+         ORDER BY repository_id, digest LIMIT ?4",
+    )?;
+    let (repository, digest) = key(after);
+    let rows = statement.query_map(params![repository, digest, until, STEP_ROWS], held)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Lets deleted manifests go, in order, as far as one step reaches; returns how many are gone
+/// whole. Of the next one, some edges may be gone: a restore puts them back from its bytes.
+pub(crate) fn drop_expired(
+    connection: &Connection,
+    manifests: &[Held],
+    until: i64,
+) -> Result<usize, StorageError> {
+    let mut left = STEP_ROWS;
+    for (gone, Held { repository, digest }) in manifests.iter().enumerate() {
+        // Its own row and its bytes.
+        if left <= 2 {
+            return Ok(gone);
+        }
+        let is_expired = connection
+            .prepare_cached(
+                "SELECT 1 FROM deleted_manifests
+                 WHERE repository_id = ?1 AND digest = ?2 AND deleted_at <= ?3",
+            )?
+            .exists(params![repository, digest, until])?;
+        if !is_expired {
+            continue;
+        }
+        left -= connection
+            .prepare_cached(
+                "DELETE FROM edges WHERE repository_id = ?1 AND parent = ?2 AND (kind, child) IN
+                 (SELECT kind, child FROM edges WHERE repository_id = ?1 AND parent = ?2 LIMIT ?3)",
+            )?
+            .execute(params![repository, digest, left - 2])?;
+        let has_more = connection
+            .prepare_cached("SELECT 1 FROM edges WHERE repository_id = ?1 AND parent = ?2")?
+            .exists(params![repository, digest])?;
+        if has_more {
+            return Ok(gone);
+        }
+        left -= connection
+            .prepare_cached(
+                "DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2",
+            )?
+            .execute(params![repository, digest])?;
+        left -= connection
+            .prepare_cached(
+                "DELETE FROM manifests WHERE digest = ?1
+                 AND NOT EXISTS (SELECT 1 FROM repository_manifests WHERE digest = ?1)
+                 AND NOT EXISTS (SELECT 1 FROM deleted_manifests WHERE digest = ?1)",
+            )?
+            .execute(params![digest])?;
+    }
+    Ok(manifests.len())
+}
+
+/// How many changes of tags are older than `until`.
+pub(crate) fn old_changes(connection: &Connection, until: i64) -> Result<u64, StorageError> {
+    let mut statement =
+        connection.prepare_cached("SELECT count(*) FROM tag_history WHERE changed_at <= ?1")?;
+    Ok(statement.query_row(params![until], |row| row.get(0))?)
+}
+
+/// Forgets the oldest of those changes; returns how many.
+pub(crate) fn forget_changes(connection: &Connection, until: i64) -> Result<usize, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM tag_history WHERE id IN
+         (SELECT id FROM tag_history WHERE changed_at <= ?1 ORDER BY changed_at LIMIT ?2)",
+    )?;
+    Ok(statement.execute(params![until, STEP_ROWS])?)
+}
+
+/// A page of all manifests, and which of them were pushed before `until`, have no tag and had none
+/// after `since`.
+pub(crate) fn untagged(
+    connection: &Connection,
+    after: &After,
+    until: i64,
+    since: i64,
+) -> Result<Vec<(Held, bool)>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT repository_id, digest, pushed_at <= ?3
+           AND NOT EXISTS (SELECT 1 FROM tags t
+                           WHERE t.repository_id = m.repository_id AND t.digest = m.digest)
+           AND NOT EXISTS (SELECT 1 FROM tag_history h
+                           WHERE h.repository_id = m.repository_id AND h.before = m.digest
+                             AND h.changed_at > ?4)
+           AND NOT EXISTS (SELECT 1 FROM tag_history h
+                           WHERE h.repository_id = m.repository_id AND h.after = m.digest
+                             AND h.changed_at > ?4)
+         FROM repository_manifests m WHERE (repository_id, digest) > (?1, ?2)
+         ORDER BY repository_id, digest LIMIT ?5",
+    )?;
+    let (repository, digest) = key(after);
+    let row = |row: &rusqlite::Row<'_>| Ok((held(row)?, row.get(2)?));
+    let rows = statement.query_map(params![repository, digest, until, since, STEP_ROWS], row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether another manifest than those in `leaving` keeps this one: an index that lists it, or the
+/// one it refers to. Deleted ones count, since they can be restored.
+pub(crate) fn is_kept_by_others(
+    connection: &Connection,
+    Held { repository, digest }: &Held,
+    leaving: &dyn Fn(&Digest) -> bool,
+) -> Result<bool, StorageError> {
+    let mut parents = connection.prepare_cached(
+        "SELECT parent FROM edges WHERE repository_id = ?1 AND child = ?2 AND kind = 'child'",
+    )?;
+    let mut rows = parents.query(params![repository, digest])?;
+    while let Some(row) = rows.next()? {
+        if !leaving(&row.get(0)?) {
+            return Ok(true);
+        }
+    }
+    let subject: Option<Digest> = connection
+        .prepare_cached(
+            "SELECT subject FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
+        )?
+        .query_row(params![repository, digest], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let Some(subject) = subject.filter(|subject| !leaving(subject)) else { return Ok(false) };
+    let is_there = |table: &str| {
+        connection
+            .prepare_cached(&format!(
+                "SELECT 1 FROM {table} WHERE repository_id = ?1 AND digest = ?2"
+            ))?
+            .exists(params![repository, subject])
+    };
+    Ok(is_there("repository_manifests")? || is_there("deleted_manifests")?)
+}
+
+/// Takes untagged manifests out of their repositories, those that still are what a page found;
+/// returns which. Nobody can restore them: the next step lets them go.
+pub(crate) fn retire(
+    connection: &Connection,
+    manifests: &[Held],
+    until: i64,
+    since: i64,
+) -> Result<Vec<Held>, StorageError> {
+    let mut retired = Vec::new();
+    for manifest in manifests {
+        let Held { repository, digest } = manifest;
+        if is_kept_by_others(connection, manifest, &|_| false)? {
+            continue;
+        }
+        let noted = connection
+            .prepare_cached(
+                "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at)
+                 SELECT repository_id, digest, media_type, 0 FROM repository_manifests m
+                 WHERE repository_id = ?1 AND digest = ?2 AND pushed_at <= ?3
+                   AND NOT EXISTS (SELECT 1 FROM tags t
+                                   WHERE t.repository_id = ?1 AND t.digest = ?2)
+                   AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository_id = ?1
+                                   AND h.before = ?2 AND h.changed_at > ?4)
+                   AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository_id = ?1
+                                   AND h.after = ?2 AND h.changed_at > ?4)",
+            )?
+            .execute(params![repository, digest, until, since])?;
+        if noted == 1 {
+            connection
+                .prepare_cached(
+                    "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
+                )?
+                .execute(params![repository, digest])?;
+            retired.push(manifest.clone());
+        }
+    }
+    Ok(retired)
+}
+
+/// A page of all links from repositories to blobs.
+pub(crate) fn links(
+    connection: &Connection,
+    after: &After,
+    until: i64,
+) -> Result<Vec<Link>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT l.repository_id, l.digest, l.linked_at <= ?3,
+                EXISTS (SELECT 1 FROM edges e
+                        WHERE e.repository_id = l.repository_id AND e.child = l.digest),
+                (SELECT name FROM repositories r WHERE r.id = l.repository_id)
+         FROM repository_blobs l WHERE (l.repository_id, l.digest) > (?1, ?2)
+         ORDER BY l.repository_id, l.digest LIMIT ?4",
+    )?;
+    let (repository, digest) = key(after);
+    let link = |row: &rusqlite::Row<'_>| {
+        let (is_old, is_named, name) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        Ok(Link { held: held(row)?, name, is_old, is_named })
+    };
+    let rows = statement.query_map(params![repository, digest, until, STEP_ROWS], link)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The manifests of a repository that name a digest.
+pub(crate) fn parents(connection: &Connection, of: &Held) -> Result<Vec<Digest>, StorageError> {
+    let mut statement = connection
+        .prepare_cached("SELECT parent FROM edges WHERE repository_id = ?1 AND child = ?2")?;
+    let rows = statement.query_map(params![of.repository, of.digest], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Takes blobs out of repositories, those that no manifest names and that were not linked again;
+/// returns how many.
+pub(crate) fn unlink(
+    connection: &Connection,
+    links: &[Held],
+    until: i64,
+) -> Result<u64, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM repository_blobs
+         WHERE repository_id = ?1 AND digest = ?2 AND linked_at <= ?3
+           AND NOT EXISTS (SELECT 1 FROM edges WHERE repository_id = ?1 AND child = ?2)",
+    )?;
+    let mut unlinked = 0;
+    for Held { repository, digest } in links {
+        unlinked += statement.execute(params![repository, digest, until])? as u64;
+    }
+    Ok(unlinked)
+}
+
+/// A page of all blobs.
+pub(crate) fn blobs(
+    connection: &Connection,
+    after: Option<&Digest>,
+) -> Result<Vec<Blob>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT digest, size,
+                (SELECT count(*) FROM repository_blobs l WHERE l.digest = b.digest)
+         FROM blobs b WHERE digest > ?1 ORDER BY digest LIMIT ?2",
+    )?;
+    let after = after.map_or_else(String::new, Digest::to_string);
+    let blob = |row: &rusqlite::Row<'_>| {
+        Ok(Blob { digest: row.get(0)?, size: row.get(1)?, links: row.get(2)? })
+    };
+    let rows = statement.query_map(params![after, STEP_ROWS], blob)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Drops the rows of blobs that no repository holds; returns which.
+pub(crate) fn drop_blobs(
+    connection: &Connection,
+    blobs: &[Digest],
+) -> Result<Vec<Digest>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM blobs WHERE digest = ?1
+         AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE digest = ?1)",
+    )?;
+    let mut dropped = Vec::new();
+    for digest in blobs {
+        if statement.execute(params![digest])? > 0 {
+            dropped.push(*digest);
+        }
+    }
+    Ok(dropped)
+}
+
+/// Which of these digests have no row.
+pub(crate) fn without_rows(
+    connection: &Connection,
+    digests: &[Digest],
+) -> Result<Vec<Digest>, StorageError> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?;
+    let mut without = Vec::new();
+    for digest in digests {
+        if !statement.exists(params![digest])? {
+            without.push(*digest);
+        }
+    }
+    Ok(without)
+}
+
+/// A page of the identifiers of repositories, and which of them hold nothing and remember nothing.
+pub(crate) fn repositories(
+    connection: &Connection,
+    after: i64,
+) -> Result<Vec<(i64, bool)>, StorageError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, {EMPTY} FROM repositories r WHERE id > ?1 ORDER BY id LIMIT ?2"
+    ))?;
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let rows = statement.query_map(params![after, STEP_ROWS], row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Drops repositories that still hold nothing; returns how many.
+pub(crate) fn drop_repositories(
+    connection: &Connection,
+    repositories: &[i64],
+) -> Result<u64, StorageError> {
+    let mut statement = connection
+        .prepare_cached(&format!("DELETE FROM repositories AS r WHERE id = ?1 AND {EMPTY}"))?;
+    let mut dropped = 0;
+    for id in repositories {
+        dropped += statement.execute(params![id])? as u64;
+    }
+    Ok(dropped)
+}
+
+/// The second that lies `seconds` before now.
+pub(crate) fn ago(time: std::time::Duration) -> i64 {
+    unix_now().saturating_sub(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Whether the repository `r` holds nothing and remembers nothing.
+const EMPTY: &str = "NOT EXISTS (SELECT 1 FROM repository_manifests x WHERE x.repository_id = r.id)
+    AND NOT EXISTS (SELECT 1 FROM repository_blobs x WHERE x.repository_id = r.id)
+    AND NOT EXISTS (SELECT 1 FROM deleted_manifests x WHERE x.repository_id = r.id)
+    AND NOT EXISTS (SELECT 1 FROM tag_history x WHERE x.repository_id = r.id)
+    AND NOT EXISTS (SELECT 1 FROM protected_tags x WHERE x.repository_id = r.id)";
+
+fn held(row: &rusqlite::Row<'_>) -> rusqlite::Result<Held> {
+    Ok(Held { repository: row.get(0)?, digest: row.get(1)? })
+}
+
+fn key(after: &After) -> (i64, String) {
+    match after {
+        Some(Held { repository, digest }) => (*repository, digest.to_string()),
+        // Identifiers begin at 1.
+        None => (0, String::new()),
+    }
+}

@@ -1,0 +1,96 @@
+//! Tags, and the history of what each of them named.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{repository, unix_now};
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::name::{RepoName, Tag, UserName};
+
+/// Lets a tag name a manifest that the repository holds, and notes it if that is a change.
+pub(super) fn set(
+    connection: &Connection,
+    repository: i64,
+    tag: &Tag,
+    digest: &Digest,
+    by: Option<&UserName>,
+) -> Result<(), StorageError> {
+    let before = named(connection, repository, tag)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO tags (repository_id, name, digest, updated_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (repository_id, name)
+             DO UPDATE SET digest = excluded.digest, updated_at = excluded.updated_at",
+        )?
+        .execute(params![repository, tag, digest, unix_now()])?;
+    if before.as_ref() == Some(digest) {
+        return Ok(());
+    }
+    note(connection, repository, tag, before.as_ref(), Some(digest), by)
+}
+
+/// Removes a tag and nothing else; false if it was not there.
+pub(crate) fn remove(
+    connection: &Connection,
+    name: &RepoName,
+    tag: &Tag,
+    by: Option<&UserName>,
+) -> Result<bool, StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(false) };
+    remove_row(connection, id, tag, by)
+}
+
+/// The same, with the repository found.
+pub(super) fn remove_row(
+    connection: &Connection,
+    repository: i64,
+    tag: &Tag,
+    by: Option<&UserName>,
+) -> Result<bool, StorageError> {
+    let Some(before) = named(connection, repository, tag)? else { return Ok(false) };
+    connection
+        .prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?
+        .execute(params![repository, tag])?;
+    note(connection, repository, tag, Some(&before), None, by)?;
+    Ok(true)
+}
+
+/// The tags that name a manifest.
+pub(super) fn of_manifest(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<Vec<Tag>, StorageError> {
+    let mut statement = connection
+        .prepare_cached("SELECT name FROM tags WHERE repository_id = ?1 AND digest = ?2")?;
+    let rows = statement.query_map(params![repository, digest], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What a tag names.
+fn named(
+    connection: &Connection,
+    repository: i64,
+    tag: &Tag,
+) -> Result<Option<Digest>, StorageError> {
+    let mut statement = connection
+        .prepare_cached("SELECT digest FROM tags WHERE repository_id = ?1 AND name = ?2")?;
+    Ok(statement.query_row(params![repository, tag], |row| row.get(0)).optional()?)
+}
+
+fn note(
+    connection: &Connection,
+    repository: i64,
+    tag: &Tag,
+    before: Option<&Digest>,
+    after: Option<&Digest>,
+    by: Option<&UserName>,
+) -> Result<(), StorageError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO tag_history (repository_id, name, before, after, changed_at, changed_by)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![repository, tag, before, after, unix_now(), by])?;
+    Ok(())
+}

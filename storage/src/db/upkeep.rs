@@ -1,0 +1,39 @@
+//! When each task of upkeep last ended, and what it did.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::unix_now;
+use crate::error::StorageError;
+
+/// How a task of upkeep ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpkeepNote {
+    /// When, in seconds since 1970.
+    pub ended_at: i64,
+    /// What it did, in the task's own words: JSON.
+    pub summary: String,
+}
+
+/// Notes that a task ended now.
+pub(crate) fn note(connection: &Connection, task: &str, summary: &str) -> Result<(), StorageError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO upkeep (task, ended_at, summary) VALUES (?1, ?2, ?3)
+             ON CONFLICT (task)
+             DO UPDATE SET ended_at = excluded.ended_at, summary = excluded.summary",
+        )?
+        .execute(params![task, unix_now(), summary])?;
+    Ok(())
+}
+
+/// How a task last ended.
+pub(crate) fn last(
+    connection: &Connection,
+    task: &str,
+) -> Result<Option<UpkeepNote>, StorageError> {
+    let mut statement =
+        connection.prepare_cached("SELECT ended_at, summary FROM upkeep WHERE task = ?1")?;
+    let note =
+        |row: &rusqlite::Row<'_>| Ok(UpkeepNote { ended_at: row.get(0)?, summary: row.get(1)? });
+    Ok(statement.query_row(params![task], note).optional()?)
+}

@@ -1,0 +1,149 @@
+//! Which blobs a client was lately told to be there, so that it will name them in a manifest
+//! without pushing them. Collection leaves those for the grace time.
+//!
+//! It is kept in memory alone: an answer must not wait for the disk. A process that is younger than
+//! the grace time does not know what was answered before it, and removes no blobs.
+//!
+//! What is told and what is taken must not cross. A reader first enters the blob here and then
+//! looks whether it is there; collection first condemns it here and then takes it. So either the
+//! reader finds it condemned and says that it is absent, or collection finds it entered and leaves
+//! it, or it was gone before the reader looked.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::digest::Digest;
+
+/// What clients were told.
+pub(crate) struct Recent {
+    since: Instant,
+    keys: RandomState,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Seconds after `since` at which a blob was told to be in a repository. Two that share a key
+    /// are kept a little longer, which harms nobody.
+    told: HashMap<u64, u32>,
+    condemned: HashSet<u64>,
+    /// A run with a shorter grace than usual must not forget what the next one needs.
+    longest_grace: Duration,
+}
+
+impl Recent {
+    /// Begins to remember.
+    pub(crate) fn new() -> Self {
+        let (told, condemned, longest_grace) = (HashMap::new(), HashSet::new(), REMEMBERED);
+        let state = Mutex::new(State { told, condemned, longest_grace });
+        Self { since: Instant::now(), keys: RandomState::new(), state }
+    }
+
+    /// One that began some time ago.
+    #[cfg(test)]
+    pub(crate) fn begun(ago: Duration) -> Self {
+        Self { since: Instant::now().checked_sub(ago).unwrap(), ..Self::new() }
+    }
+
+    /// How long it has remembered.
+    pub(crate) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Enters a blob of a repository before it is looked for; false if it is being taken.
+    pub(crate) fn tell(&self, repository: &str, digest: &Digest) -> bool {
+        let (key, now) = (self.key(repository, digest), self.seconds());
+        let mut state = self.lock();
+        let may_tell = !state.condemned.contains(&key);
+        if may_tell {
+            state.told.insert(key, now);
+        }
+        may_tell
+    }
+
+    /// Takes back what was entered for a blob that turned out to be absent.
+    pub(crate) fn take_back(&self, repository: &str, digest: &Digest) {
+        let key = self.key(repository, digest);
+        self.lock().told.remove(&key);
+    }
+
+    /// Condemns a blob of a repository, unless somebody was told of it within `grace`.
+    pub(crate) fn condemn(&self, repository: &str, digest: &Digest, grace: Duration) -> bool {
+        let (key, now) = (self.key(repository, digest), self.seconds());
+        let mut state = self.lock();
+        let is_recent = state.told.get(&key).is_some_and(|&at| is_within(at, now, grace));
+        !is_recent && state.condemned.insert(key)
+    }
+
+    /// Ends the time in which nobody is told of these blobs.
+    pub(crate) fn release<'a>(&self, blobs: impl Iterator<Item = (&'a str, &'a Digest)>) {
+        let mut state = self.lock();
+        for (repository, digest) in blobs {
+            let key = self.key(repository, digest);
+            state.condemned.remove(&key);
+        }
+    }
+
+    /// Forgets what was told longer ago than any grace time that was asked for yet.
+    pub(crate) fn forget_old(&self, grace: Duration) {
+        let now = self.seconds();
+        let mut state = self.lock();
+        let longest = state.longest_grace.max(grace);
+        state.longest_grace = longest;
+        state.told.retain(|_, at| is_within(*at, now, longest));
+    }
+
+    fn key(&self, repository: &str, digest: &Digest) -> u64 {
+        self.keys.hash_one((repository, digest))
+    }
+
+    fn seconds(&self) -> u32 {
+        u32::try_from(self.since.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the second `at` lies within `grace` of the second `now`. The begun second counts, but
+/// for a grace of zero, which leaves nothing.
+fn is_within(at: u32, now: u32, grace: Duration) -> bool {
+    !grace.is_zero() && u64::from(now.saturating_sub(at)) <= grace.as_secs() + 1
+}
+
+/// How long it is remembered at least what was told.
+const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    const GRACE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_was_told_is_not_condemned_and_what_is_condemned_is_not_told() {
+        let recent = Recent::new();
+        let [told, other] = ["told", "other"].map(|t| Digest::of(Algorithm::Sha256, t.as_bytes()));
+        assert!(recent.tell("a", &told));
+        assert!(!recent.condemn("a", &told, GRACE));
+        assert!(recent.condemn("a", &other, GRACE));
+        assert!(!recent.tell("a", &other));
+        assert!(recent.tell("b", &other), "another repository");
+        recent.release([("a", &other)].into_iter());
+        assert!(recent.tell("a", &other));
+        recent.take_back("a", &other);
+        assert!(recent.condemn("a", &other, GRACE));
+        assert!(recent.condemn("a", &told, Duration::ZERO), "nothing is recent");
+    }
+
+    #[test]
+    fn the_begun_second_counts() {
+        assert!(is_within(5, 66, GRACE));
+        assert!(!is_within(5, 67, GRACE));
+        assert!(!is_within(5, 5, Duration::ZERO));
+    }
+}

@@ -1,0 +1,95 @@
+//! Blobs: reading, mounting and deleting them.
+
+use super::Store;
+use crate::blob::BlobReader;
+use crate::db::repository;
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::name::RepoName;
+
+impl Store {
+    /// The size of a blob, if the repository holds it and its file is there: who is told that a
+    /// blob exists does not push it again, and only that brings a lost file back.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn blob_size(&self, name: &RepoName, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        let size =
+            self.database.read(|connection| repository::blob_size(connection, name, digest))?;
+        Ok(size.filter(|&size| self.has_file(digest, size)))
+    }
+
+    /// The same for somebody who may push, and who will name the blob in a manifest without pushing
+    /// it if it is there: collection then leaves it for the grace time.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn tell_blob_size(
+        &self,
+        name: &RepoName,
+        digest: &Digest,
+    ) -> Result<Option<u64>, StorageError> {
+        if !self.recent.tell(name.as_str(), digest) {
+            return Ok(None);
+        }
+        let size = self.blob_size(name, digest)?;
+        if size.is_none() {
+            self.recent.take_back(name.as_str(), digest);
+        }
+        Ok(size)
+    }
+
+    /// Opens a blob, if the repository holds it.
+    ///
+    /// # Errors
+    /// Trouble with the database or the disk.
+    pub fn open_blob(
+        &self,
+        name: &RepoName,
+        digest: &Digest,
+    ) -> Result<Option<BlobReader>, StorageError> {
+        match self.database.read(|connection| repository::blob_size(connection, name, digest))? {
+            Some(size) => BlobReader::open(&self.layout, digest, size),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes a blob out of a repository; false if it was not there. Durable on return.
+    ///
+    /// # Errors
+    /// [`StorageError::BlobInUse`] while a manifest of the repository names it.
+    pub fn delete_blob(&self, name: &RepoName, digest: &Digest) -> Result<bool, StorageError> {
+        let (name, digest) = (name.clone(), *digest);
+        self.database.write(move |connection| repository::remove_blob(connection, &name, &digest))
+    }
+
+    /// Gives a blob of `from`, or of any repository, to `name`; false if none holds it, or its
+    /// file is lost.
+    /// Whether the user may pull from there is the caller's to check. Durable on return.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn mount_blob(
+        &self,
+        from: Option<&RepoName>,
+        name: &RepoName,
+        digest: &Digest,
+    ) -> Result<bool, StorageError> {
+        if !self.is_stored(digest)? {
+            return Ok(false);
+        }
+        let (from, name, digest) = (from.cloned(), name.clone(), *digest);
+        self.database
+            .write(move |connection| repository::mount(connection, from.as_ref(), &name, &digest))
+    }
+
+    /// Whether the blob has a row, and the file that the row promises.
+    pub(super) fn is_stored(&self, digest: &Digest) -> Result<bool, StorageError> {
+        let size = self.database.read(|connection| repository::stored_size(connection, digest))?;
+        Ok(size.is_some_and(|size| self.has_file(digest, size)))
+    }
+
+    pub(super) fn has_file(&self, digest: &Digest, size: u64) -> bool {
+        std::fs::metadata(self.layout.blob(digest)).is_ok_and(|file| file.len() == size)
+    }
+}

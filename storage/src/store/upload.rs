@@ -1,0 +1,115 @@
+//! Upload sessions, from their beginning to the blob they become.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Store;
+use crate::blob;
+use crate::db::repository;
+use crate::digest::{Algorithm, Digest};
+use crate::error::StorageError;
+use crate::name::{RepoName, UploadId, UserName};
+use crate::upload::UploadWriter;
+
+impl Store {
+    /// Begins an upload session whose bytes are hashed with `algorithm` as they come.
+    ///
+    /// # Errors
+    /// Trouble with the disk, [`StorageError::Full`] in particular.
+    pub fn create_upload(
+        &self,
+        name: &RepoName,
+        user: &UserName,
+        algorithm: Algorithm,
+    ) -> Result<UploadId, StorageError> {
+        self.sessions.create(name, user, algorithm)
+    }
+
+    /// The number of bytes that a session holds.
+    ///
+    /// # Errors
+    /// [`StorageError::UploadUnknown`] if this user has no such session in this repository.
+    pub fn upload_offset(
+        &self,
+        name: &RepoName,
+        user: &UserName,
+        id: UploadId,
+    ) -> Result<u64, StorageError> {
+        self.sessions.find(name, user, id)?.offset()
+    }
+
+    /// Takes a session over for writing.
+    ///
+    /// # Errors
+    /// [`StorageError::UploadUnknown`] if this user has no such session in this repository.
+    pub fn open_upload(
+        &self,
+        name: &RepoName,
+        user: &UserName,
+        id: UploadId,
+    ) -> Result<UploadWriter, StorageError> {
+        let session = self.sessions.find(name, user, id)?;
+        UploadWriter::open(session, self.layout.clone()).inspect_err(|error| {
+            if *error == StorageError::UploadUnknown {
+                self.sessions.forget(id);
+            }
+        })
+    }
+
+    /// Makes the bytes of a session a blob of its repository. Durable on return.
+    ///
+    /// Crash argument: the file is complete, synced and in place before the row that makes it
+    /// visible is written, and the row is synced before the caller hears of it.
+    ///
+    /// # Errors
+    /// [`StorageError::DigestMismatch`] if the bytes are others; the session stays open.
+    pub fn commit_upload(
+        &self,
+        upload: &UploadWriter,
+        digest: &Digest,
+    ) -> Result<(), StorageError> {
+        let session = Arc::clone(upload.session());
+        let outcome = upload.commit(digest, |file, path, size| {
+            // Collection takes no file away between the look at it and the row that needs it.
+            let _claim = self.claims.commit(digest);
+            if !self.is_stored(digest)? {
+                blob::publish(&self.layout, file, path, digest)?;
+            }
+            let (name, digest) = (session.repository.clone(), *digest);
+            self.database
+                .write(move |connection| repository::add_blob(connection, &name, &digest, size))
+        });
+        if !matches!(outcome, Err(StorageError::DigestMismatch { .. } | StorageError::UploadTaken))
+        {
+            self.sessions.forget(session.id);
+        }
+        outcome
+    }
+
+    /// Ends a session and throws its bytes away; false if it was over already.
+    ///
+    /// # Errors
+    /// [`StorageError::UploadUnknown`] if this user has no such session in this repository.
+    pub fn cancel_upload(
+        &self,
+        name: &RepoName,
+        user: &UserName,
+        id: UploadId,
+    ) -> Result<bool, StorageError> {
+        let session = self.sessions.find(name, user, id)?;
+        Ok(self.sessions.cancel(&session))
+    }
+
+    /// Ends every session that nobody used for `idle`; returns how many ended.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn expire_uploads(&self, idle: Duration) -> Result<usize, StorageError> {
+        self.sessions.sweep(idle, false)
+    }
+
+    /// How many upload sessions are open, as far as this process has met them.
+    pub fn open_uploads(&self) -> usize {
+        self.sessions.count()
+    }
+}

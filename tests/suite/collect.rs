@@ -1,0 +1,142 @@
+//! Collection through the doors that administrators and clients use: `registry gc`, the schedule,
+//! and what it must never take from a client.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::binary::Instance;
+use crate::support::clients::{Curl, Machine, directory};
+use crate::support::images::{Family, Image, sha256, write_directory};
+use crate::support::process::wait_until;
+
+const OCTETS: &str = "application/octet-stream";
+/// Lets everything go that nothing needs.
+const ALL: [&str; 5] = ["--grace", "0s", "--undo-time", "0s", "--json"];
+
+#[test]
+fn a_blob_that_a_client_was_told_of_is_there_when_its_manifest_comes() {
+    let mut instance = Instance::started();
+    let curl = Curl::of(&instance);
+    let image = Image::new(Family::Docker, "amd64", b"layer");
+    let forgotten = blob(&curl, "app", b"nobody asked for it");
+    let asked = blob(&curl, "app", b"asked for by one who may not push");
+    for content in [&image.layer, &image.config] {
+        blob(&curl, "app", content);
+    }
+    instance.add_user("reader", "pull");
+    let reader = Curl::with_login(&instance, "reader", crate::support::binary::PASSWORD);
+    let told = [&image.layer, &image.config].map(|content| path("app", &sha256(content)));
+    // All four are old at the same moment; two are asked for by somebody who may push.
+    wait_until("collection takes the old blobs", || {
+        for path in &told {
+            curl.request("HEAD", path).expect(200);
+        }
+        reader.request("HEAD", &asked);
+        gc(&instance, &["--grace", "2s", "--json"]);
+        curl.request("GET", &forgotten).status == 404
+    });
+    curl.request("GET", &asked).expect(404);
+    let manifest = &image.manifest;
+    curl.send("PUT", "/v2/app/manifests/1", manifest.media_type, &manifest.bytes).expect(201);
+    gc(&instance, &ALL);
+    for path in &told {
+        curl.request("GET", path).expect(200);
+    }
+    instance.stop();
+}
+
+#[test]
+fn an_image_that_was_deleted_leaves_no_files_and_its_neighbours_all_of_theirs() {
+    let mut instance = Instance::started();
+    let machine = Machine::of(&instance);
+    let images = Image::of_platforms(Family::Oci, &["amd64", "arm64"]);
+    let list = crate::support::images::Manifest::list(
+        Family::Oci,
+        &images.iter().map(|image| &image.manifest).collect::<Vec<_>>(),
+    );
+    write_directory(&machine.path("list"), &list, &images);
+    let other = Image::new(Family::Docker, "amd64", b"other");
+    write_directory(&machine.path("other"), &other.manifest, std::slice::from_ref(&other));
+    let name = |tag: &str| format!("docker://{}/app:{tag}", instance.address());
+    for (from, to) in [("list", "all"), ("other", "other")] {
+        let from = directory(&machine.path(from));
+        machine.skopeo(&["copy", "--all", "--quiet", &from, &name(to)]).ok();
+    }
+    assert_eq!(files(&instance.data().join("blobs")), 6);
+    machine.skopeo(&["delete", &name("all")]).ok();
+    // The children stay without a tag, since clusters pull by digest; a rule lets them go.
+    let kept = gc(&instance, &ALL);
+    assert_eq!((number(&kept, "deleted-manifests"), number(&kept, "blobs")), (1, 0));
+    let rule = [&ALL[..], &["--untagged-after", "0s"]].concat();
+    let promised = gc(&instance, &[&rule[..], &["--dry-run"]].concat());
+    assert_eq!(files(&instance.data().join("blobs")), 6);
+    let done = gc(&instance, &rule);
+    assert_eq!(done, promised);
+    assert_eq!((number(&done, "untagged-manifests"), number(&done, "blobs")), (2, 4));
+    assert_eq!(files(&instance.data().join("blobs")), 2);
+    machine.skopeo(&["copy", "--quiet", &name("other"), &directory(&machine.path("back"))]).ok();
+
+    // Without a server the same, and what it did is remembered.
+    instance.stop();
+    let stray = instance.data().join("blobs/sha256/00").join(format!("00{}", "1".repeat(62)));
+    fs::write(&stray, b"left by a crash").expect("a file");
+    let waits = instance.command(&["gc"], &["--undo-time", "0s"]).ok();
+    assert!(waits.contains("Collect again in 1 d 0 h"), "{waits}");
+    assert!(stray.exists());
+    assert_eq!(number(&gc(&instance, &ALL), "stray-files"), 1);
+    assert!(!stray.exists());
+    let status = instance.command(&["status"], &["--json"]).ok();
+    let status: Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["last_collection"]["did"]["stray-bytes"], 15, "{status}");
+}
+
+#[test]
+fn collection_runs_on_its_schedule_and_never_when_told_so() {
+    let flags = ["--gc-grace", "0s", "--undo-time", "0s", "--gc-interval"];
+    let mut busy = Instance::new().with_flags(&[&flags[..], &["1s"]].concat());
+    let mut never = Instance::new().with_flags(&[&flags[..], &["0s"]].concat());
+    for instance in [&mut busy, &mut never] {
+        instance.start();
+        let curl = Curl::of(instance);
+        blob(&curl, "app", b"unneeded");
+    }
+    wait_until("the schedule comes round", || {
+        files(&busy.data().join("blobs")) == 0 && busy.errors().contains("collection ended")
+    });
+    assert_eq!(files(&never.data().join("blobs")), 1);
+    assert!(!never.errors().contains("collection ended"));
+    let wrong = crate::support::binary::registry(&["config", "--gc-interval", "7"]).fails(2);
+    assert!(wrong.contains("write it like 24h, 7d or 1h 30m"), "{wrong}");
+}
+
+/// Collects, and returns what it did.
+fn gc(instance: &Instance, flags: &[&str]) -> Value {
+    serde_json::from_str(&instance.command(&["gc"], flags).ok()).expect("JSON")
+}
+
+fn number(done: &Value, key: &str) -> u64 {
+    done[key].as_u64().unwrap_or_else(|| panic!("{key}: {done}"))
+}
+
+fn blob(curl: &Curl, repository: &str, content: &[u8]) -> String {
+    let digest = sha256(content);
+    let uploads = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
+    curl.send("POST", &uploads, OCTETS, content).expect(201);
+    path(repository, &digest)
+}
+
+fn path(repository: &str, digest: &str) -> String {
+    format!("/v2/{repository}/blobs/{digest}")
+}
+
+/// How many files there are below a directory.
+fn files(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).expect("a directory");
+    let count = |entry: fs::DirEntry| match entry.path() {
+        path if path.is_dir() => files(&path),
+        _ => 1,
+    };
+    entries.map(|entry| count(entry.expect("an entry"))).sum()
+}
