@@ -33,9 +33,9 @@ pub(super) struct Act {
 }
 
 /// All requests. Those that are under way at the same time are about different keys, unless they
-/// want the same.
+/// want the same. And what the manifests need that were pushed.
 #[derive(Debug, Default)]
-pub(super) struct Acts(Mutex<Vec<Act>>);
+pub(super) struct Acts(Mutex<Vec<Act>>, Mutex<Vec<(Key, Vec<Key>)>>);
 
 impl Acts {
     /// Sends a request with these effects. It counts as acknowledged when `send` returns.
@@ -49,13 +49,29 @@ impl Acts {
         answer
     }
 
-    /// Adds an effect to the request that ended last. What is made up by the server is known only
-    /// from its answer.
-    pub(super) fn add_to_last(&self, effects: Effects) {
-        self.with(|acts| {
-            let last = acts.iter_mut().max_by_key(|act| act.ended).expect("a request");
-            last.effects.extend(effects);
-        });
+    /// Notes what was there before everything else.
+    pub(super) fn given(&self, effects: Effects) {
+        self.with(|acts| acts.push(Act { began: 0, ended: Some(0), effects }));
+    }
+
+    /// Notes that collections ran from that time on until now, the last of them alone: of the
+    /// blobs that no manifest of their repository needs now, each went at some time between.
+    pub(super) fn collected(&self, began: u64) {
+        let ended = Some(now());
+        let values = self.expected_at(u64::MAX).values;
+        let is_there = |key: &Key| values.get(key).is_some_and(Option::is_some);
+        let needs = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_needed = |blob: &Key| {
+            needs.iter().any(|(manifest, blobs)| is_there(manifest) && blobs.contains(blob))
+        };
+        let gone = values.keys().filter(|key| matches!(key, Key::Blob(..)) && !is_needed(key));
+        let effects = gone.map(|key| vec![(key.clone(), None)]);
+        self.with(|acts| acts.extend(effects.map(|effects| Act { began, ended, effects })));
+    }
+
+    /// Notes which blobs a manifest needs.
+    pub(super) fn needs(&self, manifest: Key, blobs: Vec<Key>) {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).push((manifest, blobs));
     }
 
     /// What must hold after a power cut at this time.

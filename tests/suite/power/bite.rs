@@ -42,6 +42,11 @@ pub(super) fn excuse(kind: &str) -> Option<&'static str> {
     REDUNDANT.iter().find(|(name, _)| *name == kind).map(|(_, why)| *why)
 }
 
+/// All kinds that need no loss to be found.
+pub(super) fn excused() -> impl Iterator<Item = &'static str> {
+    REDUNDANT.iter().map(|(name, _)| *name)
+}
+
 /// Looks for a state in which something is lost because these syncs did not happen; tells the
 /// first loss. First right after acknowledgements, which is where most losses show; then after
 /// each of the next events, since some syncs are there for the order of things.
@@ -55,7 +60,7 @@ pub(super) fn loss_without(recording: &Recording, syncs: &[usize]) -> Option<Str
     let first = syncs[0];
     let is_near = |events: usize| {
         let is_step = !matches!(recording.record.events[events - 1].change, Change::Write { .. });
-        events - first <= NEAR_EVENTS && (is_step || events - first <= 3)
+        events - first <= NEAR_EVENTS && (is_step || events - first <= 6)
     };
     search(recording, syncs, is_told).or_else(|| search(recording, syncs, is_near))
 }
@@ -114,6 +119,7 @@ fn part_of_life(recording: &Recording, event: usize) -> &'static str {
     match span.map(|(category, ..)| category) {
         None | Some(Category::Initialisation) => "first start",
         Some(Category::Restart) => "restart",
+        Some(Category::Migration) => "migration",
         Some(_) => "serving",
     }
 }

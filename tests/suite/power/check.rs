@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 use certs::RootKey;
 use registry_server::auth::password;
 use registry_server::config::Settings;
 use registry_server::server::{self, Given};
 use storage::{
-    Algorithm, Digest, Manifest, MediaType, OnHeld, OpenOptions, Reference, RepoName, StorageError,
-    Store,
+    Algorithm, Digest, Keep, Manifest, MediaType, OnHeld, OnStep, OpenOptions, Reference, RepoName,
+    StorageError, Store,
 };
 
 use tempfile::TempDir;
@@ -51,7 +53,7 @@ fn scratch() -> TempDir {
 /// Checks a store that clients had used: what they were told holds, and nothing is half there.
 fn check(data: &Path, expected: &Expected, sessions: &[Session]) -> Verdict {
     let store = open(data)?;
-    let mut checked = Checked { store: &store, data, right: HashSet::new() };
+    let mut checked = Checked::new(&store, data);
     let mut found = BTreeMap::new();
     for key in expected.keys() {
         found.insert(key.clone(), checked.value(key)?);
@@ -61,7 +63,7 @@ fn check(data: &Path, expected: &Expected, sessions: &[Session]) -> Verdict {
     for session in sessions {
         checked.session(session)?;
     }
-    checked.upkeep()
+    checked.upkeep(&found)
 }
 
 /// Checks a store whose first start may have been cut short: the next one finishes it, and the
@@ -87,7 +89,7 @@ fn check_first_start(data: &Path) -> Verdict {
     {
         return Err("the password in its file is not the first user's".to_owned());
     }
-    Checked { store: &store, data, right: HashSet::new() }.upkeep()
+    Checked::new(&store, data).upkeep(&BTreeMap::new())
 }
 
 fn open(data: &Path) -> Result<Store, String> {
@@ -110,9 +112,15 @@ struct Checked<'a> {
     data: &'a Path,
     /// Blobs whose bytes were read and are right.
     right: HashSet<Digest>,
+    /// Blobs that manifests need.
+    needed: BTreeSet<String>,
 }
 
-impl Checked<'_> {
+impl<'a> Checked<'a> {
+    fn new(store: &'a Store, data: &'a Path) -> Self {
+        Self { store, data, right: HashSet::new(), needed: BTreeSet::new() }
+    }
+
     /// The value of a key, after checking that everything that belongs to it is there.
     fn value(&mut self, key: &Key) -> Result<Option<String>, String> {
         match key {
@@ -174,6 +182,7 @@ impl Checked<'_> {
             if self.blob(name, &edge.child)?.is_none() {
                 return Err(format!("{} has no {}", found.digest, edge.child));
             }
+            self.needed.insert(edge.child.to_string());
         }
         Ok(Some((found.digest, found.media_type)))
     }
@@ -229,20 +238,36 @@ impl Checked<'_> {
         }
     }
 
-    /// What upkeep finds: nothing is damaged, and what nobody can reach is harmless.
-    fn upkeep(&self) -> Verdict {
+    /// What upkeep finds: nothing is damaged, and collection takes everything that nobody needs,
+    /// and nothing else.
+    fn upkeep(&mut self, found: &BTreeMap<Key, Option<String>>) -> Verdict {
+        let none = Duration::ZERO;
+        let keep = Keep { grace: none, untagged: None, deleted: none, uploads: none };
+        let go_on: OnStep<'_> = &mut |_| ControlFlow::Continue(());
+        let done = self.store.collect(&keep, false, go_on).map_err(said("collect"))?;
+        if !done.is_whole || done.foreign_files > 0 {
+            return Err(format!("collection did {done:?}"));
+        }
+        self.needed.clear();
+        for (key, value) in found {
+            if matches!(key, Key::Manifest(..) | Key::Tag(..)) && self.value(key)? != *value {
+                return Err(format!("collection took {key:?}"));
+            }
+        }
+        let mut files = BTreeSet::new();
         let blobs = self.data.join("blobs");
         for algorithm in Algorithm::ALL {
             for shard in entries(&blobs.join(algorithm.name()))? {
-                for file in entries(&blobs.join(algorithm.name()).join(&shard))? {
-                    let digest = format!("{}:{file}", algorithm.name()).parse::<Digest>();
-                    if !digest.is_ok_and(|digest| digest.hex().starts_with(&shard)) {
-                        return Err(format!("{file} in {shard} is no blob"));
-                    }
+                for file in entries(&blobs.join(algorithm.name()).join(shard))? {
+                    files.insert(format!("{}:{file}", algorithm.name()));
                 }
             }
         }
-        Ok(())
+        if files != self.needed {
+            return Err(format!("after collection there are {files:?} and not {:?}", self.needed));
+        }
+        let uploads = entries(&self.data.join("uploads"))?;
+        if uploads.is_empty() { Ok(()) } else { Err(format!("collection left {uploads:?}")) }
     }
 }
 

@@ -106,6 +106,13 @@ impl Load<'_> {
     pub(super) fn manifest(&self, repository: &str, manifest: &Manifest, tags: &[&str]) {
         let digest = manifest.digest();
         let key = Key::Manifest(repository.to_owned(), digest.clone());
+        let document: serde_json::Value =
+            serde_json::from_slice(&manifest.bytes).expect("a manifest");
+        let layers = document["layers"].as_array().into_iter().flatten();
+        let blobs = layers.chain(document.get("config")).map(|blob| {
+            Key::Blob(repository.to_owned(), blob["digest"].as_str().expect("a digest").to_owned())
+        });
+        self.acts.needs(key.clone(), blobs.collect());
         let mut effects = vec![(key, Some(manifest.media_type.clone()))];
         for tag in tags {
             let key = Key::Tag(repository.to_owned(), (*tag).to_owned());

@@ -4,19 +4,18 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::thread;
 
-use serde_json::json;
-use storage::Algorithm;
 use tempfile::TempDir;
 
 use super::acts::{Acts, Key, now};
-use super::load::{Load, Session, Way, fresh_bytes};
+use super::load::{Load, Session, fresh_bytes};
+use super::old;
 use super::record::{Record, Recorder};
+use super::scenes;
 use super::strace;
 use super::tree::Change;
-use crate::support::binary::{Instance, USER};
-use crate::support::content::{Manifest, noise};
+use crate::support::binary::{Instance, PASSWORD, USER};
+use crate::support::content::noise;
 use crate::support::http::Client;
 use crate::support::process::wait_until;
 
@@ -30,7 +29,9 @@ pub(super) enum Category {
     Delete,
     Mount,
     Checkpoint,
+    Collection,
     Restart,
+    Migration,
 }
 
 /// A record with what clients know of it.
@@ -48,10 +49,17 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// The recording of a server's life from its first start on.
-    pub(super) fn of_a_life() -> &'static Self {
-        static LIFE: OnceLock<Recording> = OnceLock::new();
-        LIFE.get_or_init(record_a_life)
+    /// All recordings, made at the first call.
+    pub(super) fn all() -> &'static [Self] {
+        static ALL: OnceLock<[Recording; 2]> = OnceLock::new();
+        ALL.get_or_init(|| [record_a_life(), record_a_migration()])
+    }
+
+    /// The last events before a cut, for people.
+    pub(super) fn tell_near(&self, events: usize) -> String {
+        let near = &self.record.events[events.saturating_sub(TOLD_EVENTS)..events];
+        let lines: Vec<_> = near.iter().map(|event| format!("{:.200?}", event.change)).collect();
+        lines.join("\n")
     }
 
     /// A time before which everything happened that did so before this event, and after which
@@ -92,14 +100,19 @@ impl Stage {
         self.marks.push((category, now()));
     }
 
+    /// Lets a client do something.
+    fn play<T>(&self, client: &Client, scene: impl FnOnce(&Load<'_>) -> T) -> T {
+        scene(&Load { client, acts: &self.acts })
+    }
+
     /// Stops the server in order.
     fn stop(&mut self) {
         self.instance.stop();
-        self.collect();
+        self.take_over();
     }
 
     /// Takes over what strace wrote of a program that has ended.
-    fn collect(&mut self) {
+    fn take_over(&mut self) {
         let mut text = String::new();
         wait_until("strace wrote everything", || {
             text = fs::read_to_string(&self.trace).unwrap_or_default();
@@ -141,47 +154,64 @@ impl Stage {
     }
 }
 
+/// A server from its first start on, which makes the store with the directories above it.
 fn record_a_life() -> Recording {
-    // The store is made with the directories above it.
-    let mut stage = Stage::new(DATA, |_| {});
+    let mut stage = Stage::new(LIFE_DATA, |_| {});
     stage.mark(Category::Initialisation);
     stage.instance.start();
     let made = note_first_start(&stage);
     let client = stage.client(&stage.instance.password());
     stage.mark(Category::Blob);
-    push_blobs(&Load { client: &client, acts: &stage.acts });
-    let load = Load { client: &client, acts: &stage.acts };
-    let sessions =
-        vec![load.session("open", &noise(1, 5000)), load.session("left", &noise(2, 900))];
-    stage.sessions = sessions;
+    stage.play(&client, scenes::push_blobs);
+    stage.sessions = vec![
+        stage.play(&client, |load| load.session("open", &noise(1, 5000))),
+        stage.play(&client, |load| load.session("left", &noise(2, 900))),
+    ];
     stage.mark(Category::Manifest);
-    push_manifests(&Load { client: &client, acts: &stage.acts });
+    stage.play(&client, scenes::push_manifests);
     stage.mark(Category::TagMove);
-    move_tags(&Load { client: &client, acts: &stage.acts });
+    stage.play(&client, scenes::move_tags);
     stage.mark(Category::Delete);
-    delete(&Load { client: &client, acts: &stage.acts });
+    stage.play(&client, scenes::delete);
     stage.mark(Category::Mount);
-    mount(&Load { client: &client, acts: &stage.acts });
+    stage.play(&client, scenes::mount);
     stage.mark(Category::Checkpoint);
-    fill_the_log(
-        &Load { client: &client, acts: &stage.acts },
-        &stage.instance.data().join("registry.db"),
-    );
+    let database = stage.instance.data().join("registry.db");
+    stage.play(&client, |load| scenes::fill_the_log(load, &database));
+    stage.mark(Category::Collection);
+    stage.play(&client, |load| scenes::collect(load, stage.instance.data()));
     stage.mark(Category::Restart);
     stage.stop();
     // The last to close the database removes the log, if it may write: a server has readers that
     // close later. What comes then makes a new one.
     let added = vec![(Key::User("other".to_owned()), Some("push".to_owned()))];
     stage.acts.take(added, || stage.instance.add_user("other", "push"));
-    stage.collect();
+    stage.take_over();
     stage.instance.start();
-    let load = Load { client: &client, acts: &stage.acts };
-    load.finish(&stage.sessions[0], b"the end");
-    for number in 0..4 {
-        load.image("again", &fresh_bytes(), &[&format!("tag-{number}")]);
-    }
+    stage.play(&client, |load| load.finish(&stage.sessions[0], b"the end"));
+    stage.play(&client, |load| push_images(load, "again"));
     stage.stop();
-    stage.finish(DATA, made)
+    stage.finish(LIFE_DATA, made)
+}
+
+/// This program's first start on a store that the first released schema has.
+fn record_a_migration() -> Recording {
+    let mut stage =
+        Stage::new(MIGRATION_DATA, |root| old::unpack(&root.path().join(MIGRATION_DATA)));
+    stage.acts.given(old::content());
+    stage.sessions.push(old::session());
+    stage.mark(Category::Migration);
+    stage.instance.start();
+    let client = stage.client(PASSWORD);
+    stage.play(&client, |load| push_images(load, "old/app"));
+    stage.stop();
+    stage.finish(MIGRATION_DATA, 0)
+}
+
+fn push_images(load: &Load<'_>, repository: &str) {
+    for number in 0..4 {
+        load.image(repository, &fresh_bytes(), &[&format!("tag-{number}")]);
+    }
 }
 
 /// What a first start made must last from the moment on at which it said that it is ready.
@@ -194,138 +224,11 @@ fn note_first_start(stage: &Stage) -> u64 {
     stage.acts.take(files.chain([user]).collect(), now)
 }
 
-/// Several clients at once, each in all ways; some push the same.
-fn push_blobs(load: &Load<'_>) {
-    let shared: Vec<Vec<u8>> = (0..3).map(|_| fresh_bytes()).collect();
-    thread::scope(|scope| {
-        for number in 0..3 {
-            let shared = &shared;
-            scope.spawn(move || {
-                let repository = format!("blobs/{number}");
-                for (way, same) in Way::ALL.into_iter().cycle().zip(shared) {
-                    load.blob(&repository, same, way, Algorithm::Sha256);
-                }
-                for algorithm in Algorithm::ALL.into_iter().chain([Algorithm::Sha256]) {
-                    for way in Way::ALL {
-                        load.blob(&repository, &fresh_bytes(), way, algorithm);
-                    }
-                }
-            });
-        }
-    });
-}
-
-fn push_manifests(load: &Load<'_>) {
-    thread::scope(|scope| {
-        for number in 0..2 {
-            scope.spawn(move || {
-                let repository = format!("images/{number}");
-                let images: Vec<_> = (0..5)
-                    .map(|image| {
-                        let (first, second) = (format!("v{image}"), format!("also-{image}"));
-                        let tags = [first.as_str(), &second];
-                        load.image(&repository, &fresh_bytes(), &tags[..image % 3])
-                    })
-                    .collect();
-                let index = Manifest::index(&images.iter().collect::<Vec<_>>());
-                load.manifest(&repository, &index, &["all"]);
-                let subject = json!({ "subject": index.descriptor() });
-                let layer = fresh_bytes();
-                load.blob(&repository, &layer, Way::Post, Algorithm::Sha256);
-                let referrer = Manifest::image_with(b"{}", &layer, &subject);
-                load.manifest(&repository, &referrer, &[]);
-            });
-        }
-    });
-}
-
-fn move_tags(load: &Load<'_>) {
-    let images: Vec<_> = (0..3).map(|_| load.image("moving", &fresh_bytes(), &[])).collect();
-    thread::scope(|scope| {
-        for number in 0..2 {
-            let images = &images;
-            scope.spawn(move || {
-                let (own, other) = (format!("own-{number}"), format!("other-{number}"));
-                for turn in 0..8 {
-                    load.manifest("moving", &images[turn % 3], &[&own]);
-                    if turn % 3 == 0 {
-                        load.manifest("moving", &images[turn % 2], &[&own, &other]);
-                    }
-                }
-            });
-        }
-    });
-}
-
-fn delete(load: &Load<'_>) {
-    thread::scope(|scope| {
-        for number in 0..2 {
-            scope.spawn(move || {
-                let repository = format!("deleted/{number}");
-                for turn in 0..4 {
-                    let (tag, layer) = (format!("t{turn}"), fresh_bytes());
-                    let image = load.image(&repository, &layer, &[&tag, "latest"]);
-                    if turn % 2 == 0 {
-                        load.delete_tag(&repository, &tag);
-                        load.delete_manifest(&repository, &image, &["latest"]);
-                    } else {
-                        load.delete_manifest(&repository, &image, &[&tag, "latest"]);
-                    }
-                    load.delete_blob(&repository, &layer);
-                    if turn == 3 {
-                        load.image(&repository, &layer, &["back"]);
-                    }
-                }
-            });
-        }
-    });
-}
-
-fn mount(load: &Load<'_>) {
-    let layers: Vec<_> = (0..4).map(|_| fresh_bytes()).collect();
-    for layer in &layers {
-        load.blob("source", layer, Way::Post, Algorithm::Sha256);
-    }
-    thread::scope(|scope| {
-        for number in 0..2 {
-            let layers = &layers;
-            scope.spawn(move || {
-                for (turn, layer) in layers.iter().enumerate() {
-                    let repository = format!("mounted/{number}/{turn}");
-                    load.mount("source", &repository, layer);
-                    load.blob(&repository, b"{}", Way::Post, Algorithm::Sha256);
-                    load.manifest(&repository, &Manifest::image(b"{}", layer), &["mounted"]);
-                }
-            });
-        }
-    });
-}
-
-/// Pushes until the server moves its log into the database, and then what overwrites the log.
-fn fill_the_log(load: &Load<'_>, database: &std::path::Path) {
-    let modified = || fs::metadata(database).and_then(|file| file.modified()).expect("a time");
-    let before = modified();
-    let push = |number: usize| {
-        let layer = fresh_bytes();
-        load.blob("long", &layer, Way::Put, Algorithm::Sha256);
-        let text = "long ".repeat(6000);
-        let annotations = json!({ "annotations": { "text": text, "number": number.to_string() } });
-        let manifest = Manifest::image_with(b"{}", &layer, &annotations);
-        load.manifest("long", &manifest, &[&format!("n{number}")]);
-    };
-    load.blob("long", b"{}", Way::Post, Algorithm::Sha256);
-    let mut number = 0;
-    while modified() == before {
-        push(number);
-        number += 1;
-        assert!(number < 500, "the log is never moved");
-    }
-    for number in number..number + 8 {
-        push(number);
-    }
-}
-
 /// Where a recorded store is below the root: some directories deep, which its first start makes.
-const DATA: &str = "new/parents/data";
+const LIFE_DATA: &str = "new/parents/data";
+/// And where one is that was there before.
+const MIGRATION_DATA: &str = "data";
 /// How much of the record before the end of a checkpoint counts as part of it.
 const EVENTS_BEFORE_A_CHECKPOINT: usize = 60;
+/// How many events are told.
+const TOLD_EVENTS: usize = 12;
