@@ -1,11 +1,12 @@
 //! Whether a store that a power cut left is what it must be.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use certs::RootKey;
 use registry_server::auth::password;
 use registry_server::config::Settings;
@@ -112,13 +113,18 @@ struct Checked<'a> {
     data: &'a Path,
     /// Blobs whose bytes were read and are right.
     right: HashSet<Digest>,
+    /// Manifests whose bytes are right, with the blobs that each needs.
+    manifests: HashMap<Digest, (Bytes, Vec<Digest>)>,
     /// Blobs that manifests need.
     needed: BTreeSet<String>,
+    /// Blobs that were found in a repository, with their sizes, since the last change.
+    sizes: HashMap<(RepoName, Digest), Option<u64>>,
 }
 
 impl<'a> Checked<'a> {
     fn new(store: &'a Store, data: &'a Path) -> Self {
-        Self { store, data, right: HashSet::new(), needed: BTreeSet::new() }
+        let (right, manifests, sizes) = (HashSet::new(), HashMap::new(), HashMap::new());
+        Self { store, data, right, manifests, needed: BTreeSet::new(), sizes }
     }
 
     /// The value of a key, after checking that everything that belongs to it is there.
@@ -146,6 +152,9 @@ impl<'a> Checked<'a> {
 
     /// The size of a blob that the repository holds. Its bytes must be right.
     fn blob(&mut self, name: &RepoName, digest: &Digest) -> Result<Option<u64>, String> {
+        if let Some(size) = self.sizes.get(&(name.clone(), *digest)) {
+            return Ok(*size);
+        }
         let found = self.store.open_blob(name, digest).map_err(said("open a blob"))?;
         let size = self.store.blob_size(name, digest).map_err(said("look for a blob"))?;
         let Some(reader) = found else {
@@ -160,6 +169,7 @@ impl<'a> Checked<'a> {
             }
             self.right.insert(*digest);
         }
+        self.sizes.insert((name.clone(), *digest), size);
         Ok(size)
     }
 
@@ -172,17 +182,24 @@ impl<'a> Checked<'a> {
     ) -> Result<Option<(Digest, String)>, String> {
         let found = self.store.manifest(name, reference).map_err(said("read a manifest"))?;
         let Some(found) = found else { return Ok(None) };
-        let media_type: MediaType = parsed(&found.media_type);
-        let manifest = Manifest::parse(found.bytes, Some(media_type), Algorithm::Sha256);
-        let manifest = manifest.map_err(said("parse a manifest"))?;
-        if *manifest.digest() != found.digest {
-            return Err(format!("the manifest {} has wrong bytes", found.digest));
-        }
-        for edge in manifest.edges().iter().filter(|edge| edge.kind.is_required_blob()) {
-            if self.blob(name, &edge.child)?.is_none() {
-                return Err(format!("{} has no {}", found.digest, edge.child));
+        let known = self.manifests.get(&found.digest);
+        if known.is_none_or(|(bytes, _)| *bytes != found.bytes) {
+            let media_type: MediaType = parsed(&found.media_type);
+            let bytes = found.bytes.clone();
+            let manifest = Manifest::parse(bytes, Some(media_type), Algorithm::Sha256);
+            let manifest = manifest.map_err(said("parse a manifest"))?;
+            if *manifest.digest() != found.digest {
+                return Err(format!("the manifest {} has wrong bytes", found.digest));
             }
-            self.needed.insert(edge.child.to_string());
+            let needed = manifest.edges().iter().filter(|edge| edge.kind.is_required_blob());
+            let needed = needed.map(|edge| edge.child).collect();
+            self.manifests.insert(found.digest, (found.bytes, needed));
+        }
+        for blob in self.manifests[&found.digest].1.clone() {
+            if self.blob(name, &blob)?.is_none() {
+                return Err(format!("{} has no {blob}", found.digest));
+            }
+            self.needed.insert(blob.to_string());
         }
         Ok(Some((found.digest, found.media_type)))
     }
@@ -249,6 +266,7 @@ impl<'a> Checked<'a> {
             return Err(format!("collection did {done:?}"));
         }
         self.needed.clear();
+        self.sizes.clear();
         for (key, value) in found {
             if matches!(key, Key::Manifest(..) | Key::Tag(..)) && self.value(key)? != *value {
                 return Err(format!("collection took {key:?}"));

@@ -124,22 +124,21 @@ pub(super) fn mount(load: &Load<'_>) {
 pub(super) fn fill_the_log(load: &Load<'_>, database: &Path) {
     let modified = || fs::metadata(database).and_then(|file| file.modified()).expect("a time");
     let before = modified();
+    let images: Vec<_> = (0..2).map(|_| load.image("long", &fresh_bytes(), &[])).collect();
     let push = |number: usize| {
-        let layer = fresh_bytes();
-        load.blob("long", &layer, Way::Put, Algorithm::Sha256);
-        let text = "long ".repeat(6000);
-        let annotations = json!({ "annotations": { "text": text, "number": number.to_string() } });
-        let manifest = Manifest::image_with(b"{}", &layer, &annotations);
-        load.manifest("long", &manifest, &[&format!("n{number}")]);
+        let tag = format!("n{}", number % 20);
+        load.manifest("long", &images[number / 20 % 2], &[&tag]);
+        if number.is_multiple_of(20) {
+            load.blob("long", &fresh_bytes(), Way::Put, Algorithm::Sha256);
+        }
     };
-    load.blob("long", b"{}", Way::Post, Algorithm::Sha256);
     let mut number = 0;
     while modified() == before {
         push(number);
         number += 1;
-        assert!(number < 500, "the log is never moved");
+        assert!(number < 1000, "the log is never moved");
     }
-    for number in number..number + 8 {
+    for number in number..number + 15 {
         push(number);
     }
 }
