@@ -9,7 +9,9 @@ use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use storage::{Collected, DiskSpace, Keep, RepoName, Role, StorageError, Store, User, UserName};
+use storage::{
+    Collected, DiskSpace, Keep, RepoName, Role, StorageError, Store, User, UserName, remove_durably,
+};
 use thiserror::Error;
 
 use crate::auth::password;
@@ -332,12 +334,7 @@ fn forget_init_password(store: &Store, before: &User) -> Result<(), CommandError
     let path = store.layout().init_password();
     let Ok(content) = fs::read(&path) else { return Ok(()) };
     if password::is_right(content.trim_ascii_end(), &before.password_hash) {
-        fs::remove_file(&path).map_err(|error| StorageError::Io {
-            action: "remove",
-            path,
-            kind: error.kind(),
-            message: error.to_string(),
-        })?;
+        remove_durably(&path)?;
     }
     Ok(())
 }

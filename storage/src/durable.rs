@@ -69,6 +69,17 @@ pub(crate) fn create_private(path: &Path) -> Result<File, StorageError> {
     Ok(file)
 }
 
+/// Removes a file, which may be gone already, so that no power cut brings it back.
+///
+/// # Errors
+/// Trouble with the disk.
+pub fn remove_durably(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at("remove", path),
+        _ => sync_parent(path),
+    }
+}
+
 /// Writes a small file, for its owner only, that is there whole or not at all, whenever the power
 /// goes.
 ///

@@ -38,7 +38,7 @@ pub use db::manifest::StoredManifest;
 pub use db::upkeep::UpkeepNote;
 pub use db::user::{Role, RoleError, User};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use durable::write_whole;
+pub use durable::{remove_durably, write_whole};
 pub use error::StorageError;
 pub use layout::Layout;
 pub use lock::{Holder, OnHeld};

@@ -16,7 +16,7 @@
 //!
 //! `strace.rs` and `record.rs` make the record, `tree.rs` and `disk.rs` are the model, `draw.rs`
 //! draws from it. `recording.rs`, `scenes.rs` and `load.rs` are what is recorded, `acts.rs` knows
-//! what clients were told, `check.rs` opens a state and judges it, and `bite.rs` shows that it
+//! what clients were told, `judge.rs` and `check.rs` open a state and judge it, `bite.rs` shows that it
 //! would find what it should.
 //!
 //! `REGISTRY_POWER_STATES` says how many states are drawn, and `REGISTRY_POWER_SEED` from which
@@ -37,6 +37,7 @@ mod bite;
 mod check;
 mod disk;
 mod draw;
+mod judge;
 mod load;
 mod old;
 mod record;
@@ -45,9 +46,9 @@ mod scenes;
 mod strace;
 mod tree;
 
-use check::judge;
 use disk::Disk;
 use draw::Strategy;
+use judge::judge;
 use recording::{Category, Recording};
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whether a store that a power cut left is what it must be.
+//! Whether a store that clients had used is what it must be.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -7,52 +7,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use certs::RootKey;
-use registry_server::auth::password;
-use registry_server::config::Settings;
-use registry_server::server::{self, Given};
 use storage::{
     Algorithm, Digest, Keep, Manifest, MediaType, OnHeld, OnStep, OpenOptions, Reference, RepoName,
     StorageError, Store,
 };
 
-use tempfile::TempDir;
-
 use super::acts::{Expected, Key};
-use super::disk::{Disk, Fates};
 use super::load::Session;
-use super::recording::Recording;
 use crate::support::binary::USER;
 
 /// What a check found wrong.
 pub(super) type Verdict = Result<(), String>;
 
-/// Lays a state out and checks it.
-pub(super) fn judge(
-    recording: &Recording,
-    disk: &Disk<'_>,
-    fates: &Fates,
-    events: usize,
-) -> Verdict {
-    let state = scratch();
-    disk.lay_out(fates, state.path());
-    let data = state.path().join(recording.data);
-    let time = recording.time_of(events);
-    if time < recording.made {
-        return check_first_start(&data);
-    }
-    check(&data, &recording.acts.expected_at(time), &recording.sessions)
-}
-
-/// A directory in memory, if this machine has one: thousands of states would wear a disk out.
-fn scratch() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("registry-power-").tempdir_in(parent).expect("a directory")
-}
-
 /// Checks a store that clients had used: what they were told holds, and nothing is half there.
-fn check(data: &Path, expected: &Expected, sessions: &[Session]) -> Verdict {
+pub(super) fn check(data: &Path, expected: &Expected, sessions: &[Session]) -> Verdict {
     let store = open(data)?;
     let mut checked = Checked::new(&store, data);
     let mut found = BTreeMap::new();
@@ -67,33 +35,8 @@ fn check(data: &Path, expected: &Expected, sessions: &[Session]) -> Verdict {
     checked.upkeep(&found)
 }
 
-/// Checks a store whose first start may have been cut short: the next one finishes it, and the
-/// password that it leaves is the user's.
-fn check_first_start(data: &Path) -> Verdict {
-    let parent = data.parent().expect("a directory above the store");
-    fs::create_dir_all(parent).expect("a directory");
-    let settings = Settings {
-        data_dir: Some(data.to_owned()),
-        hostname: vec!["localhost".to_owned()],
-        existing: Some(false),
-        ..Settings::default()
-    };
-    let config = settings.with_defaults().check().expect("good settings");
-    let given = Given::read(&config).expect("what is given");
-    server::initialize(&config, given, RootKey::InDirectory)
-        .map_err(|error| format!("the next start fails: {error:#}"))?;
-    let store = open(data)?;
-    let users = store.users().map_err(said("list the users"))?;
-    let [user] = users.as_slice() else { return Err(format!("not one user: {users:?}")) };
-    let file = fs::read(store.layout().init_password()).map_err(said("read the password"))?;
-    if user.name.as_str() != USER || !password::is_right(file.trim_ascii_end(), &user.password_hash)
-    {
-        return Err("the password in its file is not the first user's".to_owned());
-    }
-    Checked::new(&store, data).upkeep(&BTreeMap::new())
-}
-
-fn open(data: &Path) -> Result<Store, String> {
+/// Opens a store that must be there.
+pub(super) fn open(data: &Path) -> Result<Store, String> {
     fn fatal(error: &StorageError) -> ! {
         panic!("{error}")
     }
@@ -108,7 +51,7 @@ fn open(data: &Path) -> Result<Store, String> {
 }
 
 /// A store that is being checked.
-struct Checked<'a> {
+pub(super) struct Checked<'a> {
     store: &'a Store,
     data: &'a Path,
     /// Blobs whose bytes were read and are right.
@@ -122,7 +65,7 @@ struct Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    fn new(store: &'a Store, data: &'a Path) -> Self {
+    pub(super) fn new(store: &'a Store, data: &'a Path) -> Self {
         let (right, manifests, sizes) = (HashSet::new(), HashMap::new(), HashMap::new());
         Self { store, data, right, manifests, needed: BTreeSet::new(), sizes }
     }
@@ -257,7 +200,7 @@ impl<'a> Checked<'a> {
 
     /// What upkeep finds: nothing is damaged, and collection takes everything that nobody needs,
     /// and nothing else.
-    fn upkeep(&mut self, found: &BTreeMap<Key, Option<String>>) -> Verdict {
+    pub(super) fn upkeep(&mut self, found: &BTreeMap<Key, Option<String>>) -> Verdict {
         let none = Duration::ZERO;
         let keep = Keep { grace: none, untagged: None, deleted: none, uploads: none };
         let go_on: OnStep<'_> = &mut |_| ControlFlow::Continue(());
@@ -306,6 +249,6 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 const MANY: usize = 10_000;
 
 /// Says what could not be done.
-fn said<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> String {
+pub(super) fn said<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> String {
     move |error| format!("cannot {what}: {error}")
 }

@@ -191,6 +191,11 @@ fn record_a_life() -> Recording {
     stage.play(&client, |load| load.finish(&stage.sessions[0], b"the end"));
     stage.play(&client, |load| push_images(load, "again"));
     stage.stop();
+    let forgotten = vec![(Key::File("init-password".to_owned()), None)];
+    stage.acts.take(forgotten, || {
+        stage.instance.command_with_input(&["user", "passwd"], &[USER], PASSWORD).ok()
+    });
+    stage.take_over();
     stage.finish(LIFE_DATA, made)
 }
 
