@@ -108,12 +108,16 @@ fn every_kind_of_sync_is_missed_when_it_is_dropped() {
         if excuse.is_some() && !is_long {
             return;
         }
-        let alone: Vec<_> = syncs.chunks(1).step_by(syncs.len().div_ceil(most)).collect();
-        let together = (syncs.len() > 1).then_some(syncs.as_slice());
-        let loss = alone
-            .into_iter()
-            .chain(together)
-            .find_map(|syncs| bite::loss_without(recording, syncs));
+        let each = syncs.chunks(1).step_by(syncs.len().div_ceil(most));
+        let mut losses = each.filter_map(|sync| bite::loss_without(recording, sync));
+        let loss = if is_long {
+            let losses: Vec<_> = losses.collect();
+            tell(&format!("{kind}: {} of {} are missed", losses.len(), syncs.len()));
+            losses.into_iter().next()
+        } else {
+            losses.next()
+        };
+        let loss = loss.or_else(|| bite::loss_without(recording, syncs));
         match (loss, excuse) {
             (None, None) => silent.lock().expect("a list").push(kind.clone()),
             (Some(loss), Some(why)) => panic!("{kind}: {loss}, although {why}"),
