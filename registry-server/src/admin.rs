@@ -4,13 +4,15 @@
 //! in, a line of JSON out. A command that takes long sends lines about its progress before, and
 //! stops when whoever gave it is gone. When no server runs, the command opens the store itself.
 
+use std::collections::HashSet;
 use std::fs;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use storage::{
-    Collected, DiskSpace, Keep, RepoName, Role, StorageError, Store, User, UserName, remove_durably,
+    Collected, DiskSpace, ImageName, Keep, RepoName, Role, StorageError, Store, User, UserName,
+    remove_durably,
 };
 use thiserror::Error;
 
@@ -18,11 +20,17 @@ use crate::auth::password;
 use crate::config::Upkeep;
 
 mod client;
+mod image;
 mod socket;
+mod tag;
 
-pub(crate) use client::end_process;
+pub(crate) use client::{end_process, log_trouble};
 pub use client::{run, run_long};
+pub use image::{
+    AllEntry, ImageCommand, ImageReply, ManifestEntry, PartEntry, ReferrerEntry, RemovedEntry,
+};
 pub use socket::Socket;
+pub use tag::{ChangeEntry, RestoredEntry, TagCommand, TagReply};
 
 /// A command, as it travels.
 #[derive(Debug, Serialize, Deserialize)]
@@ -78,6 +86,10 @@ pub enum Command {
         /// The last one of the page before.
         after: Option<String>,
     },
+    /// Something about the history and the protection of tags.
+    Tag(TagCommand),
+    /// Something about an image as a whole.
+    Image(ImageCommand),
 }
 
 /// What a command brings back.
@@ -98,6 +110,10 @@ pub enum Reply {
     Tags(Vec<TagEntry>),
     /// What collection did.
     Collected(Box<Collected>),
+    /// What a command about tags brings back.
+    Tag(TagReply),
+    /// What a command about images brings back.
+    Image(ImageReply),
     /// How far a command is that takes long. The outcome follows.
     Progress(Progress),
 }
@@ -172,6 +188,8 @@ pub struct TagEntry {
     pub tag: String,
     /// The digest of the manifest it names.
     pub digest: String,
+    /// Whether it may be neither moved nor deleted.
+    pub protected: bool,
 }
 
 /// What a running server knows about itself.
@@ -202,6 +220,21 @@ pub enum CommandError {
     /// There is no such repository.
     #[error("there is no repository {0}: see `registry ls`")]
     NoRepository(RepoName),
+    /// A command about one tag names none.
+    #[error("{0} names no tag: say which one, as in REPOSITORY:TAG")]
+    NeedsTag(ImageName),
+    /// A command about one image names a whole repository.
+    #[error("{0} is a whole repository: name an image in it, as in {0}:TAG or {0}@DIGEST")]
+    NeedsImage(RepoName),
+    /// A whole repository is to be removed, without the flag that says so.
+    #[error(
+        "{0} is a whole repository: name an image in it, as in {0}:TAG or {0}@DIGEST, or remove \
+         all of them with `registry rm --all {0}`"
+    )]
+    WholeRepository(RepoName),
+    /// One image is to be removed, with the flag for a whole repository.
+    #[error("--all is for a whole repository, and {0} is one image: leave out one of the two")]
+    NeedsRepository(ImageName),
     /// The store refuses, or cannot.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -218,7 +251,9 @@ impl Command {
             | Self::UserPassword { .. }
             | Self::UserRemove { .. }
             | Self::Repositories { .. }
-            | Self::Tags { .. } => false,
+            | Self::Tags { .. }
+            | Self::Tag(_)
+            | Self::Image(_) => false,
             Self::Collect { .. } => true,
         }
     }
@@ -261,6 +296,8 @@ pub fn execute(
             collect(store, &keep, dry_run, on_progress)
         }
         Command::Tags { repository, after } => list_tags(store, &repository, after.as_deref()),
+        Command::Tag(command) => tag::execute(store, command).map(Reply::Tag),
+        Command::Image(command) => image::execute(store, command).map(Reply::Image),
     };
     outcome.unwrap_or_else(|error| Reply::Failed(error.to_string()))
 }
@@ -347,10 +384,15 @@ fn list_repositories(store: &Store, after: Option<&str>) -> Result<Reply, Comman
 fn list_tags(store: &Store, repository: &str, after: Option<&str>) -> Result<Reply, CommandError> {
     let name: RepoName = repository.parse()?;
     let page = store.tags(&name, after, LIST_PAGE_ENTRIES)?;
-    let page = page.ok_or(CommandError::NoRepository(name))?;
+    let page = page.ok_or_else(|| CommandError::NoRepository(name.clone()))?;
+    let protected = match (page.first(), page.last()) {
+        (Some((first, _)), Some((last, _))) => store.protected_tags(&name, first, last)?,
+        _ => HashSet::new(),
+    };
     let entry = |(tag, digest): &(storage::Tag, storage::Digest)| TagEntry {
         tag: tag.to_string(),
         digest: digest.to_string(),
+        protected: protected.contains(tag),
     };
     Ok(Reply::Tags(page.iter().map(entry).collect()))
 }

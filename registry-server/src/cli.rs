@@ -10,10 +10,13 @@ use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, instal
 
 mod about;
 mod gc;
+mod inspect;
 mod install;
 mod ls;
+mod rm;
 mod serve;
 mod status;
+mod tag;
 mod uninstall;
 mod user;
 
@@ -61,6 +64,41 @@ enum Command {
     },
     /// Collect what nothing needs any more, while everybody pushes and pulls
     Gc(gc::GcArgs),
+    /// Show everything that belongs to an image, and whether it is there
+    ///
+    /// Exit code 1 says that something is missing.
+    Inspect {
+        #[command(flatten)]
+        data: DataDir,
+        /// The image
+        #[arg(value_name = "REPO:TAG|REPO@DIGEST")]
+        image: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an image, and what nothing else in its repository keeps
+    ///
+    /// `registry tag restore` undoes it until collection has taken what was removed.
+    Rm {
+        #[command(flatten)]
+        data: DataDir,
+        /// The image; a whole repository with --all
+        #[arg(value_name = "REPO:TAG|REPO@DIGEST")]
+        image: String,
+        /// Remove everything in a repository
+        #[arg(long)]
+        all: bool,
+        /// Say what would go, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what tags named, restore that, and protect tags
+    #[command(subcommand)]
+    Tag(tag::Command),
     /// Add, list, change and remove users
     #[command(subcommand)]
     User(user::Command),
@@ -151,6 +189,11 @@ fn run(command: Command) -> anyhow::Result<()> {
             ls::run(&data.path()?, repository.as_deref(), json)
         }
         Command::Gc(args) => gc::run(args),
+        Command::Inspect { data, image, json } => inspect::run(&data.path()?, &image, json),
+        Command::Rm { data, image, all, dry_run, json } => {
+            rm::run(&data.path()?, &image, all, dry_run, json)
+        }
+        Command::Tag(command) => tag::run(command),
         Command::User(command) => user::run(command),
         Command::Version { json } => about::version(json),
         Command::Licences => about::licences(),

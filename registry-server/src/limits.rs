@@ -46,6 +46,9 @@ pub struct Limits {
 
     /// Upload sessions of one user at once. At the limit the one idle longest ends.
     pub uploads_per_user: usize,
+    /// Bytes of the disk that uploads leave free, but never more than a twentieth of it: for
+    /// manifests, deletes, collection, and the log that comes with them.
+    pub reserve_bytes: u64,
     /// How long an upload session may lie unused.
     pub upload_idle_time: Duration,
     /// How often sessions that lay unused for too long are looked for.
@@ -111,6 +114,7 @@ impl Default for Limits {
             refused_body_time: Duration::from_secs(30),
             drain_time: Duration::from_secs(60),
             uploads_per_user: 10_000,
+            reserve_bytes: 256 * MIB as u64,
             upload_idle_time: Duration::from_secs(7 * 24 * 3600),
             upload_sweep_time: Duration::from_secs(3600),
             upload_batch_bytes: MIB,

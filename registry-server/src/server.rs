@@ -62,8 +62,7 @@ impl Server {
         notifier: &Notifier,
     ) -> anyhow::Result<Self> {
         let blocking = Blocking::new(&limits);
-        let (settings, uploads, telling) =
-            (config.clone(), limits.uploads_per_user, notifier.clone());
+        let (settings, bounds, telling) = (config.clone(), limits.clone(), notifier.clone());
         let open = move || {
             let data = &settings.data_dir;
             telling.starting(&format!("opening {}", data.display()));
@@ -73,7 +72,7 @@ impl Server {
                 telling.starting(&sentence);
                 OnHeld::Wait
             };
-            open_store(data, !settings.existing, uploads, &on_held)
+            open_store(data, !settings.existing, &bounds, &on_held)
         };
         let store = blocking.write(open).await?;
         let store = Arc::new(store);

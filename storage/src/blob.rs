@@ -10,7 +10,6 @@ use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, pread};
 
 use crate::digest::{Algorithm, Digest, Hasher};
-use crate::durable::sync_directory;
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
 
@@ -94,6 +93,31 @@ pub(crate) fn hash_file(
     Ok(hasher)
 }
 
+/// The size of the file of a blob; `None` if there is none.
+pub(crate) fn file_size(layout: &Layout, digest: &Digest) -> Result<Option<u64>, StorageError> {
+    let path = layout.blob(digest);
+    match fs::metadata(&path) {
+        Ok(file) => Ok(file.is_file().then_some(file.len())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("look at", &path),
+    }
+}
+
+/// Why an upload did not become a blob.
+pub(crate) struct Unpublished {
+    /// What failed.
+    pub(crate) error: StorageError,
+    /// Whether the upload is where it was, as it was: to be tried again when there is space, for
+    /// example. After a failed sync it is not, and nothing of it is to be synced again.
+    pub(crate) is_intact: bool,
+}
+
+impl From<StorageError> for Unpublished {
+    fn from(error: StorageError) -> Self {
+        Self { error, is_intact: true }
+    }
+}
+
 /// Syncs a checked upload and gives it its final name.
 ///
 /// Crash argument: the content is synced before the rename and the directory after it. A crash
@@ -104,11 +128,30 @@ pub(crate) fn publish(
     file: &File,
     from: &Path,
     digest: &Digest,
-) -> Result<(), StorageError> {
+) -> Result<(), Unpublished> {
     let to = layout.blob(digest);
-    file.sync_data().at("sync", from)?;
+    let shard = to.parent().unwrap_or(layout.root());
+    let broken = |error| Unpublished { error, is_intact: false };
+    let directory = File::open(shard).at("open", shard)?;
+    file.sync_data().at("sync", from).map_err(broken)?;
+    // What is not renamed is where it was; the directory may have no room for one more name.
     fs::rename(from, &to).at("rename", from)?;
-    to.parent().map_or(Ok(()), sync_directory)
+    directory.sync_all().at("sync", shard).map_err(broken)
+}
+
+/// Makes a published blob the upload again that it was, after `error` kept its row from being
+/// written.
+///
+/// Crash argument: whichever of the two names a crash leaves, no row was acknowledged for it. Where
+/// a row was there and its file was lost, the file is lost as before.
+pub(crate) fn put_back(
+    layout: &Layout,
+    to: &Path,
+    digest: &Digest,
+    error: StorageError,
+) -> Unpublished {
+    let is_intact = fs::rename(layout.blob(digest), to).is_ok();
+    Unpublished { error, is_intact }
 }
 
 /// How much is read at once to hash a file.

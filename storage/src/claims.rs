@@ -1,8 +1,8 @@
-//! Who works on the file of a digest: commits, which put it there, or collection, which takes it
-//! away. The two exclude each other for each digest; commits of one digest do not, since all of
-//! them bring the same bytes.
+//! Who works on the file of a digest: a commit, which puts it there, or collection, which takes it
+//! away. One at a time for each digest: a commit whose row cannot be written takes its file back,
+//! which must not be the file that another commit relies on.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
@@ -10,37 +10,17 @@ use crate::digest::Digest;
 /// The digests that are being worked on.
 #[derive(Default)]
 pub(crate) struct Claims {
-    held: Mutex<HashMap<Digest, Held>>,
+    held: Mutex<HashSet<Digest>>,
     freed: Condvar,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Held {
-    /// By so many commits.
-    Commits(usize),
-    /// By collection or verification.
-    Removal,
 }
 
 impl Claims {
     /// Claims a digest for a commit. Waits while its file is being taken away, which is one short
-    /// step of collection.
+    /// step of collection, or put there by another commit, which brings the same bytes.
     pub(crate) fn commit(&self, digest: &Digest) -> CommitClaim<'_> {
         let mut held = self.lock();
-        loop {
-            match held.get_mut(digest) {
-                Some(Held::Removal) => {
-                    held = self.freed.wait(held).unwrap_or_else(PoisonError::into_inner);
-                }
-                Some(Held::Commits(count)) => {
-                    *count += 1;
-                    break;
-                }
-                None => {
-                    held.insert(*digest, Held::Commits(1));
-                    break;
-                }
-            }
+        while !held.insert(*digest) {
+            held = self.freed.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
         CommitClaim { claims: self, digest: *digest }
     }
@@ -49,13 +29,13 @@ impl Claims {
     /// stay for this time.
     pub(crate) fn remove(&self, digests: impl IntoIterator<Item = Digest>) -> RemovalClaim<'_> {
         let mut held = self.lock();
-        let free = |digest: &Digest| !held.contains_key(digest);
+        let free = |digest: &Digest| !held.contains(digest);
         let digests: Vec<Digest> = digests.into_iter().filter(free).collect();
-        held.extend(digests.iter().map(|digest| (*digest, Held::Removal)));
+        held.extend(digests.iter().copied());
         RemovalClaim { claims: self, digests }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Held>> {
+    fn lock(&self) -> MutexGuard<'_, HashSet<Digest>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,11 +48,8 @@ pub(crate) struct CommitClaim<'a> {
 
 impl Drop for CommitClaim<'_> {
     fn drop(&mut self) {
-        let mut held = self.claims.lock();
-        match held.get_mut(&self.digest) {
-            Some(Held::Commits(count)) if *count > 1 => *count -= 1,
-            _ => drop(held.remove(&self.digest)),
-        }
+        self.claims.lock().remove(&self.digest);
+        self.claims.freed.notify_all();
     }
 }
 
@@ -101,27 +78,29 @@ impl Drop for RemovalClaim<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread::ScopedJoinHandle;
+
     use super::*;
     use crate::digest::Algorithm;
 
     #[test]
-    fn a_commit_waits_for_a_removal_and_a_removal_leaves_what_is_being_committed() {
+    fn a_commit_waits_for_who_has_its_digest_and_a_removal_leaves_what_is_being_committed() {
         let claims = Claims::default();
         let [a, b] = ["a", "b"].map(|text| Digest::of(Algorithm::Sha256, text.as_bytes()));
-        let commits = [claims.commit(&a), claims.commit(&a)];
+        let commit = claims.commit(&a);
         let removal = claims.remove([a, b]);
         assert_eq!(removal.digests(), [b]);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| drop(claims.commit(&b)));
-            assert!(claims.remove([a]).digests().is_empty(), "two commits hold it");
-            assert!(!waiting.is_finished(), "the removal holds it");
-            drop(removal);
-            waiting.join().unwrap();
+            let waiting = [a, b].map(|digest| {
+                let claims = &claims;
+                scope.spawn(move || drop(claims.commit(&digest)))
+            });
+            assert!(!waiting.iter().any(ScopedJoinHandle::is_finished), "two have one digest");
+            drop((commit, removal));
+            for waiting in waiting {
+                waiting.join().unwrap();
+            }
         });
-        for commit in commits {
-            assert!(claims.remove([a]).digests().is_empty());
-            drop(commit);
-        }
-        assert_eq!(claims.remove([a]).digests(), [a]);
+        assert_eq!(claims.remove([a, b]).digests(), [a, b]);
     }
 }

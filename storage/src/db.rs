@@ -10,7 +10,7 @@
 //! could not write: the process ends, and the next start recovers from what the disk holds.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 pub(crate) use rusqlite::Connection;
@@ -22,13 +22,20 @@ use crate::durable::create_private;
 use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::name::{RepoName, Tag, UserName};
+use crate::space::Space;
 
 pub(crate) mod collect;
+pub(crate) mod history;
+pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod manifest;
+pub(crate) mod protection;
 mod reader;
+pub(crate) mod removal;
 pub(crate) mod repository;
+pub(crate) mod restore;
 mod schema;
+pub(crate) mod space;
 pub(crate) mod tag;
 pub(crate) mod upkeep;
 pub(crate) mod user;
@@ -40,11 +47,15 @@ use writer::{Job, Writer};
 /// What to do when the database can no longer be trusted: log it and end the process.
 pub type OnFatal = fn(&StorageError) -> !;
 
+/// What to do about a failure that no caller waits for: log it.
+pub type OnTrouble = fn(&StorageError);
+
 /// The writing thread and the reading connections of one store's database.
 pub(crate) struct Database {
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     writer: Option<JoinHandle<()>>,
     readers: Readers,
+    space: Arc<Space>,
 }
 
 impl Database {
@@ -52,8 +63,10 @@ impl Database {
     /// `may_create`; a store that was complete must not start from nothing.
     pub(crate) fn open(
         layout: &Layout,
+        space: &Arc<Space>,
         may_create: bool,
         on_fatal: OnFatal,
+        on_trouble: OnTrouble,
     ) -> Result<Self, StorageError> {
         let path = layout.database();
         if !path.exists() {
@@ -70,9 +83,10 @@ impl Database {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        empty_log(&connection)?;
         schema::migrate(&mut connection, layout)?;
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer::new(connection, on_fatal)?;
+        let writer = Writer::new(connection, on_fatal, on_trouble)?;
         let writer = std::thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || {
@@ -83,7 +97,8 @@ impl Database {
                 }
             })
             .map_err(|error| StorageError::io("start the thread of", &path, &error))?;
-        Ok(Self { jobs: Some(jobs), writer: Some(writer), readers: Readers::new(path) })
+        let (readers, space) = (Readers::new(path), Arc::clone(space));
+        Ok(Self { jobs: Some(jobs), writer: Some(writer), readers, space })
     }
 
     /// Runs `work` in the writing thread and waits until its outcome is durable.
@@ -97,7 +112,12 @@ impl Database {
         let (job, outcome) = writer::job(work);
         let jobs = self.jobs.as_ref().ok_or(StorageError::Closed)?;
         jobs.send(job).map_err(|_| StorageError::Closed)?;
-        outcome.recv().map_err(|_| StorageError::Closed)?
+        match outcome.recv().map_err(|_| StorageError::Closed)? {
+            Err(StorageError::NotWritten(_)) if self.space.is_exhausted() => {
+                Err(StorageError::Full)
+            }
+            outcome => outcome,
+        }
     }
 
     /// The same for one step of upkeep, which must not keep pushes waiting: it changes at most
@@ -135,6 +155,20 @@ impl Drop for Database {
     }
 }
 
+/// Moves all that an earlier process left in the log into the database, and empties the log.
+///
+/// If that process ended because it could not sync the log, the kernel may show rows that are not
+/// on the disk and that it will never write by itself; a row that is added behind them would be
+/// lost with them. Written anew into the database they are durable like any other. On a full disk
+/// the log stays as it is.
+fn empty_log(connection: &Connection) -> Result<(), StorageError> {
+    let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    match emptied.map_err(StorageError::from) {
+        Err(StorageError::Full) => Ok(()),
+        outcome => outcome,
+    }
+}
+
 impl From<rusqlite::Error> for StorageError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error().map(|error| error.extended_code) {
@@ -143,6 +177,7 @@ impl From<rusqlite::Error> for StorageError {
             Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => {
                 Self::NotSynced(error.to_string())
             }
+            Some(ffi::SQLITE_IOERR_WRITE) => Self::NotWritten(error.to_string()),
             _ => Self::Database(error.to_string()),
         }
     }

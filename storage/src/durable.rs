@@ -23,28 +23,6 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Makes the directories above `path` that are missing, with the modes that the umask gives, and
-/// syncs the name of each.
-///
-/// Crash argument: each has its name synced before anything is made in it. Only the lowest one
-/// may be there unsynced, after a run that was killed in between, so the name of the lowest one
-/// that is there is synced, too.
-pub(crate) fn make_parents(path: &Path) -> Result<(), StorageError> {
-    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    if !parent.is_dir() {
-        make_parents(parent)?;
-        fs::create_dir_all(parent).at("make the directory", parent)?;
-        return sync_parent(parent);
-    }
-    match sync_parent(parent) {
-        // Where we may not even look we made nothing.
-        Err(StorageError::Io { kind: ErrorKind::PermissionDenied, .. }) => Ok(()),
-        outcome => outcome,
-    }
-}
-
 /// Makes a directory with exactly this mode, or leaves it as it is if it exists.
 pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), StorageError> {
     match fs::DirBuilder::new().mode(mode).create(path) {
@@ -54,6 +32,28 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), StorageError>
         Err(_) if path.is_dir() => Ok(()),
         Err(error) => Err(error).at("make the directory", path),
     }
+}
+
+/// Makes a directory and those above it as far as they are missing, and syncs the name of each:
+/// what is durable inside is worth nothing under a name that is not.
+///
+/// Crash argument: each has its name synced before anything is made in it. Only the lowest one
+/// may be there without, after a run that was killed in between, so the name of the lowest one
+/// that is there is synced, too.
+pub(crate) fn make_with_parents(path: &Path) -> Result<(), StorageError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    if path.is_dir() {
+        return match sync_parent(path) {
+            // Where we may not even look we made nothing.
+            Err(StorageError::Io { kind: ErrorKind::PermissionDenied, .. }) => Ok(()),
+            outcome => outcome,
+        };
+    }
+    if !parent.as_os_str().is_empty() {
+        make_with_parents(parent)?;
+    }
+    fs::create_dir_all(path).at("make the directory", path)?;
+    sync_parent(path)
 }
 
 /// Opens a new, empty file that only its owner can use.

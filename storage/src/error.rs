@@ -7,6 +7,8 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::lock::Holder;
+use crate::name::{RepoName, Tag};
+use crate::space::ByteCount;
 
 /// A failure of the store.
 ///
@@ -37,12 +39,107 @@ pub enum StorageError {
         /// One manifest that names the blob.
         manifest: Digest,
     },
+    /// A protected tag, or what it needs, would change.
+    #[error(
+        "the tag {repository}:{tag} is protected, and with it all that it names: on the \
+         registry's host, `registry tag unprotect {repository}:{tag}` ends that"
+    )]
+    TagProtected {
+        /// Its repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A command is about a tag that is not there.
+    #[error(
+        "there is no tag {repository}:{tag}: see `registry ls {repository}`, or what it named \
+         with `registry tag history {repository}:{tag}`"
+    )]
+    NoTag {
+        /// The repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A command is about a manifest that is not there.
+    #[error(
+        "there is no manifest {repository}@{digest}: see `registry ls {repository}`, or what was \
+         deleted with `registry tag history {repository}`"
+    )]
+    NoManifest {
+        /// The repository.
+        repository: RepoName,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// A tag has no history that could be undone.
+    #[error(
+        "no change of {repository}:{tag} is known that could be undone, and what is older than the \
+         undo time is forgotten: see `registry tag history {repository}`, say with --to what it is \
+         to name, or push it again"
+    )]
+    NothingToUndo {
+        /// The repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A tag is to be as it was when it was not there.
+    #[error(
+        "{repository}:{tag} did not exist at that time: choose one from `registry tag history \
+         {repository}:{tag}`, or remove the tag with `registry rm {repository}:{tag}`"
+    )]
+    NotThereThen {
+        /// The repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A manifest that is to be restored is not there any more.
+    #[error(
+        "{repository}@{digest} cannot be restored: collection took it, or it never was here; push \
+         it again"
+    )]
+    Collected {
+        /// The repository.
+        repository: RepoName,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// Blobs of a manifest that is to be restored are not there any more.
+    #[error(
+        "{digest} cannot be restored, since the repository holds no more {}: push the image again",
+        list(.blobs)
+    )]
+    BlobsCollected {
+        /// The manifest.
+        digest: Digest,
+        /// What it lacks.
+        blobs: Vec<Digest>,
+    },
     /// A user of this name exists already.
     #[error("this user exists already: change the password with `registry user passwd`")]
     UserExists,
     /// The file system or the user's quota is full.
-    #[error("the disk of the registry is full: free space or enlarge it, then try again")]
+    #[error(
+        "the disk of the registry is full: delete images and run `registry gc` on its host, or \
+         enlarge the disk, then try again"
+    )]
     Full,
+    /// The file system has room left, but not for this upload.
+    #[error(
+        "the disk of the registry is too full for {} ({} are free, and uploads leave {} of that): \
+         delete images and run `registry gc` on its host, or enlarge the disk, then try again",
+        coming(*.wanted_bytes), ByteCount(*.free_bytes), ByteCount(*.kept_bytes)
+    )]
+    NoRoom {
+        /// What the upload would add; 0 if it would only begin.
+        wanted_bytes: u64,
+        /// What is free.
+        free_bytes: u64,
+        /// What uploads leave free.
+        kept_bytes: u64,
+    },
     /// Another process owns the store.
     #[error("{0} owns this registry: stop it, or wait until it ends")]
     Owned(Holder),
@@ -97,6 +194,9 @@ pub enum StorageError {
     /// The database refused an operation.
     #[error("the database failed: {0}")]
     Database(String),
+    /// The database could not be written.
+    #[error("the database cannot be written: {0}")]
+    NotWritten(String),
     /// The database could not be synced: what the disk holds of it is not known.
     #[error("the database cannot be synced: {0}")]
     NotSynced(String),
@@ -125,6 +225,10 @@ impl<T, E: Into<io::Error>> IoContext<T> for Result<T, E> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, StorageError> {
         self.map_err(|error| StorageError::io(action, path, &error.into()))
     }
+}
+
+fn coming(bytes: u64) -> String {
+    if bytes == 0 { "uploads".to_owned() } else { format!("{} more", ByteCount(bytes)) }
 }
 
 fn list(digests: &[Digest]) -> String {

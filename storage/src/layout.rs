@@ -7,6 +7,7 @@
 //! DATA/blobs/sha512/ab/<hex>      all 2 x 256 directories are made and synced with the store
 //! DATA/uploads/<id> <id>.meta     bytes of open uploads, and whose they are
 //! DATA/tls/                       certificates and their keys (crate `certs`)
+//! DATA/reserve                    room on the disk for deletes and collection when it is full
 //! DATA/lock                       locked by the one process that owns the store
 //! DATA/registry.sock              where that process takes commands
 //! DATA/init-password              the first user's password, if it was made up here
@@ -14,10 +15,11 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Algorithm, Digest};
-use crate::durable::{make_directory, make_parents, sync_directory, sync_parent, write_whole};
+use crate::durable::{make_directory, make_with_parents, sync_directory, sync_parent, write_whole};
 use crate::error::{IoContext, StorageError};
 use crate::name::UploadId;
 
@@ -62,6 +64,10 @@ impl Layout {
 
     pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
     }
 
     pub(crate) fn uploads(&self) -> PathBuf {
@@ -115,9 +121,9 @@ impl Layout {
         };
         let damaged = || StorageError::Damaged {
             path: path.clone(),
-            what: "it should hold one number".to_owned(),
+            what: "it should hold one number, 1 or greater".to_owned(),
         };
-        let found = text.trim().parse::<u32>().map_err(|_| damaged())?;
+        let found = text.trim().parse::<NonZero<u32>>().map_err(|_| damaged())?.get();
         if found > FORMAT {
             let path = self.root.clone();
             return Err(StorageError::NewerFormat { path, found, known: FORMAT });
@@ -130,7 +136,10 @@ impl Layout {
     /// The directory itself may exist and be empty, or hold what an interrupted first start left.
     pub(crate) fn prepare(&self) -> Result<(), StorageError> {
         if !self.root.is_dir() {
-            make_parents(&self.root)?;
+            if let Some(parent) = self.root.parent().filter(|parent| !parent.as_os_str().is_empty())
+            {
+                make_with_parents(parent)?;
+            }
             make_directory(&self.root, 0o755)?;
         }
         self.has_remains().map(|_| ())
@@ -186,7 +195,7 @@ const LOST_AND_FOUND: &str = "lost+found";
 
 /// What a directory without FORMAT may hold and still become a store: what an interrupted first
 /// start leaves, and what file systems put at their root.
-const OWN_ENTRIES: [&str; 13] = [
+const OWN_ENTRIES: [&str; 14] = [
     "FORMAT.new",
     "blobs",
     "init-password",
@@ -198,6 +207,7 @@ const OWN_ENTRIES: [&str; 13] = [
     "registry.db-shm",
     "registry.db-wal",
     "registry.sock",
+    "reserve",
     "tls",
     "uploads",
 ];

@@ -9,8 +9,8 @@
 //!
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
-//! `db` is the database; [`store`] puts them together; `collect` keeps it small; `survey` only
-//! looks.
+//! `db` is the database; `space` and `reserve` are about what to do when the disk is full;
+//! [`store`] puts them together; `collect` keeps it small; `survey` only looks.
 
 pub mod digest;
 pub mod layout;
@@ -26,24 +26,32 @@ mod durable;
 mod error;
 mod lock;
 mod recent;
+mod reserve;
 mod sessions;
+mod space;
 mod survey;
 mod upload;
 
 pub use blob::BlobReader;
 pub use collect::{Collected, Keep, OnStep};
-pub use db::OnFatal;
+pub use db::history::TagChange;
+pub use db::inspect::ManifestInfo;
 pub use db::list::{Counts, Referrer};
 pub use db::manifest::StoredManifest;
+pub use db::removal::{Keeper, Removal, RemovalStep};
+pub use db::restore::{RestorePoint, Restored};
+pub use db::space::Space;
 pub use db::upkeep::UpkeepNote;
 pub use db::user::{Role, RoleError, User};
+pub use db::{OnFatal, OnTrouble};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use durable::{remove_durably, write_whole};
 pub use error::StorageError;
 pub use layout::Layout;
 pub use lock::{Holder, OnHeld};
-pub use manifest::{Manifest, ManifestError, MediaType, MediaTypeError};
-pub use name::{NameError, Reference, RepoName, Tag, UploadId, UserName};
-pub use store::{DiskSpace, OpenOptions, Store};
+pub use manifest::{Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError};
+pub use name::{ImageName, NameError, Reference, RepoName, Tag, UploadId, UserName};
+pub use space::{ByteCount, DiskSpace};
+pub use store::{ImagePart, OpenOptions, PartState, Store};
 pub use survey::{Content, Survey};
 pub use upload::UploadWriter;

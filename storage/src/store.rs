@@ -2,22 +2,28 @@
 //! `store/`, by what they are about.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::claims::Claims;
 use crate::db::list::{self, Counts};
-use crate::db::{Database, OnFatal};
-use crate::error::{IoContext, StorageError};
+use crate::db::{Connection, Database, OnFatal, OnTrouble};
+use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::lock::{Holder, OnHeld, StoreLock};
 use crate::recent::Recent;
 use crate::sessions::Sessions;
+use crate::space::Space;
 
 mod blob;
+mod image;
 mod manifest;
+mod tag;
 mod upkeep;
 mod upload;
 mod user;
+
+pub use image::{ImagePart, PartState};
 
 /// How a store is opened.
 pub struct OpenOptions<'a> {
@@ -26,10 +32,16 @@ pub struct OpenOptions<'a> {
     pub may_create: bool,
     /// Upload sessions of one user that may be open at once.
     pub uploads_per_user: usize,
+    /// Bytes of the file system that uploads leave free for everything else, but never more than
+    /// a twentieth of it.
+    pub reserve_bytes: u64,
     /// Asked once, when another process owns the store, whether to wait for it.
     pub on_held: &'a dyn Fn(&Holder) -> OnHeld,
     /// Called when the database failed in a way that only a new process can mend.
     pub on_fatal: OnFatal,
+    /// Called when moving the database's log into the database failed. What was acknowledged is
+    /// safe, and each write tries again; but the log grows until one succeeds.
+    pub on_trouble: OnTrouble,
 }
 
 /// An open store. This process owns it until the value is dropped.
@@ -41,6 +53,7 @@ pub struct Store {
     pub(crate) database: Database,
     pub(crate) claims: Claims,
     pub(crate) recent: Recent,
+    pub(crate) space: Arc<Space>,
     /// Grows with each change of a user, so that whoever remembers a password can tell.
     users_version: AtomicU64,
     is_new: bool,
@@ -70,7 +83,12 @@ impl Store {
         let is_new = !layout.exists()?;
         // Every time, since a copy of a store may lack the directories that are empty.
         layout.make_directories()?;
-        let database = Database::open(&layout, is_new, options.on_fatal)?;
+        let space = Arc::new(Space::new(&layout, options.reserve_bytes));
+        // A registry on a full disk must start: how else would anything be deleted?
+        let OpenOptions { on_fatal, on_trouble, .. } = *options;
+        let open = || Database::open(&layout, &space, is_new, on_fatal, on_trouble);
+        let database = space.with_reserve(open)?;
+        space.restore_reserve();
         let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
         Ok(Self {
             layout,
@@ -78,6 +96,7 @@ impl Store {
             database,
             claims: Claims::default(),
             recent: Recent::new(),
+            space,
             users_version: AtomicU64::new(0),
             is_new,
             _lock: lock,
@@ -110,34 +129,27 @@ impl Store {
         self.database.read(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?))
     }
 
+    /// Runs a write that makes room, or will: on a full disk with what the reserve holds.
+    pub(crate) fn write_to_free<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.space.with_reserve(|| self.database.write(work.clone()))
+    }
+
+    /// The same for a write that is a step of many.
+    pub(crate) fn step_to_free<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.space.with_reserve(|| self.database.write_step(work.clone()))
+    }
+
     /// Counts what the store holds.
     ///
     /// # Errors
     /// Trouble with the database.
     pub fn counts(&self) -> Result<Counts, StorageError> {
         self.database.read(list::counts)
-    }
-}
-
-/// Space on the file system of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskSpace {
-    /// All bytes of the file system.
-    pub total_bytes: u64,
-    /// Bytes that this process could still write.
-    pub free_bytes: u64,
-}
-
-impl DiskSpace {
-    /// Asks the file system that holds `root`.
-    ///
-    /// # Errors
-    /// Trouble with the disk.
-    pub fn of(root: &Path) -> Result<Self, StorageError> {
-        let space = rustix::fs::statvfs(root).at("read the free space of", root)?;
-        Ok(Self {
-            total_bytes: space.f_blocks * space.f_frsize,
-            free_bytes: space.f_bavail * space.f_frsize,
-        })
     }
 }

@@ -19,12 +19,13 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::blob::hash_file;
+use crate::blob::{Unpublished, hash_file};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::durable::create_private;
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
 use crate::name::{RepoName, UploadId, UserName};
+use crate::space::Space;
 
 /// One open session, as this process knows it.
 #[derive(Debug)]
@@ -175,13 +176,18 @@ pub(crate) fn remove_files(layout: &Layout, id: UploadId) {
 pub struct UploadWriter {
     session: Arc<Session>,
     layout: Layout,
+    space: Arc<Space>,
     number: u64,
     file: File,
 }
 
 impl UploadWriter {
     /// Takes the session over and opens its file. Reads the bytes that an earlier process left.
-    pub(crate) fn open(session: Arc<Session>, layout: Layout) -> Result<Self, StorageError> {
+    pub(crate) fn open(
+        session: Arc<Session>,
+        layout: Layout,
+        space: Arc<Space>,
+    ) -> Result<Self, StorageError> {
         let path = layout.upload(session.id);
         let mut state = session.lock();
         let offset = session.offset()?;
@@ -199,7 +205,7 @@ impl UploadWriter {
         state.writer += 1;
         let number = state.writer;
         drop(state);
-        Ok(Self { session, layout, number, file })
+        Ok(Self { session, layout, space, number, file })
     }
 
     /// The number of bytes that the session holds, where the next piece goes.
@@ -215,10 +221,12 @@ impl UploadWriter {
     /// are written to the file (not synced) when this returns.
     ///
     /// # Errors
-    /// [`StorageError::Full`] leaves the session as it was before the call. After any other
-    /// trouble with the disk the session is dropped, since what the file holds is not known.
+    /// [`StorageError::NoRoom`] and [`StorageError::Full`] leave the session as it was before the
+    /// call. After any other trouble with the disk the session is dropped, since what the file
+    /// holds is not known.
     pub fn append(&self, pieces: &[Bytes]) -> Result<u64, StorageError> {
         let path = self.layout.upload(self.session.id);
+        self.space.check(pieces.iter().map(|piece| piece.len() as u64).sum())?;
         let mut state = self.state()?;
         let start = self.session.offset()?;
         let mut end = start;
@@ -243,11 +251,11 @@ impl UploadWriter {
     }
 
     /// Checks the bytes against the digest and hands the file to `publish`, which makes it a
-    /// blob. The session is over when this returns, except after a wrong digest or offset.
+    /// blob. The session is over when this returns, unless it failed and left the upload intact.
     pub(crate) fn commit(
         &self,
         digest: &Digest,
-        publish: impl FnOnce(&File, &Path, u64) -> Result<(), StorageError>,
+        publish: impl FnOnce(&File, &Path, u64) -> Result<(), Unpublished>,
     ) -> Result<(), StorageError> {
         let path = self.layout.upload(self.session.id);
         let state = self.state()?;
@@ -261,10 +269,17 @@ impl UploadWriter {
         if actual != *digest {
             return Err(StorageError::DigestMismatch { expected: *digest, actual });
         }
-        let outcome = publish(&self.file, &path, size);
-        // After a failed sync the file is not to be trusted, and not to be synced again.
-        self.abandon();
-        outcome
+        match publish(&self.file, &path, size) {
+            Err(Unpublished { error, is_intact: true }) => Err(error),
+            Err(Unpublished { error, is_intact: false }) => {
+                self.abandon();
+                Err(error)
+            }
+            Ok(()) => {
+                self.abandon();
+                Ok(())
+            }
+        }
     }
 
     /// Ends the session. The caller has its state locked.

@@ -2,7 +2,9 @@
 //! its section is about, and must print what stands there.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
 
 use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::clients::{Curl, Machine, directory};
@@ -37,7 +39,9 @@ fn clients_print_what_the_guide_says() {
     instance.start();
     instance.add_user("reader", "pull");
     instance.add_user("writer", "push");
-    push_kept(&instance);
+    push_kept(&instance, "kept:1");
+    push_kept(&instance, "stable:1");
+    instance.command(&["tag", "protect"], &["stable:1"]).ok();
     let mut sections = 0;
     for (title, exchanges) in sections_of(PAGE) {
         let Some(scene) = scene(title, &instance, full.as_ref()) else {
@@ -46,7 +50,8 @@ fn clients_print_what_the_guide_says() {
         };
         assert!(!exchanges.is_empty(), "{title}: no command");
         for (command, expected) in exchanges {
-            assert_eq!(scene.run(command), expected.join("\n"), "{title}: $ {command}");
+            let expected = without_sizes(&expected.join("\n"));
+            assert_eq!(scene.run(command), expected, "{title}: $ {command}");
         }
         sections += 1;
     }
@@ -74,7 +79,7 @@ impl Scene {
         for resolved in ["127.0.0.1", "[::1]"] {
             text = text.replace(&format!("{resolved}:{}", self.port), ADDRESS);
         }
-        without_times(&without_digests(&text))
+        without_sizes(&without_times(&without_digests(&text)))
     }
 }
 
@@ -106,12 +111,13 @@ fn scene(title: &str, instance: &Instance, full: Option<&Instance>) -> Option<Sc
         "The disk is full" => {
             scene.port = full?.port();
             log_in(&scene, full?, USER, &full?.password());
-            store(&scene, "large", &noise(1, SmallDisk::BYTES * 2));
+            write_huge(&scene.machine.path("huge"));
         }
         "The registry is not running" => scene.port = free_port(),
         _ => log_in(&scene, instance, USER, &instance.password()),
     }
-    store(&scene, "image", b"small");
+    let noise = noise(1, SmallDisk::BYTES * 2);
+    store(&scene, "image", if title == "The disk is full" { &noise } else { b"small" });
     let stored = format!("containers-storage:{}:{}/app:1", scene.host, scene.port);
     scene.machine.skopeo(&["copy", "--quiet", "dir:image", &stored]).ok();
     Some(scene)
@@ -129,6 +135,22 @@ fn store(scene: &Scene, name: &str, content: &[u8]) {
     write_directory(&scene.machine.path(name), &image.manifest, std::slice::from_ref(&image));
 }
 
+/// Makes the directory of an image with a layer of a GiB, which is a hole and takes no room.
+fn write_huge(path: &Path) {
+    let layer = "49bc20df15e412a64472421e13fe86ff1c5165e18b2afccf160d4dc19fe68a14";
+    let mut image = Image::new(Family::Oci, "amd64", b"");
+    let manifest = String::from_utf8(image.manifest.bytes).expect("text");
+    let mut manifest: Value = serde_json::from_str(&manifest).expect("JSON");
+    manifest["layers"][0] = json!({
+        "mediaType": "application/vnd.oci.image.layer.v1.tar",
+        "digest": format!("sha256:{layer}"), "size": 1 << 30,
+    });
+    image.manifest.bytes = manifest.to_string().into_bytes();
+    write_directory(path, &image.manifest, std::slice::from_ref(&image));
+    let file = fs::File::create(path.join(layer)).expect("a file");
+    file.set_len(1 << 30).expect("a file with a hole");
+}
+
 /// Pushes an image's configuration alone, and has its manifest and what curl needs at hand.
 fn push_config(scene: &Scene, instance: &Instance) {
     let image = Image::new(Family::Oci, "amd64", b"layer");
@@ -142,12 +164,12 @@ fn push_config(scene: &Scene, instance: &Instance) {
     fs::write(scene.machine.path("manifest.json"), image.manifest.bytes).expect("a manifest");
 }
 
-/// Pushes the image that the page tries to delete.
-fn push_kept(instance: &Instance) {
+/// Pushes an image that the page tries to delete.
+fn push_kept(instance: &Instance, name: &str) {
     let (machine, image) = (Machine::of(instance), Image::new(Family::Oci, "amd64", b"kept"));
     let path = machine.path("kept");
     write_directory(&path, &image.manifest, std::slice::from_ref(&image));
-    let name = format!("docker://{}/kept:1", instance.address());
+    let name = format!("docker://{}/{name}", instance.address());
     machine.skopeo(&["copy", "--quiet", &directory(&path), &name]).ok();
 }
 
@@ -184,11 +206,27 @@ pub(crate) fn without_digests(text: &str) -> String {
     plain
 }
 
-/// Replaces the time in each line of a log.
-fn without_times(text: &str) -> String {
+/// Replaces how much room the disk has, and how much of a layer came at once: only what comes
+/// with its length is refused as a whole.
+fn without_sizes(text: &str) -> String {
+    let Some((before, rest)) = text.split_once(" more (") else { return text.to_owned() };
+    let (Some((before, size)), Some((_, rest))) =
+        (before.rsplit_once(" for "), rest.split_once("): "))
+    else {
+        return text.to_owned();
+    };
+    let size = if size == "1.0 GiB" { size } else { "<piece>" };
+    format!("{before} for {size} more (<room>): {rest}")
+}
+
+/// Replaces the time in each line of a log or of a tag's history.
+pub(crate) fn without_times(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix("time=\"").and_then(|at| at.split_once('"')) {
         Some((_, rest)) => format!("time=\"2026-01-01T00:00:00Z\"{rest}"),
-        None => line.to_owned(),
+        None => match line.split_once("Z  ") {
+            Some((time, rest)) if time.len() == 19 => format!("2026-01-01T00:00:00Z  {rest}"),
+            _ => line.to_owned(),
+        },
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }

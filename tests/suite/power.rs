@@ -11,8 +11,8 @@
 //! - Each name made or removed in a directory since its last sync may be missing, or still there,
 //!   each by itself. A rename is atomic, and durable with a sync of the directory of the new name.
 //! - A sync of a file does not make its name durable.
-//! - Modes, owners and times of files are not part of it. Neither is the socket, nor what goes into
-//!   the index of SQLite's log (`-shm`) through memory: both are made anew at each start.
+//! - Modes, owners and times of files are not part of it. Neither are the socket, the reserve, and
+//!   what goes into the index of SQLite's log (`-shm`) through memory: a start makes them anew.
 //!
 //! `strace.rs` and `record.rs` make the record, `tree.rs` and `disk.rs` are the model, `draw.rs`
 //! draws from it. `recording.rs`, `scenes.rs` and `load.rs` are what is recorded, `acts.rs` knows

@@ -13,3 +13,4 @@ pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod report;
 pub(crate) mod server;
+pub(crate) mod strace;

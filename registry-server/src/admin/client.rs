@@ -75,8 +75,10 @@ fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
         let options = OpenOptions {
             may_create: false,
             uploads_per_user: Limits::default().uploads_per_user,
+            reserve_bytes: Limits::default().reserve_bytes,
             on_held: &|_: &Holder| OnHeld::GiveUp,
             on_fatal: end_process,
+            on_trouble: log_trouble,
         };
         match Store::open(data_dir, &options) {
             Ok(store) => return Ok(Reached::Store(Box::new(store))),
@@ -124,6 +126,11 @@ pub(crate) fn end_process(cause: &StorageError) -> ! {
     }
     logging::flush();
     std::process::exit(1)
+}
+
+/// Logs a failure of the database that no caller waits for.
+pub(crate) fn log_trouble(cause: &StorageError) {
+    error!(%cause, "the database's log could not be moved into it; the next write tries again");
 }
 
 fn is_nobody(error: &io::Error) -> bool {

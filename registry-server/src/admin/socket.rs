@@ -191,6 +191,8 @@ fn name_of(command: &Command) -> &'static str {
         Command::UserRemove { .. } => "user remove",
         Command::Collect { .. } => "gc",
         Command::Repositories { .. } | Command::Tags { .. } => "ls",
+        Command::Tag(command) => command.name(),
+        Command::Image(command) => command.name(),
     }
 }
 

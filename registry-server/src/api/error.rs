@@ -254,7 +254,9 @@ impl ApiError {
     /// path or an SQL message helps no client.
     fn sentence(&self) -> String {
         let text = match self {
-            Self::Storage(StorageError::Full | StorageError::Closed) => self.to_string(),
+            Self::Storage(
+                StorageError::Full | StorageError::NoRoom { .. } | StorageError::Closed,
+            ) => self.to_string(),
             Self::Storage(_) => "the registry failed inside: its log says why".to_owned(),
             _ => self.to_string(),
         };
@@ -287,7 +289,9 @@ impl ApiError {
 
 fn name_status(error: &NameError) -> (StatusCode, Code) {
     match error {
-        NameError::Repository | NameError::User => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
+        NameError::Repository | NameError::Image | NameError::User => {
+            (StatusCode::BAD_REQUEST, "NAME_INVALID")
+        }
         NameError::Tag => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
         NameError::Digest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
         NameError::Upload => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
@@ -301,7 +305,11 @@ fn storage_status(error: &StorageError) -> (StatusCode, Code) {
         StorageError::UploadTaken => (StatusCode::CONFLICT, "BLOB_UPLOAD_INVALID"),
         StorageError::MissingBlobs(_) => (StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN"),
         StorageError::BlobInUse { .. } => (StatusCode::METHOD_NOT_ALLOWED, "DENIED"),
-        StorageError::Full => (StatusCode::INSUFFICIENT_STORAGE, "DENIED"),
+        StorageError::Full | StorageError::NoRoom { .. } => {
+            (StatusCode::INSUFFICIENT_STORAGE, "DENIED")
+        }
+        // MANIFEST_INVALID or TAG_INVALID would make containers/image push another form of it.
+        StorageError::TagProtected { .. } => (StatusCode::FORBIDDEN, "DENIED"),
         StorageError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
     }
@@ -324,10 +332,26 @@ mod tests {
 
     #[test]
     fn a_full_disk_says_so_in_the_reason_phrase_and_the_body() {
-        let reply = ApiError::Storage(StorageError::Full).reply();
-        assert_eq!(reply.status(), StatusCode::INSUFFICIENT_STORAGE);
-        let reason = reply.extensions().get::<ReasonPhrase>().unwrap();
-        assert_eq!(reason.as_bytes(), StorageError::Full.to_string().as_bytes());
+        let no_room = StorageError::NoRoom {
+            wanted_bytes: 1 << 30,
+            free_bytes: 300 << 20,
+            kept_bytes: 256 << 20,
+        };
+        for (error, start) in [
+            (StorageError::Full, "the disk of the registry is full: delete"),
+            (
+                no_room,
+                "the disk of the registry is too full for 1.0 GiB more \
+                 (300.0 MiB are free, and uploads leave 256.0 MiB of that): delete",
+            ),
+        ] {
+            let sentence = error.to_string();
+            assert!(sentence.starts_with(start), "{sentence}");
+            let reply = ApiError::Storage(error).reply();
+            assert_eq!(reply.status(), StatusCode::INSUFFICIENT_STORAGE);
+            let reason = reply.extensions().get::<ReasonPhrase>().unwrap();
+            assert_eq!(reason.as_bytes(), sentence.as_bytes());
+        }
     }
 
     #[test]

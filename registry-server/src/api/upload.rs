@@ -24,7 +24,7 @@ pub(super) async fn start(
     user: &UserName,
     algorithm: Algorithm,
 ) -> Outcome {
-    let id = create(app, &name, user, algorithm).await?;
+    let id = create(app, &name, user, algorithm, 0).await?;
     Ok(progress(StatusCode::ACCEPTED, &name, id, 0))
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn whole(
     user: &UserName,
     digest: Digest,
 ) -> Outcome {
-    let id = create(app, &name, user, digest.algorithm()).await?;
+    let id = create(app, &name, user, digest.algorithm(), coming_bytes(&head.headers)).await?;
     let outcome = finish(app, head, body, name.clone(), user, id, digest).await;
     if outcome.is_err() {
         // The client never learned of the session, so nobody would continue it.
@@ -81,7 +81,7 @@ pub(super) async fn append(
     user: &UserName,
     id: UploadId,
 ) -> Outcome {
-    let session = open(app, &name, user, id).await?;
+    let session = open(app, &name, user, id, coming_bytes(&head.headers)).await?;
     let offset = receive(app, head, body, &session, upload_location(&name, id)).await?;
     Ok(progress(StatusCode::ACCEPTED, &name, id, offset))
 }
@@ -96,7 +96,7 @@ pub(super) async fn finish(
     id: UploadId,
     digest: Digest,
 ) -> Outcome {
-    let session = open(app, &name, user, id).await?;
+    let session = open(app, &name, user, id, coming_bytes(&head.headers)).await?;
     receive(app, head, body, &session, upload_location(&name, id)).await?;
     let store = Arc::clone(&app.store);
     app.blocking.write(move || store.commit_upload(&session.0, &digest)).await?;
@@ -121,22 +121,33 @@ async fn create(
     name: &RepoName,
     user: &UserName,
     algorithm: Algorithm,
+    coming_bytes: u64,
 ) -> Result<UploadId, ApiError> {
     let (store, name, user) = (Arc::clone(&app.store), name.clone(), user.clone());
-    Ok(app.blocking.write(move || store.create_upload(&name, &user, algorithm)).await?)
+    let create = move || {
+        store.check_room(coming_bytes)?;
+        store.create_upload(&name, &user, algorithm)
+    };
+    Ok(app.blocking.write(create).await?)
 }
 
-/// Takes a session over; with the number of bytes it holds.
+/// Takes a session over; with the number of bytes it holds. If there is no room for those that
+/// are to come, none of them is read, and the session stays as it is.
 async fn open(
     app: &App,
     name: &RepoName,
     user: &UserName,
     id: UploadId,
+    coming_bytes: u64,
 ) -> Result<(Arc<OnDisk<UploadWriter>>, u64), ApiError> {
     let (store, name, user) = (Arc::clone(&app.store), name.clone(), user.clone());
     let opened = app.blocking.write(move || {
         let writer = OnDisk::new(store.open_upload(&name, &user, id)?);
         let offset = writer.offset()?;
+        if coming_bytes > 0 {
+            // An upload that only has to be finished takes no room.
+            store.check_room(coming_bytes)?;
+        }
         Ok::<_, StorageError>((Arc::new(writer), offset))
     });
     Ok(opened.await?)
@@ -222,6 +233,12 @@ fn promised_length(
         Some(actual) if actual != expected => Err(ApiError::Length { expected, actual }),
         _ => Ok(Some(expected)),
     }
+}
+
+/// How many bytes the headers of a request promise; 0 if they do not tell.
+fn coming_bytes(headers: &HeaderMap) -> u64 {
+    let range = content_range(headers).ok().flatten();
+    content_length(headers).or_else(|| range.map(|(first, last)| last - first + 1)).unwrap_or(0)
 }
 
 fn progress(status: StatusCode, name: &RepoName, id: UploadId, offset: u64) -> Response<ReplyBody> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
+use storage::ByteCount;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -61,14 +62,7 @@ pub(super) fn duration(seconds: u64) -> String {
 }
 
 pub(super) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut size = count as f64;
-    let mut unit = 0;
-    while size >= 1024.0 && unit + 1 < UNITS.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{count} B") } else { format!("{size:.1} {}", UNITS[unit]) }
+    ByteCount(count).to_string()
 }
 
 #[cfg(test)]
@@ -76,10 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_times_are_for_people() {
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1536), "1.5 KiB");
-        assert_eq!(bytes(5 << 40), "5.0 TiB");
+    fn times_are_for_people() {
         assert_eq!(duration(59), "59 s");
         assert_eq!(duration(3700), "1 h 1 min");
         assert_eq!(duration(90000), "1 d 1 h");

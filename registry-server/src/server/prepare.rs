@@ -13,7 +13,7 @@ use storage::{Holder, OnHeld, OpenOptions, Role, Store, User, write_whole};
 use tracing::{info, warn};
 
 use super::Renewal;
-use crate::admin::end_process;
+use crate::admin::{end_process, log_trouble};
 use crate::auth::password::Password;
 use crate::config::Config;
 use crate::limits::Limits;
@@ -39,8 +39,8 @@ pub fn initialize(
     given: Given,
     root_key: RootKey<'_>,
 ) -> anyhow::Result<Initialized> {
-    let uploads = Limits::default().uploads_per_user;
-    let store = open_store(&config.data_dir, true, uploads, &|_| OnHeld::GiveUp)?;
+    let limits = Limits::default();
+    let store = open_store(&config.data_dir, true, &limits, &|_| OnHeld::GiveUp)?;
     let prepared = prepare(config, given, root_key, &store)?;
     Ok(Initialized { first_start: prepared.first_start, changes: prepared.changes })
 }
@@ -94,10 +94,18 @@ pub struct FirstStart {
 pub(super) fn open_store(
     root: &Path,
     may_create: bool,
-    uploads_per_user: usize,
+    limits: &Limits,
     on_held: &dyn Fn(&Holder) -> OnHeld,
 ) -> anyhow::Result<Store> {
-    let options = OpenOptions { may_create, uploads_per_user, on_held, on_fatal: end_process };
+    let Limits { uploads_per_user, reserve_bytes, .. } = *limits;
+    let options = OpenOptions {
+        may_create,
+        uploads_per_user,
+        reserve_bytes,
+        on_held,
+        on_fatal: end_process,
+        on_trouble: log_trouble,
+    };
     Ok(Store::open(root, &options)?)
 }
 

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{repository, tag, unix_now};
+use super::{protection, repository, tag, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::Manifest;
+use crate::manifest::{EdgeKind, Manifest};
 use crate::name::{Reference, RepoName, Tag, UserName};
 
 /// A manifest as it is served.
@@ -108,7 +108,7 @@ pub(crate) fn put(
 /// Removes a manifest and every tag that names it from a repository; false if it was not there.
 ///
 /// Its bytes and its edges stay, with a note that it was deleted: until collection takes them, it
-/// can be restored, and the edges keep its blobs.
+/// can be restored, and the edges keep its blobs. What a protected tag needs is not removed.
 pub(crate) fn remove(
     connection: &Connection,
     name: &RepoName,
@@ -116,10 +116,24 @@ pub(crate) fn remove(
     by: Option<&UserName>,
 ) -> Result<bool, StorageError> {
     let Some(id) = repository::find(connection, name)? else { return Ok(false) };
+    remove_row(connection, id, digest, by)
+}
+
+/// The same, with the repository found.
+pub(super) fn remove_row(
+    connection: &Connection,
+    id: i64,
+    digest: &Digest,
+    by: Option<&UserName>,
+) -> Result<bool, StorageError> {
+    if !is_held(connection, id, digest)? {
+        return Ok(false);
+    }
+    protection::refuse_needed(connection, id, digest)?;
     for tag in tag::of_manifest(connection, id, digest)? {
         tag::remove_row(connection, id, &tag, by)?;
     }
-    let noted = connection
+    connection
         .prepare_cached(
             "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at)
              SELECT repository_id, digest, media_type, ?3 FROM repository_manifests
@@ -131,7 +145,48 @@ pub(crate) fn remove(
             "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
         .execute(params![id, digest])?;
-    Ok(noted > 0)
+    Ok(true)
+}
+
+/// Whether a repository holds a manifest.
+pub(super) fn is_held(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<bool, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT 1 FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
+    )?;
+    Ok(statement.exists(params![repository, digest])?)
+}
+
+/// The indexes of a repository that list a manifest.
+pub(super) fn parents(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<Vec<Digest>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT e.parent FROM edges e
+         JOIN repository_manifests m ON m.repository_id = e.repository_id AND m.digest = e.parent
+         WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'child'",
+    )?;
+    let rows = statement.query_map(params![repository, digest], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The digests that a manifest, held or deleted, names as `kind`.
+pub(super) fn named_as(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+    kind: EdgeKind,
+) -> Result<Vec<Digest>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT child FROM edges WHERE repository_id = ?1 AND parent = ?2 AND kind = ?3",
+    )?;
+    let rows = statement.query_map(params![repository, digest, kind.as_str()], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn missing_blobs(

@@ -31,6 +31,10 @@ impl Readers {
             None => self.open()?,
         };
         let result = work(&connection);
+        if matches!(result, Err(StorageError::Database(_))) {
+            // A new one begins with what the disk holds, whatever this one made of a failure.
+            return result;
+        }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_CONNECTIONS {
             idle.push(connection);

@@ -24,6 +24,12 @@ pub(super) fn find(connection: &Connection, name: &RepoName) -> Result<Option<i6
     Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
 }
 
+/// The name of a repository whose row is known.
+pub(super) fn name_of(connection: &Connection, repository: i64) -> Result<RepoName, StorageError> {
+    let mut statement = connection.prepare_cached("SELECT name FROM repositories WHERE id = ?1")?;
+    Ok(statement.query_row([repository], |row| row.get(0))?)
+}
+
 /// Whether a repository of this name exists.
 pub(crate) fn exists(connection: &Connection, name: &RepoName) -> Result<bool, StorageError> {
     Ok(find(connection, name)?.is_some())

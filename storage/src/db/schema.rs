@@ -143,6 +143,7 @@ CREATE TABLE tag_history (
     changed_by    TEXT
 );
 CREATE INDEX tag_history_by_tag ON tag_history (repository_id, name, id);
+CREATE INDEX tag_history_by_repository ON tag_history (repository_id, id);
 CREATE INDEX tag_history_by_time ON tag_history (changed_at);
 CREATE INDEX tag_history_before ON tag_history (repository_id, before);
 CREATE INDEX tag_history_after ON tag_history (repository_id, after);

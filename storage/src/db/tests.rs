@@ -17,7 +17,8 @@ fn fatal(error: &StorageError) -> ! {
 fn open() -> (tempfile::TempDir, Database) {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path());
-    let database = Database::open(&layout, true, fatal).unwrap();
+    let space = Arc::new(Space::new(&layout, 0));
+    let database = Database::open(&layout, &space, true, fatal, |_| {}).unwrap();
     (directory, database)
 }
 
@@ -195,6 +196,54 @@ fn collection_reads_and_changes_no_more_than_its_step() {
 }
 
 #[test]
+fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
+    let (_directory, _database, mut connection) = filled();
+    let name: RepoName = "r0".parse().unwrap();
+    let manifest = index(&digest("subject"), "a/7");
+    let (shown, tag): (_, Tag) = (*manifest.digest(), "t7".parse().unwrap());
+    let (by_tag, by_digest) = (Reference::Tag(tag.clone()), Reference::Digest(shown));
+    let gone = std::collections::HashSet::from([shown]);
+    let after = ("config".to_owned(), shown);
+    let last = restore::RestorePoint::LastChange;
+    let then = restore::RestorePoint::Before(0);
+    type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
+    let works: [(&str, Work<'_>); 18] = [
+        ("history", &|c| history::changes(c, &name, None, None, 10).map(drop)),
+        ("history of a tag", &|c| history::changes(c, &name, Some(&tag), Some(9), 10).map(drop)),
+        ("gone tags", &|c| restore::gone_tags(c, &name, &[shown], 10).map(drop)),
+        ("protect", &|c| protection::protect(c, &name, &"t8".parse().unwrap()).map(drop)),
+        ("protected", &|c| protection::between(c, &name, &tag, &tag).map(drop)),
+        ("refusal", &|c| {
+            let refusal = removal::plan(c, &name, &Reference::Tag("t8".parse().unwrap()));
+            assert!(matches!(refusal, Err(StorageError::TagProtected { .. })));
+            Ok(())
+        }),
+        ("remove beside", &|c| removal::plan(c, &name, &by_digest).map(drop)),
+        ("unprotect", &|c| protection::unprotect(c, &name, &"t8".parse().unwrap()).map(drop)),
+        ("plan", &|c| removal::plan(c, &name, &by_tag).map(drop)),
+        ("remove", &|c| removal::remove(c, &name, &by_digest).map(drop)),
+        ("restore", &|c| restore::restore(c, &name, &tag, last, &|_| false).map(drop)),
+        ("restore by time", &|c| {
+            let refusal = restore::restore(c, &name, &tag, then, &|_| false);
+            assert!(matches!(refusal, Err(StorageError::NotThereThen { .. })));
+            Ok(())
+        }),
+        ("plan of all", &|c| removal::plan_all(c, &name).map(drop)),
+        ("remove all", &|c| removal::remove_some(c, &name).map(drop)),
+        ("space of", &|c| {
+            let seen = &mut std::collections::HashSet::new();
+            space::only_held_by(c, &name, &shown, &gone, seen, Some(&after)).map(drop)
+        }),
+        ("space in", &|c| space::only_held_in(c, &name, Some(&digest("0"))).map(drop)),
+        ("look", &|c| inspect::info(c, &"r7".parse().unwrap(), &by_tag, 10).map(drop)),
+        ("blob", &|c| inspect::blob(c, &name, &digest("9")).map(drop)),
+    ];
+    for (what, work) in works {
+        assert_indexed(what, &plans(&mut connection, work));
+    }
+}
+
+#[test]
 fn of_a_removed_manifest_stays_what_restores_it_and_nothing_that_shows_it() {
     let (_directory, database) = open();
     let name: RepoName = "a".parse().unwrap();
@@ -220,6 +269,45 @@ fn of_a_removed_manifest_stays_what_restores_it_and_nothing_that_shows_it() {
     assert_eq!(rows(&database), Ok([1, 1, 1, 1, 0]));
     database.write(move |connection| manifest::remove(connection, &name, &removed, None)).unwrap();
     assert_eq!(rows(&database), Ok([0, 0, 1, 1, 1]));
+}
+
+#[test]
+fn an_image_whose_edges_collection_began_to_take_comes_back_whole() {
+    let (_directory, database) = open();
+    let name: RepoName = "a".parse().unwrap();
+    let child = index(&digest("subject"), "a/b");
+    let descriptor = format!(r#"{{"mediaType":"a/b","digest":"{}","size":1}}"#, child.digest());
+    let text = format!(r#"{{"schemaVersion":2,"manifests":[{descriptor}]}}"#);
+    let media_type = MediaType::OCI_INDEX.parse().unwrap();
+    let list = Manifest::parse(Bytes::from(text), Some(media_type), Algorithm::Sha256).unwrap();
+    let (list_digest, child_digest) = (*list.digest(), *child.digest());
+    let tag: Tag = "t".parse().unwrap();
+    let restored = database.write(move |connection| {
+        manifest::put(connection, &name, &child, &[], &[], None)?;
+        manifest::put(connection, &name, &list, &[], std::slice::from_ref(&tag), None)?;
+        removal::remove(connection, &name, &Reference::Tag(tag.clone()))?;
+        connection.execute("DELETE FROM edges", [])?;
+        let last = restore::RestorePoint::LastChange;
+        restore::restore(connection, &name, &tag, last, &|_| false)
+    });
+    assert_eq!(restored.unwrap().manifests, [list_digest, child_digest]);
+}
+
+#[test]
+fn a_blob_whose_bytes_were_found_wrong_is_lost_to_whoever_inspects() {
+    let (_directory, database) = open();
+    let (name, blob): (RepoName, _) = ("a".parse().unwrap(), digest("blob"));
+    let (unknown, repository) = (digest("unknown"), name.clone());
+    let lose = move |connection: &Connection| {
+        repository::add_blob(connection, &name, &blob, 4)?;
+        let before = inspect::blob(connection, &name, &blob)?;
+        connection.execute("INSERT INTO lost_blobs VALUES (?1, 0)", [&blob])?;
+        Ok((before, inspect::blob(connection, &name, &blob)?))
+    };
+    let (held, lost) = (inspect::BlobRow::Held(4), inspect::BlobRow::Lost);
+    assert_eq!(database.write(lose), Ok((held, lost)));
+    let absent = database.read(|connection| inspect::blob(connection, &repository, &unknown));
+    assert_eq!(absent, Ok(inspect::BlobRow::Absent));
 }
 
 #[test]
@@ -306,7 +394,8 @@ fn failures_of_the_disk_are_told_apart() {
     for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC] {
         assert!(matches!(failure(code), StorageError::NotSynced(_)));
     }
-    for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_READ, ffi::SQLITE_BUSY] {
+    assert!(matches!(failure(ffi::SQLITE_IOERR_WRITE), StorageError::NotWritten(_)));
+    for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_BUSY] {
         assert!(matches!(failure(code), StorageError::Database(_)));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use rusqlite::Connection;
 
-use super::OnFatal;
+use super::{OnFatal, OnTrouble};
 use crate::error::StorageError;
 
 /// One waiting write.
@@ -57,10 +57,15 @@ pub(super) struct Writer {
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI32>,
     on_fatal: OnFatal,
+    on_trouble: OnTrouble,
 }
 
 impl Writer {
-    pub(super) fn new(mut connection: Connection, on_fatal: OnFatal) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        mut connection: Connection,
+        on_fatal: OnFatal,
+        on_trouble: OnTrouble,
+    ) -> rusqlite::Result<Self> {
         let log_pages = Arc::new(AtomicI32::new(0));
         let counter = Arc::clone(&log_pages);
         // The hook takes the place of SQLite's own checkpoint, whose failed syncs nobody sees.
@@ -68,7 +73,7 @@ impl Writer {
             counter.store(pages, Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Self { connection, log_pages, on_fatal })
+        Ok(Self { connection, log_pages, on_fatal, on_trouble })
     }
 
     /// Takes jobs until every sender is gone.
@@ -83,7 +88,9 @@ impl Writer {
             for job in group {
                 job.finish(outcome.clone());
             }
-            if self.log_pages.load(Ordering::Relaxed) >= CHECKPOINT_PAGES {
+            // What the log holds, moved into the database, makes room in the log for the next.
+            let is_full = matches!(outcome, Err(StorageError::Full | StorageError::NotWritten(_)));
+            if is_full || self.log_pages.load(Ordering::Relaxed) >= CHECKPOINT_PAGES {
                 self.checkpoint();
             }
         }
@@ -129,13 +136,16 @@ impl Writer {
     /// Moves what the log holds into the database, as far as no reader still needs it.
     ///
     /// It runs after the callers were answered: their rows are durable in the log. A failed sync
-    /// of the database is as fatal as one of the log; any other failure, a full disk for one,
-    /// leaves the rows in the log until the next try.
+    /// of the database is as fatal as one of the log; any other failure leaves the rows in the log
+    /// until the next try. Whom a full disk concerns hears of it from his own write.
     fn checkpoint(&self) {
         let outcome = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         self.log_pages.store(0, Ordering::Relaxed);
-        if let Err(error) = outcome {
-            self.end_if_not_synced(&StorageError::from(error));
+        if let Err(error) = outcome.map_err(StorageError::from) {
+            self.end_if_not_synced(&error);
+            if error != StorageError::Full {
+                (self.on_trouble)(&error);
+            }
         }
     }
 
@@ -190,7 +200,7 @@ mod tests {
             })
             .collect();
         drop(sender);
-        Writer::new(connection, fatal).unwrap().run(&queue);
+        Writer::new(connection, fatal, |_| {}).unwrap().run(&queue);
         let outcomes: Vec<_> = outcomes.iter().map(|outcome| outcome.recv().unwrap()).collect();
         assert_eq!(outcomes, [Ok(1), Err(StorageError::UserExists), Ok(3)]);
         let connection = Connection::open(directory.path().join("db")).unwrap();
@@ -217,7 +227,7 @@ mod tests {
                 false
             }))
             .unwrap();
-        Writer::new(connection, fatal).unwrap().run(&queue);
+        Writer::new(connection, fatal, |_| {}).unwrap().run(&queue);
         assert!(outcomes.iter().all(|outcome| outcome.recv().unwrap().is_ok()));
         assert_eq!(commits.load(Ordering::Relaxed), 1);
     }
@@ -229,7 +239,7 @@ mod tests {
         let (job, _outcome) = job::<(), _>(move |_| Err(error));
         sender.send(job).unwrap();
         drop(sender);
-        let writer = Writer::new(connection, fatal).unwrap();
+        let writer = Writer::new(connection, fatal, |_| {}).unwrap();
         std::thread::spawn(move || writer.run(&queue)).join()
     }
 
@@ -255,7 +265,7 @@ mod tests {
             sender.send(job).unwrap();
         }
         drop(sender);
-        Writer::new(connection, fatal).unwrap().run(&queue);
+        Writer::new(connection, fatal, |_| {}).unwrap().run(&queue);
         assert_eq!(first_outcome.recv().unwrap(), Err(StorageError::Full));
         assert_eq!(second_outcome.recv().unwrap(), Err(StorageError::Full));
         assert_eq!(third_outcome.recv().unwrap(), Err(StorageError::Full));
@@ -283,7 +293,7 @@ mod tests {
         // Open until the end, so that closing the writer's connection does not do it.
         let reader = Connection::open(directory.path().join("db")).unwrap();
         reader.query_row("SELECT count(*) FROM t", [], |_| Ok(())).unwrap();
-        Writer::new(connection, fatal).unwrap().run(&queue);
+        Writer::new(connection, fatal, |_| {}).unwrap().run(&queue);
         assert!(outcomes.iter().all(|outcome| outcome.recv().unwrap().is_ok()));
         let size = std::fs::metadata(directory.path().join("db")).unwrap().len();
         assert!(size > 4 * u64::try_from(CHECKPOINT_PAGES).unwrap() * 4096, "{size}");

@@ -4,6 +4,8 @@
 use std::sync::mpsc;
 
 use super::*;
+use crate::blob::Unpublished;
+use crate::space::Space;
 use crate::upload::UploadWriter;
 
 fn sessions(limit: usize) -> (tempfile::TempDir, Sessions) {
@@ -86,12 +88,19 @@ fn a_session_that_the_disk_ended_is_not_kept_for_ever() {
     let (name, user) = names();
     let id = sessions.create(&name, &user, Algorithm::Sha256).unwrap();
     let session = sessions.find(&name, &user, id).unwrap();
-    let writer = UploadWriter::open(session, Layout::new(directory.path())).unwrap();
-    // A commit whose publishing fails ends the session; its files go at once.
+    let layout = Layout::new(directory.path());
+    let space = Arc::new(Space::new(&layout, 0));
+    let writer = UploadWriter::open(session, layout.clone(), space).unwrap();
     let digest = crate::digest::Digest::of(Algorithm::Sha256, b"");
-    let outcome = writer.commit(&digest, |_, _, _| Err(StorageError::Closed));
-    assert_eq!(outcome, Err(StorageError::Closed));
-    assert_eq!(fs::read_dir(Layout::new(directory.path()).uploads()).unwrap().count(), 0);
+    let fail = |is_intact| {
+        writer.commit(&digest, |_, _, _| Err(Unpublished { error: StorageError::Full, is_intact }))
+    };
+    // A commit that leaves the bytes as they were can be tried again.
+    assert_eq!(fail(true), Err(StorageError::Full));
+    assert_eq!(writer.offset(), Ok(0));
+    // One that does not ends the session; its files go at once.
+    assert_eq!(fail(false), Err(StorageError::Full));
+    assert_eq!(fs::read_dir(layout.uploads()).unwrap().count(), 0);
     assert_eq!(sessions.sweep(Duration::from_secs(3600), false), Ok(0));
     assert_eq!(sessions.count(), 0);
 }

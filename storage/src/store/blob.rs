@@ -1,7 +1,7 @@
 //! Blobs: reading, mounting and deleting them.
 
 use super::Store;
-use crate::blob::BlobReader;
+use crate::blob::{BlobReader, file_size};
 use crate::db::repository;
 use crate::digest::Digest;
 use crate::error::StorageError;
@@ -16,7 +16,10 @@ impl Store {
     pub fn blob_size(&self, name: &RepoName, digest: &Digest) -> Result<Option<u64>, StorageError> {
         let size =
             self.database.read(|connection| repository::blob_size(connection, name, digest))?;
-        Ok(size.filter(|&size| self.has_file(digest, size)))
+        match size {
+            Some(size) if self.has_file(digest, size)? => Ok(Some(size)),
+            _ => Ok(None),
+        }
     }
 
     /// The same for somebody who may push, and who will name the blob in a manifest without pushing
@@ -60,7 +63,7 @@ impl Store {
     /// [`StorageError::BlobInUse`] while a manifest of the repository names it.
     pub fn delete_blob(&self, name: &RepoName, digest: &Digest) -> Result<bool, StorageError> {
         let (name, digest) = (name.clone(), *digest);
-        self.database.write(move |connection| repository::remove_blob(connection, &name, &digest))
+        self.write_to_free(move |connection| repository::remove_blob(connection, &name, &digest))
     }
 
     /// Gives a blob of `from`, or of any repository, to `name`; false if none holds it, or its
@@ -86,10 +89,12 @@ impl Store {
     /// Whether the blob has a row, and the file that the row promises.
     pub(super) fn is_stored(&self, digest: &Digest) -> Result<bool, StorageError> {
         let size = self.database.read(|connection| repository::stored_size(connection, digest))?;
-        Ok(size.is_some_and(|size| self.has_file(digest, size)))
+        size.map_or(Ok(false), |size| self.has_file(digest, size))
     }
 
-    pub(super) fn has_file(&self, digest: &Digest, size: u64) -> bool {
-        std::fs::metadata(self.layout.blob(digest)).is_ok_and(|file| file.len() == size)
+    /// Whether the file of a blob is there and has this size. A disk that cannot tell is trouble,
+    /// and no reason to take the blob for lost.
+    pub(super) fn has_file(&self, digest: &Digest, size: u64) -> Result<bool, StorageError> {
+        Ok(file_size(&self.layout, digest)? == Some(size))
     }
 }

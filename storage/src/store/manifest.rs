@@ -1,6 +1,7 @@
 //! Manifests and tags, and lists of them.
 
 use super::Store;
+use crate::blob::file_size;
 use crate::db::list::{self, Referrer};
 use crate::db::manifest::{self, StoredManifest};
 use crate::db::{repository, tag};
@@ -22,6 +23,28 @@ impl Store {
         self.database.read(|connection| manifest::get(connection, name, reference))
     }
 
+    /// The same for somebody who may push, and who will name the manifest in an index, or call it
+    /// copied, without pushing it if it is there: collection then leaves it for the grace time.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn tell_manifest(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>, StorageError> {
+        // What a tag names is kept by the tag.
+        let Reference::Digest(digest) = reference else { return self.manifest(name, reference) };
+        if !self.recent.tell(name.as_str(), digest) {
+            return Ok(None);
+        }
+        let found = self.manifest(name, reference)?;
+        if found.is_none() {
+            self.recent.take_back(name.as_str(), digest);
+        }
+        Ok(found)
+    }
+
     /// Stores a manifest and moves the tags to it, all or nothing; `by` is who does it, none for
     /// a command on the host. Durable on return.
     ///
@@ -35,9 +58,12 @@ impl Store {
         by: Option<&UserName>,
     ) -> Result<(), StorageError> {
         // A row whose file is lost is no blob; only a new push brings it back.
-        let required = manifest.edges().iter().filter(|edge| edge.kind.is_required_blob());
-        let lost = required.filter(|edge| !self.layout.blob(&edge.child).is_file());
-        let lost: Vec<Digest> = lost.map(|edge| edge.child).collect();
+        let mut lost = Vec::new();
+        for edge in manifest.edges().iter().filter(|edge| edge.kind.is_required_blob()) {
+            if file_size(&self.layout, &edge.child)?.is_none() {
+                lost.push(edge.child);
+            }
+        }
         let (name, by) = (name.clone(), by.cloned());
         self.database.write(move |connection| {
             manifest::put(connection, &name, &manifest, &lost, &tags, by.as_ref())
@@ -56,8 +82,9 @@ impl Store {
         by: Option<&UserName>,
     ) -> Result<bool, StorageError> {
         let (name, digest, by) = (name.clone(), *digest, by.cloned());
-        self.database
-            .write(move |connection| manifest::remove(connection, &name, &digest, by.as_ref()))
+        self.write_to_free(move |connection| {
+            manifest::remove(connection, &name, &digest, by.as_ref())
+        })
     }
 
     /// Removes a tag and nothing else; false if it was not there. Durable on return.
@@ -71,7 +98,7 @@ impl Store {
         by: Option<&UserName>,
     ) -> Result<bool, StorageError> {
         let (name, tag, by) = (name.clone(), tag.clone(), by.cloned());
-        self.database.write(move |connection| tag::remove(connection, &name, &tag, by.as_ref()))
+        self.write_to_free(move |connection| tag::remove(connection, &name, &tag, by.as_ref()))
     }
 
     /// At most `limit` repositories that hold a manifest, in ASCII order, after `after`.

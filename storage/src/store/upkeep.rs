@@ -10,7 +10,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn note_upkeep(&self, task: &'static str, summary: String) -> Result<(), StorageError> {
-        self.database.write(move |connection| upkeep::note(connection, task, &summary))
+        self.write_to_free(move |connection| upkeep::note(connection, task, &summary))
     }
 
     /// How a task of upkeep last ended, if it ever did.

@@ -12,16 +12,26 @@ use crate::name::{RepoName, UploadId, UserName};
 use crate::upload::UploadWriter;
 
 impl Store {
+    /// Whether the disk has room for an upload of so many bytes more, above what uploads leave
+    /// free. Whoever knows how much is to come asks before it comes.
+    ///
+    /// # Errors
+    /// [`StorageError::NoRoom`] if not.
+    pub fn check_room(&self, bytes: u64) -> Result<(), StorageError> {
+        self.space.check(bytes)
+    }
+
     /// Begins an upload session whose bytes are hashed with `algorithm` as they come.
     ///
     /// # Errors
-    /// Trouble with the disk, [`StorageError::Full`] in particular.
+    /// Trouble with the disk, [`StorageError::NoRoom`] in particular.
     pub fn create_upload(
         &self,
         name: &RepoName,
         user: &UserName,
         algorithm: Algorithm,
     ) -> Result<UploadId, StorageError> {
+        self.check_room(0)?;
         self.sessions.create(name, user, algorithm)
     }
 
@@ -49,7 +59,8 @@ impl Store {
         id: UploadId,
     ) -> Result<UploadWriter, StorageError> {
         let session = self.sessions.find(name, user, id)?;
-        UploadWriter::open(session, self.layout.clone()).inspect_err(|error| {
+        let (layout, space) = (self.layout.clone(), Arc::clone(&self.space));
+        UploadWriter::open(session, layout, space).inspect_err(|error| {
             if *error == StorageError::UploadUnknown {
                 self.sessions.forget(id);
             }
@@ -62,25 +73,32 @@ impl Store {
     /// visible is written, and the row is synced before the caller hears of it.
     ///
     /// # Errors
-    /// [`StorageError::DigestMismatch`] if the bytes are others; the session stays open.
+    /// [`StorageError::DigestMismatch`] if the bytes are others. After that, and after trouble
+    /// that leaves the bytes as they were, a full disk for one, the session stays open.
     pub fn commit_upload(
         &self,
         upload: &UploadWriter,
         digest: &Digest,
     ) -> Result<(), StorageError> {
-        let session = Arc::clone(upload.session());
+        let session = upload.session();
         let outcome = upload.commit(digest, |file, path, size| {
-            // Collection takes no file away between the look at it and the row that needs it.
+            // Collection takes no file away between the look at it and the row that needs it; and
+            // what is put back after a failure is not what somebody else's row stands for.
             let _claim = self.claims.commit(digest);
-            if !self.is_stored(digest)? {
+            let is_placed = !self.is_stored(digest)?;
+            if is_placed {
                 blob::publish(&self.layout, file, path, digest)?;
             }
             let (name, digest) = (session.repository.clone(), *digest);
-            self.database
-                .write(move |connection| repository::add_blob(connection, &name, &digest, size))
+            let entered = self
+                .database
+                .write(move |connection| repository::add_blob(connection, &name, &digest, size));
+            entered.map_err(|error| match is_placed {
+                true => blob::put_back(&self.layout, path, &digest, error),
+                false => error.into(),
+            })
         });
-        if !matches!(outcome, Err(StorageError::DigestMismatch { .. } | StorageError::UploadTaken))
-        {
+        if session.is_over() {
             self.sessions.forget(session.id);
         }
         outcome
@@ -100,12 +118,15 @@ impl Store {
         Ok(self.sessions.cancel(&session))
     }
 
-    /// Ends every session that nobody used for `idle`; returns how many ended.
+    /// Ends every session that nobody used for `idle`; returns how many ended. What was given up
+    /// of the reserve is restored if there is room for it now.
     ///
     /// # Errors
     /// Trouble with the disk.
     pub fn expire_uploads(&self, idle: Duration) -> Result<usize, StorageError> {
-        self.sessions.sweep(idle, false)
+        let ended = self.sessions.sweep(idle, false);
+        self.space.restore_reserve();
+        ended
     }
 
     /// How many upload sessions are open, as far as this process has met them.

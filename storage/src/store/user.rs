@@ -31,8 +31,10 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn remove_user(&self, name: &UserName) -> Result<bool, StorageError> {
-        let name = name.clone();
-        self.change_user(move |connection| user::remove(connection, &name))
+        self.space.with_reserve(|| {
+            let name = name.clone();
+            self.change_user(move |connection| user::remove(connection, &name))
+        })
     }
 
     /// Finds a user.

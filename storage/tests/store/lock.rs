@@ -50,8 +50,10 @@ fn who_waits_gets_the_store_when_it_is_dropped() {
         let options = OpenOptions {
             may_create: false,
             uploads_per_user: 1,
+            reserve_bytes: 0,
             on_held: &on_held,
             on_fatal: fatal,
+            on_trouble: |_| {},
         };
         let store = Store::open(&root, &options).unwrap();
         (store, questions.into_inner())
@@ -71,8 +73,14 @@ fn who_waits_gets_the_store_when_it_is_dropped() {
 fn of_two_first_starts_at_once_one_makes_the_store() {
     let home = directory();
     let wait = |_: &Holder| OnHeld::Wait;
-    let options =
-        || OpenOptions { may_create: true, uploads_per_user: 1, on_held: &wait, on_fatal: fatal };
+    let options = || OpenOptions {
+        may_create: true,
+        uploads_per_user: 1,
+        reserve_bytes: 0,
+        on_held: &wait,
+        on_fatal: fatal,
+        on_trouble: |_| {},
+    };
     let made = std::thread::scope(|scope| {
         let starts: Vec<_> = (0..4)
             .map(|_| {

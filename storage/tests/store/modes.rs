@@ -59,7 +59,8 @@ fn no_file_is_named_by_a_client() {
             .map(|part| part.to_str().unwrap())
             .collect();
         match parts.as_slice() {
-            ["FORMAT" | "lock" | "registry.db" | "registry.db-wal" | "registry.db-shm"] => {}
+            ["FORMAT" | "lock" | "reserve"] => {}
+            ["registry.db" | "registry.db-wal" | "registry.db-shm"] => {}
             ["blobs", algorithm, shard, hex] => {
                 let is_digest = format!("{algorithm}:{hex}").parse::<storage::Digest>().is_ok();
                 assert!(is_digest && hex.starts_with(shard), "{parts:?}");

@@ -176,10 +176,12 @@ fn a_later_or_damaged_format_is_refused_before_anything_is_written() {
     for may_create in [true, false] {
         assert_eq!(try_open(home.path(), may_create).err(), Some(later.clone()));
     }
-    for text in ["", "\n", "one", "-1", "1 2", "99999999999"] {
+    for text in ["", "\n", "one", "0", "-1", "1 2", "99999999999"] {
         fs::write(&path, text).unwrap();
-        let damaged =
-            StorageError::Damaged { path: path.clone(), what: "it should hold one number".into() };
+        let damaged = StorageError::Damaged {
+            path: path.clone(),
+            what: "it should hold one number, 1 or greater".into(),
+        };
         assert_eq!(try_open(home.path(), true).err(), Some(damaged), "{text:?}");
     }
     assert_eq!(tree(home.path()), [path]);

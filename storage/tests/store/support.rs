@@ -25,14 +25,25 @@ pub(crate) fn open(root: &Path) -> Store {
 }
 
 pub(crate) fn try_open(root: &Path, may_create: bool) -> Result<Store, StorageError> {
+    open_with_reserve(root, may_create, 0)
+}
+
+/// Opens a store whose uploads leave so many bytes of the disk free.
+pub(crate) fn open_with_reserve(
+    root: &Path,
+    may_create: bool,
+    reserve_bytes: u64,
+) -> Result<Store, StorageError> {
     let on_held = |_: &storage::Holder| OnHeld::GiveUp;
     Store::open(
         root,
         &OpenOptions {
             may_create,
             uploads_per_user: UPLOADS_PER_USER,
+            reserve_bytes,
             on_held: &on_held,
             on_fatal: fatal,
+            on_trouble: |_| {},
         },
     )
 }

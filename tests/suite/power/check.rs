@@ -43,6 +43,7 @@ pub(super) fn open(data: &Path) -> Result<Store, String> {
     let options = OpenOptions {
         may_create: false,
         uploads_per_user: usize::MAX,
+        reserve_bytes: 0,
         // A program that another test starts at this moment shares our lock until it is itself.
         on_held: &|_| OnHeld::Wait,
         on_fatal: fatal,

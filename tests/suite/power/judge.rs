@@ -25,6 +25,8 @@ pub(super) fn judge(
     let state = scratch();
     disk.lay_out(fates, state.path());
     let data = state.path().join(recording.data);
+    // In the way of the file that would hold some MiB of memory for nothing.
+    let _ = fs::create_dir(data.join("reserve"));
     let time = recording.time_of(events);
     if time < recording.made {
         return check_first_start(&data);

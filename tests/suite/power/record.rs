@@ -119,6 +119,9 @@ impl Recorder {
     fn open(&mut self, process: &mut Process, call: &Call<'_>, descriptor: i64) {
         let at = usize::from(call.name == "openat");
         let Some(path) = self.path(call, at) else { return };
+        if path.ends_with(RESERVE) {
+            return;
+        }
         let flags = if call.name == "creat" { "O_CREAT|O_TRUNC" } else { call.argument(at + 1) };
         if self.live.find(&path).is_none() {
             assert!(flags.contains("O_CREAT"), "{path} came out of nowhere: {call:?}");
@@ -164,7 +167,10 @@ impl Recorder {
         let Some((parent, name)) = self.place(call, 0) else { return };
         let known = self.live.entries(parent).is_some_and(|names| names.contains_key(&name));
         // A socket was made by `bind`; nobody looks for it after a power cut.
-        assert!(known || name.ends_with(".sock"), "{name} came out of nowhere: {call:?}");
+        assert!(
+            known || name.ends_with(".sock") || name.ends_with(RESERVE),
+            "{name} came out of nowhere: {call:?}"
+        );
         if known {
             self.happened(call, Change::Remove { parent, name });
         }
@@ -297,3 +303,6 @@ fn is_of(main: u32, thread: u32, threads: &HashMap<u32, u32>) -> bool {
 fn length(number: i64) -> usize {
     usize::try_from(number).expect("a length")
 }
+
+/// A file that holds room and nothing else: nobody reads it, and it is made again at each start.
+const RESERVE: &str = "reserve";

@@ -81,6 +81,26 @@ impl Client {
         self.exchange(method, [head.as_bytes(), body].into_iter().map(<[u8]>::to_vec))
     }
 
+    /// Sends a request with a body of its length over a connection of its own; none if the server
+    /// or the connection ends before the whole answer is there.
+    #[track_caller]
+    pub(crate) fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[Header<'_>],
+        body: &[u8],
+    ) -> Option<Response> {
+        let length = body.len().to_string();
+        let headers = [headers, &[("Content-Length", &length), ("Connection", "close")]].concat();
+        let mut connection = self.try_connect().ok()?;
+        let head = self.head_of(method, path, &headers);
+        let sent = [head.as_bytes(), body].concat();
+        // A server that refuses early may close before it has read everything; its answer tells.
+        let _ = connection.try_send(&sent);
+        connection.try_response(method)
+    }
+
     /// Sends a request whose body has no length in its head, one chunk for each piece.
     #[track_caller]
     pub(crate) fn stream<'a>(
@@ -204,20 +224,29 @@ impl Connection {
     /// Reads the answer to a request with this method. An interim answer (100) is one, too.
     #[track_caller]
     pub(crate) fn response(&mut self, method: &str) -> Response {
+        self.try_response(method).unwrap_or_else(|| panic!("no whole answer to {method}"))
+    }
+
+    /// The same, or none if the server closes before the end of the answer.
+    #[track_caller]
+    pub(crate) fn try_response(&mut self, method: &str) -> Option<Response> {
         let head = loop {
             match self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 Some(end) => break self.take(end + 4),
-                None => assert!(self.fill(), "the server closed instead of answering {method}"),
+                None if self.fill() => {}
+                None => return None,
             }
         };
         let mut response = Response::parse(&String::from_utf8(head).expect("a head in UTF-8"));
         let length = response.body_length(method);
         while self.buffer.len() < length {
-            assert!(self.fill(), "the server closed within the body: {response:?}");
+            if !self.fill() {
+                return None;
+            }
         }
         response.body = self.take(length);
         response.check(method);
-        response
+        Some(response)
     }
 
     /// Everything that still comes before the server closes the connection.

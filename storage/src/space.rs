@@ -1,0 +1,135 @@
+//! Room on the file system of a store: how much there is, how much of it uploads may take, and
+//! the reserve with which deletes and collection work when there is none.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, open};
+use rustix::io::Errno;
+
+use crate::error::{IoContext, StorageError};
+use crate::layout::Layout;
+use crate::reserve::Reserve;
+
+/// Space on the file system of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// All bytes of the file system.
+    pub total_bytes: u64,
+    /// Bytes that this process could still write.
+    pub free_bytes: u64,
+}
+
+impl DiskSpace {
+    /// Asks the file system that holds `root`.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn of(root: &Path) -> Result<Self, StorageError> {
+        let space = rustix::fs::statvfs(root).at("read the free space of", root)?;
+        Ok(Self {
+            total_bytes: space.f_blocks * space.f_frsize,
+            free_bytes: space.f_bavail * space.f_frsize,
+        })
+    }
+}
+
+/// A number of bytes that is written for people, as in `1.5 GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteCount(pub u64);
+
+impl fmt::Display for ByteCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut size = self.0 as f64;
+        let mut unit = 0;
+        while size >= 1024.0 && unit + 1 < UNITS.len() {
+            size /= 1024.0;
+            unit += 1;
+        }
+        if unit == 0 { write!(f, "{} B", self.0) } else { write!(f, "{size:.1} {}", UNITS[unit]) }
+    }
+}
+
+/// What one store may take of its file system.
+#[derive(Debug)]
+pub(crate) struct Space {
+    root: PathBuf,
+    floor_bytes: u64,
+    reserve: Reserve,
+}
+
+impl Space {
+    /// The room for the store at this place, of which uploads leave `floor_bytes` to the rest.
+    pub(crate) fn new(layout: &Layout, floor_bytes: u64) -> Self {
+        let reserve = Reserve::new(layout.reserve());
+        Self { root: layout.root().to_owned(), floor_bytes, reserve }
+    }
+
+    /// Whether an upload may add `wanted_bytes`. Without any, whether one may begin.
+    ///
+    /// It is a look and not a booking: uploads that come at once may all be let in and are then
+    /// refused piece by piece, each by at most what is gathered for it in memory.
+    pub(crate) fn check(&self, wanted_bytes: u64) -> Result<(), StorageError> {
+        let space = DiskSpace::of(&self.root)?;
+        let kept_bytes = self.floor_bytes.min(space.total_bytes / FLOOR_SHARE);
+        if space.free_bytes < kept_bytes.saturating_add(wanted_bytes) {
+            let DiskSpace { free_bytes, .. } = space;
+            return Err(StorageError::NoRoom { wanted_bytes, free_bytes, kept_bytes });
+        }
+        // Where uploads have room, so has what was given up when there was none.
+        self.reserve.restore(space);
+        Ok(())
+    }
+
+    /// Does what makes room and must not fail for want of it: a delete, a step of collection, a
+    /// start. When the disk is full, parts of the reserve are given up until it succeeds.
+    pub(crate) fn with_reserve<T>(
+        &self,
+        mut work: impl FnMut() -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let mut outcome = work();
+        if matches!(outcome, Err(StorageError::Full)) {
+            // After a refused write the writer moves its log into the database, and the next one
+            // begins the log anew: often that is room enough, and costs nothing.
+            outcome = work();
+        }
+        while matches!(outcome, Err(StorageError::Full)) && self.reserve.give_up_part() {
+            outcome = work();
+        }
+        outcome
+    }
+
+    /// Makes the reserve whole if there is room for it.
+    pub(crate) fn restore_reserve(&self) {
+        if let Ok(space) = DiskSpace::of(&self.root) {
+            self.reserve.restore(space);
+        }
+    }
+
+    /// Whether the disk refuses more bytes now, for want of space or of quota. SQLite does not
+    /// tell a quota that is used up from a broken disk; a nameless file that is gone at once does.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let tried = open(&self.root, flags, Mode::RUSR | Mode::WUSR)
+            .and_then(|file| fallocate(&file, FallocateFlags::empty(), 0, PROBE_BYTES));
+        matches!(tried, Err(Errno::NOSPC | Errno::DQUOT))
+    }
+}
+
+/// The part of a file system that uploads leave free at most, so that small ones can be used.
+const FLOOR_SHARE: u64 = 20;
+/// What the database asks for at once, and more.
+const PROBE_BYTES: u64 = 64 * 1024;
+const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_for_people() {
+        assert_eq!(ByteCount(1023).to_string(), "1023 B");
+        assert_eq!(ByteCount(1536).to_string(), "1.5 KiB");
+        assert_eq!(ByteCount(5 << 40).to_string(), "5.0 TiB");
+    }
+}

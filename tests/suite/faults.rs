@@ -1,0 +1,183 @@
+//! Faults of the disk under the real server: at each call that takes space it is full, at each
+//! call it fails. What was acknowledged stays, and what was refused succeeds when it is tried
+//! again, without a restart.
+
+mod collection;
+mod pusher;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::json;
+use storage::{MediaType, StorageError};
+
+use crate::support::content::{Manifest, OCTETS, begin_upload, sha256};
+use crate::support::http::Response;
+use crate::support::process::wait_until;
+use crate::support::report::tell;
+use crate::support::strace::Faults;
+use pusher::{Fault, Pusher};
+
+/// Calls that take space.
+const TAKING: &str = "openat,pwrite64,rename,fallocate";
+/// Calls that reach the disk, but those that sync.
+const REACHING: &str = "openat,pwrite64,pread64,rename,unlink,ftruncate,statx,statfs";
+
+#[test]
+fn a_disk_that_is_full_at_any_step_refuses_that_step_and_no_more() {
+    let (mut pusher, struck) = pushed_under(Fault::Full, TAKING, "ENOSPC");
+    for call in ["openat meta", "openat upload", "openat blob", "rename blob"] {
+        assert!(struck.contains(call), "never failed: {call}");
+    }
+    for file in ["meta", "upload", "log"] {
+        assert!(struck.contains(&format!("pwrite64 {file}")), "never failed: a write of {file}");
+    }
+    pusher.instance.stop();
+    pusher.instance.start();
+    pusher.verify_all();
+}
+
+#[test]
+fn a_disk_that_fails_at_any_step_fails_that_step_and_no_more() {
+    let (mut pusher, struck) = pushed_under(Fault::Broken, REACHING, "EIO");
+    for call in ["openat meta", "openat upload", "openat blob", "rename blob", "statx blob"] {
+        assert!(struck.contains(call), "never failed: {call}");
+    }
+    for call in ["pwrite64 upload", "pwrite64 log", "pread64 log", "unlink meta", "statfs other"] {
+        assert!(struck.contains(call), "never failed: {call}");
+    }
+    let log = pusher.instance.errors();
+    let told = log.lines().filter(|line| line.contains("a request failed"));
+    let causes =
+        ["Input/output error", "the database failed: ", "the database cannot be written: "];
+    for line in told.clone() {
+        assert!(causes.iter().any(|cause| line.contains(cause)), "{line}");
+    }
+    assert!(told.count() >= pusher.refusals && pusher.refusals > 0, "{log}");
+    pusher.instance.stop();
+    pusher.instance.start();
+    pusher.verify_all();
+}
+
+#[test]
+fn a_disk_that_does_not_sync_costs_nothing_acknowledged() {
+    let mut pusher = Pusher::start(Fault::NotSynced);
+    pusher.push(0);
+    let mut struck = BTreeSet::new();
+    for step in 1.. {
+        let faults = Faults::inject(&pusher.instance, "fsync,fdatasync", "EIO", &step.to_string());
+        pusher.push(step);
+        let injected = faults.end();
+        if injected.is_empty() {
+            break;
+        }
+        struck.extend(injected.iter().map(|(call, path)| format!("{call} {}", kind(path))));
+        pusher.verify(step);
+    }
+    tell(&format!("{} ends for want of a sync, {struck:?}", pusher.ends));
+    assert!(pusher.ends > 0 && pusher.refusals > 0);
+    for call in ["fdatasync upload", "fsync blob"] {
+        assert!(struck.contains(call), "never failed: {call}");
+    }
+    pusher.verify_all();
+}
+
+#[test]
+fn a_blob_that_cannot_be_read_breaks_off_and_the_log_says_why() {
+    let mut pusher = Pusher::start(Fault::Broken);
+    pusher.push(0);
+    let blob = pusher.blob();
+    let file = format!("blobs/sha256/{}/{}", &blob[7..9], &blob[7..]);
+    let path = format!("/v2/faults/0/blobs/{blob}");
+    // The kernel reads ahead, so it is our call that fails and not the disk.
+    let faults = Faults::inject_at(&pusher.instance, "pread64", "EIO", "1+", &[&file]);
+    assert!(pusher.client.try_request("GET", &path, &[], b"").is_none(), "the body was whole");
+    assert_eq!(faults.end().len(), 1);
+    let log = pusher.instance.errors();
+    let told = log.lines().find(|line| line.contains("a blob could not be read"));
+    assert!(told.is_some_and(|line| line.contains(&file) && line.contains("error")), "{log}");
+    pusher.verify_all();
+}
+
+#[test]
+fn a_log_that_cannot_be_moved_into_the_database_is_told_and_costs_nothing() {
+    let mut pusher = Pusher::start(Fault::Broken);
+    pusher.push(0);
+    let database = ["registry.db"];
+    let faults = Faults::inject_at(&pusher.instance, "pwrite64", "EIO", "1+", &database);
+    // More pages than the log holds before it is moved.
+    for n in 0..3 {
+        let mark = json!({ "mark": "x".repeat(2 << 20), "n": n.to_string() });
+        let document = json!({ "manifests": [], "annotations": mark });
+        let index = Manifest::new(MediaType::OCI_INDEX, document);
+        pusher.put(&format!("/v2/large/manifests/{n}"), &index);
+    }
+    let told = || pusher.instance.errors().contains("log could not be moved into it");
+    wait_until("the log tells", told);
+    assert!(!faults.end().is_empty());
+    let path = pusher.instance.data().join("registry.db");
+    let size = || fs::metadata(&path).expect("the database").len();
+    assert!(size() < 4 << 20, "it was moved");
+    pusher.push(1);
+    wait_until("the log is moved", || size() > 4 << 20);
+    pusher.verify_all();
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_a_full_disk() {
+    let mut pusher = Pusher::start(Fault::Full);
+    pusher.push(0);
+    let client = &pusher.client;
+    let upload = begin_upload(client, "faults/quota");
+    let faults = Faults::inject(&pusher.instance, "pwrite64,fallocate", "EDQUOT", "1+");
+    let full = |answer: Response| {
+        assert_eq!(answer.refused(507, "DENIED").error().1, StorageError::Full.to_string());
+    };
+    full(client.request("PATCH", &upload, &[OCTETS], b"content"));
+    full(client.request("POST", "/v2/faults/quota/blobs/uploads/", &[], b""));
+    full(Manifest::index(&[]).put(client, "faults/quota", "1"));
+    full(client.delete("/v2/faults/0/manifests/one"));
+    assert!(!faults.end().is_empty());
+    client.request("PATCH", &upload, &[OCTETS], b"content").expect(202);
+    let finish = format!("{upload}?digest={}", sha256(b"content"));
+    client.request("PUT", &finish, &[OCTETS], b"").expect(201);
+    pusher.push(1);
+    pusher.verify_all();
+}
+
+/// Pushes once for each K until nothing has a K-th call any more: while that call fails in each
+/// thread. Returns which calls failed for which kinds of files.
+fn pushed_under(fault: Fault, calls: &str, error: &str) -> (Pusher, BTreeSet<String>) {
+    let mut pusher = Pusher::start(fault);
+    // So that the server has its threads and connections.
+    pusher.push(0);
+    let (mut struck, mut count) = (BTreeSet::new(), 0);
+    for step in 1.. {
+        let faults = Faults::inject(&pusher.instance, calls, error, &step.to_string());
+        pusher.push(step);
+        let injected = faults.end();
+        if injected.is_empty() {
+            break;
+        }
+        count += injected.len();
+        struck.extend(injected.iter().map(|(call, path)| format!("{call} {}", kind(path))));
+        pusher.verify(step);
+    }
+    tell(&format!("{count} calls failed with {error}, {} refusals: {struck:?}", pusher.refusals));
+    (pusher, struck)
+}
+
+/// What a file of the data directory is.
+fn kind(path: &str) -> &'static str {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    match name {
+        "registry.db" => "database",
+        "registry.db-wal" => "log",
+        "registry.db-shm" => "index of the log",
+        "reserve" => "reserve",
+        _ if name.ends_with(".meta") => "meta",
+        _ if path.contains("/uploads/") => "upload",
+        _ if path.contains("/blobs/") => "blob",
+        _ => "other",
+    }
+}

@@ -1,0 +1,149 @@
+//! A disk without room: what cannot fit is refused before it comes, and what makes room is done
+//! even when there is none.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::support::binary::{Instance, USER};
+use crate::support::clients::Machine;
+use crate::support::content::{
+    Manifest, OCTETS, begin_upload, noise, push_blob, push_image, sha256,
+};
+use crate::support::disk::SmallDisk;
+use crate::support::http::{Client, Header};
+use crate::support::report::skip;
+use crate::support::server::Server;
+
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
+/// More than any disk has.
+const PEBIBYTE: &str = "1125899906842624";
+
+#[test]
+fn a_body_that_cannot_fit_is_refused_before_a_byte_of_it_is_read() {
+    let server = Server::start();
+    let client = server.administrator();
+    let upload = begin_upload(&client, "a");
+    client.request("PATCH", &upload, &[OCTETS], b"begun, ").expect(202);
+    let digest = sha256(b"begun, finished");
+    let finish = format!("{upload}?digest={digest}");
+    let whole = format!("/v2/a/blobs/uploads/?digest={digest}");
+    let length = ("Content-Length", PEBIBYTE);
+    let range = ("Content-Range", "7-1125899906842630");
+    let chunked = ("Transfer-Encoding", "chunked");
+    let requests: [(&str, &str, &[Header<'_>]); 5] = [
+        ("PATCH", &upload, &[length]),
+        ("PATCH", &upload, &[length, range]),
+        ("PATCH", &upload, &[chunked, range]),
+        ("PUT", &finish, &[length]),
+        ("POST", &whole, &[length]),
+    ];
+    for (method, path, headers) in requests {
+        // Who is told to go on gets another answer first.
+        let headers = [headers, &[("Expect", "100-continue")]].concat();
+        let mut connection = client.connect();
+        connection.send(client.head_of(method, path, &headers));
+        let answer = connection.response(method).refused(507, "DENIED");
+        let (_, message) = answer.error();
+        let start = "the disk of the registry is too full for 1.0 PiB more (";
+        assert!(message.starts_with(start), "{message}");
+        assert_eq!(answer.reason, message);
+        assert!(message.is_ascii() && message.contains("registry gc"), "{message}");
+    }
+    client.request("PUT", &finish, &[OCTETS], b"finished").expect(201);
+    assert_eq!(client.get(&format!("/v2/a/blobs/{digest}")).expect(200).body, b"begun, finished");
+}
+
+#[test]
+fn on_a_full_disk_deletes_work_and_all_goes_on_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        skip("this machine lets nobody mount a small disk to fill");
+        return;
+    };
+    let mut instance = Instance::new().with_data(disk.path().join("data"));
+    instance.start();
+    instance.add_user("gone", "pull");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
+    let client = Client::new(address, &instance.ca(), Some((USER, &instance.password())));
+    let kept = push_image(&client, "kept", "1", b"a layer");
+    let loose = push_blob(&client, "gone", b"loose");
+    let images: Vec<Manifest> =
+        (0..20).map(|n| push_image(&client, "gone", &n.to_string(), &[n; 100])).collect();
+    let upload = begin_upload(&client, "kept");
+    client.request("PATCH", &upload, &[OCTETS], b"begun").expect(202);
+
+    let filler = disk.path().join("filler");
+    let full = fs::write(&filler, vec![0; SmallDisk::BYTES]).expect_err("the disk is too small");
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    let refused = |method: &str, path: &str, body: &[u8]| {
+        let answer = client.request(method, path, &[OCTETS], body).refused(507, "DENIED");
+        assert!(answer.error().1.contains("the disk of the registry is "), "{answer:?}");
+        assert_eq!(answer.reason, answer.error().1);
+    };
+    for manifest in &images {
+        let path = format!("/v2/gone/manifests/{}", manifest.digest());
+        client.delete(&path).expect(202);
+        client.get(&path).expect(404);
+        // What was made free for that is not for pushes.
+        refused("POST", "/v2/gone/blobs/uploads/", b"");
+        refused("PATCH", &upload, b", more");
+    }
+    client.delete(&format!("/v2/gone/blobs/{loose}")).expect(202);
+    client.delete("/v2/kept/manifests/1").expect(202);
+    instance.command(&["user", "remove"], &["gone"]).ok();
+    client.get(&format!("/v2/kept/manifests/{}", kept.digest())).expect(200);
+    // Deleted is not gone before it is collected, which needs no room either.
+    instance.command(&["gc"], &["--grace", "0s", "--undo-time", "0s"]).ok();
+    client.get(&format!("/v2/kept/manifests/{}", kept.digest())).expect(200);
+    // A service that is started on a full disk serves, too.
+    instance.stop();
+    instance.start();
+    client.delete(&format!("/v2/kept/manifests/{}", kept.digest())).expect(202);
+
+    fs::remove_file(filler).expect("the filler goes");
+    let finish = format!("{upload}?digest={}", sha256(b"begun, finished"));
+    client.request("PUT", &finish, &[OCTETS], b", finished").expect(201);
+    push_image(&client, "gone", "again", b"another layer");
+    instance.stop();
+}
+
+#[test]
+fn on_a_full_disk_the_procedure_of_the_guide_makes_room_for_the_next_push() {
+    let Some(disk) = SmallDisk::mount() else {
+        skip("this machine lets nobody mount a small disk to fill");
+        return;
+    };
+    let mut instance = Instance::new().with_data(disk.path().join("data"));
+    instance.start();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
+    let client = Client::new(address, &instance.ca(), Some((USER, &instance.password())));
+    let kept = push_image(&client, "kept", "1", b"a layer");
+    let large = noise(1, 1 << 20);
+    let old = push_image(&client, "old", "1", &large);
+    let filler = disk.path().join("filler");
+    fs::write(&filler, vec![0; SmallDisk::BYTES]).expect_err("the disk is too small");
+    let next = noise(2, 512 << 10);
+    let whole = format!("/v2/new/blobs/uploads/?digest={}", sha256(&next));
+    client.request("POST", &whole, &[OCTETS], &next).refused(507, "DENIED");
+
+    let machine = Machine::of(&instance);
+    let section = OPERATIONS.split("## The disk is full\n").nth(1).expect("the section");
+    let section = section.split("\n## ").next().expect("its text");
+    let lines = section.lines().filter_map(|line| line.trim_start().strip_prefix("$ "));
+    let printed = lines.map(|line| {
+        let line = line.replace("mirror.example.com:8443", &instance.address());
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["registry", command, rest @ ..] => instance.command(&[command], rest).ok(),
+            [program, rest @ ..] => machine.client(program, rest).ok(),
+            [] => panic!("an empty command"),
+        }
+    });
+    let printed: Vec<String> = printed.collect();
+    assert!(printed.len() == 2 && printed[1].contains("1.0 MiB"), "{printed:?}");
+    client.get(&format!("/v2/old/manifests/{}", old.digest())).expect(404);
+    push_image(&client, "new", "1", &next);
+    client.get(&format!("/v2/kept/manifests/{}", kept.digest())).expect(200);
+    fs::remove_file(filler).expect("the filler goes");
+    instance.stop();
+}
