@@ -21,6 +21,10 @@ clippy:
 test:
     cargo test --workspace --locked
 
+# Power cuts: 20,000 states of the disk, and every single sync dropped in turn. Half an hour.
+power-long:
+    REGISTRY_POWER_STATES=20000 cargo test -p tests --test suite --locked power:: -- --nocapture
+
 # The documentation, which must be without broken links.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use storage::{
     BackupError, Collected, DiskSpace, ImageName, Keep, RepoName, Role, Snapshot, StorageError,
-    Store, User, UserName,
+    Store, User, UserName, remove_durably,
 };
 use thiserror::Error;
 
@@ -413,12 +413,7 @@ fn forget_init_password(store: &Store, before: &User) -> Result<(), CommandError
     let path = store.layout().init_password();
     let Ok(content) = fs::read(&path) else { return Ok(()) };
     if password::is_right(content.trim_ascii_end(), &before.password_hash) {
-        fs::remove_file(&path).map_err(|error| StorageError::Io {
-            action: "remove",
-            path,
-            kind: error.kind(),
-            message: error.to_string(),
-        })?;
+        remove_durably(&path)?;
     }
     Ok(())
 }

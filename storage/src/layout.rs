@@ -25,7 +25,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Algorithm, Digest};
-use crate::durable::{make_directory, make_with_parents, sync_directory, write_whole};
+use crate::durable::{make_directory, make_with_parents, sync_directory, sync_parent, write_whole};
 use crate::error::{IoContext, StorageError};
 use crate::name::UploadId;
 
@@ -250,10 +250,7 @@ impl Layout {
     /// alone what is there; FORMAT is renamed into place after everything before it was synced.
     pub(crate) fn finish(&self) -> Result<(), StorageError> {
         write_whole(&self.format_file(), format!("{FORMAT}\n").as_bytes())?;
-        match self.root.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
-            _ => sync_directory(Path::new(".")),
-        }
+        sync_parent(&self.root)
     }
 }
 

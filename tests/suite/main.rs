@@ -31,6 +31,7 @@ mod memory;
 mod mirror;
 mod mixed;
 mod ownership;
+mod power;
 mod probe;
 mod readme;
 mod release;

@@ -49,6 +49,8 @@ pub(crate) struct Instance {
     flags: Vec<OsString>,
     /// What a shell does before it becomes the server.
     setup: String,
+    /// The program that runs the program, with its arguments.
+    tracer: Vec<OsString>,
     /// Whether the server has a network of its own.
     is_apart: bool,
     log_pipe: Option<PipeWriter>,
@@ -71,8 +73,21 @@ impl Instance {
         let (data, host, port) = (root.path().join("data"), "127.0.0.1", free_port());
         let (jail, flags, server) = (None, Vec::new(), None);
         let setup = "umask 022".to_owned();
-        let (is_apart, log_pipe) = (false, None);
-        Self { root, data, jail, flags, setup, is_apart, log_pipe, server, host, port, starts: 0 }
+        let (tracer, is_apart, log_pipe, starts) = (Vec::new(), false, None, 0);
+        Self {
+            root,
+            data,
+            jail,
+            flags,
+            setup,
+            tracer,
+            is_apart,
+            log_pipe,
+            server,
+            host,
+            port,
+            starts,
+        }
     }
 
     /// An instance that runs.
@@ -121,6 +136,12 @@ impl Instance {
     pub(crate) fn apart(mut self, line: &str) -> Self {
         self.is_apart = true;
         self.after("ip link set lo up").after(line)
+    }
+
+    /// Lets another program run the server, and the commands: one that becomes what it runs.
+    pub(crate) fn under(mut self, tracer: Vec<OsString>) -> Self {
+        self.tracer = tracer;
+        self
     }
 
     /// Lets the server log into this pipe.
@@ -310,10 +331,11 @@ impl Instance {
 
     /// The program with what runs it.
     fn program(&self) -> Vec<OsString> {
-        match &self.jail {
+        let program = match &self.jail {
             Some(jail) => vec!["chroot".into(), jail.into(), "/registry".into()],
             None => vec![program().into()],
-        }
+        };
+        [self.tracer.clone(), program].concat()
     }
 
     /// The flag for the data directory, as the program sees it.
