@@ -23,8 +23,8 @@ use crate::limits::Limits;
 use crate::net::listener::{self, listen};
 use crate::net::tls::ServingCertificate;
 use crate::notify::Notifier;
-use crate::scrub::scrub_on_schedule;
-use crate::upkeep::collect_on_schedule;
+
+use crate::upkeep::{collect_on_schedule, scrub_on_schedule};
 
 mod prepare;
 

@@ -2,11 +2,25 @@
 //! at all elsewhere.
 
 use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::plain;
 use super::status::bytes;
+use crate::admin::{self, Command, Progress, Reply};
+
+/// Runs a command that takes long, and shows how far it is.
+pub(super) fn run_shown(data_dir: &Path, command: Command) -> anyhow::Result<Reply> {
+    let meter = Meter::new();
+    let reply = admin::run_long(data_dir, command, &mut |progress| {
+        meter.show(progress);
+        ControlFlow::Continue(())
+    });
+    meter.end();
+    reply
+}
 
 /// A line that says how much is done.
 pub(super) struct Meter {
@@ -39,22 +53,40 @@ impl Meter {
         self.change(|state| state.done += count);
     }
 
+    /// Shows how far the running server, or the store, is with a command.
+    fn show(&self, progress: &Progress) {
+        self.write_now_and_then(|| {
+            let total = progress.total.map(|total| format!(" of {total}")).unwrap_or_default();
+            format!("{}: {}{total}", progress.task, progress.done)
+        });
+    }
+
     /// Takes the line away.
     pub(super) fn end(&self) {
         self.write("");
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut state);
-        if state.shown.is_none_or(|shown| shown.elapsed() >= PAUSE) {
-            state.shown = Some(Instant::now());
-            let done = bytes(state.done);
-            self.write(&match state.total {
+        change(&mut self.lock());
+        self.write_now_and_then(|| {
+            let state = self.lock();
+            match state.total {
                 0 => state.task.clone(),
-                total => format!("{}: {done} of {}", state.task, bytes(total)),
-            });
+                total => format!("{}: {} of {}", state.task, bytes(state.done), bytes(total)),
+            }
+        });
+    }
+
+    fn write_now_and_then(&self, text: impl FnOnce() -> String) {
+        let shown = self.lock().shown;
+        if shown.is_none_or(|shown| shown.elapsed() >= PAUSE) {
+            self.lock().shown = Some(Instant::now());
+            self.write(&text());
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, text: &str) {

@@ -1,15 +1,14 @@
 //! `registry verify`.
 
-use std::io::{IsTerminal, stderr};
 use std::num::NonZeroU32;
 
 use anyhow::bail;
 use clap::Args;
 
-use super::gc::show;
+use super::meter::run_shown;
 use super::status::bytes;
-use super::{DataDir, note, plain, print, print_json};
-use crate::admin::{self, Command, Reply, VerifyReport};
+use super::{DataDir, plain, print, print_json};
+use crate::admin::{Command, Reply, VerifyReport};
 
 /// The flags of `verify`.
 #[derive(Args)]
@@ -29,11 +28,7 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn run(args: VerifyArgs) -> anyhow::Result<()> {
     let command = Command::Verify { dry_run: args.dry_run, mib_per_second: args.rate };
-    let reply = admin::run_long(&args.data.path()?, command, &mut show);
-    if stderr().is_terminal() {
-        note("");
-    }
-    let Reply::Verified(report) = reply? else {
+    let Reply::Verified(report) = run_shown(&args.data.path()?, command)? else {
         bail!("the running server's answer makes no sense")
     };
     if args.json {

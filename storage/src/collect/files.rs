@@ -31,6 +31,25 @@ impl Run<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Removes what was put aside because it is damaged, after the time in which anything else
+    /// that was removed could be had back.
+    pub(super) fn damaged_files(&mut self) -> Result<(), StorageError> {
+        let directory = self.store.layout.damaged();
+        for entry in fs::read_dir(&directory).at("list", &directory)? {
+            let path = entry.at("list", &directory)?.path();
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            if !metadata.is_file() || age(&metadata) < self.keep.deleted {
+                continue;
+            }
+            if !self.is_dry_run {
+                fs::remove_file(&path).at("remove", &path)?;
+            }
+            self.done.damaged_files += 1;
+            self.done.damaged_bytes += metadata.len();
+        }
+        Ok(())
+    }
+
     fn stray_step(&mut self, digests: &[Digest]) -> Result<(), StorageError> {
         let without_rows =
             |digests: &[Digest]| self.store.database.read(|c| rows::without_rows(c, digests));
