@@ -3,28 +3,35 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use super::kind;
 use super::pusher::{Fault, Pusher};
-use super::{TAKING, kind};
 use crate::support::process::Run;
 use crate::support::report::tell;
 use crate::support::strace::Faults;
 
 #[test]
 fn a_collection_on_a_disk_that_is_full_at_any_step_does_its_work_or_leaves_it_to_the_next() {
-    let struck = collected_under(Fault::Full, TAKING, "ENOSPC", 1..);
+    // It makes no file, so only what it writes to the database takes space.
+    let struck = collected_under(Fault::Full, "pwrite64,fallocate", "ENOSPC", 1..);
     assert!(struck.contains("pwrite64 log"), "{struck:?}");
 }
 
 #[test]
 fn a_collection_on_a_disk_that_fails_at_any_step_leaves_the_rest_to_the_next() {
-    let struck = collected_under(Fault::Broken, "pwrite64,unlink,pread64", "EIO", 1..);
-    for call in ["pwrite64 log", "pread64 log", "unlink blob"] {
+    let struck = collected_under(Fault::Broken, "pwrite64,unlink", "EIO", 1..);
+    for call in ["pwrite64 log", "unlink blob"] {
         assert!(struck.contains(call), "never failed: {call}");
     }
-    // There is one call for each of 512 directories; the first, one within, and one near the end.
-    let calls = "openat,getdents64,statx";
-    let struck = collected_under(Fault::Broken, calls, "EIO", [1, 2, 3, 100, 500].into_iter());
-    assert!(struck.iter().any(|call| call.starts_with("getdents64")), "{struck:?}");
+}
+
+#[test]
+fn a_collection_on_a_disk_that_cannot_be_read_leaves_the_rest_to_the_next() {
+    // There are many for each of 512 directories; some at the beginning, and fewer later.
+    let steps = [1, 2, 3, 4, 6, 9, 14, 22, 60, 500].into_iter();
+    let struck = collected_under(Fault::Broken, "openat,pread64,getdents64,statx", "EIO", steps);
+    for call in ["pread64", "getdents64"] {
+        assert!(struck.iter().any(|struck| struck.starts_with(call)), "{call}: {struck:?}");
+    }
 }
 
 #[test]
