@@ -21,6 +21,10 @@ clippy:
 test:
     cargo test --workspace --locked
 
+# Power cuts: 20,000 states of the disk, and every single sync dropped in turn. Half an hour.
+power-long:
+    REGISTRY_POWER_STATES=20000 cargo test -p tests --test suite --locked power:: -- --nocapture
+
 # The documentation, which must be without broken links.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -43,6 +47,19 @@ load:
 load-short:
     RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' cargo build --release --locked --target x86_64-unknown-linux-gnu --bin registry
     cargo run --release --locked -p tests --bin load -- --short
+
+# Kills the server 500 times under load, and holds it against a model after each. Some minutes.
+kills-long:
+    KILLS=500 cargo test -p tests --test suite --locked -- --nocapture kill::
+
+# An hour of mixed load by 32 clients while the server is kept up: does it answer as it must, and
+# does nothing grow?
+soak:
+    SOAK_SECONDS=3600 cargo test -p tests --test suite --locked -- --ignored --nocapture soak::
+
+# Two minutes of the same.
+soak-short:
+    SOAK_SECONDS=120 cargo test -p tests --test suite --locked -- --ignored --nocapture soak::
 
 # The file that is given away: target/x86_64-unknown-linux-gnu/release/registry. It is static, so
 # the crate getrandom must be told to call the kernel: it would look for the call in a library.

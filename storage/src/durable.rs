@@ -4,7 +4,7 @@
 //! counts only once the directory is synced. Modes are set on the open file, whatever the umask.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -13,6 +13,14 @@ use crate::error::{IoContext, StorageError};
 /// Syncs a directory: names made, changed or removed in it are durable afterwards.
 pub(crate) fn sync_directory(path: &Path) -> Result<(), StorageError> {
     File::open(path).and_then(|directory| directory.sync_all()).at("sync", path)
+}
+
+/// Syncs the directory that holds this name.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), StorageError> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
+        _ => sync_directory(Path::new(".")),
+    }
 }
 
 /// Makes a directory with exactly this mode, or leaves it as it is if it exists.
@@ -28,18 +36,24 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), StorageError>
 
 /// Makes a directory and those above it as far as they are missing, and syncs the name of each:
 /// what is durable inside is worth nothing under a name that is not.
+///
+/// Crash argument: each has its name synced before anything is made in it. Only the lowest one
+/// may be there without, after a run that was killed in between, so the name of the lowest one
+/// that is there is synced, too.
 pub(crate) fn make_with_parents(path: &Path) -> Result<(), StorageError> {
-    let missing: Vec<_> = path.ancestors().take_while(|above| !is_there(above)).collect();
-    fs::create_dir_all(path).at("make the directory", path)?;
-    let parents = missing.iter().rev().filter_map(|made| made.parent());
-    for parent in parents {
-        sync_directory(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    let Some(parent) = path.parent() else { return Ok(()) };
+    if path.is_dir() {
+        return match sync_parent(path) {
+            // Where we may not even look we made nothing.
+            Err(StorageError::Io { kind: ErrorKind::PermissionDenied, .. }) => Ok(()),
+            outcome => outcome,
+        };
     }
-    Ok(())
-}
-
-fn is_there(path: &Path) -> bool {
-    path.as_os_str().is_empty() || path.is_dir()
+    if !parent.as_os_str().is_empty() {
+        make_with_parents(parent)?;
+    }
+    fs::create_dir_all(path).at("make the directory", path)?;
+    sync_parent(path)
 }
 
 /// Opens a new, empty file that only its owner can use.
@@ -55,6 +69,17 @@ pub(crate) fn create_private(path: &Path) -> Result<File, StorageError> {
     Ok(file)
 }
 
+/// Removes a file, which may be gone already, so that no power cut brings it back.
+///
+/// # Errors
+/// Trouble with the disk.
+pub fn remove_durably(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at("remove", path),
+        _ => sync_parent(path),
+    }
+}
+
 /// Writes a small file, for its owner only, that is there whole or not at all, whenever the power
 /// goes.
 ///
@@ -63,7 +88,7 @@ pub(crate) fn create_private(path: &Path) -> Result<File, StorageError> {
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), StorageError> {
     let temporary = path.with_extension("new");
     match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(error).at("remove", &temporary);
         }
         _ => {}

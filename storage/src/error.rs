@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::lock::Holder;
+use crate::name::{RepoName, Tag};
 use crate::space::ByteCount;
 
 /// A failure of the store.
@@ -32,11 +33,100 @@ pub enum StorageError {
     /// An image manifest names blobs that its repository does not hold.
     #[error("the repository does not hold {}: push the blobs before the manifest", list(.0))]
     MissingBlobs(Vec<Digest>),
+    /// The repository holds the blob, but its file is missing or holds other bytes.
+    #[error("the registry lost the blob {0}: push the image again")]
+    BlobLost(Digest),
+    /// The repository holds the manifest, but what it needs to be pulled is lost.
+    #[error("the registry lost {lost}, which {manifest} needs: push the image again")]
+    ManifestLost {
+        /// The manifest that was asked for.
+        manifest: Digest,
+        /// A blob or a manifest that it needs, or itself.
+        lost: Digest,
+    },
     /// A blob cannot be deleted while a manifest of the repository names it.
     #[error("the manifest {manifest} of this repository names the blob: delete the manifest first")]
     BlobInUse {
         /// One manifest that names the blob.
         manifest: Digest,
+    },
+    /// A protected tag, or what it needs, would change.
+    #[error(
+        "the tag {repository}:{tag} is protected, and with it all that it names: on the \
+         registry's host, `registry tag unprotect {repository}:{tag}` ends that"
+    )]
+    TagProtected {
+        /// Its repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A command is about a tag that is not there.
+    #[error(
+        "there is no tag {repository}:{tag}: see `registry ls {repository}`, or what it named \
+         with `registry tag history {repository}:{tag}`"
+    )]
+    NoTag {
+        /// The repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A command is about a manifest that is not there.
+    #[error(
+        "there is no manifest {repository}@{digest}: see `registry ls {repository}`, or what was \
+         deleted with `registry tag history {repository}`"
+    )]
+    NoManifest {
+        /// The repository.
+        repository: RepoName,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// A tag has no history that could be undone.
+    #[error(
+        "no change of {repository}:{tag} is known that could be undone, and what is older than the \
+         undo time is forgotten: see `registry tag history {repository}`, say with --to what it is \
+         to name, or push it again"
+    )]
+    NothingToUndo {
+        /// The repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A tag is to be as it was when it was not there.
+    #[error(
+        "{repository}:{tag} did not exist at that time: choose one from `registry tag history \
+         {repository}:{tag}`, or remove the tag with `registry rm {repository}:{tag}`"
+    )]
+    NotThereThen {
+        /// The repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A manifest that is to be restored is not there any more.
+    #[error(
+        "{repository}@{digest} cannot be restored: collection took it, or it never was here; push \
+         it again"
+    )]
+    Collected {
+        /// The repository.
+        repository: RepoName,
+        /// The manifest.
+        digest: Digest,
+    },
+    /// Blobs of a manifest that is to be restored are not there any more.
+    #[error(
+        "{digest} cannot be restored, since the repository holds no more {}: push the image again",
+        list(.blobs)
+    )]
+    BlobsCollected {
+        /// The manifest.
+        digest: Digest,
+        /// What it lacks.
+        blobs: Vec<Digest>,
     },
     /// A user of this name exists already.
     #[error("this user exists already: change the password with `registry user passwd`")]
@@ -92,6 +182,12 @@ pub enum StorageError {
         /// One thing in it.
         entry: String,
     },
+    /// A restore into the directory was cut short.
+    #[error(
+        "a restore into {} was cut short: run `registry restore` again, which goes on with it",
+        .0.display()
+    )]
+    HalfRestored(PathBuf),
     /// A file that the store wrote cannot be read back.
     #[error("{} is damaged ({what}): restore it from a backup", .path.display())]
     Damaged {
@@ -118,6 +214,9 @@ pub enum StorageError {
     /// The database could not be written.
     #[error("the database cannot be written: {0}")]
     NotWritten(String),
+    /// The database's own structure is broken.
+    #[error("the database is damaged ({0}): restore it from a backup")]
+    DatabaseDamaged(String),
     /// The database could not be synced: what the disk holds of it is not known.
     #[error("the database cannot be synced: {0}")]
     NotSynced(String),

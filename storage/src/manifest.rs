@@ -9,9 +9,11 @@ use thiserror::Error;
 
 use crate::digest::{Algorithm, Digest, DigestError};
 
+mod descriptor;
 mod document;
 mod media_type;
 
+pub use descriptor::Descriptor;
 pub use media_type::{MediaType, MediaTypeError};
 
 use document::Document;
@@ -134,6 +136,10 @@ impl EdgeKind {
         }
     }
 }
+
+/// What cosign appends to `ALGORITHM-HEX` of a manifest's digest, to name the tag that holds its
+/// signatures, attestations or bills of materials.
+pub const SIGNATURE_SUFFIXES: [&str; 3] = [".sig", ".att", ".sbom"];
 
 /// Why bytes are refused as a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -10,6 +10,10 @@ use thiserror::Error;
 
 use crate::digest::{Digest, DigestError};
 
+mod image;
+
+pub use image::ImageName;
+
 /// The name of a repository, such as `openshift/release-images`.
 ///
 /// Lower-case components separated by slashes, in any number, by the grammar of the OCI
@@ -176,6 +180,12 @@ pub enum NameError {
     /// Not a tag.
     #[error("a tag is at most 128 letters, digits, '_', '.' and '-', not beginning with . or -")]
     Tag,
+    /// Not an image of this registry.
+    #[error(
+        "an image is REPOSITORY:TAG or REPOSITORY@DIGEST, as in team/app:1, and what is in front \
+         of it names this registry"
+    )]
+    Image,
     /// Not a digest.
     #[error(transparent)]
     Digest(DigestError),

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout)]
 
 mod client;
+mod collection;
 mod data;
 mod peer;
 mod scenario;
@@ -25,6 +26,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::collection::Collection;
 use crate::scenario::Scenario;
 use crate::server::{Kind, Program, Server};
 use crate::table::Record;
@@ -36,7 +38,8 @@ blobs, many small blobs, one manifest asked for again and again, many pushes at 
 
 const LONG_ABOUT: &str = "\
 Measures our registry against Debian's docker-registry on the same work: push and pull of large \
-blobs, many small blobs, one manifest asked for again and again, many pushes at once.
+blobs, many small blobs, one manifest asked for again and again, many pushes at once. At the end, \
+what clients of ours wait for a manifest and a small push with and without a collection.
 
 Each round starts ours, then docker-registry, each alone, on a fresh data directory, with TLS 1.3, \
 HTTP/1.1 and a login (docker-registry: htpasswd's bcrypt). Processor time is the server process's \
@@ -73,6 +76,9 @@ struct Args {
     /// Runs these scenarios alone, separated by commas [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     scenarios: Vec<Scenario>,
+    /// With scenarios named, measures what clients wait during a collection as well
+    #[arg(long)]
+    collection: bool,
     /// After each pull, pulls once more off the clock and checks the digests
     #[arg(long)]
     check_digests: bool,
@@ -134,6 +140,7 @@ struct Facts {
 struct Report<'a> {
     facts: &'a Facts,
     records: &'a [Record],
+    collection: Option<&'a Collection>,
 }
 
 fn main() -> Result<()> {
@@ -175,8 +182,17 @@ async fn run(args: &Args) -> Result<()> {
         }
     }
     println!("\n{}", table::render(&records));
+    let ours = programs.iter().find(|program| program.kind == Kind::Ours);
+    let collection = match ours.filter(|_| args.scenarios.is_empty() || args.collection) {
+        Some(program) => Some(Collection::measure(program, base.path(), &work).await?),
+        None => None,
+    };
+    if let Some(collection) = &collection {
+        println!("{}", collection.render());
+    }
     if let Some(path) = &args.json {
-        let report = Report { facts: &facts, records: &records };
+        let collection = collection.as_ref();
+        let report = Report { facts: &facts, records: &records, collection };
         let text = serde_json::to_string_pretty(&report)?;
         fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
     }

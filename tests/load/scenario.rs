@@ -246,7 +246,7 @@ fn check_digest(path: &str, hasher: Sha256, blob: &Blob) -> Result<()> {
     Ok(())
 }
 
-async fn push_image(target: &Target, repository: &str, work: &Workload) -> Result<()> {
+pub(crate) async fn push_image(target: &Target, repository: &str, work: &Workload) -> Result<()> {
     let mut connection = target.connect().await?;
     push_absent(&mut connection, repository, &work.image.parts).await?;
     let manifest = &work.image.manifest;
@@ -294,6 +294,6 @@ async fn get_manifest(
     Ok(Done { bytes, requests: connection.requests() - before })
 }
 
-fn manifest_path(repository: &str) -> String {
+pub(crate) fn manifest_path(repository: &str) -> String {
     format!("/v2/{repository}/manifests/{TAG}")
 }

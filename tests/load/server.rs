@@ -89,7 +89,7 @@ pub(crate) struct Server {
     process: Process,
     target: Target,
     // The data goes when the process has ended, so it stands below it.
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Server {
@@ -105,7 +105,7 @@ impl Server {
         };
         let target = Target::new(&url, &ca, USER, &password)?;
         target.check_login().await.with_context(|| process.last_words())?;
-        Ok(Self { kind: program.kind, process, target, _data: data })
+        Ok(Self { kind: program.kind, process, target, data })
     }
 
     /// Which server this is.
@@ -116,6 +116,11 @@ impl Server {
     /// Where it is reached.
     pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The directory of its data and what else it was given.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
     }
 
     /// The number of its process.

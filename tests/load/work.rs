@@ -33,6 +33,8 @@ pub(crate) struct Sizes {
     pub(crate) parallel_blobs: usize,
     /// Bytes of each.
     pub(crate) parallel_bytes: usize,
+    /// Blobs that nothing needs, for a collection.
+    pub(crate) unneeded_blobs: usize,
 }
 
 impl Sizes {
@@ -47,6 +49,7 @@ impl Sizes {
         manifest_connections: 16,
         parallel_blobs: 16,
         parallel_bytes: 64 * MIB,
+        unneeded_blobs: 100_000,
     };
 
     /// Enough to see that everything runs; its figures are rough.
@@ -60,6 +63,7 @@ impl Sizes {
         manifest_connections: 16,
         parallel_blobs: 16,
         parallel_bytes: 8 * MIB,
+        unneeded_blobs: 5_000,
     };
 
     /// The sizes in words, a line each.
@@ -84,6 +88,7 @@ impl Sizes {
                 self.parallel_blobs,
                 self.parallel_bytes / MIB
             ),
+            format!("collection: {} blobs that nothing needs (ours)", self.unneeded_blobs),
         ]
     }
 }

@@ -12,6 +12,7 @@ use crate::support::disk::SmallDisk;
 use crate::support::images::{Family, Image, noise, sha256, write_directory};
 use crate::support::process::{free_port, run};
 use crate::support::report::skip;
+use crate::verify::{blob_path, flip};
 
 const PAGE: &str = include_str!("../../docs/guide-errors.md");
 /// How the page calls the registry, and where its name resolves to.
@@ -39,7 +40,9 @@ fn clients_print_what_the_guide_says() {
     instance.start();
     instance.add_user("reader", "pull");
     instance.add_user("writer", "push");
-    push_kept(&instance);
+    push_kept(&instance, "kept:1");
+    push_kept(&instance, "stable:1");
+    instance.command(&["tag", "protect"], &["stable:1"]).ok();
     let mut sections = 0;
     for (title, exchanges) in sections_of(PAGE) {
         let Some(scene) = scene(title, &instance, full.as_ref()) else {
@@ -106,6 +109,10 @@ fn scene(title: &str, instance: &Instance, full: Option<&Instance>) -> Option<Sc
         "The role may not push" => log_in(&scene, instance, "reader", PASSWORD),
         "The role may not delete" => log_in(&scene, instance, "writer", PASSWORD),
         "A layer is missing" => push_config(&scene, instance),
+        "The registry lost a part of the image" => {
+            lose_layer(instance);
+            log_in(&scene, instance, USER, &instance.password());
+        }
         "The disk is full" => {
             scene.port = full?.port();
             log_in(&scene, full?, USER, &full?.password());
@@ -162,13 +169,24 @@ fn push_config(scene: &Scene, instance: &Instance) {
     fs::write(scene.machine.path("manifest.json"), image.manifest.bytes).expect("a manifest");
 }
 
-/// Pushes the image that the page tries to delete.
-fn push_kept(instance: &Instance) {
+/// Pushes an image that the page tries to delete.
+fn push_kept(instance: &Instance, name: &str) {
     let (machine, image) = (Machine::of(instance), Image::new(Family::Oci, "amd64", b"kept"));
     let path = machine.path("kept");
     write_directory(&path, &image.manifest, std::slice::from_ref(&image));
-    let name = format!("docker://{}/kept:1", instance.address());
+    let name = format!("docker://{}/{name}", instance.address());
     machine.skopeo(&["copy", "--quiet", &directory(&path), &name]).ok();
+}
+
+/// Pushes an image whose layer is then damaged and found.
+fn lose_layer(instance: &Instance) {
+    let (machine, image) = (Machine::of(instance), Image::new(Family::Oci, "amd64", b"lost"));
+    let path = machine.path("lost");
+    write_directory(&path, &image.manifest, std::slice::from_ref(&image));
+    let name = format!("docker://{}/lost:1", instance.address());
+    machine.skopeo(&["copy", "--quiet", &directory(&path), &name]).ok();
+    flip(&blob_path(instance.data(), &sha256(&image.layer)));
+    instance.command(&["verify"], &[]).fails(1);
 }
 
 /// A title, and the commands below it with what each prints.
@@ -217,11 +235,14 @@ fn without_sizes(text: &str) -> String {
     format!("{before} for {size} more (<room>): {rest}")
 }
 
-/// Replaces the time in each line of a log.
-fn without_times(text: &str) -> String {
+/// Replaces the time in each line of a log or of a tag's history.
+pub(crate) fn without_times(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix("time=\"").and_then(|at| at.split_once('"')) {
         Some((_, rest)) => format!("time=\"2026-01-01T00:00:00Z\"{rest}"),
-        None => line.to_owned(),
+        None => match line.split_once("Z  ") {
+            Some((time, rest)) if time.len() == 19 => format!("2026-01-01T00:00:00Z  {rest}"),
+            _ => line.to_owned(),
+        },
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }

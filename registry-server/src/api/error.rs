@@ -289,7 +289,9 @@ impl ApiError {
 
 fn name_status(error: &NameError) -> (StatusCode, Code) {
     match error {
-        NameError::Repository | NameError::User => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
+        NameError::Repository | NameError::Image | NameError::User => {
+            (StatusCode::BAD_REQUEST, "NAME_INVALID")
+        }
         NameError::Tag => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
         NameError::Digest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
         NameError::Upload => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
@@ -302,10 +304,15 @@ fn storage_status(error: &StorageError) -> (StatusCode, Code) {
         StorageError::UploadUnknown => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
         StorageError::UploadTaken => (StatusCode::CONFLICT, "BLOB_UPLOAD_INVALID"),
         StorageError::MissingBlobs(_) => (StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN"),
+        StorageError::BlobLost(_) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
+        // What is there and incomplete is not there: clients that hear 200 push nothing.
+        StorageError::ManifestLost { .. } => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
         StorageError::BlobInUse { .. } => (StatusCode::METHOD_NOT_ALLOWED, "DENIED"),
         StorageError::Full | StorageError::NoRoom { .. } => {
             (StatusCode::INSUFFICIENT_STORAGE, "DENIED")
         }
+        // MANIFEST_INVALID or TAG_INVALID would make containers/image push another form of it.
+        StorageError::TagProtected { .. } => (StatusCode::FORBIDDEN, "DENIED"),
         StorageError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
     }

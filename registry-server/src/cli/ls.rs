@@ -11,7 +11,10 @@ pub(super) fn run(data_dir: &Path, repository: Option<&str>, json: bool) -> anyh
     match repository {
         Some(repository) => {
             let tags = tags(data_dir, repository)?;
-            let lines = tags.iter().map(|entry| format!("{}  {}\n", entry.digest, entry.tag));
+            let lines = tags.iter().map(|entry| {
+                let word = if entry.protected { "  protected" } else { "" };
+                format!("{}  {}{word}\n", entry.digest, entry.tag)
+            });
             if json { print_json(&tags) } else { print(&lines.collect::<String>()) }
         }
         None => {

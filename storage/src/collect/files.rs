@@ -38,9 +38,10 @@ impl Run<'_> {
         if suspects.is_empty() {
             return Ok(());
         }
+        let Some(_unlinking) = self.store.begin_unlinking() else { return Ok(()) };
         // A commit puts the file in place before it writes the row, so only with the claim is it
         // certain that no row is on its way.
-        let claim = self.store.claims.remove(suspects);
+        let claim = self.store.claims.claim_free(suspects);
         for digest in without_rows(claim.digests())? {
             let path = self.store.layout.blob(&digest);
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
@@ -58,7 +59,10 @@ impl Run<'_> {
 }
 
 /// The files of a shard that are named as blobs are, and how much else is there.
-fn named_files(shard: &Path, algorithm: Algorithm) -> Result<(Vec<Digest>, u64), StorageError> {
+pub(crate) fn named_files(
+    shard: &Path,
+    algorithm: Algorithm,
+) -> Result<(Vec<Digest>, u64), StorageError> {
     let (mut digests, mut foreign) = (Vec::new(), 0);
     for entry in fs::read_dir(shard).at("list", shard)? {
         let entry = entry.at("list", shard)?;

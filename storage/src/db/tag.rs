@@ -2,12 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{repository, unix_now};
+use super::{protection, repository, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::{RepoName, Tag, UserName};
 
-/// Lets a tag name a manifest that the repository holds, and notes it if that is a change.
+/// Lets a tag name a manifest that the repository holds, and notes it if that is a change. A
+/// protected tag stays where it is.
 pub(super) fn set(
     connection: &Connection,
     repository: i64,
@@ -16,6 +17,10 @@ pub(super) fn set(
     by: Option<&UserName>,
 ) -> Result<(), StorageError> {
     let before = named(connection, repository, tag)?;
+    let is_change = before.as_ref() != Some(digest);
+    if is_change {
+        protection::refuse_protected(connection, repository, tag)?;
+    }
     connection
         .prepare_cached(
             "INSERT INTO tags (repository_id, name, digest, updated_at) VALUES (?1, ?2, ?3, ?4)
@@ -23,13 +28,13 @@ pub(super) fn set(
              DO UPDATE SET digest = excluded.digest, updated_at = excluded.updated_at",
         )?
         .execute(params![repository, tag, digest, unix_now()])?;
-    if before.as_ref() == Some(digest) {
-        return Ok(());
+    if is_change {
+        note(connection, repository, tag, before.as_ref(), Some(digest), by)?;
     }
-    note(connection, repository, tag, before.as_ref(), Some(digest), by)
+    Ok(())
 }
 
-/// Removes a tag and nothing else; false if it was not there.
+/// Removes a tag and nothing else; false if it was not there. A protected tag is not removed.
 pub(crate) fn remove(
     connection: &Connection,
     name: &RepoName,
@@ -48,6 +53,7 @@ pub(super) fn remove_row(
     by: Option<&UserName>,
 ) -> Result<bool, StorageError> {
     let Some(before) = named(connection, repository, tag)? else { return Ok(false) };
+    protection::refuse_protected(connection, repository, tag)?;
     connection
         .prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?
         .execute(params![repository, tag])?;
@@ -68,7 +74,7 @@ pub(super) fn of_manifest(
 }
 
 /// What a tag names.
-fn named(
+pub(super) fn named(
     connection: &Connection,
     repository: i64,
     tag: &Tag,

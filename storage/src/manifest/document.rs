@@ -31,13 +31,15 @@ pub(super) struct Document {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DocumentDescriptor {
-    media_type: String,
+    pub(super) media_type: String,
     digest: String,
-    /// Read so that a negative or fractional size is refused.
-    #[serde(rename = "size")]
-    _size: u64,
+    /// A negative or fractional size is refused.
+    pub(super) size: u64,
     #[serde(default)]
     urls: Option<Vec<String>>,
+    /// Only lists for people show it, so it may be anything.
+    #[serde(default)]
+    pub(super) platform: Option<Box<RawValue>>,
 }
 
 impl Document {
@@ -70,6 +72,18 @@ impl Document {
 
     /// Every digest the document names, sorted and each once for each kind.
     pub(super) fn edges(&self) -> Result<Vec<Edge>, ManifestError> {
+        let mut edges = Vec::new();
+        self.each(|edge, _| edges.push(edge))?;
+        edges.sort_unstable();
+        edges.dedup();
+        Ok(edges)
+    }
+
+    /// Hands over every descriptor in the document's order, with what it says.
+    pub(super) fn each(
+        &self,
+        mut take: impl FnMut(Edge, &DocumentDescriptor),
+    ) -> Result<(), ManifestError> {
         let groups: [(&'static str, EdgeKind, &[DocumentDescriptor]); 5] = [
             ("config", EdgeKind::Config, self.config.as_slice()),
             ("layers", EdgeKind::Layer, self.layers.as_deref().unwrap_or_default()),
@@ -77,15 +91,12 @@ impl Document {
             ("manifests", EdgeKind::Child, self.manifests.as_deref().unwrap_or_default()),
             ("subject", EdgeKind::Subject, self.subject.as_slice()),
         ];
-        let mut edges = Vec::new();
         for (field, kind, descriptors) in groups {
             for descriptor in descriptors {
-                edges.push(descriptor.edge(field, kind)?);
+                take(descriptor.edge(field, kind)?, descriptor);
             }
         }
-        edges.sort_unstable();
-        edges.dedup();
-        Ok(edges)
+        Ok(())
     }
 
     /// The annotations as pushed, if they are what the specification calls annotations: a map from

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::PipeWriter;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::build::built;
+use super::http::Client;
 use super::process::{Run, free_port, run, run_with_input, wait_until};
 
 /// The name of the first user.
@@ -47,6 +49,8 @@ pub(crate) struct Instance {
     flags: Vec<OsString>,
     /// What a shell does before it becomes the server.
     setup: String,
+    /// The program that runs the program, with its arguments.
+    tracer: Vec<OsString>,
     /// Whether the server has a network of its own.
     is_apart: bool,
     log_pipe: Option<PipeWriter>,
@@ -69,8 +73,21 @@ impl Instance {
         let (data, host, port) = (root.path().join("data"), "127.0.0.1", free_port());
         let (jail, flags, server) = (None, Vec::new(), None);
         let setup = "umask 022".to_owned();
-        let (is_apart, log_pipe) = (false, None);
-        Self { root, data, jail, flags, setup, is_apart, log_pipe, server, host, port, starts: 0 }
+        let (tracer, is_apart, log_pipe, starts) = (Vec::new(), false, None, 0);
+        Self {
+            root,
+            data,
+            jail,
+            flags,
+            setup,
+            tracer,
+            is_apart,
+            log_pipe,
+            server,
+            host,
+            port,
+            starts,
+        }
     }
 
     /// An instance that runs.
@@ -121,6 +138,12 @@ impl Instance {
         self.after("ip link set lo up").after(line)
     }
 
+    /// Lets another program run the server, and the commands: one that becomes what it runs.
+    pub(crate) fn under(mut self, tracer: Vec<OsString>) -> Self {
+        self.tracer = tracer;
+        self
+    }
+
     /// Lets the server log into this pipe.
     pub(crate) fn with_log_pipe(mut self, pipe: PipeWriter) -> Self {
         self.log_pipe = Some(pipe);
@@ -157,6 +180,12 @@ impl Instance {
     pub(crate) fn password(&self) -> String {
         let password = fs::read_to_string(self.data.join("init-password"));
         password.expect("the password of the first user").trim_end().to_owned()
+    }
+
+    /// The first user, over HTTP.
+    pub(crate) fn client(&self) -> Client {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        Client::new(address, &self.ca(), Some((USER, &self.password())))
     }
 
     /// The port, the same after every restart.
@@ -238,6 +267,12 @@ impl Instance {
         assert_eq!(status.code(), Some(0), "{}", self.errors());
     }
 
+    /// Kills the server without waiting for the end.
+    pub(crate) fn strike(&self) {
+        let server = self.server.as_ref().expect("a running server");
+        kill_process(Pid::from_child(server), Signal::KILL).expect("SIGKILL is sent");
+    }
+
     /// Ends the server as a crash does.
     pub(crate) fn kill(&mut self) {
         let server = self.server.as_mut().expect("a running server");
@@ -258,9 +293,19 @@ impl Instance {
 
     /// The most memory the server was resident with so far, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
+        self.state("VmHWM:")
+    }
+
+    /// The memory the server is resident with, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.state("VmRSS:")
+    }
+
+    /// What the system says of the server's memory in the line that begins so, in bytes.
+    fn state(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
         let status = fs::read_to_string(path).expect("the state of the server");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the line");
         let kib = line.trim().strip_suffix(" kB").expect("kB").trim().parse::<u64>();
         kib.expect("a number") * 1024
     }
@@ -286,10 +331,11 @@ impl Instance {
 
     /// The program with what runs it.
     fn program(&self) -> Vec<OsString> {
-        match &self.jail {
+        let program = match &self.jail {
             Some(jail) => vec!["chroot".into(), jail.into(), "/registry".into()],
             None => vec![program().into()],
-        }
+        };
+        [self.tracer.clone(), program].concat()
     }
 
     /// The flag for the data directory, as the program sees it.

@@ -1,0 +1,291 @@
+//! `registry inspect`: walks an image to its leaves and says what is missing.
+//!
+//! The walk is made here, page by page, so that no reply and no read grows with the image.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use anyhow::bail;
+use serde::Serialize;
+
+use super::rm::{ask, counted};
+use super::status::bytes;
+use super::tag::time;
+use super::{print, print_json};
+use crate::admin::{
+    ImageCommand, ImageReply, LIST_PAGE_ENTRIES, ManifestEntry, PartEntry, ReferrerEntry,
+};
+
+pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
+    let Some(root) = manifest(data_dir, image)? else {
+        bail!(
+            "there is no image {image}: see `registry ls`, or what was deleted with `registry tag \
+             history`"
+        )
+    };
+    let mut walk = Walk::new(data_dir, json);
+    let root = walk.visit(root, 0)?;
+    let whole = Whole {
+        image: root,
+        blobs: walk.blobs,
+        manifests: walk.manifests,
+        bytes: walk.bytes,
+        absent_children: walk.absent_children,
+        missing: walk.missing,
+    };
+    if json {
+        print_json(&whole)?;
+    } else {
+        print(&summary(&whole))?;
+    }
+    if !whole.missing.is_empty() {
+        bail!("{image} is not complete: push it again, which sends only what is missing");
+    }
+    Ok(())
+}
+
+/// An image and what its walk found.
+#[derive(Serialize)]
+struct Whole {
+    image: Node,
+    /// Blobs that are there, each once.
+    blobs: u64,
+    /// Manifests that are there, each once.
+    manifests: u64,
+    /// The bytes of both.
+    bytes: u64,
+    /// Children of indexes that are not there, which is allowed.
+    absent_children: u64,
+    /// Blobs that must be there and are not.
+    missing: Vec<Missing>,
+}
+
+/// A manifest with all below it.
+#[derive(Serialize)]
+struct Node {
+    digest: String,
+    media_type: String,
+    size: u64,
+    pushed: String,
+    tags: Vec<String>,
+    signatures: Vec<String>,
+    referrers: Vec<ReferrerEntry>,
+    parts: Vec<Part>,
+}
+
+/// One thing that a manifest names.
+#[derive(Serialize)]
+struct Part {
+    #[serde(flatten)]
+    entry: PartEntry,
+    /// The manifest, where it is one that is there and was not shown before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<Node>,
+}
+
+/// A blob that must be there and is not.
+#[derive(Serialize)]
+struct Missing {
+    digest: String,
+    kind: String,
+    state: String,
+    /// The manifest that names it.
+    manifest: String,
+}
+
+struct Walk<'a> {
+    data_dir: &'a Path,
+    is_quiet: bool,
+    seen: HashSet<String>,
+    blobs: u64,
+    manifests: u64,
+    bytes: u64,
+    absent_children: u64,
+    missing: Vec<Missing>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(data_dir: &'a Path, is_quiet: bool) -> Self {
+        Self {
+            data_dir,
+            is_quiet,
+            seen: HashSet::new(),
+            blobs: 0,
+            manifests: 0,
+            bytes: 0,
+            absent_children: 0,
+            missing: Vec::new(),
+        }
+    }
+
+    /// Shows a manifest and everything below it.
+    fn visit(&mut self, entry: ManifestEntry, depth: usize) -> anyhow::Result<Node> {
+        self.seen.insert(entry.digest.clone());
+        self.manifests += 1;
+        self.bytes += entry.size;
+        let pushed = time(entry.pushed_at);
+        let kind = kind_of(&entry.media_type);
+        let ManifestEntry { digest, media_type, size, .. } = &entry;
+        let line = format!("{kind}  {digest}  {}  {media_type}  pushed {pushed}", bytes(*size));
+        self.show(depth, &line)?;
+        for tag in &entry.tags {
+            self.show(depth + 1, &format!("tag  {tag}"))?;
+        }
+        let parts = self.parts(&entry, depth + 1)?;
+        for tag in &entry.signatures {
+            self.show(depth + 1, &format!("signature  {tag}"))?;
+        }
+        let referrers = self.referrers(&entry, depth + 1)?;
+        let ManifestEntry { digest, media_type, size, tags, signatures, .. } = entry;
+        Ok(Node { digest, media_type, size, pushed, tags, signatures, referrers, parts })
+    }
+
+    fn parts(&mut self, above: &ManifestEntry, depth: usize) -> anyhow::Result<Vec<Part>> {
+        let (mut parts, mut skip) = (Vec::new(), 0);
+        loop {
+            let (repository, digest) = (above.repository.clone(), above.digest.clone());
+            let command = ImageCommand::Parts { repository, digest, skip };
+            let ImageReply::Parts(page) = ask(self.data_dir, command)? else {
+                bail!("the running server's answer makes no sense")
+            };
+            let is_last = page.len() < LIST_PAGE_ENTRIES;
+            skip += page.len();
+            for entry in page {
+                let manifest = self.part(above, &entry, depth)?;
+                // The tree is kept only where it is printed at the end.
+                if self.is_quiet {
+                    parts.push(Part { entry, manifest });
+                }
+            }
+            if is_last {
+                return Ok(parts);
+            }
+        }
+    }
+
+    fn part(
+        &mut self,
+        above: &ManifestEntry,
+        entry: &PartEntry,
+        depth: usize,
+    ) -> anyhow::Result<Option<Node>> {
+        let PartEntry { kind, digest, size, state, .. } = entry;
+        let is_child = kind == "child";
+        let size = bytes(*size);
+        let platform = entry.platform.as_deref().map(|it| format!("  {it}")).unwrap_or_default();
+        let is_known = self.seen.contains(digest);
+        let word = match state.as_str() {
+            "absent" if is_child => "  absent (sparse)".to_owned(),
+            "present" if is_child && is_known => "  see above".to_owned(),
+            "present" => String::new(),
+            "lost" => "  lost: its file is gone or wrong".to_owned(),
+            "foreign" => "  foreign: not in this registry".to_owned(),
+            other => format!("  {other}"),
+        };
+        self.show(depth, &format!("{kind}{platform}  {digest}  {size}{word}"))?;
+        match (kind.as_str(), state.as_str()) {
+            ("child", "absent") => self.absent_children += 1,
+            ("child", _) if !is_known => return self.child(above, entry, depth),
+            ("child" | "subject", _) => {}
+            (_, "present") if self.seen.insert(digest.clone()) => {
+                self.blobs += 1;
+                self.bytes += entry.size;
+            }
+            (_, "absent" | "lost") => self.missing.push(Missing {
+                digest: digest.clone(),
+                kind: kind.clone(),
+                state: state.clone(),
+                manifest: above.digest.clone(),
+            }),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn child(
+        &mut self,
+        above: &ManifestEntry,
+        entry: &PartEntry,
+        depth: usize,
+    ) -> anyhow::Result<Option<Node>> {
+        // A manifest is shown one step further in than what names it, and so is what it names.
+        if depth > 2 * MAX_INDEXES {
+            bail!("{} lies below {MAX_INDEXES} indexes: inspect it by itself", entry.digest);
+        }
+        let image = format!("{}@{}", above.repository, entry.digest);
+        match manifest(self.data_dir, &image)? {
+            Some(child) => self.visit(child, depth + 1).map(Some),
+            // Somebody deleted it just now.
+            None => Ok(None),
+        }
+    }
+
+    fn referrers(
+        &mut self,
+        above: &ManifestEntry,
+        depth: usize,
+    ) -> anyhow::Result<Vec<ReferrerEntry>> {
+        let mut all: Vec<ReferrerEntry> = Vec::new();
+        loop {
+            let command = ImageCommand::Referrers {
+                repository: above.repository.clone(),
+                digest: above.digest.clone(),
+                after: all.last().map(|last| last.digest.clone()),
+            };
+            let ImageReply::Referrers { entries, has_more } = ask(self.data_dir, command)? else {
+                bail!("the running server's answer makes no sense")
+            };
+            for ReferrerEntry { digest, artifact_type, size } in &entries {
+                let kind = artifact_type.as_deref().unwrap_or("of no type");
+                self.show(depth, &format!("referrer  {digest}  {}  {kind}", bytes(*size)))?;
+            }
+            all.extend(entries);
+            if !has_more {
+                return Ok(all);
+            }
+        }
+    }
+
+    fn show(&self, depth: usize, line: &str) -> anyhow::Result<()> {
+        if self.is_quiet {
+            return Ok(());
+        }
+        print(&super::plain(&format!("{}{line}\n", "  ".repeat(depth))))
+    }
+}
+
+fn manifest(data_dir: &Path, image: &str) -> anyhow::Result<Option<ManifestEntry>> {
+    let command = ImageCommand::Manifest { image: image.to_owned() };
+    match ask(data_dir, command)? {
+        ImageReply::Manifest(entry) => Ok(entry.map(|entry| *entry)),
+        _ => bail!("the running server's answer makes no sense"),
+    }
+}
+
+fn kind_of(media_type: &str) -> &'static str {
+    match media_type.parse::<storage::MediaType>() {
+        Ok(media_type) if media_type.is_index() => "index",
+        Ok(media_type) if media_type.is_image() => "image",
+        _ => "manifest",
+    }
+}
+
+fn summary(whole: &Whole) -> String {
+    let (manifests, blobs) = (counted(whole.manifests, "manifest"), counted(whole.blobs, "blob"));
+    let mut text = format!("{} in {manifests} and {blobs}, each once\n", bytes(whole.bytes));
+    for Missing { digest, kind, state, manifest } in &whole.missing {
+        text += &format!("missing: the {kind} {digest} of {manifest} is {state}\n");
+    }
+    if whole.absent_children > 0 {
+        let children = counted(whole.absent_children, "manifest");
+        text += &format!("sparse: {children} of its indexes never came or were deleted\n");
+    }
+    if whole.missing.is_empty() {
+        text += "complete\n";
+    }
+    text
+}
+
+/// Indexes within indexes that are followed. Nobody builds more than two on purpose, and each
+/// takes a part of the stack.
+const MAX_INDEXES: usize = 32;

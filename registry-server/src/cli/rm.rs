@@ -1,0 +1,174 @@
+//! `registry rm`.
+
+use std::path::Path;
+
+use anyhow::bail;
+use serde::Serialize;
+
+use super::status::bytes;
+use super::{print, print_json};
+use crate::admin::{self, AllEntry, Command, ImageCommand, ImageReply, RemovedEntry, Reply};
+
+pub(super) fn run(
+    data_dir: &Path,
+    image: &str,
+    all: bool,
+    dry_run: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    if all {
+        return remove_all(data_dir, image, dry_run, json);
+    }
+    let command = ImageCommand::Remove { image: image.to_owned(), dry_run };
+    let ImageReply::Removed(removed) = ask(data_dir, command)? else {
+        bail!("the running server's answer makes no sense")
+    };
+    if json { print_json(&removed) } else { print(&told(&removed)) }
+}
+
+/// Gives a command about images.
+pub(super) fn ask(data_dir: &Path, command: ImageCommand) -> anyhow::Result<ImageReply> {
+    match admin::run(data_dir, Command::Image(command))? {
+        Reply::Image(reply) => Ok(reply),
+        _ => bail!("the running server's answer makes no sense"),
+    }
+}
+
+/// What went with an image, and how to get it back.
+fn told(removed: &RemovedEntry) -> String {
+    let (goes, go) = words(removed.dry_run);
+    let mut text = String::new();
+    for tag in &removed.tags {
+        text += &format!("tag       {tag}\n");
+    }
+    text += &more(removed.tags.len(), removed.tag_count, "tags");
+    for digest in &removed.manifests {
+        text += &format!("manifest  {digest}\n");
+    }
+    text += &more(removed.manifests.len(), removed.manifest_count, "manifests");
+    if let Some(keeper) = &removed.kept_by {
+        text += &format!("only the tag {goes}: {keeper} keeps what it named\n");
+        if !removed.dry_run {
+            text += &restoring(removed);
+        }
+        return text;
+    }
+    for index in &removed.sparse {
+        text += &format!("{}@{index} stays, without what {goes}\n", removed.repository);
+    }
+    text += &format!(
+        "{go}: {}, {}, and {} in {} that nothing else holds\n",
+        counted(removed.tag_count, "tag"),
+        counted(removed.manifest_count, "manifest"),
+        bytes(removed.blob_bytes),
+        counted(removed.blobs, "blob"),
+    );
+    text += SPACE;
+    if !removed.dry_run {
+        text += &restoring(removed);
+    }
+    text
+}
+
+fn restoring(removed: &RemovedEntry) -> String {
+    if removed.tags.is_empty() {
+        let RemovedEntry { repository, manifests, .. } = removed;
+        let digest = manifests.first().map_or("DIGEST", String::as_str);
+        return format!("to undo it: registry tag restore {repository}:TAG --to {digest}\n");
+    }
+    let line = |tag: &String| format!("to undo it: registry tag restore {tag}\n");
+    removed.tags.iter().map(line).collect()
+}
+
+/// What goes with a whole repository, as it is printed as JSON.
+#[derive(Serialize)]
+struct Whole {
+    repository: String,
+    dry_run: bool,
+    tag_count: u64,
+    manifest_count: u64,
+    blobs: u64,
+    blob_bytes: u64,
+}
+
+fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow::Result<()> {
+    let command = ImageCommand::PlanAll { repository: text.to_owned() };
+    let ImageReply::All(AllEntry { repository, tags, manifests }) = ask(data_dir, command)? else {
+        bail!("the running server's answer makes no sense")
+    };
+    let (blobs, blob_bytes) = space(data_dir, &repository)?;
+    let (tag_count, manifest_count) = match dry_run {
+        true => (tags, manifests),
+        false => remove_in_steps(data_dir, &repository)?,
+    };
+    let whole = Whole { repository, dry_run, tag_count, manifest_count, blobs, blob_bytes };
+    if json {
+        return print_json(&whole);
+    }
+    let repository = &whole.repository;
+    let mut text = format!(
+        "{}: {}, {}, and {} in {} that no other repository holds\n{SPACE}",
+        words(dry_run).1,
+        counted(tag_count, "tag"),
+        counted(manifest_count, "manifest"),
+        bytes(blob_bytes),
+        counted(blobs, "blob"),
+    );
+    if !dry_run {
+        text += &format!(
+            "to undo it: registry tag restore {repository}:TAG, for each tag that `registry tag \
+             history {repository}` shows\n"
+        );
+    }
+    print(&text)
+}
+
+/// Removes what a repository holds, and counts it: a push may have added something meanwhile.
+fn remove_in_steps(data_dir: &Path, repository: &str) -> anyhow::Result<(u64, u64)> {
+    let mut all = (0, 0);
+    loop {
+        let command = ImageCommand::RemoveSome { repository: repository.to_owned() };
+        match ask(data_dir, command)? {
+            ImageReply::Step { tags: 0, manifests: 0 } => return Ok(all),
+            ImageReply::Step { tags, manifests } => all = (all.0 + tags, all.1 + manifests),
+            _ => bail!("the running server's answer makes no sense"),
+        }
+    }
+}
+
+fn space(data_dir: &Path, repository: &str) -> anyhow::Result<(u64, u64)> {
+    let (mut all, mut after) = ((0, 0), None);
+    loop {
+        let command = ImageCommand::SpaceOfAll { repository: repository.to_owned(), after };
+        let ImageReply::Space { blobs, bytes, last } = ask(data_dir, command)? else {
+            bail!("the running server's answer makes no sense")
+        };
+        all = (all.0 + blobs, all.1 + bytes);
+        if last.is_none() {
+            return Ok(all);
+        }
+        after = last;
+    }
+}
+
+/// How it is said that something goes, in the middle of a sentence and at its beginning.
+fn words(dry_run: bool) -> (&'static str, &'static str) {
+    if dry_run { ("would go", "would remove") } else { ("went", "removed") }
+}
+
+fn more(shown: usize, count: u64, what: &str) -> String {
+    match count.saturating_sub(shown as u64) {
+        0 => String::new(),
+        more => format!("and {more} more {what}\n"),
+    }
+}
+
+/// A number of things, in words.
+pub(super) fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// When the space of what was removed comes back.
+const SPACE: &str = "the space comes back when the time for undoing it is over and collection has \
+                     run; at once, and for good, with `registry gc --undo-time 0s --grace 0s` \
+                     while nobody pushes\n";

@@ -1,0 +1,112 @@
+//! The history of tags: who changed what when, one indexed page at a time.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::repository;
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::name::{RepoName, Tag, UserName};
+
+/// One change of a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagChange {
+    /// Grows with each change in the store: a page begins after the last one of the page before.
+    pub id: i64,
+    /// The tag.
+    pub tag: Tag,
+    /// What it named before; none if it was not there.
+    pub before: Option<Digest>,
+    /// What it named then; none if it was removed.
+    pub after: Option<Digest>,
+    /// When, in seconds since 1970.
+    pub changed_at: i64,
+    /// Who did it; none for a command on the host.
+    pub changed_by: Option<UserName>,
+}
+
+/// The changes of a repository's tags or of one of them, the newest first, older than the change
+/// `before`; `None` if there is no such repository.
+pub(crate) fn changes(
+    connection: &Connection,
+    name: &RepoName,
+    tag: Option<&Tag>,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Option<Vec<TagChange>>, StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(None) };
+    let before = before.unwrap_or(i64::MAX);
+    let changes = match tag {
+        Some(tag) => connection
+            .prepare_cached(
+                "SELECT id, name, before, after, changed_at, changed_by FROM tag_history
+                 WHERE repository_id = ?1 AND name = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",
+            )?
+            .query_map(params![id, tag, before, limit], change)?
+            .collect::<Result<_, _>>()?,
+        None => connection
+            .prepare_cached(
+                "SELECT id, name, before, after, changed_at, changed_by FROM tag_history
+                 INDEXED BY tag_history_by_repository
+                 WHERE repository_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
+            )?
+            .query_map(params![id, before, limit], change)?
+            .collect::<Result<_, _>>()?,
+    };
+    Ok(Some(changes))
+}
+
+/// The last change of a tag.
+pub(super) fn last(
+    connection: &Connection,
+    repository: i64,
+    tag: &Tag,
+) -> Result<Option<TagChange>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, name, before, after, changed_at, changed_by FROM tag_history
+         WHERE repository_id = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1",
+    )?;
+    Ok(statement.query_row(params![repository, tag], change).optional()?)
+}
+
+/// The first change of a tag at this time or later.
+pub(super) fn first_since(
+    connection: &Connection,
+    repository: i64,
+    tag: &Tag,
+    time: i64,
+) -> Result<Option<TagChange>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, name, before, after, changed_at, changed_by FROM tag_history
+         WHERE repository_id = ?1 AND name = ?2 AND changed_at >= ?3 ORDER BY id LIMIT 1",
+    )?;
+    Ok(statement.query_row(params![repository, tag, time], change).optional()?)
+}
+
+/// Tags that named this manifest last and are not there now, `limit` at most.
+pub(super) fn gone(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+    limit: usize,
+) -> Result<Vec<Tag>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT h.name FROM tag_history h INDEXED BY tag_history_before
+         WHERE h.repository_id = ?1 AND h.before = ?2 AND h.after IS NULL
+           AND NOT EXISTS (SELECT 1 FROM tag_history n WHERE n.repository_id = h.repository_id
+                           AND n.name = h.name AND n.id > h.id)
+         LIMIT ?3",
+    )?;
+    let rows = statement.query_map(params![repository, digest, limit], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {
+    Ok(TagChange {
+        id: row.get(0)?,
+        tag: row.get(1)?,
+        before: row.get(2)?,
+        after: row.get(3)?,
+        changed_at: row.get(4)?,
+        changed_by: row.get(5)?,
+    })
+}

@@ -1,0 +1,238 @@
+//! Removing an image: its tags, and every manifest that then nothing else in its repository
+//! keeps.
+//!
+//! What keeps a manifest: a tag, an index that lists it, and the manifest that it refers to. What
+//! goes takes its children, its referrers and its signatures along, unless something else keeps
+//! them. What goes can be restored until collection takes it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{manifest, protection, repository, restore, tag};
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::manifest::EdgeKind;
+use crate::name::{Reference, RepoName, Tag};
+
+/// What goes with an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// The tags, with what they name.
+    pub tags: Vec<(Tag, Digest)>,
+    /// The manifests, each before those that it lists.
+    pub manifests: Vec<Digest>,
+    /// Indexes that stay and list a manifest that goes: they become sparse.
+    pub sparse: Vec<Digest>,
+    /// Why the manifest that the tag names stays, if it does.
+    pub kept_by: Option<Keeper>,
+}
+
+/// What keeps a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// Another tag.
+    Tag(Tag),
+    /// An index that lists it.
+    Index(Digest),
+}
+
+/// What went in one step of removing a whole repository.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemovalStep {
+    /// Tags of this step.
+    pub tags: u64,
+    /// Manifests of this step.
+    pub manifests: u64,
+}
+
+/// Finds out what goes with an image, and changes nothing.
+pub(crate) fn plan(
+    connection: &Connection,
+    name: &RepoName,
+    reference: &Reference,
+) -> Result<Removal, StorageError> {
+    let absent = || match reference.clone() {
+        Reference::Tag(tag) => StorageError::NoTag { repository: name.clone(), tag },
+        Reference::Digest(digest) => StorageError::NoManifest { repository: name.clone(), digest },
+    };
+    let id = repository::find(connection, name)?.ok_or_else(absent)?;
+    let mut plan = Plan { connection, id, tags: BTreeMap::new(), gone: Gone::default() };
+    let (mut sparse, mut kept_by) = (Vec::new(), None);
+    let root = match reference {
+        Reference::Tag(tag) => {
+            let digest = tag::named(connection, id, tag)?.ok_or_else(absent)?;
+            plan.remove_tag(tag.clone(), digest)?;
+            // Its subject does not keep what the command names: whoever names it means it.
+            kept_by = plan.keeper(&digest)?;
+            digest
+        }
+        Reference::Digest(digest) => {
+            if !manifest::is_held(connection, id, digest)? {
+                return Err(absent());
+            }
+            protection::refuse_needed(connection, id, digest)?;
+            for tag in tag::of_manifest(connection, id, digest)? {
+                plan.remove_tag(tag, *digest)?;
+            }
+            sparse = manifest::parents(connection, id, digest)?;
+            *digest
+        }
+    };
+    let mut candidates = if kept_by.is_none() { plan.remove(root)? } else { Vec::new() };
+    while let Some(digest) = candidates.pop() {
+        if plan.is_free(&digest)? {
+            candidates.extend(plan.remove(digest)?);
+        }
+    }
+    sparse.retain(|index| !plan.gone.set.contains(index));
+    let tags = plan.tags.into_iter().collect();
+    Ok(Removal { tags, manifests: plan.gone.order, sparse, kept_by })
+}
+
+/// Removes an image, all or nothing.
+pub(crate) fn remove(
+    connection: &Connection,
+    name: &RepoName,
+    reference: &Reference,
+) -> Result<Removal, StorageError> {
+    let removal = plan(connection, name, reference)?;
+    if let Some(id) = repository::find(connection, name)? {
+        for (tag, _) in &removal.tags {
+            tag::remove_row(connection, id, tag, None)?;
+        }
+        for digest in &removal.manifests {
+            manifest::remove_row(connection, id, digest, None)?;
+        }
+    }
+    Ok(removal)
+}
+
+/// How many tags and manifests a repository holds; `None` if there is no such repository. Refuses
+/// what removing them would.
+pub(crate) fn plan_all(
+    connection: &Connection,
+    name: &RepoName,
+) -> Result<Option<(u64, u64)>, StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(None) };
+    protection::refuse_any(connection, id)?;
+    let count = |query: &str| -> Result<u64, StorageError> {
+        Ok(connection.prepare_cached(query)?.query_row([id], |row| row.get(0))?)
+    };
+    let tags = count("SELECT count(*) FROM tags WHERE repository_id = ?1")?;
+    let manifests = count("SELECT count(*) FROM repository_manifests WHERE repository_id = ?1")?;
+    Ok(Some((tags, manifests)))
+}
+
+/// Removes some tags of a repository, or some manifests when no tag is left. A step that removes
+/// nothing was the last.
+pub(crate) fn remove_some(
+    connection: &Connection,
+    name: &RepoName,
+) -> Result<RemovalStep, StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(RemovalStep::default()) };
+    protection::refuse_any(connection, id)?;
+    let tags: Vec<Tag> = connection
+        .prepare_cached("SELECT name FROM tags WHERE repository_id = ?1 LIMIT ?2")?
+        .query_map(params![id, STEP_ENTRIES], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for tag in &tags {
+        tag::remove_row(connection, id, tag, None)?;
+    }
+    if !tags.is_empty() {
+        return Ok(RemovalStep { tags: tags.len() as u64, manifests: 0 });
+    }
+    let manifests: Vec<Digest> = connection
+        .prepare_cached(
+            "SELECT digest FROM repository_manifests WHERE repository_id = ?1 LIMIT ?2",
+        )?
+        .query_map(params![id, STEP_ENTRIES], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for digest in &manifests {
+        manifest::remove_row(connection, id, digest, None)?;
+    }
+    Ok(RemovalStep { tags: 0, manifests: manifests.len() as u64 })
+}
+
+struct Plan<'a> {
+    connection: &'a Connection,
+    id: i64,
+    tags: BTreeMap<Tag, Digest>,
+    gone: Gone,
+}
+
+/// Manifests that go, in an order and to be looked up.
+#[derive(Default)]
+struct Gone {
+    order: Vec<Digest>,
+    set: HashSet<Digest>,
+}
+
+impl Plan<'_> {
+    fn remove_tag(&mut self, tag: Tag, digest: Digest) -> Result<(), StorageError> {
+        protection::refuse_protected(self.connection, self.id, &tag)?;
+        self.tags.insert(tag, digest);
+        Ok(())
+    }
+
+    /// Lets a manifest go, and returns what may go with it.
+    fn remove(&mut self, digest: Digest) -> Result<Vec<Digest>, StorageError> {
+        self.gone.order.push(digest);
+        self.gone.set.insert(digest);
+        let mut next = manifest::named_as(self.connection, self.id, &digest, EdgeKind::Child)?;
+        next.extend(self.referrers(&digest)?);
+        for tag in restore::signature_tags(&digest) {
+            if let Some(named) = tag::named(self.connection, self.id, &tag)? {
+                self.remove_tag(tag, named)?;
+                next.push(named);
+            }
+        }
+        Ok(next)
+    }
+
+    /// The tag or the index that keeps a manifest, if one does that stays.
+    fn keeper(&self, digest: &Digest) -> Result<Option<Keeper>, StorageError> {
+        let tags = tag::of_manifest(self.connection, self.id, digest)?;
+        if let Some(tag) = tags.into_iter().find(|tag| !self.tags.contains_key(tag)) {
+            return Ok(Some(Keeper::Tag(tag)));
+        }
+        let parents = manifest::parents(self.connection, self.id, digest)?;
+        let index = parents.into_iter().find(|index| !self.gone.set.contains(index));
+        Ok(index.map(Keeper::Index))
+    }
+
+    /// Whether a manifest is there and nothing that stays keeps it.
+    fn is_free(&self, digest: &Digest) -> Result<bool, StorageError> {
+        if self.gone.set.contains(digest)
+            || !manifest::is_held(self.connection, self.id, digest)?
+            || self.keeper(digest)?.is_some()
+        {
+            return Ok(false);
+        }
+        match self.subject(digest)?.filter(|subject| !self.gone.set.contains(subject)) {
+            Some(subject) => Ok(!manifest::is_held(self.connection, self.id, &subject)?),
+            None => Ok(true),
+        }
+    }
+
+    fn subject(&self, digest: &Digest) -> Result<Option<Digest>, StorageError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT subject FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
+        )?;
+        let subject = statement.query_row(params![self.id, digest], |row| row.get(0));
+        Ok(subject.optional()?.flatten())
+    }
+
+    fn referrers(&self, digest: &Digest) -> Result<Vec<Digest>, StorageError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT digest FROM repository_manifests INDEXED BY referrers
+             WHERE repository_id = ?1 AND subject = ?2",
+        )?;
+        let rows = statement.query_map(params![self.id, digest], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// Tags or manifests that one step removes. Each costs two rows, and no step of a command holds
+/// the writer for more than 256.
+const STEP_ENTRIES: usize = 100;

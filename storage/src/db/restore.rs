@@ -1,0 +1,211 @@
+//! Bringing back what a tag named: the tag, its manifest, and what was deleted with that.
+//!
+//! One transaction, and a change of its own in the tag's history, so that it can be undone like
+//! any other. A deleted manifest is put again from the bytes that were kept: what a push checks is
+//! checked here too.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{history, manifest, repository, tag};
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::manifest::{EdgeKind, Manifest, SIGNATURE_SUFFIXES};
+use crate::name::{RepoName, Tag};
+
+/// What a tag is to name again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestorePoint {
+    /// What it named before its last change. Twice in a row is nothing.
+    LastChange,
+    /// What it named before this time, in seconds since 1970.
+    Before(i64),
+    /// This manifest.
+    Digest(Digest),
+}
+
+/// What a restoration did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// What the tag named before; none if it was not there.
+    pub before: Option<Digest>,
+    /// What it names now; none if it was not there before the change that was undone.
+    pub after: Option<Digest>,
+    /// The deleted manifests that are back.
+    pub manifests: Vec<Digest>,
+}
+
+/// Lets a tag name again what it named, and brings back what was deleted of that. `is_lost` says
+/// whether the file of a blob is gone.
+pub(crate) fn restore(
+    connection: &Connection,
+    name: &RepoName,
+    tag: &Tag,
+    point: RestorePoint,
+    is_lost: &dyn Fn(&Digest) -> bool,
+) -> Result<Restored, StorageError> {
+    let unknown = || StorageError::NothingToUndo { repository: name.clone(), tag: tag.clone() };
+    let Some(id) = repository::find(connection, name)? else {
+        return Err(match point {
+            RestorePoint::Digest(digest) => collected(name, digest),
+            RestorePoint::LastChange | RestorePoint::Before(_) => unknown(),
+        });
+    };
+    let before = tag::named(connection, id, tag)?;
+    let after = match point {
+        RestorePoint::Digest(digest) => Some(digest),
+        RestorePoint::LastChange => history::last(connection, id, tag)?.ok_or_else(unknown)?.before,
+        RestorePoint::Before(time) => {
+            let then = match history::first_since(connection, id, tag, time)? {
+                Some(change) => change.before,
+                None => before,
+            };
+            let never =
+                || StorageError::NotThereThen { repository: name.clone(), tag: tag.clone() };
+            Some(then.ok_or_else(never)?)
+        }
+    };
+    let Some(digest) = after else {
+        tag::remove_row(connection, id, tag, None)?;
+        return Ok(Restored { before, after, manifests: Vec::new() });
+    };
+    let manifests = put_all_again(connection, name, id, &digest, is_lost)?;
+    if !manifest::is_held(connection, id, &digest)? {
+        return Err(collected(name, digest));
+    }
+    tag::set(connection, id, tag, &digest, None)?;
+    Ok(Restored { before, after, manifests })
+}
+
+/// Tags that went with these manifests and are not there now, `limit` at most: those that named
+/// them, and those of their signatures.
+pub(crate) fn gone_tags(
+    connection: &Connection,
+    name: &RepoName,
+    manifests: &[Digest],
+    limit: usize,
+) -> Result<Vec<Tag>, StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(Vec::new()) };
+    let mut gone: Vec<Tag> = Vec::new();
+    for digest in manifests {
+        if gone.len() >= limit {
+            break;
+        }
+        gone.extend(history::gone(connection, id, digest, limit - gone.len())?);
+        for tag in signature_tags(digest) {
+            let last = history::last(connection, id, &tag)?;
+            if last.is_some_and(|change| change.after.is_none()) && gone.len() < limit {
+                gone.push(tag);
+            }
+        }
+    }
+    let mut seen = HashSet::new();
+    gone.retain(|tag| seen.insert(tag.clone()));
+    Ok(gone)
+}
+
+/// The tags under which cosign keeps what belongs to a manifest.
+pub(super) fn signature_tags(digest: &Digest) -> Vec<Tag> {
+    let name = |suffix: &&str| format!("{}-{}{suffix}", digest.algorithm(), digest.hex());
+    // The name for a SHA-512 digest is longer than a tag may be.
+    SIGNATURE_SUFFIXES.iter().filter_map(|suffix| name(suffix).parse().ok()).collect()
+}
+
+fn collected(repository: &RepoName, digest: Digest) -> StorageError {
+    StorageError::Collected { repository: repository.clone(), digest }
+}
+
+/// A manifest that was deleted and not collected.
+struct Deleted {
+    digest: Digest,
+    media_type: String,
+    deleted_at: i64,
+}
+
+/// Puts again, as far as they were deleted: a manifest, the children of what it lists, and the
+/// referrers that were deleted with their subject or after it. Returns what is back.
+fn put_all_again(
+    connection: &Connection,
+    name: &RepoName,
+    repository: i64,
+    digest: &Digest,
+    is_lost: &dyn Fn(&Digest) -> bool,
+) -> Result<Vec<Digest>, StorageError> {
+    let (mut seen, mut below) = (HashSet::from([*digest]), vec![*digest]);
+    let mut back = Vec::new();
+    while let Some(digest) = below.pop() {
+        let mut next = Vec::new();
+        if let Some(deleted) = deleted(connection, repository, &digest)? {
+            put_again(connection, name, repository, &deleted, is_lost)?;
+            next = deleted_referrers(connection, repository, &deleted)?;
+            back.push(digest);
+        }
+        // Collection may have begun to take the edges; now all of them are there again.
+        next.extend(manifest::named_as(connection, repository, &digest, EdgeKind::Child)?);
+        below.extend(next.into_iter().filter(|digest| seen.insert(*digest)));
+    }
+    Ok(back)
+}
+
+fn deleted(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<Option<Deleted>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT digest, media_type, deleted_at FROM deleted_manifests
+         WHERE repository_id = ?1 AND digest = ?2",
+    )?;
+    let row = statement.query_row(params![repository, digest], |row| {
+        Ok(Deleted { digest: row.get(0)?, media_type: row.get(1)?, deleted_at: row.get(2)? })
+    });
+    Ok(row.optional()?)
+}
+
+fn deleted_referrers(
+    connection: &Connection,
+    repository: i64,
+    subject: &Deleted,
+) -> Result<Vec<Digest>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT d.digest FROM edges e
+         JOIN deleted_manifests d ON d.repository_id = e.repository_id AND d.digest = e.parent
+         WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'subject'
+           AND d.deleted_at >= ?3",
+    )?;
+    let key = params![repository, subject.digest, subject.deleted_at];
+    let rows = statement.query_map(key, |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Puts a deleted manifest again, as its first push did.
+fn put_again(
+    connection: &Connection,
+    name: &RepoName,
+    repository: i64,
+    deleted: &Deleted,
+    is_lost: &dyn Fn(&Digest) -> bool,
+) -> Result<(), StorageError> {
+    let digest = deleted.digest;
+    let bytes: Vec<u8> = connection
+        .prepare_cached(
+            "SELECT m.bytes FROM deleted_manifests d JOIN manifests m ON m.digest = d.digest
+             WHERE d.repository_id = ?1 AND d.digest = ?2",
+        )?
+        .query_row(params![repository, digest], |row| row.get(0))?;
+    let damaged = |what: String| StorageError::Database(format!("{digest} was kept wrong: {what}"));
+    let media_type = deleted.media_type.parse().map_err(|_| damaged("its type".to_owned()))?;
+    let manifest = Manifest::parse(Bytes::from(bytes), Some(media_type), digest.algorithm())
+        .map_err(|error| damaged(error.to_string()))?;
+    if *manifest.digest() != digest {
+        return Err(damaged(format!("its digest is {}", manifest.digest())));
+    }
+    let required = manifest.edges().iter().filter(|edge| edge.kind.is_required_blob());
+    let lost: Vec<_> = required.map(|edge| edge.child).filter(|blob| is_lost(blob)).collect();
+    manifest::put(connection, name, &manifest, &lost, &[], None).map_err(|error| match error {
+        StorageError::MissingBlobs(blobs) => StorageError::BlobsCollected { digest, blobs },
+        error => error,
+    })
+}

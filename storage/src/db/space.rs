@@ -1,0 +1,131 @@
+//! Which blobs only certain manifests hold, and how many bytes those are: what a removal frees.
+//!
+//! One call is one page and one short read; the caller goes on from where it ended.
+
+use std::collections::HashSet;
+use std::ops::AddAssign;
+
+use rusqlite::{Connection, params};
+
+use super::repository;
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::name::RepoName;
+
+/// Blobs in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// How many there are.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl AddAssign for Space {
+    fn add_assign(&mut self, other: Self) {
+        self.blobs += other.blobs;
+        self.bytes += other.bytes;
+    }
+}
+
+/// The last row of a page of what a manifest names.
+pub(crate) type Place = (String, Digest);
+
+/// Adds up a page of the blobs of one manifest that no manifest holds but those in `gone`. `seen`
+/// grows, so that each blob counts once. Returns where the next page begins, if there is one.
+pub(crate) fn only_held_by(
+    connection: &Connection,
+    name: &RepoName,
+    manifest: &Digest,
+    gone: &HashSet<Digest>,
+    seen: &mut HashSet<Digest>,
+    after: Option<&Place>,
+) -> Result<(Space, Option<Place>), StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(Default::default()) };
+    let nowhere = (String::new(), String::new());
+    let after = after.map_or(nowhere, |(kind, child)| (kind.clone(), child.to_string()));
+    let mut page = connection.prepare_cached(
+        "SELECT kind, child FROM edges
+         WHERE repository_id = ?1 AND parent = ?2 AND (kind, child) > (?3, ?4)
+         ORDER BY kind, child LIMIT ?5",
+    )?;
+    let mut size = connection.prepare_cached("SELECT size FROM blobs WHERE digest = ?1")?;
+    let mut holders = connection.prepare_cached(
+        "SELECT e.repository_id, e.parent FROM repository_blobs l
+         JOIN edges e ON e.repository_id = l.repository_id AND e.child = l.digest
+         JOIN repository_manifests m ON m.repository_id = e.repository_id AND m.digest = e.parent
+         WHERE l.digest = ?1",
+    )?;
+    let (mut space, mut last, mut count) = (Space::default(), None, 0);
+    let mut rows = page.query(params![id, manifest, after.0, after.1, PAGE_ENTRIES])?;
+    while let Some(row) = rows.next()? {
+        let place: Place = (row.get(0)?, row.get(1)?);
+        let blob = place.1;
+        count += 1;
+        last = Some(place);
+        // Manifests are no blobs, even where one has the digest of a blob.
+        let is_blob = last.as_ref().is_some_and(|(kind, _)| !is_manifest(kind));
+        if !is_blob || !seen.insert(blob) {
+            continue;
+        }
+        let mut others = holders.query([&blob])?;
+        let mut is_free = true;
+        while let Some(row) = others.next()? {
+            let (repository, parent): (i64, Digest) = (row.get(0)?, row.get(1)?);
+            if repository != id || !gone.contains(&parent) {
+                is_free = false;
+                break;
+            }
+        }
+        if is_free {
+            for bytes in size.query_map([&blob], |row| row.get(0))? {
+                space += Space { blobs: 1, bytes: bytes? };
+            }
+        }
+    }
+    Ok((space, last.filter(|_| count == PAGE_ENTRIES)))
+}
+
+/// Adds up a page of the blobs that manifests of this repository hold and of no other. Returns
+/// the last blob of the page, if another page may follow.
+pub(crate) fn only_held_in(
+    connection: &Connection,
+    name: &RepoName,
+    after: Option<&Digest>,
+) -> Result<(Space, Option<Digest>), StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(Default::default()) };
+    let after = after.map_or_else(String::new, Digest::to_string);
+    let mut page = connection.prepare_cached(
+        "SELECT l.digest, b.size FROM repository_blobs l JOIN blobs b ON b.digest = l.digest
+         WHERE l.repository_id = ?1 AND l.digest > ?2 ORDER BY l.digest LIMIT ?3",
+    )?;
+    let mut here = connection.prepare_cached(
+        "SELECT 1 FROM edges e
+         JOIN repository_manifests m ON m.repository_id = e.repository_id AND m.digest = e.parent
+         WHERE e.repository_id = ?1 AND e.child = ?2 LIMIT 1",
+    )?;
+    let mut elsewhere = connection.prepare_cached(
+        "SELECT 1 FROM repository_blobs l
+         JOIN edges e ON e.repository_id = l.repository_id AND e.child = l.digest
+         JOIN repository_manifests m ON m.repository_id = e.repository_id AND m.digest = e.parent
+         WHERE l.digest = ?1 AND l.repository_id <> ?2 LIMIT 1",
+    )?;
+    let (mut space, mut last, mut count) = (Space::default(), None, 0);
+    let mut rows = page.query(params![id, after, PAGE_ENTRIES])?;
+    while let Some(row) = rows.next()? {
+        let (blob, bytes): (Digest, u64) = (row.get(0)?, row.get(1)?);
+        count += 1;
+        last = Some(blob);
+        if here.exists(params![id, blob])? && !elsewhere.exists(params![blob, id])? {
+            space += Space { blobs: 1, bytes };
+        }
+    }
+    Ok((space, last.filter(|_| count == PAGE_ENTRIES)))
+}
+
+fn is_manifest(kind: &str) -> bool {
+    matches!(kind, "child" | "subject")
+}
+
+/// Rows of one page.
+const PAGE_ENTRIES: usize = 1000;

@@ -1,0 +1,178 @@
+//! Images as a whole: what belongs to one, whether it is there, and removing it.
+
+use std::collections::HashSet;
+
+use super::Store;
+use crate::db::inspect::{self, ManifestInfo};
+use crate::db::manifest;
+use crate::db::removal::{self, Removal, RemovalStep};
+use crate::db::repository;
+use crate::db::space::{self, Space};
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::manifest::{Descriptor, EdgeKind};
+use crate::name::{Reference, RepoName};
+
+/// One thing that a manifest names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagePart {
+    /// What the manifest says of it.
+    pub descriptor: Descriptor,
+    /// Whether it is there.
+    pub state: PartState,
+}
+
+/// Whether what a manifest names is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartState {
+    /// It is.
+    Present,
+    /// The repository does not hold it.
+    Absent,
+    /// A layer that its publisher does not allow to be pushed, and that was not.
+    Foreign,
+    /// The repository holds it, but its file is gone or wrong.
+    Lost,
+}
+
+impl Store {
+    /// Looks at a manifest and at most `tags` of its tags; `None` if the repository does not hold
+    /// it.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn manifest_info(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+        tags: usize,
+    ) -> Result<Option<ManifestInfo>, StorageError> {
+        self.database.read(|connection| inspect::info(connection, name, reference, tags))
+    }
+
+    /// At most `limit` things that a manifest names, in its own order after the first `skip`, and
+    /// whether each is there; `None` if the repository does not hold the manifest.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn image_parts(
+        &self,
+        name: &RepoName,
+        digest: &Digest,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Option<Vec<ImagePart>>, StorageError> {
+        let reference = Reference::Digest(*digest);
+        let found = self.database.read(|c| manifest::get(c, name, &reference))?;
+        let Some(manifest) = found else { return Ok(None) };
+        let all = Descriptor::all_of(&manifest.bytes)
+            .map_err(|error| StorageError::Database(format!("{digest} was kept wrong: {error}")))?;
+        let page = all.into_iter().skip(skip).take(limit);
+        // Each is a read of its own: looking at the files between them may wait for the disk.
+        let part = |descriptor: Descriptor| {
+            Ok(ImagePart { state: self.state_of(name, &descriptor)?, descriptor })
+        };
+        page.map(part).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Finds out what goes with an image when it is removed, and changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Store::remove_image`].
+    pub fn plan_removal(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+    ) -> Result<Removal, StorageError> {
+        self.database.read(|connection| removal::plan(connection, name, reference))
+    }
+
+    /// Removes a tag, or a manifest with its tags, and every manifest that then nothing else in
+    /// the repository keeps, all or nothing. Durable on return.
+    ///
+    /// # Errors
+    /// [`StorageError::NoTag`], [`StorageError::NoManifest`], [`StorageError::TagProtected`].
+    pub fn remove_image(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+    ) -> Result<Removal, StorageError> {
+        let (name, reference) = (name.clone(), reference.clone());
+        self.database.write(move |connection| removal::remove(connection, &name, &reference))
+    }
+
+    /// Removes some tags of a repository, or some manifests when no tag is left. A step that
+    /// removes nothing was the last. Durable on return.
+    ///
+    /// # Errors
+    /// [`StorageError::TagProtected`] while any tag of the repository is protected.
+    pub fn remove_some(&self, name: &RepoName) -> Result<RemovalStep, StorageError> {
+        let name = name.clone();
+        self.database.write(move |connection| removal::remove_some(connection, &name))
+    }
+
+    /// Adds up the blobs that no manifest of any repository holds but these of this repository,
+    /// whether those are still there or not.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn space_of(&self, name: &RepoName, manifests: &[Digest]) -> Result<Space, StorageError> {
+        let gone: HashSet<Digest> = manifests.iter().copied().collect();
+        let (mut seen, mut space) = (HashSet::new(), Space::default());
+        for manifest in manifests {
+            let mut after = None;
+            loop {
+                let (page, next) = self.database.read(|connection| {
+                    let after = after.as_ref();
+                    space::only_held_by(connection, name, manifest, &gone, &mut seen, after)
+                })?;
+                space += page;
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(space)
+    }
+
+    /// Adds up a page of the blobs that manifests of this repository hold and of no other, after
+    /// `after`. Returns the last blob of the page, if another page may follow.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn space_in(
+        &self,
+        name: &RepoName,
+        after: Option<&Digest>,
+    ) -> Result<(Space, Option<Digest>), StorageError> {
+        self.database.read(|connection| space::only_held_in(connection, name, after))
+    }
+
+    /// How many tags and manifests a repository holds; `None` if there is no such repository.
+    ///
+    /// # Errors
+    /// [`StorageError::TagProtected`] if any tag of it is protected.
+    pub fn plan_removal_of_all(&self, name: &RepoName) -> Result<Option<(u64, u64)>, StorageError> {
+        self.database.read(|connection| removal::plan_all(connection, name))
+    }
+
+    fn state_of(
+        &self,
+        name: &RepoName,
+        descriptor: &Descriptor,
+    ) -> Result<PartState, StorageError> {
+        let (kind, digest) = (descriptor.kind, &descriptor.digest);
+        if matches!(kind, EdgeKind::Child | EdgeKind::Subject) {
+            let is_held = self.database.read(|c| inspect::holds_manifest(c, name, digest))?;
+            return Ok(if is_held { PartState::Present } else { PartState::Absent });
+        }
+        let held = self.database.read(|c| repository::held_blob(c, name, digest))?;
+        Ok(match held {
+            Some(blob) if !blob.is_lost && self.has_file(digest, blob.size)? => PartState::Present,
+            Some(_) => PartState::Lost,
+            None if kind == EdgeKind::ForeignLayer => PartState::Foreign,
+            None => PartState::Absent,
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! What was done to tags, undoing it, and protecting them.
+
+use std::collections::HashSet;
+
+use super::Store;
+use crate::db::history::{self, TagChange};
+use crate::db::protection;
+use crate::db::restore::{self, RestorePoint, Restored};
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::name::{RepoName, Tag};
+
+impl Store {
+    /// At most `limit` changes of a repository's tags, or of one of them, the newest first, older
+    /// than the change `before`; `None` if there is no such repository.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn tag_history(
+        &self,
+        name: &RepoName,
+        tag: Option<&Tag>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Option<Vec<TagChange>>, StorageError> {
+        self.database.read(|connection| history::changes(connection, name, tag, before, limit))
+    }
+
+    /// Lets a tag name again what it named, and brings back the manifest if it was deleted, with
+    /// those of its children, and of the referrers that were deleted with it, that are gone. All
+    /// or nothing. Durable on return.
+    ///
+    /// # Errors
+    /// [`StorageError::NothingToUndo`], [`StorageError::NotThereThen`],
+    /// [`StorageError::TagProtected`], and [`StorageError::Collected`] or
+    /// [`StorageError::BlobsCollected`] when it is too late.
+    pub fn restore_tag(
+        &self,
+        name: &RepoName,
+        tag: &Tag,
+        point: RestorePoint,
+    ) -> Result<Restored, StorageError> {
+        let (name, tag, layout) = (name.clone(), tag.clone(), self.layout.clone());
+        self.database.write(move |connection| {
+            let is_lost = |blob: &Digest| !layout.blob(blob).is_file();
+            restore::restore(connection, &name, &tag, point, &is_lost)
+        })
+    }
+
+    /// At most `limit` tags that went with these manifests and are not there now: those that
+    /// named them, and those of their signatures.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn gone_tags(
+        &self,
+        name: &RepoName,
+        manifests: &[Digest],
+        limit: usize,
+    ) -> Result<Vec<Tag>, StorageError> {
+        self.database.read(|connection| restore::gone_tags(connection, name, manifests, limit))
+    }
+
+    /// Protects a tag from being moved or deleted, and what it needs from being deleted; false if
+    /// it was protected before. Durable on return.
+    ///
+    /// # Errors
+    /// [`StorageError::NoTag`].
+    pub fn protect_tag(&self, name: &RepoName, tag: &Tag) -> Result<bool, StorageError> {
+        let (name, tag) = (name.clone(), tag.clone());
+        self.database.write(move |connection| protection::protect(connection, &name, &tag))
+    }
+
+    /// Ends the protection of a tag; false if it was not protected. Durable on return.
+    ///
+    /// # Errors
+    /// [`StorageError::NoTag`].
+    pub fn unprotect_tag(&self, name: &RepoName, tag: &Tag) -> Result<bool, StorageError> {
+        let (name, tag) = (name.clone(), tag.clone());
+        self.database.write(move |connection| protection::unprotect(connection, &name, &tag))
+    }
+
+    /// Those of a page of tags that are protected: from `first` to `last`, both included.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn protected_tags(
+        &self,
+        name: &RepoName,
+        first: &Tag,
+        last: &Tag,
+    ) -> Result<HashSet<Tag>, StorageError> {
+        self.database.read(|connection| protection::between(connection, name, first, last))
+    }
+}

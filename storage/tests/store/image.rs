@@ -1,0 +1,207 @@
+//! Images as a whole: what goes with one, what stays, and what is missing.
+
+use storage::{
+    Algorithm, Digest, EdgeKind, Keeper, Manifest, MediaType, PartState, Reference, RemovalStep,
+    RepoName, Space, StorageError, Store, Tag,
+};
+
+use crate::support::{blob_path, directory, image, index, open, parse, push, repo, sha256, tag};
+use crate::tag::{index_of, referrer};
+
+/// Pushes an image of one layer of 1,000 bytes that `mark` tells from others.
+fn push_image(store: &Store, name: &RepoName, mark: u8, tags: &[&str]) -> Manifest {
+    let manifest = image(&push(store, name, b"{}"), &[push(store, name, &[mark; 1000])]);
+    let tags = tags.iter().map(|name| tag(name)).collect();
+    store.put_manifest(name, manifest.clone(), tags, None).unwrap();
+    manifest
+}
+
+fn by_tag(name: &str) -> Reference {
+    Reference::Tag(tag(name))
+}
+
+fn sorted(digests: &[&Digest]) -> Vec<Digest> {
+    let mut digests: Vec<_> = digests.iter().map(|digest| **digest).collect();
+    digests.sort();
+    digests
+}
+
+/// What a removal takes, which its plan told.
+fn remove(store: &Store, name: &RepoName, image: &Reference) -> storage::Removal {
+    let planned = store.plan_removal(name, image).unwrap();
+    let mut removed = store.remove_image(name, image).unwrap();
+    assert_eq!(removed, planned);
+    removed.manifests.sort();
+    removed
+}
+
+#[test]
+fn an_image_goes_with_what_nothing_else_keeps() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    let [own, shared, tagged] = [1, 2, 3].map(|mark| push_image(&store, &name, mark, &[]));
+    store.put_manifest(&name, tagged.clone(), vec![tag("tagged")], None).unwrap();
+    let first = index_of(&[own.digest(), shared.digest(), tagged.digest()]);
+    let second = index_of(&[shared.digest()]);
+    store.put_manifest(&name, first.clone(), vec![tag("first")], None).unwrap();
+    store.put_manifest(&name, second.clone(), vec![tag("second")], None).unwrap();
+    // What belongs to the first: a referrer of the list, a signature of a child, and one of that.
+    let bill = referrer(first.digest(), "bill");
+    let kept = referrer(first.digest(), "kept");
+    store.put_manifest(&name, bill.clone(), vec![], None).unwrap();
+    store.put_manifest(&name, kept.clone(), vec![tag("kept")], None).unwrap();
+    let of = |digest: &Digest, end: &str| -> Tag {
+        format!("sha256-{}{end}", digest.hex()).parse().unwrap()
+    };
+    let signature = index("signature");
+    store.put_manifest(&name, signature.clone(), vec![of(own.digest(), ".sig")], None).unwrap();
+    let above = index("signature of a signature");
+    let twice = of(signature.digest(), ".sig");
+    store.put_manifest(&name, above.clone(), vec![twice.clone()], None).unwrap();
+
+    let removed = remove(&store, &name, &by_tag("first"));
+    let gone = [first.digest(), own.digest(), bill.digest(), signature.digest(), above.digest()];
+    assert_eq!(removed.manifests, sorted(&gone));
+    let tags: Vec<_> = removed.tags.iter().map(|(tag, _)| tag.clone()).collect();
+    assert_eq!(tags.len(), 3, "{tags:?}");
+    assert!(tags.contains(&tag("first")) && tags.contains(&twice), "{tags:?}");
+    assert_eq!((removed.sparse, removed.kept_by), (vec![], None));
+    // The layer of one image, before and after; the configuration is everybody's.
+    let one_layer = Space { blobs: 1, bytes: 1000 };
+    assert_eq!(store.space_of(&name, &removed.manifests), Ok(one_layer));
+    for kept in [&shared, &tagged, &second, &kept] {
+        let there = store.manifest(&name, &Reference::Digest(*kept.digest())).unwrap();
+        assert!(there.is_some(), "{}", kept.digest());
+    }
+    let removed = remove(&store, &name, &by_tag("second"));
+    assert_eq!(removed.manifests, sorted(&[second.digest(), shared.digest()]));
+}
+
+#[test]
+fn a_tag_goes_alone_while_something_else_keeps_its_manifest() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    let child = push_image(&store, &name, 1, &["child", "again"]);
+    let removed = remove(&store, &name, &by_tag("child"));
+    assert_eq!(removed.tags, [(tag("child"), *child.digest())]);
+    assert_eq!((removed.manifests, removed.kept_by), (vec![], Some(Keeper::Tag(tag("again")))));
+    let list = index_of(&[child.digest()]);
+    store.put_manifest(&name, list.clone(), vec![tag("list")], None).unwrap();
+    let removed = remove(&store, &name, &by_tag("again"));
+    assert_eq!(removed.kept_by, Some(Keeper::Index(*list.digest())));
+    // By its digest it goes all the same, and the index is sparse.
+    let removed = remove(&store, &name, &Reference::Digest(*child.digest()));
+    assert_eq!((removed.manifests, removed.sparse), (vec![*child.digest()], vec![*list.digest()]));
+    let absent = StorageError::NoManifest { repository: name.clone(), digest: *child.digest() };
+    let refused = store.remove_image(&name, &Reference::Digest(*child.digest()));
+    assert_eq!(refused, Err(absent));
+    let absent = StorageError::NoTag { repository: name.clone(), tag: tag("child") };
+    assert_eq!(store.plan_removal(&name, &by_tag("child")), Err(absent));
+    // A referrer that is named itself goes though its subject stays.
+    let named = referrer(list.digest(), "named");
+    store.put_manifest(&name, named.clone(), vec![tag("named")], None).unwrap();
+    assert_eq!(remove(&store, &name, &by_tag("named")).manifests, [*named.digest()]);
+}
+
+#[test]
+fn blobs_that_another_repository_holds_are_not_freed() {
+    let home = directory();
+    let store = open(home.path());
+    let (name, other) = (repo("a"), repo("b"));
+    let here = push_image(&store, &name, 1, &["v1"]);
+    push_image(&store, &name, 2, &["v2"]);
+    let there = push_image(&store, &other, 1, &["v1"]);
+    let all = |name| store.space_in(name, None).unwrap().0;
+    assert_eq!(all(&name), Space { blobs: 1, bytes: 1000 });
+    assert_eq!(store.space_of(&name, &[*here.digest()]), Ok(Space::default()));
+    remove(&store, &other, &by_tag("v1"));
+    assert_eq!(store.space_of(&other, &[*there.digest()]), Ok(Space::default()));
+    assert_eq!(store.space_of(&name, &[*here.digest()]), Ok(Space { blobs: 1, bytes: 1000 }));
+    assert_eq!(all(&name), Space { blobs: 3, bytes: 2002 });
+}
+
+#[test]
+fn a_whole_repository_goes_in_steps() {
+    let home = directory();
+    let store = open(home.path());
+    let (name, other) = (repo("a"), repo("b"));
+    store.put_manifest(&other, index("0"), vec![tag("v1")], None).unwrap();
+    for number in 0..150 {
+        let tags = if number % 10 == 0 { vec![tag(&format!("v{number}"))] } else { vec![] };
+        store.put_manifest(&name, index(&number.to_string()), tags, None).unwrap();
+    }
+    assert_eq!(store.plan_removal_of_all(&name), Ok(Some((15, 150))));
+    assert_eq!(store.plan_removal_of_all(&repo("c")), Ok(None));
+    let (mut all, mut steps) = (RemovalStep::default(), 0);
+    loop {
+        let step = store.remove_some(&name).unwrap();
+        if step == RemovalStep::default() {
+            break;
+        }
+        assert!(step.tags * 2 + step.manifests * 2 <= 256, "{step:?}");
+        (all.tags, all.manifests) = (all.tags + step.tags, all.manifests + step.manifests);
+        steps += 1;
+    }
+    assert_eq!(all, RemovalStep { tags: 15, manifests: 150 });
+    assert!(steps >= 3, "{steps}");
+    assert_eq!(store.repositories(None, 10), Ok(vec![other]));
+}
+
+#[test]
+fn each_part_of_an_image_is_told_with_its_state() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    let [config, good, bad] = [b"{}".as_slice(), b"good", b"bad"].map(|it| push(&store, &name, it));
+    let (foreign, absent) = (sha256(b"foreign"), sha256(b"absent"));
+    let blob = |digest| format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":2}}"#);
+    let text = format!(
+        r#"{{"schemaVersion":2,"config":{},"layers":[{},{},
+        {{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "digest":"{foreign}","size":7,"urls":["https://example.com/"]}}]}}"#,
+        blob(config),
+        blob(good),
+        blob(bad),
+    );
+    let manifest = parse(text, MediaType::OCI_MANIFEST, Algorithm::Sha256);
+    let list = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"a/b","digest":"{}","size":1,
+        "platform":{{"os":"linux","architecture":"arm64","variant":"v8"}}}},
+        {{"mediaType":"a/b","digest":"{absent}","size":9,"platform":"odd"}}]}}"#,
+        manifest.digest()
+    );
+    let list = parse(list, MediaType::OCI_INDEX, Algorithm::Sha256);
+    store.put_manifest(&name, manifest.clone(), vec![], None).unwrap();
+    store.put_manifest(&name, list.clone(), vec![tag("v1"), tag("v2")], None).unwrap();
+    std::fs::remove_file(blob_path(home.path(), &bad)).unwrap();
+
+    let info = store.manifest_info(&name, &by_tag("v1"), 1).unwrap().unwrap();
+    assert_eq!((info.digest, info.tags.len()), (*list.digest(), 1));
+    assert_eq!(store.manifest_info(&name, &by_tag("v3"), 1), Ok(None));
+    let parts = |digest, skip, limit| {
+        let parts = store.image_parts(&name, digest, skip, limit).unwrap().unwrap();
+        let part = |part: &storage::ImagePart| {
+            let it = &part.descriptor;
+            (it.kind, it.digest, it.size, it.platform.clone(), part.state)
+        };
+        parts.iter().map(part).collect::<Vec<_>>()
+    };
+    let platform = Some("linux/arm64/v8".to_owned());
+    let children = [
+        (EdgeKind::Child, *manifest.digest(), 1, platform, PartState::Present),
+        (EdgeKind::Child, absent, 9, None, PartState::Absent),
+    ];
+    assert_eq!(parts(list.digest(), 0, 10), children);
+    assert_eq!(parts(list.digest(), 1, 10), children[1..]);
+    let blobs = [
+        (EdgeKind::Config, config, 2, None, PartState::Present),
+        (EdgeKind::Layer, good, 2, None, PartState::Present),
+        (EdgeKind::Layer, bad, 2, None, PartState::Lost),
+        (EdgeKind::ForeignLayer, foreign, 7, None, PartState::Foreign),
+    ];
+    assert_eq!(parts(manifest.digest(), 0, 10), blobs);
+    assert_eq!(parts(manifest.digest(), 2, 1), blobs[2..3]);
+    assert_eq!(store.image_parts(&name, &absent, 0, 1), Ok(None));
+}
