@@ -5,6 +5,7 @@
 //! stops when whoever gave it is gone. When no server runs, the command opens the store itself.
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
@@ -17,10 +18,13 @@ use crate::config::Upkeep;
 
 mod client;
 mod socket;
+mod verify;
 
 pub(crate) use client::end_process;
 pub use client::{run, run_long};
 pub use socket::Socket;
+pub use verify::{FoundEntry, VerifyReport};
+pub(crate) use verify::{HURT_IMAGES, bytes_of};
 
 /// A command, as it travels.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +73,13 @@ pub enum Command {
         /// How long unused upload sessions are kept.
         upload_seconds: Option<u64>,
     },
+    /// Reads everything that is stored again.
+    Verify {
+        /// Whether it only tells.
+        dry_run: bool,
+        /// How many MiB a second it reads at most.
+        mib_per_second: Option<NonZeroU32>,
+    },
     /// Asks for a page of tags.
     Tags {
         /// The repository.
@@ -96,6 +107,8 @@ pub enum Reply {
     Tags(Vec<TagEntry>),
     /// What collection did.
     Collected(Box<Collected>),
+    /// What verification read and found.
+    Verified(Box<VerifyReport>),
     /// How far a command is that takes long. The outcome follows.
     Progress(Progress),
 }
@@ -141,6 +154,13 @@ pub struct Status {
     pub open_uploads: u64,
     /// How collection last ended; none if it never did.
     pub last_collection: Option<Ended<Collected>>,
+    /// When every stored byte was last read and checked, in seconds since 1970; none if it never
+    /// was.
+    pub last_verified: Option<i64>,
+    /// Blobs that are lost: only a push brings them back.
+    pub lost_blobs: u64,
+    /// Manifests that are lost.
+    pub lost_manifests: u64,
     /// When the server's certificate expires, in seconds since 1970; none if it is not known.
     pub certificate_expires: Option<i64>,
 }
@@ -200,6 +220,9 @@ pub enum CommandError {
     /// There is no such repository.
     #[error("there is no repository {0}: see `registry ls`")]
     NoRepository(RepoName),
+    /// Whoever gave the command is gone.
+    #[error("stopped before the end")]
+    Stopped,
     /// The store refuses, or cannot.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -217,7 +240,7 @@ impl Command {
             | Self::UserRemove { .. }
             | Self::Repositories { .. }
             | Self::Tags { .. } => false,
-            Self::Collect { .. } => true,
+            Self::Collect { .. } | Self::Verify { .. } => true,
         }
     }
 }
@@ -258,6 +281,9 @@ pub fn execute(
             };
             collect(store, &keep, dry_run, on_progress)
         }
+        Command::Verify { dry_run, mib_per_second } => {
+            verify::verify(store, dry_run, mib_per_second, on_progress)
+        }
         Command::Tags { repository, after } => list_tags(store, &repository, after.as_deref()),
     };
     outcome.unwrap_or_else(|error| Reply::Failed(error.to_string()))
@@ -268,6 +294,7 @@ fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandErro
     let space = DiskSpace::of(store.layout().root())?;
     let ours = || Some(certs::Expiry::read(&store.layout().tls()).ok()?.server?.not_after());
     let expires = running.and_then(|running| running.own_certificate_expires).or_else(ours);
+    let lost = store.lost()?;
     Ok(Reply::Status(Box::new(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address: running.map(|running| running.address.clone()),
@@ -282,6 +309,9 @@ fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandErro
         open_uploads: store.open_uploads() as u64,
         last_collection: crate::upkeep::last_collection(store)?
             .map(|(ended_at, did)| Ended { ended_at, did }),
+        last_verified: store.last_verified()?.map(unix),
+        lost_blobs: lost.blobs,
+        lost_manifests: lost.manifests,
         certificate_expires: expires.map(unix),
     })))
 }

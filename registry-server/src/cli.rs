@@ -16,6 +16,7 @@ mod serve;
 mod status;
 mod uninstall;
 mod user;
+mod verify;
 
 /// An embedded OCI registry for clusters that can reach nothing else.
 #[derive(Parser)]
@@ -61,6 +62,10 @@ enum Command {
     },
     /// Collect what nothing needs any more, while everybody pushes and pulls
     Gc(gc::GcArgs),
+    /// Read everything that is stored again, and hide what is damaged until it is pushed again
+    ///
+    /// Ends with 1 if something is lost. Pushes and pulls go on meanwhile.
+    Verify(verify::VerifyArgs),
     /// Add, list, change and remove users
     #[command(subcommand)]
     User(user::Command),
@@ -151,6 +156,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             ls::run(&data.path()?, repository.as_deref(), json)
         }
         Command::Gc(args) => gc::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::User(command) => user::run(command),
         Command::Version { json } => about::version(json),
         Command::Licences => about::licences(),

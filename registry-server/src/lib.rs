@@ -18,5 +18,6 @@ pub mod missing;
 pub mod net;
 pub mod notify;
 pub mod route;
+mod scrub;
 pub mod server;
 pub mod upkeep;

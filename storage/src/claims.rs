@@ -45,6 +45,14 @@ impl Claims {
         CommitClaim { claims: self, digest: *digest }
     }
 
+    /// Claims one digest, and waits while anybody else works on it.
+    pub(crate) fn remove_one(&self, digest: &Digest) -> RemovalClaim<'_> {
+        let is_held = |held: &mut HashMap<Digest, Held>| held.contains_key(digest);
+        let held = self.freed.wait_while(self.lock(), is_held);
+        held.unwrap_or_else(PoisonError::into_inner).insert(*digest, Held::Removal);
+        RemovalClaim { claims: self, digests: vec![*digest] }
+    }
+
     /// Claims those of the digests that nobody works on. The others are in use, so their files
     /// stay for this time.
     pub(crate) fn remove(&self, digests: impl IntoIterator<Item = Digest>) -> RemovalClaim<'_> {
@@ -71,7 +79,10 @@ impl Drop for CommitClaim<'_> {
         let mut held = self.claims.lock();
         match held.get_mut(&self.digest) {
             Some(Held::Commits(count)) if *count > 1 => *count -= 1,
-            _ => drop(held.remove(&self.digest)),
+            _ => {
+                held.remove(&self.digest);
+                self.claims.freed.notify_all();
+            }
         }
     }
 }
@@ -123,5 +134,21 @@ mod tests {
             drop(commit);
         }
         assert_eq!(claims.remove([a]).digests(), [a]);
+    }
+
+    #[test]
+    fn who_must_remove_a_file_waits_for_whoever_works_on_it() {
+        let (claims, digest) = (Claims::default(), Digest::of(Algorithm::Sha256, b"a"));
+        for is_commit in [true, false] {
+            let commit = is_commit.then(|| claims.commit(&digest));
+            let removal = (!is_commit).then(|| claims.remove([digest]));
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| drop(claims.remove_one(&digest)));
+                assert!(!waiting.is_finished());
+                drop((commit, removal));
+                waiting.join().unwrap();
+            });
+            assert!(claims.lock().is_empty());
+        }
     }
 }

@@ -27,7 +27,7 @@ use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::store::Store;
 
-mod files;
+pub(crate) mod files;
 #[cfg(test)]
 mod tests;
 

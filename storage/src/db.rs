@@ -25,6 +25,7 @@ use crate::name::{RepoName, Tag, UserName};
 
 pub(crate) mod collect;
 pub(crate) mod list;
+pub(crate) mod lost;
 pub(crate) mod manifest;
 mod reader;
 pub(crate) mod repository;
@@ -32,6 +33,7 @@ mod schema;
 pub(crate) mod tag;
 pub(crate) mod upkeep;
 pub(crate) mod user;
+pub(crate) mod verify;
 mod writer;
 
 use reader::Readers;
@@ -137,11 +139,24 @@ impl Drop for Database {
 
 impl From<rusqlite::Error> for StorageError {
     fn from(error: rusqlite::Error) -> Self {
+        // The tables say what is in a column: another thing was not written there by us.
+        if matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::Utf8Error(..)
+        ) {
+            return Self::DatabaseDamaged(error.to_string());
+        }
         match error.sqlite_error().map(|error| error.extended_code) {
             // The second is what SQLite says when the index of its log cannot grow.
             Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
             Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => {
                 Self::NotSynced(error.to_string())
+            }
+            Some(code) if DAMAGED.contains(&(code & PRIMARY_CODE)) => {
+                Self::DatabaseDamaged(error.to_string())
             }
             _ => Self::Database(error.to_string()),
         }
@@ -183,6 +198,10 @@ impl FromSql for Digest {
     }
 }
 
+/// What SQLite says of a database whose structure is broken.
+const DAMAGED: [i32; 2] = [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB];
+/// The bits of a code that say what failed; the others say where.
+const PRIMARY_CODE: i32 = 0xff;
 /// Prepared statements that each connection keeps.
 const STATEMENTS: usize = 64;
 /// Page cache of the writing connection, in KiB.

@@ -5,6 +5,7 @@
 //! DATA/registry.db                SQLite in WAL mode: names, manifests, tags, links, users
 //! DATA/blobs/sha256/ab/<hex>      one file a blob, in the directory of its first two digits;
 //! DATA/blobs/sha512/ab/<hex>      all 2 x 256 directories are made and synced with the store
+//! DATA/damaged/<algorithm>-<hex>  files that were put aside because their bytes are wrong
 //! DATA/uploads/<id> <id>.meta     bytes of open uploads, and whose they are
 //! DATA/tls/                       certificates and their keys (crate `certs`)
 //! DATA/lock                       locked by the one process that owns the store
@@ -81,10 +82,21 @@ impl Layout {
         self.shard(digest.algorithm(), &hex[..2]).join(hex)
     }
 
+    /// The directory of files that are put aside because their bytes are wrong.
+    pub(crate) fn damaged(&self) -> PathBuf {
+        self.root.join("damaged")
+    }
+
+    /// Where the file of a damaged blob is put.
+    pub(crate) fn damaged_blob(&self, digest: &Digest) -> PathBuf {
+        self.damaged().join(format!("{}-{}", digest.algorithm(), digest.hex()))
+    }
+
     fn format_file(&self) -> PathBuf {
         self.root.join("FORMAT")
     }
 
+    /// The directory of the blobs whose digests begin with `prefix`, two digits.
     pub(crate) fn shard(&self, algorithm: Algorithm, prefix: &str) -> PathBuf {
         self.root.join("blobs").join(algorithm.name()).join(prefix)
     }
@@ -160,6 +172,7 @@ impl Layout {
     /// directory to sync.
     pub(crate) fn make_directories(&self) -> Result<(), StorageError> {
         make_directory(&self.uploads(), 0o700)?;
+        make_directory(&self.damaged(), 0o700)?;
         let blobs = self.root.join("blobs");
         make_directory(&blobs, 0o700)?;
         for algorithm in Algorithm::ALL {
@@ -192,9 +205,10 @@ const LOST_AND_FOUND: &str = "lost+found";
 
 /// What a directory without FORMAT may hold and still become a store: what an interrupted first
 /// start leaves, and what file systems put at their root.
-const OWN_ENTRIES: [&str; 13] = [
+const OWN_ENTRIES: [&str; 14] = [
     "FORMAT.new",
     "blobs",
+    "damaged",
     "init-password",
     "init-password.new",
     "lock",

@@ -10,7 +10,7 @@
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
 //! `db` is the database; [`store`] puts them together; `collect` keeps it small; `survey` only
-//! looks.
+//! looks; `verify` reads everything again.
 
 pub mod digest;
 pub mod layout;
@@ -29,11 +29,13 @@ mod recent;
 mod sessions;
 mod survey;
 mod upload;
+mod verify;
 
 pub use blob::BlobReader;
 pub use collect::{Collected, Keep, OnStep};
 pub use db::OnFatal;
 pub use db::list::{Counts, Referrer};
+pub use db::lost::Lost;
 pub use db::manifest::StoredManifest;
 pub use db::upkeep::UpkeepNote;
 pub use db::user::{Role, RoleError, User};
@@ -47,3 +49,4 @@ pub use name::{NameError, Reference, RepoName, Tag, UploadId, UserName};
 pub use store::{DiskSpace, OpenOptions, Store};
 pub use survey::{Content, Survey};
 pub use upload::UploadWriter;
+pub use verify::{Damage, Finding, Hurt, Image, Position, Scrub, Verification, Verified};

@@ -18,6 +18,7 @@ mod manifest;
 mod upkeep;
 mod upload;
 mod user;
+mod verify;
 
 /// How a store is opened.
 pub struct OpenOptions<'a> {

@@ -185,7 +185,7 @@ pub(crate) fn without_digests(text: &str) -> String {
 }
 
 /// Replaces the time in each line of a log.
-fn without_times(text: &str) -> String {
+pub(crate) fn without_times(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix("time=\"").and_then(|at| at.split_once('"')) {
         Some((_, rest)) => format!("time=\"2026-01-01T00:00:00Z\"{rest}"),
         None => line.to_owned(),

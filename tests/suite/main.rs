@@ -36,4 +36,5 @@ mod support;
 mod tidy;
 mod trace;
 mod upload;
+mod verify;
 mod walk;

@@ -190,6 +190,7 @@ fn name_of(command: &Command) -> &'static str {
         Command::UserPassword { .. } => "user passwd",
         Command::UserRemove { .. } => "user remove",
         Command::Collect { .. } => "gc",
+        Command::Verify { .. } => "verify",
         Command::Repositories { .. } | Command::Tags { .. } => "ls",
     }
 }

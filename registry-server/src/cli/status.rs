@@ -6,6 +6,7 @@ use anyhow::bail;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::verify::counted;
 use super::{print, print_json};
 use crate::admin::{self, Command, Reply, Status};
 
@@ -34,6 +35,7 @@ fn table(status: &Status) -> String {
         ("manifests", status.manifests.to_string()),
         ("blobs", format!("{}, {}", status.blobs, bytes(status.blob_bytes))),
         ("collection", last_collection(status)),
+        ("verified", verified(status)),
         ("open uploads", status.open_uploads.to_string()),
         ("certificate", expires.map_or_else(|| "not ours".into(), |at| format!("expires {at}"))),
     ];
@@ -44,6 +46,18 @@ fn last_collection(status: &Status) -> String {
     let Some(last) = &status.last_collection else { return "not yet".to_owned() };
     let at = moment(last.ended_at).unwrap_or_default();
     format!("{at}, {} gone", bytes(last.did.blob_bytes + last.did.stray_bytes))
+}
+
+fn verified(status: &Status) -> String {
+    let at = status.last_verified.and_then(moment).unwrap_or_else(|| "not yet".to_owned());
+    match (status.lost_blobs, status.lost_manifests) {
+        (0, 0) => at,
+        (blobs, manifests) => format!(
+            "{at}; LOST: {} and {}, `registry verify` says what to push again",
+            counted(blobs, "blob"),
+            counted(manifests, "manifest")
+        ),
+    }
 }
 
 fn moment(seconds: i64) -> Option<String> {

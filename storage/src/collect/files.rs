@@ -58,7 +58,10 @@ impl Run<'_> {
 }
 
 /// The files of a shard that are named as blobs are, and how much else is there.
-fn named_files(shard: &Path, algorithm: Algorithm) -> Result<(Vec<Digest>, u64), StorageError> {
+pub(crate) fn named_files(
+    shard: &Path,
+    algorithm: Algorithm,
+) -> Result<(Vec<Digest>, u64), StorageError> {
     let (mut digests, mut foreign) = (Vec::new(), 0);
     for entry in fs::read_dir(shard).at("list", shard)? {
         let entry = entry.at("list", shard)?;

@@ -168,6 +168,13 @@ CREATE TABLE upkeep (
     summary  TEXT NOT NULL
 ) WITHOUT ROWID;
 ",
+    "
+-- Manifests whose bytes are not those that their digest names: a push brings them back.
+CREATE TABLE lost_manifests (
+    digest  TEXT PRIMARY KEY REFERENCES manifests (digest) ON DELETE CASCADE,
+    lost_at INTEGER NOT NULL
+) WITHOUT ROWID;
+",
 ];
 
 #[cfg(test)]

@@ -14,9 +14,10 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn blob_size(&self, name: &RepoName, digest: &Digest) -> Result<Option<u64>, StorageError> {
-        let size =
-            self.database.read(|connection| repository::blob_size(connection, name, digest))?;
-        Ok(size.filter(|&size| self.has_file(digest, size)))
+        let held =
+            self.database.read(|connection| repository::held_blob(connection, name, digest))?;
+        let there = held.filter(|blob| !blob.is_lost && self.has_file(digest, blob.size));
+        Ok(there.map(|blob| blob.size))
     }
 
     /// The same for somebody who may push, and who will name the blob in a manifest without pushing
@@ -42,16 +43,21 @@ impl Store {
     /// Opens a blob, if the repository holds it.
     ///
     /// # Errors
-    /// Trouble with the database or the disk.
+    /// [`StorageError::BlobLost`] if the repository holds it and its file is no good; trouble with
+    /// the database or the disk.
     pub fn open_blob(
         &self,
         name: &RepoName,
         digest: &Digest,
     ) -> Result<Option<BlobReader>, StorageError> {
-        match self.database.read(|connection| repository::blob_size(connection, name, digest))? {
-            Some(size) => BlobReader::open(&self.layout, digest, size),
-            None => Ok(None),
-        }
+        let held =
+            self.database.read(|connection| repository::held_blob(connection, name, digest))?;
+        let Some(blob) = held else { return Ok(None) };
+        let reader = match blob.is_lost {
+            true => None,
+            false => BlobReader::open(&self.layout, digest, blob.size)?,
+        };
+        reader.map(Some).ok_or(StorageError::BlobLost(*digest))
     }
 
     /// Takes a blob out of a repository; false if it was not there. Durable on return.
@@ -83,7 +89,7 @@ impl Store {
             .write(move |connection| repository::mount(connection, from.as_ref(), &name, &digest))
     }
 
-    /// Whether the blob has a row, and the file that the row promises.
+    /// Whether the blob has a row and is not lost, and has the file that the row promises.
     pub(super) fn is_stored(&self, digest: &Digest) -> Result<bool, StorageError> {
         let size = self.database.read(|connection| repository::stored_size(connection, digest))?;
         Ok(size.is_some_and(|size| self.has_file(digest, size)))

@@ -70,7 +70,7 @@ impl Store {
     ) -> Result<(), StorageError> {
         let session = Arc::clone(upload.session());
         let outcome = upload.commit(digest, |file, path, size| {
-            // Collection takes no file away between the look at it and the row that needs it.
+            // Nobody takes the file away between the look at it and the row that needs it.
             let _claim = self.claims.commit(digest);
             if !self.is_stored(digest)? {
                 blob::publish(&self.layout, file, path, digest)?;

@@ -22,3 +22,4 @@ mod support;
 mod survey;
 mod upload;
 mod user;
+mod verify;
