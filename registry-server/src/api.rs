@@ -141,7 +141,8 @@ impl App {
             }
             (Route::BlobDelete(name, digest), _) => blob::delete(self, name, digest).await,
             (Route::ManifestRead(name, reference), _) => {
-                manifest::read(self, &head.method, name, reference).await
+                let may_push = principal.may(Access::Push);
+                manifest::read(self, &head.method, name, reference, may_push).await
             }
             (Route::ManifestPut(name, reference, tags), by) => {
                 manifest::put(self, head, body, name, reference, tags, by).await

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::collect::{self as rows, After, Held, STEP_ROWS, ago};
+use crate::db::collect::{self as rows, After, Held, STEP_ROWS, Untagged, ago};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::store::Store;
@@ -141,11 +141,12 @@ impl Run<'_> {
         self.done.uploads = self.store.sessions.sweep(self.keep.uploads, self.is_dry_run)? as u64;
         unless_stopped!(self.deleted_manifests(ago(self.keep.deleted)));
         unless_stopped!(self.tag_changes());
-        unless_stopped!(self.untagged_manifests());
         // Who was told what before this process started, nobody knows.
         let missing = self.keep.grace.saturating_sub(self.store.recent.age());
         self.done.blobs_wait_seconds = missing.as_secs() + u64::from(missing.subsec_nanos() > 0);
+        self.store.recent.forget_old(self.keep.grace);
         if missing.is_zero() {
+            unless_stopped!(self.untagged_manifests());
             unless_stopped!(self.links());
             unless_stopped!(self.blobs());
             unless_stopped!(self.stray_files());
@@ -223,32 +224,22 @@ impl Run<'_> {
             let (leaving, begin) = (&self.leaving, &after);
             let (last, found) = self.store.database.read(|connection| {
                 let page = rows::untagged(connection, begin, until, since)?;
-                let last = page.last().map(|(held, _)| held.clone());
-                let mut found = Vec::new();
-                for (held, is_untagged) in page {
-                    let is_leaving = |digest: &Digest| {
-                        leaving.contains(&Held { repository: held.repository, digest: *digest })
-                    };
-                    if is_untagged
-                        && !is_leaving(&held.digest)
-                        && !rows::is_kept_by_others(connection, &held, &is_leaving)?
+                let last = page.last().map(|found| found.held.clone());
+                let mut due = Vec::new();
+                for found in page.into_iter().filter(|found| found.is_due) {
+                    let repository = found.held.repository;
+                    let is_leaving =
+                        |digest: &Digest| leaving.contains(&Held { repository, digest: *digest });
+                    if !is_leaving(&found.held.digest)
+                        && !rows::is_kept_by_others(connection, &found.held, &is_leaving)?
                     {
-                        found.push(held);
+                        due.push(found);
                     }
                 }
-                Ok((last, found))
+                Ok((last, due))
             })?;
             for step in found.chunks(STEP_ROWS / 2) {
-                let step = step.to_vec();
-                let retired = if self.is_dry_run {
-                    self.leaving.extend(step.iter().cloned());
-                    step
-                } else {
-                    self.store.database.write_step(move |connection| {
-                        rows::retire(connection, &step, until, since)
-                    })?
-                };
-                self.done.untagged_manifests += retired.len() as u64;
+                self.done.untagged_manifests += self.retire(step, until, since)?;
             }
             unless_stopped!(self.step());
             if last.is_none() {
@@ -258,9 +249,30 @@ impl Run<'_> {
         }
     }
 
+    /// Retires manifests that nobody was told of lately; returns how many.
+    fn retire(
+        &mut self,
+        manifests: &[Untagged],
+        until: i64,
+        since: i64,
+    ) -> Result<u64, StorageError> {
+        let (recent, grace) = (&self.store.recent, self.keep.grace);
+        let is_untold = |found: &&Untagged| recent.condemn(&found.name, &found.held.digest, grace);
+        let due: Vec<&Untagged> = manifests.iter().filter(is_untold).collect();
+        let step: Vec<Held> = due.iter().map(|found| found.held.clone()).collect();
+        let outcome = if self.is_dry_run {
+            self.leaving.extend(step.iter().cloned());
+            Ok(step.len())
+        } else {
+            let retire = move |connection: &_| rows::retire(connection, &step, until, since);
+            self.store.database.write_step(retire)
+        };
+        recent.release(due.iter().map(|found| (&*found.name, &found.held.digest)));
+        Ok(outcome? as u64)
+    }
+
     fn links(&mut self) -> Flow {
         let (store, grace, until) = (self.store, self.keep.grace, ago(self.keep.grace));
-        store.recent.forget_old(grace);
         let mut after: After = None;
         loop {
             let (leaving, begin) = (&self.leaving, &after);

@@ -19,10 +19,14 @@ pub(super) async fn read(
     method: &Method,
     name: RepoName,
     reference: Reference,
+    may_push: bool,
 ) -> Outcome {
     let (store, repository, wanted) = (Arc::clone(&app.store), name.clone(), reference.clone());
-    let found = app.blocking.read(move || store.manifest(&repository, &wanted)).await?;
-    let manifest = found.ok_or(ApiError::ManifestUnknown { repository: name, reference })?;
+    let found = app.blocking.read(move || match may_push {
+        true => store.tell_manifest(&repository, &wanted),
+        false => store.manifest(&repository, &wanted),
+    });
+    let manifest = found.await?.ok_or(ApiError::ManifestUnknown { repository: name, reference })?;
     let length = manifest.bytes.len();
     let body = match *method {
         Method::HEAD => ReplyBody::empty(),

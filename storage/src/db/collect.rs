@@ -125,6 +125,16 @@ pub(crate) fn forget_changes(connection: &Connection, until: i64) -> Result<usiz
     Ok(statement.execute(params![until, STEP_ROWS])?)
 }
 
+/// A manifest, as a page finds it.
+pub(crate) struct Untagged {
+    pub(crate) held: Held,
+    /// The repository's name.
+    pub(crate) name: String,
+    /// Whether it was pushed before the time that was asked for, has no tag and had none after the
+    /// other.
+    pub(crate) is_due: bool,
+}
+
 /// A page of all manifests, and which of them were pushed before `until`, have no tag and had none
 /// after `since`.
 pub(crate) fn untagged(
@@ -132,7 +142,7 @@ pub(crate) fn untagged(
     after: &After,
     until: i64,
     since: i64,
-) -> Result<Vec<(Held, bool)>, StorageError> {
+) -> Result<Vec<Untagged>, StorageError> {
     let mut statement = connection.prepare_cached(
         "SELECT repository_id, digest, pushed_at <= ?3
            AND NOT EXISTS (SELECT 1 FROM tags t
@@ -142,12 +152,15 @@ pub(crate) fn untagged(
                              AND h.changed_at > ?4)
            AND NOT EXISTS (SELECT 1 FROM tag_history h
                            WHERE h.repository_id = m.repository_id AND h.after = m.digest
-                             AND h.changed_at > ?4)
+                             AND h.changed_at > ?4),
+           (SELECT name FROM repositories r WHERE r.id = m.repository_id)
          FROM repository_manifests m WHERE (repository_id, digest) > (?1, ?2)
          ORDER BY repository_id, digest LIMIT ?5",
     )?;
     let (repository, digest) = key(after);
-    let row = |row: &rusqlite::Row<'_>| Ok((held(row)?, row.get(2)?));
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok(Untagged { held: held(row)?, is_due: row.get(2)?, name: row.get(3)? })
+    };
     let rows = statement.query_map(params![repository, digest, until, since, STEP_ROWS], row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -187,14 +200,14 @@ pub(crate) fn is_kept_by_others(
 }
 
 /// Takes untagged manifests out of their repositories, those that still are what a page found;
-/// returns which. Nobody can restore them: the next step lets them go.
+/// returns how many. Nobody can restore them: the next step lets them go.
 pub(crate) fn retire(
     connection: &Connection,
     manifests: &[Held],
     until: i64,
     since: i64,
-) -> Result<Vec<Held>, StorageError> {
-    let mut retired = Vec::new();
+) -> Result<usize, StorageError> {
+    let mut retired = 0;
     for manifest in manifests {
         let Held { repository, digest } = manifest;
         if is_kept_by_others(connection, manifest, &|_| false)? {
@@ -219,7 +232,7 @@ pub(crate) fn retire(
                     "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
                 )?
                 .execute(params![repository, digest])?;
-            retired.push(manifest.clone());
+            retired += 1;
         }
     }
     Ok(retired)

@@ -22,6 +22,28 @@ impl Store {
         self.database.read(|connection| manifest::get(connection, name, reference))
     }
 
+    /// The same for somebody who may push, and who will name the manifest in an index, or call it
+    /// copied, without pushing it if it is there: collection then leaves it for the grace time.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn tell_manifest(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>, StorageError> {
+        // What a tag names is kept by the tag.
+        let Reference::Digest(digest) = reference else { return self.manifest(name, reference) };
+        if !self.recent.tell(name.as_str(), digest) {
+            return Ok(None);
+        }
+        let found = self.manifest(name, reference)?;
+        if found.is_none() {
+            self.recent.take_back(name.as_str(), digest);
+        }
+        Ok(found)
+    }
+
     /// Stores a manifest and moves the tags to it, all or nothing; `by` is who does it, none for
     /// a command on the host. Durable on return.
     ///
