@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::mixed::{Load, Tally, collect};
+use crate::mixed::{Load, Tally, collect, verify};
 use crate::support::binary::Instance;
 use crate::support::process::wait_until;
 use crate::support::report::tell;
@@ -17,12 +17,16 @@ fn what_was_acknowledged_survives_a_hundred_kills_under_load() {
     let mut instance = Instance::new().with_flags(&["--log-level", "warn"]);
     instance.start();
     let mut load = Load::new(&instance.client(), CLIENTS, seed);
-    let (mut while_starting, mut collections) = (0, 0);
+    let (mut while_starting, mut upkeep) = (0, 0);
     for kill in 1..=kills {
-        let is_collected = kill % 3 == 0;
+        let beside = match kill % 3 {
+            0 => Beside::Collection,
+            1 => Beside::Verification,
+            _ => Beside::Nothing,
+        };
+        let is_collected = beside == Beside::Collection;
         load.set_grace(is_collected.then_some(0));
-        collections +=
-            load.run(|tally| kill_at_some_moment(&instance, &mut rng, tally, is_collected));
+        upkeep += load.run(|tally| kill_at_some_moment(&instance, &mut rng, tally, beside));
         instance.kill();
         if rng.u32(0..8) == 0 {
             // What a start mends is mended by the next one if it dies amid that.
@@ -39,26 +43,39 @@ fn what_was_acknowledged_survives_a_hundred_kills_under_load() {
     load.check(true);
     load.settle(&instance);
     tell(&format!(
-        "{kills} kills under load, {} amid collection after {collections} whole ones, \
-         {while_starting} while it started: nothing lost, nothing wrong, nothing left over\n{}",
-        kills / 3,
+        "{kills} kills under load, two of three amid collection or verification, which also came \
+         to their end {upkeep} times, and {while_starting} while the server started: nothing \
+         lost, nothing wrong, nothing left over\n{}",
         load.tally()
     ));
 }
 
-/// Kills the server after some time under load, and perhaps under collection, but not before it
-/// has answered something. How many collections came to their end meanwhile.
+/// What is done to the store beside the load.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    Collection,
+    Verification,
+}
+
+/// Kills the server after some time under load and what is beside it, but not before it has
+/// answered something. How often what is beside it came to its end.
 fn kill_at_some_moment(
     instance: &Instance,
     rng: &mut fastrand::Rng,
     tally: &Tally,
-    is_collected: bool,
+    beside: Beside,
 ) -> u64 {
     let before = tally.answers();
     thread::scope(|scope| {
-        let collections = scope.spawn(|| {
+        let upkeep = scope.spawn(|| {
+            let once = || match beside {
+                Beside::Nothing => false,
+                Beside::Collection => collect(instance, 0),
+                Beside::Verification => verify(instance),
+            };
             let mut whole = 0;
-            while is_collected && !tally.is_over() && collect(instance, 0) {
+            while !tally.is_over() && once() {
                 whole += 1;
             }
             whole
@@ -67,7 +84,7 @@ fn kill_at_some_moment(
         wait_until("the load is answered", || tally.answers() > before || tally.has_failed());
         instance.strike();
         tally.set_over(true);
-        collections.join().expect("collection")
+        upkeep.join().expect("upkeep")
     })
 }
 

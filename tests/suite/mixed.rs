@@ -33,7 +33,7 @@ use content::Content;
 use model::Name;
 use shared::Shared;
 pub(crate) use tally::Tally;
-pub(crate) use upkeep::collect;
+pub(crate) use upkeep::{collect, verify};
 use worker::{Worker, World};
 
 /// Clients and what they know.

@@ -5,10 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::kill::number;
-use crate::mixed::{Load, Tally, collect};
+use crate::mixed::{Load, Tally, collect, verify};
 use crate::support::binary::Instance;
 use crate::support::report::tell;
-use crate::support::usage::{Course, Sample, Samples};
+use crate::support::usage::{Sample, Samples};
 
 #[test]
 #[ignore = "it takes minutes and has recipes of its own: just soak, just soak-short"]
@@ -44,9 +44,9 @@ fn keep_up(instance: &Instance, period: Duration, until: Instant, tally: &Tally)
     while goes_on(until, tally) {
         thread::sleep(Duration::from_millis(100));
         if Instant::now() >= next {
-            if !collect(instance, GRACE_SECONDS) {
+            if !(collect(instance, GRACE_SECONDS) && verify(instance)) {
                 tally.fail();
-                panic!("collection failed: {}", instance.errors());
+                panic!("upkeep failed: {}", instance.errors());
             }
             next += period;
         }
@@ -69,20 +69,18 @@ fn goes_on(until: Instant, tally: &Tally) -> bool {
 
 /// Prints what was done and what it took.
 fn report(load: &Load, samples: &Samples, instance: &Instance) {
-    let kib = |figure: fn(&Sample) -> u64| {
-        let Course { first, last, peak } = samples.course(figure);
-        Course { first: first / 1024, last: last / 1024, peak: peak / 1024 }
-    };
-    tell(&format!(
-        "memory in KiB: {}; the system's own peak is {}\ndescriptors: {}\ncontent in KiB: {}\n\
-         database in KiB: {}\n{}",
-        kib(|sample| sample.memory),
-        instance.peak_memory() / 1024,
-        samples.course(|sample| sample.descriptors),
-        kib(|sample| sample.content),
-        kib(|sample| sample.database),
-        load.tally()
-    ));
+    let figures: [(&str, fn(&Sample) -> u64); 4] = [
+        ("memory in KiB", |sample| sample.memory / 1024),
+        ("open files", |sample| sample.descriptors),
+        ("content in KiB", |sample| sample.content / 1024),
+        ("database in KiB", |sample| sample.database / 1024),
+    ];
+    for (what, figure) in figures {
+        let (course, tenths) = (samples.course(figure), samples.tenths(figure));
+        tell(&format!("{what}: {course}; in tenths {tenths:?}"));
+    }
+    let peak = instance.peak_memory() / 1024;
+    tell(&format!("the system's own peak of memory in KiB: {peak}\n{}", load.tally()));
 }
 
 /// What the allowances are for: memory that the allocator keeps for the next burst, connections

@@ -18,6 +18,17 @@ pub(crate) fn collect(instance: &Instance, seconds: u64) -> bool {
     instance.command(&["gc"], &flags).code() == Some(0)
 }
 
+/// Reads everything again, which must find nothing wrong. Whether it came to its end: a server that
+/// dies meanwhile takes the command with it, or leaves the work to it.
+#[track_caller]
+pub(crate) fn verify(instance: &Instance) -> bool {
+    let run = instance.command(&["verify"], &["--json"]);
+    let Ok(report) = serde_json::from_slice::<Value>(&run.out) else { return false };
+    let found = report["found"].as_array().expect("what it found");
+    assert!(found.is_empty() && run.code() == Some(0), "{run}");
+    true
+}
+
 impl Load {
     /// Collects all that is nobody's and checks that nothing else went, and that nothing of it is
     /// left: neither files nor rows.
@@ -28,6 +39,7 @@ impl Load {
         self.check(true);
         self.check_files(instance, &self.open_uploads());
         self.check_rows(instance);
+        assert!(verify(instance), "verification failed: {}", instance.errors());
 
         self.end_uploads().expect("a server that answers");
         instance.command(&["gc"], &["--uploads-after", "0s"]).ok();

@@ -131,8 +131,8 @@ impl Worker {
         answer
     }
 
-    /// Asks for a change; whether it was made, and how that was answered. The answer must be one that what the repository
-    /// holds explains.
+    /// Asks for a change; whether it was made, and how that was answered. The answer must be one
+    /// that what the repository holds explains.
     pub(super) fn attempt(
         &mut self,
         place: Place,

@@ -48,9 +48,15 @@ impl Samples {
         let peak = figures.iter().copied().max().unwrap_or_default();
         Course { first: median(&warm[..third]), last: median(&warm[warm.len() - third..]), peak }
     }
+
+    /// The medians of a figure in ten parts of the time, from the beginning on.
+    pub(crate) fn tenths(&self, figure: impl Fn(&Sample) -> u64) -> Vec<u64> {
+        let figures: Vec<u64> = self.0.iter().map(figure).collect();
+        figures.chunks(figures.len().div_ceil(10).max(1)).map(median).collect()
+    }
 }
 
-/// How a figure went on.
+/// How a figure went on, in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Course {
     /// Its median in the first third.
