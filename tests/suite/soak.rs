@@ -69,7 +69,8 @@ fn goes_on(until: Instant, tally: &Tally) -> bool {
 
 /// Prints what was done and what it took.
 fn report(load: &Load, samples: &Samples, instance: &Instance) {
-    let figures: [(&str, fn(&Sample) -> u64); 4] = [
+    type Figure = fn(&Sample) -> u64;
+    let figures: [(&str, Figure); 4] = [
         ("memory in KiB", |sample| sample.memory / 1024),
         ("open files", |sample| sample.descriptors),
         ("content in KiB", |sample| sample.content / 1024),
