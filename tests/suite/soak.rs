@@ -69,7 +69,7 @@ fn goes_on(until: Instant, tally: &Tally) -> bool {
 
 /// Prints what was done and what it took.
 fn report(load: &Load, samples: &Samples, instance: &Instance) {
-    let figures: [(&str, fn(&Sample) -> u64); 4] = [
+    let figures: [(&str, Figure); 4] = [
         ("memory in KiB", |sample| sample.memory / 1024),
         ("open files", |sample| sample.descriptors),
         ("content in KiB", |sample| sample.content / 1024),
@@ -92,6 +92,9 @@ fn holds_steady(samples: &Samples) {
     samples.course(|sample| sample.content).holds("the content", 25, 16 << 20);
     samples.course(|sample| sample.database).holds("the database", 25, 8 << 20);
 }
+
+/// One of the figures of a sample.
+type Figure = fn(&Sample) -> u64;
 
 const CLIENTS: usize = 32;
 const GRACE_SECONDS: u64 = 5;
