@@ -13,7 +13,7 @@ use super::tree::Change;
 
 /// Kinds of syncs that may be dropped without a loss, and why. Those that cover nothing that was
 /// not durable before are not among the kinds.
-const REDUNDANT: [(&str, &str); 11] = [
+const REDUNDANT: [(&str, &str); 13] = [
     ("first start, /registry.db-wal: a log's header", LOG_HEADER),
     ("serving, /registry.db-wal: a log's header", LOG_HEADER),
     ("restart, /registry.db-wal: a log's header", LOG_HEADER),
@@ -32,6 +32,8 @@ const REDUNDANT: [(&str, &str); 11] = [
         "SQLite removes its log when everything in it is in the database and synced: read again, \
          it changes nothing",
     ),
+    ("migration, : made lock", "whoever wants the lock makes its file"),
+    ("migration, : made registry.db-shm", "SQLite makes the index of its log anew"),
 ];
 
 const LOG_HEADER: &str = "the sync of the commit that follows covers it; until then a header \

@@ -47,6 +47,7 @@ pub(super) fn open(data: &Path) -> Result<Store, String> {
         // A program that another test starts at this moment shares our lock until it is itself.
         on_held: &|_| OnHeld::Wait,
         on_fatal: fatal,
+        on_trouble: |_| {},
     };
     Store::open(data, &options).map_err(said("open the store"))
 }
