@@ -48,6 +48,19 @@ load-short:
     RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' cargo build --release --locked --target x86_64-unknown-linux-gnu --bin registry
     cargo run --release --locked -p tests --bin load -- --short
 
+# Kills the server 500 times under load, and holds it against a model after each. Some minutes.
+kills-long:
+    KILLS=500 cargo test -p tests --test suite --locked -- --nocapture kill::
+
+# An hour of mixed load by 32 clients while the server is kept up: does it answer as it must, and
+# does nothing grow?
+soak:
+    SOAK_SECONDS=3600 cargo test -p tests --test suite --locked -- --ignored --nocapture soak::
+
+# Two minutes of the same.
+soak-short:
+    SOAK_SECONDS=120 cargo test -p tests --test suite --locked -- --ignored --nocapture soak::
+
 # The file that is given away: target/x86_64-unknown-linux-gnu/release/registry. It is static, so
 # the crate getrandom must be told to call the kernel: it would look for the call in a library.
 release:

@@ -6,13 +6,14 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use storage::{
-    Collected, DiskSpace, ImageName, Keep, RepoName, Role, StorageError, Store, User, UserName,
-    remove_durably,
+    BackupError, Collected, DiskSpace, ImageName, Keep, RepoName, Role, Snapshot, StorageError,
+    Store, User, UserName, remove_durably,
 };
 use thiserror::Error;
 
@@ -21,16 +22,21 @@ use crate::config::Upkeep;
 
 mod client;
 mod image;
+mod lease;
 mod socket;
 mod tag;
+mod verify;
 
 pub(crate) use client::{end_process, log_trouble};
-pub use client::{run, run_long};
+pub use client::{run, run_leased, run_long};
 pub use image::{
     AllEntry, ImageCommand, ImageReply, ManifestEntry, PartEntry, ReferrerEntry, RemovedEntry,
 };
+pub use lease::Lease;
 pub use socket::Socket;
 pub use tag::{ChangeEntry, RestoredEntry, TagCommand, TagReply};
+pub use verify::{FoundEntry, VerifyReport};
+pub(crate) use verify::{HURT_IMAGES, bytes_of};
 
 /// A command, as it travels.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,6 +85,13 @@ pub enum Command {
         /// How long unused upload sessions are kept.
         upload_seconds: Option<u64>,
     },
+    /// Reads everything that is stored again.
+    Verify {
+        /// Whether it only tells.
+        dry_run: bool,
+        /// How many MiB a second it reads at most.
+        mib_per_second: Option<NonZeroU32>,
+    },
     /// Asks for a page of tags.
     Tags {
         /// The repository.
@@ -90,6 +103,9 @@ pub enum Command {
     Tag(TagCommand),
     /// Something about an image as a whole.
     Image(ImageCommand),
+    /// Asks for a copy of the database, and that no blob it names goes, until the connection is
+    /// closed.
+    Backup,
 }
 
 /// What a command brings back.
@@ -108,12 +124,16 @@ pub enum Reply {
     Repositories(Vec<String>),
     /// A page of tags; another may follow a full one.
     Tags(Vec<TagEntry>),
+    /// The name of the copy of the database, in the data directory.
+    Snapshot(String),
     /// What collection did.
     Collected(Box<Collected>),
     /// What a command about tags brings back.
     Tag(TagReply),
     /// What a command about images brings back.
     Image(ImageReply),
+    /// What verification read and found.
+    Verified(Box<VerifyReport>),
     /// How far a command is that takes long. The outcome follows.
     Progress(Progress),
 }
@@ -159,6 +179,13 @@ pub struct Status {
     pub open_uploads: u64,
     /// How collection last ended; none if it never did.
     pub last_collection: Option<Ended<Collected>>,
+    /// When every stored byte was last read and checked, in seconds since 1970; none if it never
+    /// was.
+    pub last_verified: Option<i64>,
+    /// Blobs that are lost: only a push brings them back.
+    pub lost_blobs: u64,
+    /// Manifests that are lost.
+    pub lost_manifests: u64,
     /// When the server's certificate expires, in seconds since 1970; none if it is not known.
     pub certificate_expires: Option<i64>,
 }
@@ -235,6 +262,12 @@ pub enum CommandError {
     /// One image is to be removed, with the flag for a whole repository.
     #[error("--all is for a whole repository, and {0} is one image: leave out one of the two")]
     NeedsRepository(ImageName),
+    /// Whoever gave the command is gone.
+    #[error("stopped before the end")]
+    Stopped,
+    /// There is no snapshot to be had.
+    #[error(transparent)]
+    Backup(BackupError),
     /// The store refuses, or cannot.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -254,19 +287,20 @@ impl Command {
             | Self::Tags { .. }
             | Self::Tag(_)
             | Self::Image(_) => false,
-            Self::Collect { .. } => true,
+            Self::Backup | Self::Collect { .. } | Self::Verify { .. } => true,
         }
     }
 }
 
 /// Does what a command asks, on the store that this process owns; `upkeep` is what the settings
-/// say of it.
+/// say of it. What it leaves in `keep` is to be kept until whoever gave it is gone.
 pub fn execute(
     store: &Store,
     running: Option<&Running>,
     upkeep: &Upkeep,
     command: Command,
     on_progress: OnProgress<'_>,
+    keep: &mut Option<Snapshot>,
 ) -> Reply {
     let outcome = match command {
         Command::Status => status(store, running),
@@ -295,9 +329,13 @@ pub fn execute(
             };
             collect(store, &keep, dry_run, on_progress)
         }
+        Command::Verify { dry_run, mib_per_second } => {
+            verify::verify(store, dry_run, mib_per_second, on_progress)
+        }
         Command::Tags { repository, after } => list_tags(store, &repository, after.as_deref()),
         Command::Tag(command) => tag::execute(store, command).map(Reply::Tag),
         Command::Image(command) => image::execute(store, command).map(Reply::Image),
+        Command::Backup => lease::take(store, on_progress, keep),
     };
     outcome.unwrap_or_else(|error| Reply::Failed(error.to_string()))
 }
@@ -307,6 +345,7 @@ fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandErro
     let space = DiskSpace::of(store.layout().root())?;
     let ours = || Some(certs::Expiry::read(&store.layout().tls()).ok()?.server?.not_after());
     let expires = running.and_then(|running| running.own_certificate_expires).or_else(ours);
+    let lost = store.lost()?;
     Ok(Reply::Status(Box::new(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address: running.map(|running| running.address.clone()),
@@ -321,6 +360,9 @@ fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandErro
         open_uploads: store.open_uploads() as u64,
         last_collection: crate::upkeep::last_collection(store)?
             .map(|(ended_at, did)| Ended { ended_at, did }),
+        last_verified: store.last_verified()?.map(unix),
+        lost_blobs: lost.blobs,
+        lost_manifests: lost.manifests,
         certificate_expires: expires.map(unix),
     })))
 }

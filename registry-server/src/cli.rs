@@ -9,16 +9,21 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
 
 mod about;
+mod backup;
+mod beside;
 mod gc;
 mod inspect;
 mod install;
 mod ls;
+mod meter;
+mod restore;
 mod rm;
 mod serve;
 mod status;
 mod tag;
 mod uninstall;
 mod user;
+mod verify;
 
 /// An embedded OCI registry for clusters that can reach nothing else.
 #[derive(Parser)]
@@ -62,6 +67,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Copy the registry to another disk, while it serves; again, copy what is new
+    Backup(backup::BackupArgs),
+    /// Make a data directory from a backup; it must be empty or not there yet
+    Restore(restore::RestoreArgs),
     /// Collect what nothing needs any more, while everybody pushes and pulls
     Gc(gc::GcArgs),
     /// Show everything that belongs to an image, and whether it is there
@@ -99,6 +108,10 @@ enum Command {
     /// Show what tags named, restore that, and protect tags
     #[command(subcommand)]
     Tag(tag::Command),
+    /// Read everything that is stored again, and hide what is damaged until it is pushed again
+    ///
+    /// Ends with 1 if something is lost. Pushes and pulls go on meanwhile.
+    Verify(verify::VerifyArgs),
     /// Add, list, change and remove users
     #[command(subcommand)]
     User(user::Command),
@@ -188,12 +201,15 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ls { data, repository, json } => {
             ls::run(&data.path()?, repository.as_deref(), json)
         }
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => restore::run(args),
         Command::Gc(args) => gc::run(args),
         Command::Inspect { data, image, json } => inspect::run(&data.path()?, &image, json),
         Command::Rm { data, image, all, dry_run, json } => {
             rm::run(&data.path()?, &image, all, dry_run, json)
         }
         Command::Tag(command) => tag::run(command),
+        Command::Verify(args) => verify::run(args),
         Command::User(command) => user::run(command),
         Command::Version { json } => about::version(json),
         Command::Licences => about::licences(),

@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use certs::{RootKey, ServerName};
-use storage::{Holder, OnHeld};
+use storage::{Holder, OnHeld, Scrub};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::admin::{Running, Socket};
+use crate::admin::{Running, Socket, bytes_of};
 use crate::api::App;
 use crate::auth::Authenticator;
 use crate::blocking::Blocking;
@@ -23,7 +23,8 @@ use crate::limits::Limits;
 use crate::net::listener::{self, listen};
 use crate::net::tls::ServingCertificate;
 use crate::notify::Notifier;
-use crate::upkeep::collect_on_schedule;
+
+use crate::upkeep::{collect_on_schedule, scrub_on_schedule};
 
 mod prepare;
 
@@ -143,6 +144,12 @@ impl Server {
         if let Some(interval) = upkeep.gc_interval {
             let (store, blocking) = (Arc::clone(&app.store), app.blocking.clone());
             tasks.spawn(collect_on_schedule(store, upkeep.keep, interval, blocking));
+        }
+        if let Some(interval) = upkeep.scrub_interval {
+            let bytes_per_second = Some(bytes_of(upkeep.scrub_rate_mib));
+            let how = Scrub { interval, bytes_per_second };
+            let (store, blocking) = (Arc::clone(&app.store), app.blocking.clone());
+            tasks.spawn(scrub_on_schedule(store, how, blocking));
         }
         if let Some(renewal) = self.renewal {
             tasks.spawn(renew(renewal, self.certificate, app.blocking.clone()));

@@ -13,6 +13,10 @@ use tracing::{error, info};
 
 use crate::blocking::Blocking;
 
+mod scrub;
+
+pub(crate) use scrub::scrub_on_schedule;
+
 /// Collects, and notes what it did unless nothing was to be done to the store.
 ///
 /// # Errors
@@ -70,7 +74,10 @@ pub(crate) async fn collect_on_schedule(
                     wait = interval.min(Duration::from_secs(done.blobs_wait_seconds));
                 }
             }
-            Err(cause) => error!(%cause, "collection could not go on; the next run will"),
+            Err(cause) => {
+                error!(%cause, "collection could not go on; the next run will");
+                wait = interval.min(AFTER_FAILURE);
+            }
         }
     }
 }
@@ -81,5 +88,7 @@ fn since(second: i64) -> Duration {
     now.saturating_sub(Duration::from_secs(u64::try_from(second).unwrap_or(0)))
 }
 
+/// How soon collection is tried again when it failed, at the latest.
+const AFTER_FAILURE: Duration = Duration::from_secs(3600);
 /// The name under which collection notes its end.
 const COLLECTION: &str = "collection";

@@ -1,6 +1,6 @@
-//! Who works on the file of a digest: a commit, which puts it there, or collection, which takes it
-//! away. One at a time for each digest: a commit whose row cannot be written takes its file back,
-//! which must not be the file that another commit relies on.
+//! Who works on the file of a digest: a commit, which puts it there, or collection and
+//! verification, which take it away. One at a time for each digest: a commit whose row cannot be
+//! written takes its file back, which must not be the file that another commit relies on.
 
 use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,24 +15,21 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// Claims a digest for a commit. Waits while its file is being taken away, which is one short
-    /// step of collection, or put there by another commit, which brings the same bytes.
-    pub(crate) fn commit(&self, digest: &Digest) -> CommitClaim<'_> {
+    /// Claims one digest. Waits while somebody else works on it: another commit, or one short step
+    /// of collection or verification.
+    pub(crate) fn claim(&self, digest: &Digest) -> Claim<'_> {
         let mut held = self.lock();
         while !held.insert(*digest) {
             held = self.freed.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
-        CommitClaim { claims: self, digest: *digest }
+        Claim { claims: self, digests: vec![*digest] }
     }
 
-    /// Claims those of the digests that nobody works on. The others are in use, so their files
-    /// stay for this time.
-    pub(crate) fn remove(&self, digests: impl IntoIterator<Item = Digest>) -> RemovalClaim<'_> {
+    /// Claims those of the digests that nobody works on, and waits for nobody.
+    pub(crate) fn claim_free(&self, digests: impl IntoIterator<Item = Digest>) -> Claim<'_> {
         let mut held = self.lock();
-        let free = |digest: &Digest| !held.contains(digest);
-        let digests: Vec<Digest> = digests.into_iter().filter(free).collect();
-        held.extend(digests.iter().copied());
-        RemovalClaim { claims: self, digests }
+        let digests = digests.into_iter().filter(|digest| held.insert(*digest)).collect();
+        Claim { claims: self, digests }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<Digest>> {
@@ -40,33 +37,20 @@ impl Claims {
     }
 }
 
-/// A commit's claim, until it is dropped.
-pub(crate) struct CommitClaim<'a> {
-    claims: &'a Claims,
-    digest: Digest,
-}
-
-impl Drop for CommitClaim<'_> {
-    fn drop(&mut self) {
-        self.claims.lock().remove(&self.digest);
-        self.claims.freed.notify_all();
-    }
-}
-
-/// A claim on digests whose files may be taken away, until it is dropped.
-pub(crate) struct RemovalClaim<'a> {
+/// A claim on digests, until it is dropped.
+pub(crate) struct Claim<'a> {
     claims: &'a Claims,
     digests: Vec<Digest>,
 }
 
-impl RemovalClaim<'_> {
-    /// The digests that were free.
+impl Claim<'_> {
+    /// The digests that are claimed.
     pub(crate) fn digests(&self) -> &[Digest] {
         &self.digests
     }
 }
 
-impl Drop for RemovalClaim<'_> {
+impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut held = self.claims.lock();
         for digest in &self.digests {
@@ -84,16 +68,16 @@ mod tests {
     use crate::digest::Algorithm;
 
     #[test]
-    fn a_commit_waits_for_who_has_its_digest_and_a_removal_leaves_what_is_being_committed() {
+    fn a_digest_is_claimed_once_and_whoever_needs_it_waits() {
         let claims = Claims::default();
         let [a, b] = ["a", "b"].map(|text| Digest::of(Algorithm::Sha256, text.as_bytes()));
-        let commit = claims.commit(&a);
-        let removal = claims.remove([a, b]);
+        let commit = claims.claim(&a);
+        let removal = claims.claim_free([a, b]);
         assert_eq!(removal.digests(), [b]);
         std::thread::scope(|scope| {
             let waiting = [a, b].map(|digest| {
                 let claims = &claims;
-                scope.spawn(move || drop(claims.commit(&digest)))
+                scope.spawn(move || drop(claims.claim(&digest)))
             });
             assert!(!waiting.iter().any(ScopedJoinHandle::is_finished), "two have one digest");
             drop((commit, removal));
@@ -101,6 +85,7 @@ mod tests {
                 waiting.join().unwrap();
             }
         });
-        assert_eq!(claims.remove([a, b]).digests(), [a, b]);
+        assert_eq!(claims.claim_free([a, b]).digests(), [a, b]);
+        assert!(claims.lock().is_empty());
     }
 }

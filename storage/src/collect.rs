@@ -2,7 +2,7 @@
 //!
 //! It goes in this order, because each step makes the next one's work: upload sessions that lie
 //! unused; deleted manifests that can no longer be restored, and with them their edges; untagged
-//! manifests, where a rule says so; links from repositories to blobs that no manifest there names;
+//! manifests, where a rule says so; what was put aside because it is damaged; links from repositories to blobs that no manifest there names;
 //! blobs that no repository holds; files that have no row; repositories that hold nothing.
 //!
 //! Every edge in the database belongs to a manifest that is held or can be restored, so whether
@@ -27,7 +27,7 @@ use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::store::Store;
 
-mod files;
+pub(crate) mod files;
 #[cfg(test)]
 mod tests;
 
@@ -66,6 +66,10 @@ pub struct Collected {
     pub stray_files: u64,
     /// Their bytes.
     pub stray_bytes: u64,
+    /// Files of damaged blobs that had been put aside.
+    pub damaged_files: u64,
+    /// Their bytes.
+    pub damaged_bytes: u64,
     /// Things among the files of blobs that no registry put there. They are left alone.
     pub foreign_files: u64,
     /// Repositories that held nothing.
@@ -143,6 +147,7 @@ impl Run<'_> {
         self.done.uploads = self.store.sessions.sweep(self.keep.uploads, self.is_dry_run)? as u64;
         unless_stopped!(self.deleted_manifests(ago(self.keep.deleted)));
         unless_stopped!(self.tag_changes());
+        self.damaged_files()?;
         // Who was told what before this process started, nobody knows.
         let missing = self.keep.grace.saturating_sub(self.store.recent.age());
         self.done.blobs_wait_seconds = missing.as_secs() + u64::from(missing.subsec_nanos() > 0);
@@ -344,8 +349,10 @@ impl Run<'_> {
         if self.is_dry_run {
             return Ok(digests.to_vec());
         }
+        // What somebody copies now is for the next run, rows and all.
+        let Some(_unlinking) = self.store.begin_unlinking() else { return Ok(Vec::new()) };
         // No commit puts one of these files back before it is certain that it stays.
-        let claim = self.store.claims.remove(digests.iter().copied());
+        let claim = self.store.claims.claim_free(digests.iter().copied());
         let step = claim.digests().to_vec();
         let drop = move |connection: &_| rows::drop_blobs(connection, &step);
         let dropped = self.store.step_to_free(drop)?;

@@ -9,9 +9,13 @@
 //! A commit whose sync fails is never tried again, since the kernel may have dropped the pages it
 //! could not write: the process ends, and the next start recovers from what the disk holds.
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 pub(crate) use rusqlite::Connection;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -25,9 +29,11 @@ use crate::name::{RepoName, Tag, UserName};
 use crate::space::Space;
 
 pub(crate) mod collect;
+pub(crate) mod copy;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod list;
+pub(crate) mod lost;
 pub(crate) mod manifest;
 pub(crate) mod protection;
 mod reader;
@@ -39,10 +45,11 @@ pub(crate) mod space;
 pub(crate) mod tag;
 pub(crate) mod upkeep;
 pub(crate) mod user;
+pub(crate) mod verify;
 mod writer;
 
 use reader::Readers;
-use writer::{Job, Writer};
+use writer::{Work, Writer};
 
 /// What to do when the database can no longer be trusted: log it and end the process.
 pub type OnFatal = fn(&StorageError) -> !;
@@ -52,7 +59,7 @@ pub type OnTrouble = fn(&StorageError);
 
 /// The writing thread and the reading connections of one store's database.
 pub(crate) struct Database {
-    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    jobs: Option<mpsc::Sender<Work>>,
     writer: Option<JoinHandle<()>>,
     readers: Readers,
     space: Arc<Space>,
@@ -110,13 +117,35 @@ impl Database {
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
         let (job, outcome) = writer::job(work);
-        let jobs = self.jobs.as_ref().ok_or(StorageError::Closed)?;
-        jobs.send(job).map_err(|_| StorageError::Closed)?;
+        self.ask(Work::Write(job))?;
         match outcome.recv().map_err(|_| StorageError::Closed)? {
             Err(StorageError::NotWritten(_)) if self.space.is_exhausted() => {
                 Err(StorageError::Full)
             }
             outcome => outcome,
+        }
+    }
+
+    /// Copies the database as it is at the end of this call into the empty file `to`, in steps
+    /// between which writes go on. False if `on_progress`, which hears of pages and of how many
+    /// there are, wanted it no more.
+    pub(crate) fn copy(
+        &self,
+        to: &Path,
+        on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<bool, StorageError> {
+        let (request, state, outcome) = copy::request(to);
+        self.ask(Work::Copy(request))?;
+        loop {
+            match outcome.recv_timeout(COPY_NEWS) {
+                Ok(outcome) => return outcome,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(StorageError::Closed),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            let count = |pages: &AtomicU64| pages.load(Ordering::Relaxed);
+            if on_progress(count(&state.done), count(&state.total)).is_break() {
+                state.is_unwanted.store(true, Ordering::Relaxed);
+            }
         }
     }
 
@@ -142,6 +171,11 @@ impl Database {
         work: impl FnOnce(&Connection) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         self.readers.run(work)
+    }
+
+    fn ask(&self, work: Work) -> Result<(), StorageError> {
+        let jobs = self.jobs.as_ref().ok_or(StorageError::Closed)?;
+        jobs.send(work).map_err(|_| StorageError::Closed)
     }
 }
 
@@ -171,6 +205,16 @@ fn empty_log(connection: &Connection) -> Result<(), StorageError> {
 
 impl From<rusqlite::Error> for StorageError {
     fn from(error: rusqlite::Error) -> Self {
+        // The tables say what is in a column: another thing was not written there by us.
+        if matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::Utf8Error(..)
+        ) {
+            return Self::DatabaseDamaged(error.to_string());
+        }
         match error.sqlite_error().map(|error| error.extended_code) {
             // The second is what SQLite says when the index of its log cannot grow.
             Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
@@ -178,6 +222,9 @@ impl From<rusqlite::Error> for StorageError {
                 Self::NotSynced(error.to_string())
             }
             Some(ffi::SQLITE_IOERR_WRITE) => Self::NotWritten(error.to_string()),
+            Some(code) if DAMAGED.contains(&(code & PRIMARY_CODE)) => {
+                Self::DatabaseDamaged(error.to_string())
+            }
             _ => Self::Database(error.to_string()),
         }
     }
@@ -218,6 +265,12 @@ impl FromSql for Digest {
     }
 }
 
+/// What SQLite says of a database whose structure is broken.
+const DAMAGED: [i32; 2] = [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB];
+/// The bits of a code that say what failed; the others say where.
+const PRIMARY_CODE: i32 = 0xff;
+/// How often whoever waits for a copy hears how far it is.
+const COPY_NEWS: Duration = Duration::from_millis(100);
 /// Prepared statements that each connection keeps.
 const STATEMENTS: usize = 64;
 /// Page cache of the writing connection, in KiB.

@@ -33,6 +33,17 @@ pub enum StorageError {
     /// An image manifest names blobs that its repository does not hold.
     #[error("the repository does not hold {}: push the blobs before the manifest", list(.0))]
     MissingBlobs(Vec<Digest>),
+    /// The repository holds the blob, but its file is missing or holds other bytes.
+    #[error("the registry lost the blob {0}: push the image again")]
+    BlobLost(Digest),
+    /// The repository holds the manifest, but what it needs to be pulled is lost.
+    #[error("the registry lost {lost}, which {manifest} needs: push the image again")]
+    ManifestLost {
+        /// The manifest that was asked for.
+        manifest: Digest,
+        /// A blob or a manifest that it needs, or itself.
+        lost: Digest,
+    },
     /// A blob cannot be deleted while a manifest of the repository names it.
     #[error("the manifest {manifest} of this repository names the blob: delete the manifest first")]
     BlobInUse {
@@ -171,6 +182,12 @@ pub enum StorageError {
         /// One thing in it.
         entry: String,
     },
+    /// A restore into the directory was cut short.
+    #[error(
+        "a restore into {} was cut short: run `registry restore` again, which goes on with it",
+        .0.display()
+    )]
+    HalfRestored(PathBuf),
     /// A file that the store wrote cannot be read back.
     #[error("{} is damaged ({what}): restore it from a backup", .path.display())]
     Damaged {
@@ -197,6 +214,9 @@ pub enum StorageError {
     /// The database could not be written.
     #[error("the database cannot be written: {0}")]
     NotWritten(String),
+    /// The database's own structure is broken.
+    #[error("the database is damaged ({0}): restore it from a backup")]
+    DatabaseDamaged(String),
     /// The database could not be synced: what the disk holds of it is not known.
     #[error("the database cannot be synced: {0}")]
     NotSynced(String),

@@ -5,13 +5,19 @@
 //! DATA/registry.db                SQLite in WAL mode: names, manifests, tags, links, users
 //! DATA/blobs/sha256/ab/<hex>      one file a blob, in the directory of its first two digits;
 //! DATA/blobs/sha512/ab/<hex>      all 2 x 256 directories are made and synced with the store
+//! DATA/damaged/<algorithm>-<hex>  files that were put aside because their bytes are wrong
 //! DATA/uploads/<id> <id>.meta     bytes of open uploads, and whose they are
 //! DATA/tls/                       certificates and their keys (crate `certs`)
 //! DATA/reserve                    room on the disk for deletes and collection when it is full
 //! DATA/lock                       locked by the one process that owns the store
 //! DATA/registry.sock              where that process takes commands
 //! DATA/init-password              the first user's password, if it was made up here
+//! DATA/backup.db                  a copy of the database, while a backup takes it
+//! DATA/restore-unfinished         there until a restore has ended, and FORMAT is not
 //! ```
+//!
+//! The directory of a backup has the same layout, and `backup.json` says whose backup it is; it and
+//! one that is being restored have `part`, a blob that is being copied.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -87,10 +93,55 @@ impl Layout {
         self.shard(digest.algorithm(), &hex[..2]).join(hex)
     }
 
+    /// The directory of files that are put aside because their bytes are wrong.
+    pub(crate) fn damaged(&self) -> PathBuf {
+        self.root.join("damaged")
+    }
+
+    /// Where the file of a damaged blob is put.
+    pub(crate) fn damaged_blob(&self, digest: &Digest) -> PathBuf {
+        self.damaged().join(format!("{}-{}", digest.algorithm(), digest.hex()))
+    }
+
+    /// Where a backup finds its copy of the database.
+    pub fn snapshot(&self) -> PathBuf {
+        self.root.join("backup.db")
+    }
+
+    /// The file of a blob, for whoever copies it.
+    pub fn blob_file(&self, digest: &Digest) -> PathBuf {
+        self.blob(digest)
+    }
+
+    /// Every directory below `blobs/`: the algorithm, and the first byte of the digests in it.
+    pub fn shards() -> impl Iterator<Item = (Algorithm, u8)> {
+        Algorithm::ALL
+            .into_iter()
+            .flat_map(|algorithm| (0..=u8::MAX).map(move |prefix| (algorithm, prefix)))
+    }
+
+    /// Syncs the names in one of them.
+    pub(crate) fn sync_shard(&self, algorithm: Algorithm, prefix: u8) -> Result<(), StorageError> {
+        sync_directory(&self.shard(algorithm, &format!("{prefix:02x}")))
+    }
+
+    pub(crate) fn backup_mark(&self) -> PathBuf {
+        self.root.join("backup.json")
+    }
+
+    pub(crate) fn restore_mark(&self) -> PathBuf {
+        self.root.join(RESTORE_MARK)
+    }
+
+    pub(crate) fn part(&self) -> PathBuf {
+        self.root.join("part")
+    }
+
     fn format_file(&self) -> PathBuf {
         self.root.join("FORMAT")
     }
 
+    /// The directory of the blobs whose digests begin with `prefix`, two digits.
     pub(crate) fn shard(&self, algorithm: Algorithm, prefix: &str) -> PathBuf {
         self.root.join("blobs").join(algorithm.name()).join(prefix)
     }
@@ -151,6 +202,9 @@ impl Layout {
         let mut has_remains = false;
         for entry in fs::read_dir(&self.root).at("list", &self.root)? {
             let name = entry.at("list", &self.root)?.file_name().to_string_lossy().into_owned();
+            if name == RESTORE_MARK {
+                return Err(StorageError::HalfRestored(self.root.clone()));
+            }
             if !OWN_ENTRIES.contains(&name.as_str()) {
                 return Err(StorageError::ForeignDirectory {
                     path: self.root.clone(),
@@ -166,6 +220,7 @@ impl Layout {
     /// directory to sync.
     pub(crate) fn make_directories(&self) -> Result<(), StorageError> {
         make_directory(&self.uploads(), 0o700)?;
+        make_directory(&self.damaged(), 0o700)?;
         let blobs = self.root.join("blobs");
         make_directory(&blobs, 0o700)?;
         for algorithm in Algorithm::ALL {
@@ -180,6 +235,15 @@ impl Layout {
         sync_directory(&self.root)
     }
 
+    /// Removes FORMAT: there is no store here until [`Layout::finish`].
+    pub(crate) fn unfinish(&self) -> Result<(), StorageError> {
+        let path = self.format_file();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at("remove", &path),
+            _ => sync_directory(&self.root),
+        }
+    }
+
     /// Writes FORMAT, the last step of making a store: only now does it exist.
     ///
     /// Crash argument: without FORMAT the next start repeats every step, and each of them leaves
@@ -190,14 +254,18 @@ impl Layout {
     }
 }
 
+/// What lies in a directory into which a backup is being restored.
+const RESTORE_MARK: &str = "restore-unfinished";
+
 /// What some file systems put at their root.
-const LOST_AND_FOUND: &str = "lost+found";
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
 /// What a directory without FORMAT may hold and still become a store: what an interrupted first
 /// start leaves, and what file systems put at their root.
-const OWN_ENTRIES: [&str; 14] = [
+const OWN_ENTRIES: [&str; 15] = [
     "FORMAT.new",
     "blobs",
+    "damaged",
     "init-password",
     "init-password.new",
     "lock",

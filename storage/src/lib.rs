@@ -10,8 +10,10 @@
 //! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
 //! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
 //! `db` is the database; `space` and `reserve` are about what to do when the disk is full;
-//! [`store`] puts them together; `collect` keeps it small; `survey` only looks.
+//! [`store`] puts them together; `collect` keeps it small; `verify` reads everything again;
+//! [`backup`] takes copies of a store and makes one of a copy; `survey` only looks.
 
+pub mod backup;
 pub mod digest;
 pub mod layout;
 pub mod manifest;
@@ -24,6 +26,7 @@ mod collect;
 mod db;
 mod durable;
 mod error;
+mod hold;
 mod lock;
 mod recent;
 mod reserve;
@@ -31,12 +34,16 @@ mod sessions;
 mod space;
 mod survey;
 mod upload;
+mod verify;
 
+pub use backup::BackupError;
 pub use blob::BlobReader;
 pub use collect::{Collected, Keep, OnStep};
+pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::history::TagChange;
 pub use db::inspect::ManifestInfo;
 pub use db::list::{Counts, Referrer};
+pub use db::lost::Lost;
 pub use db::manifest::StoredManifest;
 pub use db::removal::{Keeper, Removal, RemovalStep};
 pub use db::restore::{RestorePoint, Restored};
@@ -47,11 +54,13 @@ pub use db::{OnFatal, OnTrouble};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use durable::{remove_durably, write_whole};
 pub use error::StorageError;
+pub use hold::{Hold, Unlinking};
 pub use layout::Layout;
 pub use lock::{Holder, OnHeld};
 pub use manifest::{Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError};
 pub use name::{ImageName, NameError, Reference, RepoName, Tag, UploadId, UserName};
 pub use space::{ByteCount, DiskSpace};
-pub use store::{ImagePart, OpenOptions, PartState, Store};
+pub use store::{ImagePart, OpenOptions, PartState, Snapshot, Store};
 pub use survey::{Content, Survey};
 pub use upload::UploadWriter;
+pub use verify::{Damage, Finding, Hurt, Image, Position, Scrub, Verification, Verified};

@@ -3,12 +3,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use crate::backup;
 use crate::claims::Claims;
 use crate::db::list::{self, Counts};
 use crate::db::{Connection, Database, OnFatal, OnTrouble};
 use crate::error::StorageError;
+use crate::hold::Holds;
 use crate::layout::Layout;
 use crate::lock::{Holder, OnHeld, StoreLock};
 use crate::recent::Recent;
@@ -18,12 +20,15 @@ use crate::space::Space;
 mod blob;
 mod image;
 mod manifest;
+mod snapshot;
 mod tag;
 mod upkeep;
 mod upload;
 mod user;
+mod verify;
 
 pub use image::{ImagePart, PartState};
+pub use snapshot::Snapshot;
 
 /// How a store is opened.
 pub struct OpenOptions<'a> {
@@ -57,6 +62,8 @@ pub struct Store {
     /// Grows with each change of a user, so that whoever remembers a password can tell.
     users_version: AtomicU64,
     is_new: bool,
+    holds: Holds,
+    has_snapshot: Arc<AtomicBool>,
     // Last, because fields are dropped in order: the lock goes when nothing is open any more.
     _lock: StoreLock,
 }
@@ -81,6 +88,8 @@ impl Store {
         let lock = StoreLock::acquire(&layout.lock(), options.on_held)?;
         // Whoever held the lock until now may have made the store.
         let is_new = !layout.exists()?;
+        // What a backup left that was cut short.
+        snapshot::remove_copy(&layout.snapshot())?;
         // Every time, since a copy of a store may lack the directories that are empty.
         layout.make_directories()?;
         let space = Arc::new(Space::new(&layout, options.reserve_bytes));
@@ -99,6 +108,8 @@ impl Store {
             space,
             users_version: AtomicU64::new(0),
             is_new,
+            holds: Holds::default(),
+            has_snapshot: Arc::default(),
             _lock: lock,
         })
     }
@@ -106,6 +117,15 @@ impl Store {
     /// Whether this open made the store.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Makes a directory that was a backup a store of its own, which no backup overwrites. Whoever
+    /// serves it does this first.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn forget_backup(&self) -> Result<(), StorageError> {
+        backup::forget(&self.layout)
     }
 
     /// Marks a new store as complete, after everything that belongs to a first start.

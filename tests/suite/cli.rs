@@ -122,6 +122,11 @@ fn commands_say_the_same_with_and_without_a_running_server() {
             instance.command_with_input(&["user", "add"], &["a:b"], PASSWORD).fails(1),
         ]
     };
+    // The first looks through the empty store are done.
+    wait_until("upkeep", || {
+        let state = status(&instance);
+        !state["last_verified"].is_null() && !state["last_collection"].is_null()
+    });
     let (running, refused, state) = (ask(&instance), refusals(&instance), status(&instance));
     assert_eq!(running[0], "app\nteam/tool");
     assert!(running[4].contains("administrator init"), "{}", running[4]);

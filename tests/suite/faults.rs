@@ -91,7 +91,7 @@ fn a_blob_that_cannot_be_read_breaks_off_and_the_log_says_why() {
     let path = format!("/v2/faults/0/blobs/{blob}");
     // The kernel reads ahead, so it is our call that fails and not the disk.
     let faults = Faults::inject_at(&pusher.instance, "pread64", "EIO", "1+", &[&file]);
-    assert!(pusher.client.try_request("GET", &path, &[], b"").is_none(), "the body was whole");
+    assert!(pusher.client.try_alone("GET", &path, &[], b"").is_none(), "the body was whole");
     assert_eq!(faults.end().len(), 1);
     let log = pusher.instance.errors();
     let told = log.lines().find(|line| line.contains("a blob could not be read"));

@@ -12,6 +12,7 @@ use crate::support::disk::SmallDisk;
 use crate::support::images::{Family, Image, noise, sha256, write_directory};
 use crate::support::process::{free_port, run};
 use crate::support::report::skip;
+use crate::verify::{blob_path, flip};
 
 const PAGE: &str = include_str!("../../docs/guide-errors.md");
 /// How the page calls the registry, and where its name resolves to.
@@ -108,6 +109,10 @@ fn scene(title: &str, instance: &Instance, full: Option<&Instance>) -> Option<Sc
         "The role may not push" => log_in(&scene, instance, "reader", PASSWORD),
         "The role may not delete" => log_in(&scene, instance, "writer", PASSWORD),
         "A layer is missing" => push_config(&scene, instance),
+        "The registry lost a part of the image" => {
+            lose_layer(instance);
+            log_in(&scene, instance, USER, &instance.password());
+        }
         "The disk is full" => {
             scene.port = full?.port();
             log_in(&scene, full?, USER, &full?.password());
@@ -171,6 +176,17 @@ fn push_kept(instance: &Instance, name: &str) {
     write_directory(&path, &image.manifest, std::slice::from_ref(&image));
     let name = format!("docker://{}/{name}", instance.address());
     machine.skopeo(&["copy", "--quiet", &directory(&path), &name]).ok();
+}
+
+/// Pushes an image whose layer is then damaged and found.
+fn lose_layer(instance: &Instance) {
+    let (machine, image) = (Machine::of(instance), Image::new(Family::Oci, "amd64", b"lost"));
+    let path = machine.path("lost");
+    write_directory(&path, &image.manifest, std::slice::from_ref(&image));
+    let name = format!("docker://{}/lost:1", instance.address());
+    machine.skopeo(&["copy", "--quiet", &directory(&path), &name]).ok();
+    flip(&blob_path(instance.data(), &sha256(&image.layer)));
+    instance.command(&["verify"], &[]).fails(1);
 }
 
 /// A title, and the commands below it with what each prints.

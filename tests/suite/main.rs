@@ -9,6 +9,7 @@
 )]
 
 mod auth;
+mod backup;
 mod blob;
 mod cli;
 mod clients;
@@ -21,22 +22,26 @@ mod host;
 mod image;
 mod initialize;
 mod install;
+mod kill;
 mod limits;
 mod list;
 mod listen;
 mod manifest;
 mod memory;
 mod mirror;
+mod mixed;
 mod ownership;
 mod power;
 mod probe;
 mod readme;
 mod release;
 mod service;
+mod soak;
 mod support;
 mod tag;
 mod tidy;
 mod trace;
 mod undo;
 mod upload;
+mod verify;
 mod walk;

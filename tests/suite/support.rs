@@ -14,3 +14,4 @@ pub(crate) mod process;
 pub(crate) mod report;
 pub(crate) mod server;
 pub(crate) mod strace;
+pub(crate) mod usage;

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use storage::{Holder, Layout, OnHeld, OpenOptions, StorageError, Store};
 use tracing::error;
 
+use super::lease::{Keeper, Lease};
 use super::socket::through;
 use super::{Command, OnProgress, Reply, execute};
 use crate::config::{CONFIG_FILE, Upkeep, installed_upkeep};
@@ -34,19 +35,38 @@ pub fn run_long(
     command: Command,
     on_progress: OnProgress<'_>,
 ) -> anyhow::Result<Reply> {
+    run_leased(data_dir, command, on_progress).map(|(reply, _)| reply)
+}
+
+/// Runs a command that takes long, and keeps what it gives to work with, if it does.
+///
+/// # Errors
+/// What the command's reply says, and trouble on the way to it.
+pub fn run_leased(
+    data_dir: &Path,
+    command: Command,
+    on_progress: OnProgress<'_>,
+) -> anyhow::Result<(Reply, Option<Lease>)> {
     // Before, because the owner may not be able to read the settings.
     let upkeep = match command.is_long() {
         true => installed_upkeep(Path::new(CONFIG_FILE), data_dir)?,
         false => Upkeep::default(),
     };
     installer::become_owner_of(data_dir)?;
-    let reply = match connect(data_dir)? {
-        Reached::Server(stream) => ask(stream, &command, on_progress)?,
-        Reached::Store(store) => execute(&store, None, &upkeep, command, on_progress),
+    let (reply, keeper) = match connect(data_dir)? {
+        Reached::Server(stream) => {
+            let (reply, stream) = ask(stream, &command, on_progress)?;
+            (reply, Some(Keeper::Server(stream)))
+        }
+        Reached::Store(store) => {
+            let mut kept = None;
+            let reply = execute(&store, None, &upkeep, command, on_progress, &mut kept);
+            (reply, kept.map(|_snapshot| Keeper::Here { _snapshot, _store: store }))
+        }
     };
     match reply {
         Reply::Failed(sentence) => bail!(sentence),
-        reply => Ok(reply),
+        reply => Ok((reply, keeper.map(Lease))),
     }
 }
 
@@ -94,7 +114,7 @@ fn ask(
     mut stream: UnixStream,
     command: &Command,
     on_progress: OnProgress<'_>,
-) -> anyhow::Result<Reply> {
+) -> anyhow::Result<(Reply, BufReader<UnixStream>)> {
     let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');
     stream.write_all(&line).context("the running server does not take the command")?;
@@ -111,7 +131,7 @@ fn ask(
                     bail!("stopped before the end");
                 }
             }
-            reply => return Ok(reply),
+            reply => return Ok((reply, stream)),
         }
     }
 }

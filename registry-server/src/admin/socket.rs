@@ -8,14 +8,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use storage::{Layout, Store};
+use storage::{Layout, Snapshot, Store};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{Command, Progress, Reply, Running, execute};
-use crate::blocking::{Begun, Blocking};
+use crate::blocking::{Begun, Blocking, OnDisk};
 use crate::limits::Limits;
 
 /// The socket of a running server. Removed when it is dropped, which may wait for the disk, as
@@ -116,17 +116,22 @@ async fn answer(
     let most = limits.command_bytes as u64;
     let mut reader = BufReader::new(reader.take(most));
     tokio::time::timeout(limits.head_time, reader.read_until(b'\n', &mut line)).await??;
+    let mut keep = None;
     let reply = match serde_json::from_slice::<Command>(&line) {
         Ok(command) => {
             let name = name_of(&command);
             info!(command = name, "command");
             if command.is_long() {
                 let work = begin_long(store, running, &blocking, command);
-                attend(work, &mut reader, &mut writer).await?
+                let (reply, kept) = attend(work, &mut reader, &mut writer).await?;
+                keep = kept;
+                reply
             } else {
                 let mut silent = |_: &Progress| ControlFlow::Continue(());
-                let work =
-                    move || execute(&store, Some(&running), &running.upkeep, command, &mut silent);
+                let work = move || {
+                    let (upkeep, keep) = (&running.upkeep, &mut None);
+                    execute(&store, Some(&running), upkeep, command, &mut silent, keep)
+                };
                 blocking.write(work).await
             }
         }
@@ -134,12 +139,23 @@ async fn answer(
             "the running server does not know this command ({error}): is it of another version?"
         )),
     };
-    send(&mut writer, &reply).await
+    send(&mut writer, &reply).await?;
+    if let Some(kept) = keep {
+        // Whoever gave the command has nothing more to say: this is its end.
+        let ended = reader.read(&mut [0]).await;
+        // Before the connection closes, which tells that all is given back.
+        blocking.write(move || drop(kept)).await;
+        ended?;
+    }
+    Ok(())
 }
+
+/// What a command brings back, and what is kept for it.
+type Outcome = (Reply, Option<OnDisk<Snapshot>>);
 
 /// A command that takes long, at work.
 struct Long {
-    outcome: Begun<Reply>,
+    outcome: Begun<Outcome>,
     progress: mpsc::Receiver<Progress>,
 }
 
@@ -151,7 +167,11 @@ fn begin_long(store: Arc<Store>, running: Running, blocking: &Blocking, command:
         // Whoever listens has not taken the last news yet; there will be newer.
         _ => ControlFlow::Continue(()),
     };
-    let work = move || execute(&store, Some(&running), &running.upkeep, command, &mut on_progress);
+    let work = move || {
+        let (mut keep, upkeep) = (None, &running.upkeep);
+        let reply = execute(&store, Some(&running), upkeep, command, &mut on_progress, &mut keep);
+        (reply, keep.map(OnDisk::new))
+    };
     Long { outcome: blocking.begin_long(work), progress }
 }
 
@@ -160,11 +180,11 @@ async fn attend(
     mut long: Long,
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut (impl AsyncWrite + Unpin),
-) -> io::Result<Reply> {
+) -> io::Result<Outcome> {
     let mut rest = [0];
     loop {
         tokio::select! {
-            reply = &mut long.outcome => return Ok(reply),
+            outcome = &mut long.outcome => return Ok(outcome),
             Some(progress) = long.progress.recv() => {
                 send(writer, &Reply::Progress(progress)).await?;
             }
@@ -190,9 +210,11 @@ fn name_of(command: &Command) -> &'static str {
         Command::UserPassword { .. } => "user passwd",
         Command::UserRemove { .. } => "user remove",
         Command::Collect { .. } => "gc",
+        Command::Verify { .. } => "verify",
         Command::Repositories { .. } | Command::Tags { .. } => "ls",
         Command::Tag(command) => command.name(),
         Command::Image(command) => command.name(),
+        Command::Backup => "backup",
     }
 }
 

@@ -304,6 +304,9 @@ fn storage_status(error: &StorageError) -> (StatusCode, Code) {
         StorageError::UploadUnknown => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
         StorageError::UploadTaken => (StatusCode::CONFLICT, "BLOB_UPLOAD_INVALID"),
         StorageError::MissingBlobs(_) => (StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN"),
+        StorageError::BlobLost(_) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
+        // What is there and incomplete is not there: clients that hear 200 push nothing.
+        StorageError::ManifestLost { .. } => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
         StorageError::BlobInUse { .. } => (StatusCode::METHOD_NOT_ALLOWED, "DENIED"),
         StorageError::Full | StorageError::NoRoom { .. } => {
             (StatusCode::INSUFFICIENT_STORAGE, "DENIED")

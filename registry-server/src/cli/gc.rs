@@ -1,15 +1,13 @@
 //! `registry gc`.
 
-use std::io::{IsTerminal, Write, stderr};
-use std::ops::ControlFlow;
-
 use anyhow::bail;
 use clap::Args;
 use storage::Collected;
 
+use super::meter::run_shown;
 use super::status::{bytes, duration};
-use super::{DataDir, note, print, print_json};
-use crate::admin::{self, Command, Progress, Reply};
+use super::{DataDir, print, print_json};
+use crate::admin::{Command, Reply};
 use crate::config::Span;
 
 /// The flags of `gc`.
@@ -48,28 +46,16 @@ pub(super) fn run(args: GcArgs) -> anyhow::Result<()> {
         deleted_seconds: seconds(args.undo_time),
         upload_seconds: seconds(args.uploads_after),
     };
-    let reply = admin::run_long(&args.data.path()?, command, &mut show);
-    if stderr().is_terminal() {
-        note("");
-    }
-    let Reply::Collected(done) = reply? else {
+    let Reply::Collected(done) = run_shown(&args.data.path()?, command)? else {
         bail!("the running server's answer makes no sense")
     };
     if args.json { print_json(&done) } else { print(&told(&done, args.dry_run)) }
 }
 
-/// Shows a person how far it is, on one line.
-pub(super) fn show(progress: &Progress) -> ControlFlow<()> {
-    if stderr().is_terminal() {
-        let total = progress.total.map(|total| format!(" of {total}")).unwrap_or_default();
-        let _ = write!(stderr(), "\r{}: {}{total} ", progress.task, progress.done);
-    }
-    ControlFlow::Continue(())
-}
-
 fn told(done: &Collected, is_dry_run: bool) -> String {
     let rows = [
         ("blobs", sized(done.blobs, done.blob_bytes)),
+        ("damaged files", sized(done.damaged_files, done.damaged_bytes)),
         ("files without a row", sized(done.stray_files, done.stray_bytes)),
         ("deleted manifests", done.deleted_manifests.to_string()),
         ("untagged manifests", done.untagged_manifests.to_string()),

@@ -23,6 +23,7 @@ mod wanted;
 
 use answer::{Known, Login};
 use wanted::Wanted;
+pub(super) use wanted::{OWN_CERTIFICATE, OWN_KEY};
 
 /// The flags of `install`.
 #[derive(Args)]
@@ -164,7 +165,7 @@ fn farewell(wanted: &Wanted, login: &Login) -> String {
 }
 
 /// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.,:@+%".contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
@@ -200,4 +201,4 @@ pub(super) const RECORD: &str = "/etc/registry/install.json";
 /// The user that the service runs as.
 const USER: &str = "registry";
 /// Where the key of the root CA lies, out of the service's sight.
-const ROOT_KEY: &str = "/etc/registry/pki/ca.key";
+pub(super) const ROOT_KEY: &str = "/etc/registry/pki/ca.key";

@@ -7,6 +7,7 @@ use storage::ByteCount;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::verify::counted;
 use super::{print, print_json};
 use crate::admin::{self, Command, Reply, Status};
 
@@ -35,6 +36,7 @@ fn table(status: &Status) -> String {
         ("manifests", status.manifests.to_string()),
         ("blobs", format!("{}, {}", status.blobs, bytes(status.blob_bytes))),
         ("collection", last_collection(status)),
+        ("verified", verified(status)),
         ("open uploads", status.open_uploads.to_string()),
         ("certificate", expires.map_or_else(|| "not ours".into(), |at| format!("expires {at}"))),
     ];
@@ -47,10 +49,23 @@ fn last_collection(status: &Status) -> String {
     format!("{at}, {} gone", bytes(last.did.blob_bytes + last.did.stray_bytes))
 }
 
+fn verified(status: &Status) -> String {
+    let at = status.last_verified.and_then(moment).unwrap_or_else(|| "not yet".to_owned());
+    match (status.lost_blobs, status.lost_manifests) {
+        (0, 0) => at,
+        (blobs, manifests) => format!(
+            "{at}; LOST: {} and {}, `registry verify` says what to push again",
+            counted(blobs, "blob"),
+            counted(manifests, "manifest")
+        ),
+    }
+}
+
 fn moment(seconds: i64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
 }
 
+/// A time for people.
 pub(super) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
@@ -61,6 +76,7 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
+/// A size for people.
 pub(super) fn bytes(count: u64) -> String {
     ByteCount(count).to_string()
 }

@@ -125,6 +125,7 @@ pub(super) fn prepare(
     root_key: RootKey<'_>,
     store: &Store,
 ) -> anyhow::Result<Prepared> {
+    store.forget_backup()?;
     let own_certificate_expires = given.certificate.as_ref().map(|own| own.validity().not_after());
     let (certificate, renewal, changes) = match given.certificate {
         Some(own) => (own, None, Vec::new()),

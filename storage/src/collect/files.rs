@@ -31,6 +31,25 @@ impl Run<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Removes what was put aside because it is damaged, after the time in which anything else
+    /// that was removed could be had back.
+    pub(super) fn damaged_files(&mut self) -> Result<(), StorageError> {
+        let directory = self.store.layout.damaged();
+        for entry in fs::read_dir(&directory).at("list", &directory)? {
+            let path = entry.at("list", &directory)?.path();
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            if !metadata.is_file() || age(&metadata) < self.keep.deleted {
+                continue;
+            }
+            if !self.is_dry_run {
+                fs::remove_file(&path).at("remove", &path)?;
+            }
+            self.done.damaged_files += 1;
+            self.done.damaged_bytes += metadata.len();
+        }
+        Ok(())
+    }
+
     fn stray_step(&mut self, digests: &[Digest]) -> Result<(), StorageError> {
         let without_rows =
             |digests: &[Digest]| self.store.database.read(|c| rows::without_rows(c, digests));
@@ -38,9 +57,10 @@ impl Run<'_> {
         if suspects.is_empty() {
             return Ok(());
         }
+        let Some(_unlinking) = self.store.begin_unlinking() else { return Ok(()) };
         // A commit puts the file in place before it writes the row, so only with the claim is it
         // certain that no row is on its way.
-        let claim = self.store.claims.remove(suspects);
+        let claim = self.store.claims.claim_free(suspects);
         for digest in without_rows(claim.digests())? {
             let path = self.store.layout.blob(&digest);
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
@@ -58,7 +78,10 @@ impl Run<'_> {
 }
 
 /// The files of a shard that are named as blobs are, and how much else is there.
-fn named_files(shard: &Path, algorithm: Algorithm) -> Result<(Vec<Digest>, u64), StorageError> {
+pub(crate) fn named_files(
+    shard: &Path,
+    algorithm: Algorithm,
+) -> Result<(Vec<Digest>, u64), StorageError> {
     let (mut digests, mut foreign) = (Vec::new(), 0);
     for entry in fs::read_dir(shard).at("list", shard)? {
         let entry = entry.at("list", shard)?;

@@ -298,13 +298,20 @@ fn files_without_rows_go_unless_they_are_young_or_no_blobs() {
     };
     assert_eq!(run(Duration::ZERO), (1, 5, 1));
     assert_eq!(run(Duration::ZERO), (0, 0, 1));
+    // What verification put aside stays as long as anything else that was removed.
+    let aside = store.layout.damaged_blob(&stray);
+    fs::write(&aside, b"wrong").unwrap();
+    let keep = Keep { deleted: HOUR, ..NOTHING };
+    assert_eq!(collect(&store, &keep).damaged_files, 0);
+    let done = collect(&store, &NOTHING);
+    assert_eq!((done.damaged_files, done.damaged_bytes, aside.exists()), (1, 5, false));
     assert!(foreign.exists() && !store.layout.blob(&stray).exists());
 
     let (_directory, store) = old();
     fs::write(store.layout.blob(&stray), b"stray").unwrap();
     assert_eq!(collect(&store, &Keep { grace: HOUR, ..NOTHING }).stray_files, 0);
     // One that is being committed has no row yet.
-    let claim = store.claims.commit(&stray);
+    let claim = store.claims.claim(&stray);
     assert_eq!(collect(&store, &NOTHING).stray_files, 0);
     drop(claim);
     assert_eq!(collect(&store, &NOTHING).stray_files, 1);

@@ -68,8 +68,8 @@ pub(crate) fn drop_expired(
 ) -> Result<usize, StorageError> {
     let mut left = STEP_ROWS;
     for (gone, Held { repository, digest }) in manifests.iter().enumerate() {
-        // Its own row and its bytes.
-        if left <= 2 {
+        // Its own row, its bytes, and with them the note that they are lost.
+        if left <= 3 {
             return Ok(gone);
         }
         let is_expired = connection
@@ -86,7 +86,7 @@ pub(crate) fn drop_expired(
                 "DELETE FROM edges WHERE repository_id = ?1 AND parent = ?2 AND (kind, child) IN
                  (SELECT kind, child FROM edges WHERE repository_id = ?1 AND parent = ?2 LIMIT ?3)",
             )?
-            .execute(params![repository, digest, left - 2])?;
+            .execute(params![repository, digest, left - 3])?;
         let has_more = connection
             .prepare_cached("SELECT 1 FROM edges WHERE repository_id = ?1 AND parent = ?2")?
             .exists(params![repository, digest])?;
@@ -98,7 +98,7 @@ pub(crate) fn drop_expired(
                 "DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2",
             )?
             .execute(params![repository, digest])?;
-        left -= connection
+        left -= 2 * connection
             .prepare_cached(
                 "DELETE FROM manifests WHERE digest = ?1
                  AND NOT EXISTS (SELECT 1 FROM repository_manifests WHERE digest = ?1)

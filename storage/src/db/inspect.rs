@@ -24,17 +24,6 @@ pub struct ManifestInfo {
     pub signatures: Vec<(Tag, Digest)>,
 }
 
-/// What the database says of a blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BlobRow {
-    /// The repository does not hold it.
-    Absent,
-    /// The repository holds it, and it has this size.
-    Held(u64),
-    /// The repository holds it, and its bytes were found wrong.
-    Lost,
-}
-
 /// Looks at a manifest; `None` if the repository does not hold it.
 pub(crate) fn info(
     connection: &Connection,
@@ -79,17 +68,4 @@ pub(crate) fn holds_manifest(
         Some(id) => manifest::is_held(connection, id, digest),
         None => Ok(false),
     }
-}
-
-/// What is known of a blob of the repository.
-pub(crate) fn blob(
-    connection: &Connection,
-    name: &RepoName,
-    digest: &Digest,
-) -> Result<BlobRow, StorageError> {
-    let Some(size) = repository::blob_size(connection, name, digest)? else {
-        return Ok(BlobRow::Absent);
-    };
-    let mut lost = connection.prepare_cached("SELECT 1 FROM lost_blobs WHERE digest = ?1")?;
-    Ok(if lost.exists([digest])? { BlobRow::Lost } else { BlobRow::Held(size) })
 }

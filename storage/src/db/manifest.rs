@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{protection, repository, tag, unix_now};
+use super::{lost, protection, repository, tag, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::{EdgeKind, Manifest};
+use crate::manifest::{Edge, EdgeKind, Manifest};
 use crate::name::{Reference, RepoName, Tag, UserName};
 
 /// A manifest as it is served.
@@ -21,6 +21,8 @@ pub struct StoredManifest {
 }
 
 /// Reads a manifest through the repository that holds it.
+///
+/// One that needs what is lost is refused: who hears that it is there does not push it again.
 pub(crate) fn get(
     connection: &Connection,
     name: &RepoName,
@@ -28,7 +30,7 @@ pub(crate) fn get(
 ) -> Result<Option<StoredManifest>, StorageError> {
     let (text, key): (_, &dyn rusqlite::ToSql) = match reference {
         Reference::Tag(tag) => (
-            "SELECT m.digest, l.media_type, m.bytes FROM repositories r
+            "SELECT m.digest, l.media_type, m.bytes, r.id FROM repositories r
              JOIN tags t ON t.repository_id = r.id
              JOIN repository_manifests l ON l.repository_id = r.id AND l.digest = t.digest
              JOIN manifests m ON m.digest = l.digest
@@ -36,7 +38,7 @@ pub(crate) fn get(
             tag,
         ),
         Reference::Digest(digest) => (
-            "SELECT m.digest, l.media_type, m.bytes FROM repositories r
+            "SELECT m.digest, l.media_type, m.bytes, r.id FROM repositories r
              JOIN repository_manifests l ON l.repository_id = r.id
              JOIN manifests m ON m.digest = l.digest
              WHERE r.name = ?1 AND l.digest = ?2",
@@ -44,15 +46,18 @@ pub(crate) fn get(
         ),
     };
     let mut statement = connection.prepare_cached(text)?;
-    let manifest = statement.query_row(params![name, key], |row| {
-        let bytes: Vec<u8> = row.get(2)?;
-        Ok(StoredManifest {
-            digest: row.get(0)?,
-            media_type: row.get(1)?,
-            bytes: Bytes::from(bytes),
-        })
+    let found = statement.query_row(params![name, key], |row| {
+        let bytes = row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?.to_vec();
+        let (digest, media_type) = (row.get(0)?, row.get(1)?);
+        Ok((StoredManifest { digest, media_type, bytes: Bytes::from(bytes) }, row.get(3)?))
     });
-    Ok(manifest.optional()?)
+    let Some((manifest, repository)) = found.optional()? else { return Ok(None) };
+    if lost::is_anything(connection)?
+        && let Some(lost) = lost::needed_by(connection, repository, &manifest.digest)?
+    {
+        return Err(StorageError::ManifestLost { manifest: manifest.digest, lost });
+    }
+    Ok(Some(manifest))
 }
 
 /// Stores a manifest with its edges and moves the tags to it, all or nothing.
@@ -76,9 +81,14 @@ pub(crate) fn put(
     connection
         .prepare_cached(
             "INSERT INTO manifests (digest, bytes) VALUES (?1, ?2)
-             ON CONFLICT (digest) DO NOTHING",
+             ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes
+             WHERE bytes IS NOT excluded.bytes",
         )?
         .execute(params![digest, manifest.bytes().as_ref()])?;
+    // What was wrong with it is right again.
+    connection
+        .prepare_cached("DELETE FROM lost_manifests WHERE digest = ?1")?
+        .execute(params![digest])?;
     connection
         .prepare_cached(
             "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,
@@ -97,7 +107,7 @@ pub(crate) fn put(
             manifest.annotations(),
             unix_now(),
         ])?;
-    put_edges(connection, id, manifest)?;
+    put_edges(connection, id, digest, manifest.edges())?;
     // What was deleted and comes back is deleted no more.
     connection
         .prepare_cached("DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2")?
@@ -196,7 +206,8 @@ fn missing_blobs(
     lost: &[Digest],
 ) -> Result<Vec<Digest>, StorageError> {
     let mut statement = connection.prepare_cached(
-        "SELECT 1 FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2",
+        "SELECT 1 FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2
+         AND NOT EXISTS (SELECT 1 FROM lost_blobs WHERE digest = ?2)",
     )?;
     let mut missing = Vec::new();
     for edge in manifest.edges().iter().filter(|edge| edge.kind.is_required_blob()) {
@@ -207,18 +218,19 @@ fn missing_blobs(
     Ok(missing)
 }
 
-fn put_edges(
+/// Records what a manifest names, as far as it is not recorded.
+pub(super) fn put_edges(
     connection: &Connection,
     repository: i64,
-    manifest: &Manifest,
+    parent: &Digest,
+    edges: &[Edge],
 ) -> Result<(), StorageError> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO edges (repository_id, parent, kind, child) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT DO NOTHING",
     )?;
-    for edge in manifest.edges() {
-        let kind = edge.kind.as_str();
-        statement.execute(params![repository, manifest.digest(), kind, edge.child])?;
+    for edge in edges {
+        statement.execute(params![repository, parent, edge.kind.as_str(), edge.child])?;
     }
     Ok(())
 }

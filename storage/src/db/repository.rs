@@ -35,27 +35,53 @@ pub(crate) fn exists(connection: &Connection, name: &RepoName) -> Result<bool, S
     Ok(find(connection, name)?.is_some())
 }
 
-/// The size of a blob that the repository holds.
-pub(crate) fn blob_size(
+/// What is known of a blob that a repository holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeldBlob {
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// Whether it has no good file.
+    pub(crate) is_lost: bool,
+}
+
+/// A blob that the repository holds, also if it is lost.
+pub(crate) fn held_blob(
     connection: &Connection,
     name: &RepoName,
     digest: &Digest,
-) -> Result<Option<u64>, StorageError> {
+) -> Result<Option<HeldBlob>, StorageError> {
     let mut statement = connection.prepare_cached(
-        "SELECT b.size FROM repositories r
+        "SELECT b.size, EXISTS (SELECT 1 FROM lost_blobs x WHERE x.digest = b.digest)
+         FROM repositories r
          JOIN repository_blobs l ON l.repository_id = r.id
          JOIN blobs b ON b.digest = l.digest
          WHERE r.name = ?1 AND l.digest = ?2",
     )?;
-    Ok(statement.query_row(params![name, digest], |row| row.get(0)).optional()?)
+    let row = |row: &rusqlite::Row<'_>| Ok(HeldBlob { size: row.get(0)?, is_lost: row.get(1)? });
+    Ok(statement.query_row(params![name, digest], row).optional()?)
 }
 
-/// The size of a blob that the store holds, in whatever repository.
+/// Whether a blob of the store is lost; none if there is no such blob.
+pub(crate) fn blob_state(
+    connection: &Connection,
+    digest: &Digest,
+) -> Result<Option<bool>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM lost_blobs x WHERE x.digest = b.digest)
+         FROM blobs b WHERE digest = ?1",
+    )?;
+    Ok(statement.query_row(params![digest], |row| row.get(0)).optional()?)
+}
+
+/// The size of a blob that the store holds, in whatever repository; none if it is lost.
 pub(crate) fn stored_size(
     connection: &Connection,
     digest: &Digest,
 ) -> Result<Option<u64>, StorageError> {
-    let mut statement = connection.prepare_cached("SELECT size FROM blobs WHERE digest = ?1")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT size FROM blobs b WHERE digest = ?1
+         AND NOT EXISTS (SELECT 1 FROM lost_blobs x WHERE x.digest = b.digest)",
+    )?;
     Ok(statement.query_row(params![digest], |row| row.get(0)).optional()?)
 }
 
@@ -68,7 +94,7 @@ pub(crate) fn add_blob(
 ) -> Result<(), StorageError> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO blobs (digest, size, created_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT (digest) DO NOTHING",
+         ON CONFLICT (digest) DO UPDATE SET size = excluded.size WHERE size IS NOT excluded.size",
     )?;
     statement.execute(params![digest, size, unix_now()])?;
     connection
@@ -77,8 +103,8 @@ pub(crate) fn add_blob(
     link(connection, name, digest)
 }
 
-/// Gives a blob of another repository to this one; false if `from` does not hold it, or, without
-/// `from`, if no repository does.
+/// Gives a blob of another repository to this one; false if it is lost, or if `from` does not hold
+/// it, or, without `from`, no repository does.
 pub(crate) fn mount(
     connection: &Connection,
     from: Option<&RepoName>,
@@ -86,9 +112,12 @@ pub(crate) fn mount(
     digest: &Digest,
 ) -> Result<bool, StorageError> {
     let is_held = match from {
-        Some(from) => blob_size(connection, from, digest)?.is_some(),
+        Some(from) => held_blob(connection, from, digest)?.is_some_and(|blob| !blob.is_lost),
         None => connection
-            .prepare_cached("SELECT 1 FROM repository_blobs WHERE digest = ?1")?
+            .prepare_cached(
+                "SELECT 1 FROM repository_blobs WHERE digest = ?1
+                 AND NOT EXISTS (SELECT 1 FROM lost_blobs WHERE digest = ?1)",
+            )?
             .exists(params![digest])?,
     };
     if is_held {

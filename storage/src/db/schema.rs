@@ -169,6 +169,18 @@ CREATE TABLE upkeep (
     summary  TEXT NOT NULL
 ) WITHOUT ROWID;
 ",
+    "
+-- Manifests whose bytes are not those that their digest names: a push brings them back.
+CREATE TABLE lost_manifests (
+    digest  TEXT PRIMARY KEY REFERENCES manifests (digest) ON DELETE CASCADE,
+    lost_at INTEGER NOT NULL
+) WITHOUT ROWID;
+-- One row: what tells this store and its copies from all others.
+CREATE TABLE identity (
+    id BLOB NOT NULL
+);
+INSERT INTO identity VALUES (randomblob(16));
+",
 ];
 
 #[cfg(test)]
@@ -185,5 +197,22 @@ mod tests {
         let known = u32::try_from(MIGRATIONS.len()).unwrap();
         let refusal = StorageError::NewerFormat { path: "/data".into(), found: 999, known };
         assert_eq!(migrate(&mut connection, &layout), Err(refusal));
+    }
+
+    #[test]
+    fn a_note_that_a_manifest_is_lost_goes_with_the_manifest_of_an_older_database_too() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "foreign_keys", true).unwrap();
+        for (number, statements) in (1..=2).zip(MIGRATIONS) {
+            connection.execute_batch(statements).unwrap();
+            connection.pragma_update(None, "user_version", number).unwrap();
+        }
+        connection.execute_batch("INSERT INTO manifests VALUES ('a', x'00')").unwrap();
+        migrate(&mut connection, &Layout::new("/data".as_ref())).unwrap();
+        connection.execute_batch("INSERT INTO lost_manifests VALUES ('a', 1)").unwrap();
+        assert!(connection.execute_batch("INSERT INTO lost_manifests VALUES ('b', 1)").is_err());
+        connection.execute_batch("DELETE FROM manifests").unwrap();
+        let count = "SELECT count(*) FROM lost_manifests";
+        assert_eq!(connection.query_row(count, [], |row| row.get(0)), Ok(0));
     }
 }

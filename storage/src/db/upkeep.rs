@@ -1,4 +1,4 @@
-//! When each task of upkeep last ended, and what it did.
+//! When each task of upkeep last ended, and what it did or has to remember.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -36,4 +36,10 @@ pub(crate) fn last(
     let note =
         |row: &rusqlite::Row<'_>| Ok(UpkeepNote { ended_at: row.get(0)?, summary: row.get(1)? });
     Ok(statement.query_row(params![task], note).optional()?)
+}
+
+/// Forgets how a task ended.
+pub(crate) fn forget(connection: &Connection, task: &str) -> Result<(), StorageError> {
+    connection.prepare_cached("DELETE FROM upkeep WHERE task = ?1")?.execute(params![task])?;
+    Ok(())
 }

@@ -1,13 +1,24 @@
-//! The writing thread: group commit, and moving the log into the database now and then.
+//! The writing thread: group commit, moving the log into the database now and then, and copying the
+//! database in steps between which it goes on writing.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc;
 
 use rusqlite::Connection;
 
+use super::copy::CopyRequest;
 use super::{OnFatal, OnTrouble};
 use crate::error::StorageError;
+
+/// What the writing thread is asked for.
+pub(super) enum Work {
+    /// A write.
+    Write(Box<dyn Job>),
+    /// A copy of the database.
+    Copy(CopyRequest),
+}
 
 /// One waiting write.
 pub(super) trait Job: Send {
@@ -76,14 +87,37 @@ impl Writer {
         Ok(Self { connection, log_pages, on_fatal, on_trouble })
     }
 
-    /// Takes jobs until every sender is gone.
-    pub(super) fn run(self, queue: &mpsc::Receiver<Box<dyn Job>>) {
+    /// Works until every sender is gone.
+    pub(super) fn run(self, queue: &mpsc::Receiver<Work>) {
+        let mut copies = VecDeque::new();
         while let Ok(first) = queue.recv() {
-            let mut group = vec![first];
-            while group.len() < GROUP_JOBS {
-                let Ok(next) = queue.try_recv() else { break };
-                group.push(next);
+            copies.extend(self.serve(first, queue));
+            while let Some(copy) = copies.pop_front() {
+                copy.serve(&self.connection, || {
+                    if let Ok(first) = queue.try_recv() {
+                        copies.extend(self.serve(first, queue));
+                    }
+                });
             }
+        }
+    }
+
+    /// Commits a group of waiting writes, beginning with `first`; gives a copy that was asked for
+    /// instead or behind them.
+    fn serve(&self, first: Work, queue: &mpsc::Receiver<Work>) -> Option<CopyRequest> {
+        let (mut group, mut copy) = (Vec::new(), None);
+        let mut next = Some(first);
+        while let Some(work) = next {
+            match work {
+                Work::Write(job) => group.push(job),
+                Work::Copy(request) => {
+                    copy = Some(request);
+                    break;
+                }
+            }
+            next = if group.len() < GROUP_JOBS { queue.try_recv().ok() } else { None };
+        }
+        if !group.is_empty() {
             let outcome = self.commit(&mut group);
             for job in group {
                 job.finish(outcome.clone());
@@ -94,6 +128,7 @@ impl Writer {
                 self.checkpoint();
             }
         }
+        copy
     }
 
     /// Runs the group in one transaction.
@@ -166,7 +201,10 @@ const CHECKPOINT_PAGES: i32 = 1000;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::db::copy::CopyState;
 
     fn fatal(error: &StorageError) -> ! {
         panic!("{error}")
@@ -195,7 +233,7 @@ mod tests {
             .into_iter()
             .map(|(value, fail)| {
                 let (job, outcome) = insert(value, fail);
-                sender.send(job).unwrap();
+                sender.send(Work::Write(job)).unwrap();
                 outcome
             })
             .collect();
@@ -215,7 +253,7 @@ mod tests {
         let mut outcomes = Vec::new();
         for value in 0..GROUP_JOBS {
             let (job, outcome) = insert(i64::try_from(value).unwrap(), false);
-            sender.send(job).unwrap();
+            sender.send(Work::Write(job)).unwrap();
             outcomes.push(outcome);
         }
         drop(sender);
@@ -237,7 +275,7 @@ mod tests {
         let (_directory, connection) = database();
         let (sender, queue) = mpsc::channel();
         let (job, _outcome) = job::<(), _>(move |_| Err(error));
-        sender.send(job).unwrap();
+        sender.send(Work::Write(job)).unwrap();
         drop(sender);
         let writer = Writer::new(connection, fatal, |_| {}).unwrap();
         std::thread::spawn(move || writer.run(&queue)).join()
@@ -262,7 +300,7 @@ mod tests {
         });
         let (third, third_outcome) = insert(3, false);
         for job in [first, second, third] {
-            sender.send(job).unwrap();
+            sender.send(Work::Write(job)).unwrap();
         }
         drop(sender);
         Writer::new(connection, fatal, |_| {}).unwrap().run(&queue);
@@ -273,6 +311,77 @@ mod tests {
         let count: i64 =
             connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
         assert_eq!(count, 0, "a row of a refused write stayed");
+    }
+
+    /// Writes that each send the next one when they run, so that there is always exactly one that
+    /// waits. Each notes how many pages of the copy there were.
+    struct Chain {
+        sender: mpsc::Sender<Work>,
+        copy: Arc<CopyState>,
+        pages: Mutex<Vec<u64>>,
+    }
+
+    impl Chain {
+        fn send(self: &Arc<Self>, number: i64) {
+            let chain = Arc::clone(self);
+            let (job, _outcome) = job(move |connection: &Connection| {
+                chain.pages.lock().unwrap().push(chain.copy.done.load(Ordering::Relaxed));
+                if number < LINKS {
+                    chain.send(number + 1);
+                }
+                // Every third is refused after it has changed pages that are copied already.
+                connection.execute("UPDATE t SET v = randomblob(8000) WHERE rowid % 7 = 0", [])?;
+                connection.execute("INSERT INTO log VALUES (?1)", [number])?;
+                if number % 3 == 0 { Err(StorageError::UserExists) } else { Ok(()) }
+            });
+            self.sender.send(Work::Write(job)).unwrap();
+        }
+    }
+
+    const LINKS: i64 = 12;
+
+    #[test]
+    fn a_copy_is_made_in_small_steps_and_a_waiting_write_is_served_between_two() {
+        let (directory, connection) = database();
+        let rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+                    INSERT INTO t SELECT randomblob(8000) FROM n";
+        connection.execute_batch(rows).unwrap();
+        connection.execute_batch("CREATE TABLE log (number INTEGER)").unwrap();
+        let to = directory.path().join("copy");
+        std::fs::write(&to, "").unwrap();
+        let (sender, queue) = mpsc::channel();
+        let (request, copy, outcome) = crate::db::copy::request(&to);
+        let (pages, state) = (Mutex::default(), Arc::clone(&copy));
+        sender.send(Work::Copy(request)).unwrap();
+        let chain = Arc::new(Chain { sender, copy, pages });
+        chain.send(1);
+        let mine = Arc::clone(&chain);
+        drop(chain);
+        let writer = Writer::new(connection, fatal, |_| {}).unwrap();
+        let thread = std::thread::spawn(move || writer.run(&queue));
+        assert_eq!(outcome.recv().unwrap(), Ok(true));
+        let pages = mine.pages.lock().unwrap().clone();
+        let total = state.total.load(Ordering::Relaxed);
+        drop(mine);
+        thread.join().unwrap();
+        assert!(total > 64 * (LINKS as u64 + 2), "{total} pages are too few for this test");
+        // The first waited behind the first step; each other one behind one step more.
+        let expected: Vec<u64> = (1..=LINKS as u64).map(|step| step * 64).collect();
+        assert_eq!(pages, expected);
+        // The copy is sound, and is the database of the moment of its end.
+        crate::db::copy::settle(&to).unwrap();
+        let digest = "SELECT sum(length(v)), count(*), max(hex(v)), min(hex(v)),
+                      (SELECT group_concat(number) FROM log) FROM t";
+        let all = |path: &std::path::Path| {
+            let row =
+                |row: &rusqlite::Row<'_>| -> rusqlite::Result<(i64, i64, String, String, String)> {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+                };
+            Connection::open(path).unwrap().query_row(digest, [], row).unwrap()
+        };
+        let (copied, written) = (all(&to), all(&directory.path().join("db")));
+        assert_eq!(copied, written);
+        assert_eq!(copied.4, "1,2,4,5,7,8,10,11");
     }
 
     #[test]
@@ -286,7 +395,7 @@ mod tests {
                 connection.execute("INSERT INTO t VALUES (zeroblob(?1))", [pages])?;
                 Ok(())
             });
-            sender.send(job).unwrap();
+            sender.send(Work::Write(job)).unwrap();
             outcomes.push(outcome);
         }
         drop(sender);

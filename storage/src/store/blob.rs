@@ -14,10 +14,10 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn blob_size(&self, name: &RepoName, digest: &Digest) -> Result<Option<u64>, StorageError> {
-        let size =
-            self.database.read(|connection| repository::blob_size(connection, name, digest))?;
-        match size {
-            Some(size) if self.has_file(digest, size)? => Ok(Some(size)),
+        let held =
+            self.database.read(|connection| repository::held_blob(connection, name, digest))?;
+        match held {
+            Some(blob) if !blob.is_lost && self.has_file(digest, blob.size)? => Ok(Some(blob.size)),
             _ => Ok(None),
         }
     }
@@ -45,16 +45,21 @@ impl Store {
     /// Opens a blob, if the repository holds it.
     ///
     /// # Errors
-    /// Trouble with the database or the disk.
+    /// [`StorageError::BlobLost`] if the repository holds it and its file is no good; trouble with
+    /// the database or the disk.
     pub fn open_blob(
         &self,
         name: &RepoName,
         digest: &Digest,
     ) -> Result<Option<BlobReader>, StorageError> {
-        match self.database.read(|connection| repository::blob_size(connection, name, digest))? {
-            Some(size) => BlobReader::open(&self.layout, digest, size),
-            None => Ok(None),
-        }
+        let held =
+            self.database.read(|connection| repository::held_blob(connection, name, digest))?;
+        let Some(blob) = held else { return Ok(None) };
+        let reader = match blob.is_lost {
+            true => None,
+            false => BlobReader::open(&self.layout, digest, blob.size)?,
+        };
+        reader.map(Some).ok_or(StorageError::BlobLost(*digest))
     }
 
     /// Takes a blob out of a repository; false if it was not there. Durable on return.
@@ -86,7 +91,7 @@ impl Store {
             .write(move |connection| repository::mount(connection, from.as_ref(), &name, &digest))
     }
 
-    /// Whether the blob has a row, and the file that the row promises.
+    /// Whether the blob has a row and is not lost, and has the file that the row promises.
     pub(super) fn is_stored(&self, digest: &Digest) -> Result<bool, StorageError> {
         let size = self.database.read(|connection| repository::stored_size(connection, digest))?;
         size.map_or(Ok(false), |size| self.has_file(digest, size))

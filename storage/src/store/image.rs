@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use super::Store;
-use crate::db::inspect::{self, BlobRow, ManifestInfo};
+use crate::db::inspect::{self, ManifestInfo};
 use crate::db::manifest;
 use crate::db::removal::{self, Removal, RemovalStep};
+use crate::db::repository;
 use crate::db::space::{self, Space};
 use crate::digest::Digest;
 use crate::error::StorageError;
@@ -166,11 +167,12 @@ impl Store {
             let is_held = self.database.read(|c| inspect::holds_manifest(c, name, digest))?;
             return Ok(if is_held { PartState::Present } else { PartState::Absent });
         }
-        Ok(match self.database.read(|connection| inspect::blob(connection, name, digest))? {
-            BlobRow::Held(size) if self.has_file(digest, size)? => PartState::Present,
-            BlobRow::Held(_) | BlobRow::Lost => PartState::Lost,
-            BlobRow::Absent if kind == EdgeKind::ForeignLayer => PartState::Foreign,
-            BlobRow::Absent => PartState::Absent,
+        let held = self.database.read(|c| repository::held_blob(c, name, digest))?;
+        Ok(match held {
+            Some(blob) if !blob.is_lost && self.has_file(digest, blob.size)? => PartState::Present,
+            Some(_) => PartState::Lost,
+            None if kind == EdgeKind::ForeignLayer => PartState::Foreign,
+            None => PartState::Absent,
         })
     }
 }

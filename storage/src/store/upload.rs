@@ -84,7 +84,7 @@ impl Store {
         let outcome = upload.commit(digest, |file, path, size| {
             // Collection takes no file away between the look at it and the row that needs it; and
             // what is put back after a failure is not what somebody else's row stands for.
-            let _claim = self.claims.commit(digest);
+            let _claim = self.claims.claim(digest);
             let is_placed = !self.is_stored(digest)?;
             if is_placed {
                 blob::publish(&self.layout, file, path, digest)?;

@@ -68,7 +68,8 @@ fn a_blob_whose_file_is_lost_is_absent_until_it_is_pushed_again() {
         [|path| fs::remove_file(path).unwrap(), |path| fs::write(path, "cont").unwrap()];
     for lose in losses {
         lose(&path);
-        assert!(store.open_blob(&name, &digest).unwrap().is_none());
+        let lost = StorageError::BlobLost(digest);
+        assert_eq!(store.open_blob(&name, &digest).map(drop), Err(lost));
         // A client that hears the blob is there never pushes it again.
         assert_eq!(store.blob_size(&name, &digest), Ok(None));
         for from in [Some(&name), None] {

@@ -25,3 +25,4 @@ mod survey;
 mod tag;
 mod upload;
 mod user;
+mod verify;

@@ -206,7 +206,7 @@ fn a_database_that_is_not_one_is_refused() {
     let home = directory();
     drop(open(home.path()));
     fs::write(home.path().join("registry.db"), vec![7; 8192]).unwrap();
-    assert!(matches!(try_open(home.path(), true).err(), Some(StorageError::Database(_))));
+    assert!(matches!(try_open(home.path(), true).err(), Some(StorageError::DatabaseDamaged(_))));
 }
 
 #[test]

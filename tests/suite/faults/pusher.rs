@@ -233,7 +233,7 @@ impl Pusher {
         body: &[u8],
         good: u16,
     ) -> Option<Response> {
-        let Some(answer) = self.client.try_request(method, path, headers, body) else {
+        let Some(answer) = self.client.try_alone(method, path, headers, body) else {
             assert_eq!(self.fault, Fault::NotSynced, "{method} {path}: no answer");
             self.start_again();
             return None;

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::PipeWriter;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::build::built;
+use super::http::Client;
 use super::process::{Run, free_port, run, run_with_input, wait_until};
 
 /// The name of the first user.
@@ -180,6 +182,12 @@ impl Instance {
         password.expect("the password of the first user").trim_end().to_owned()
     }
 
+    /// The first user, over HTTP.
+    pub(crate) fn client(&self) -> Client {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        Client::new(address, &self.ca(), Some((USER, &self.password())))
+    }
+
     /// The port, the same after every restart.
     pub(crate) fn port(&self) -> u16 {
         self.port
@@ -259,6 +267,12 @@ impl Instance {
         assert_eq!(status.code(), Some(0), "{}", self.errors());
     }
 
+    /// Kills the server without waiting for the end.
+    pub(crate) fn strike(&self) {
+        let server = self.server.as_ref().expect("a running server");
+        kill_process(Pid::from_child(server), Signal::KILL).expect("SIGKILL is sent");
+    }
+
     /// Ends the server as a crash does.
     pub(crate) fn kill(&mut self) {
         let server = self.server.as_mut().expect("a running server");
@@ -279,9 +293,19 @@ impl Instance {
 
     /// The most memory the server was resident with so far, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
+        self.state("VmHWM:")
+    }
+
+    /// The memory the server is resident with, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.state("VmRSS:")
+    }
+
+    /// What the system says of the server's memory in the line that begins so, in bytes.
+    fn state(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
         let status = fs::read_to_string(path).expect("the state of the server");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the line");
         let kib = line.trim().strip_suffix(" kB").expect("kB").trim().parse::<u64>();
         kib.expect("a number") * 1024
     }

@@ -62,6 +62,11 @@ impl Client {
         Self { address: self.address, tls, authorization, idle: Mutex::default() }
     }
 
+    /// The same somebody, over other connections.
+    pub(crate) fn again(&self) -> Self {
+        self.with_authorization(self.authorization.clone())
+    }
+
     /// Sends a request and reads the answer. A body has its length in the head unless the headers
     /// say otherwise.
     #[track_caller]
@@ -72,6 +77,17 @@ impl Client {
         headers: &[Header<'_>],
         body: &[u8],
     ) -> Response {
+        self.try_request(method, path, headers, body).expect("an answer")
+    }
+
+    /// The same to a server that may die meanwhile.
+    pub(crate) fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[Header<'_>],
+        body: &[u8],
+    ) -> io::Result<Response> {
         let length = body.len().to_string();
         let mut headers = headers.to_vec();
         if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
@@ -84,7 +100,7 @@ impl Client {
     /// Sends a request with a body of its length over a connection of its own; none if the server
     /// or the connection ends before the whole answer is there.
     #[track_caller]
-    pub(crate) fn try_request(
+    pub(crate) fn try_alone(
         &self,
         method: &str,
         path: &str,
@@ -98,7 +114,7 @@ impl Client {
         let sent = [head.as_bytes(), body].concat();
         // A server that refuses early may close before it has read everything; its answer tells.
         let _ = connection.try_send(&sent);
-        connection.try_response(method)
+        connection.try_response(method).ok()
     }
 
     /// Sends a request whose body has no length in its head, one chunk for each piece.
@@ -110,6 +126,17 @@ impl Client {
         headers: &[Header<'_>],
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> Response {
+        self.try_stream(method, path, headers, pieces).expect("an answer")
+    }
+
+    /// The same to a server that may die meanwhile.
+    pub(crate) fn try_stream<'a>(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[Header<'_>],
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> io::Result<Response> {
         let mut headers = headers.to_vec();
         headers.push(("Transfer-Encoding", "chunked"));
         let head = self.head_of(method, path, &headers).into_bytes();
@@ -166,9 +193,15 @@ impl Client {
         Ok(Connection { stream, buffer: Vec::new() })
     }
 
-    #[track_caller]
-    fn exchange(&self, method: &str, pieces: impl Iterator<Item = Vec<u8>>) -> Response {
-        let mut connection = self.idle_connection().unwrap_or_else(|| self.connect());
+    fn exchange(
+        &self,
+        method: &str,
+        pieces: impl Iterator<Item = Vec<u8>>,
+    ) -> io::Result<Response> {
+        let mut connection = match self.idle_connection() {
+            Some(connection) => connection,
+            None => self.try_connect()?,
+        };
         for piece in pieces {
             // A server that refuses early may close before it has read everything; its answer
             // tells.
@@ -176,11 +209,11 @@ impl Client {
                 break;
             }
         }
-        let response = connection.response(method);
+        let response = connection.try_response(method)?;
         if response.header("connection") != Some("close") {
             self.idle.lock().expect("the connections").push(connection);
         }
-        response
+        Ok(response)
     }
 
     fn idle_connection(&self) -> Option<Connection> {
@@ -224,29 +257,29 @@ impl Connection {
     /// Reads the answer to a request with this method. An interim answer (100) is one, too.
     #[track_caller]
     pub(crate) fn response(&mut self, method: &str) -> Response {
-        self.try_response(method).unwrap_or_else(|| panic!("no whole answer to {method}"))
+        self.try_response(method).expect("an answer")
     }
 
-    /// The same, or none if the server closes before the end of the answer.
-    #[track_caller]
-    pub(crate) fn try_response(&mut self, method: &str) -> Option<Response> {
+    /// The same from a server that may die meanwhile: then there is none, and never a part of one.
+    pub(crate) fn try_response(&mut self, method: &str) -> io::Result<Response> {
+        let cut = |what: String| Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
         let head = loop {
             match self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 Some(end) => break self.take(end + 4),
                 None if self.fill() => {}
-                None => return None,
+                None => return cut(format!("the server closed instead of answering {method}")),
             }
         };
         let mut response = Response::parse(&String::from_utf8(head).expect("a head in UTF-8"));
         let length = response.body_length(method);
         while self.buffer.len() < length {
             if !self.fill() {
-                return None;
+                return cut(format!("the server closed within the body: {response:?}"));
             }
         }
         response.body = self.take(length);
         response.check(method);
-        Some(response)
+        Ok(response)
     }
 
     /// Everything that still comes before the server closes the connection.

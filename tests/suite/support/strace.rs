@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -81,6 +82,12 @@ impl Faults {
     fn detach(&mut self) {
         // Fails only if the server ended, and strace with it.
         let _ = kill_process(Pid::from_child(&self.tracer), Signal::TERM);
+        // strace waits for ever if the server was ending at this moment.
+        let until = Instant::now() + PATIENCE;
+        while matches!(self.tracer.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.tracer.kill();
         let _ = self.tracer.wait();
     }
 }
@@ -102,3 +109,6 @@ fn call(line: &str) -> Option<(String, String)> {
     };
     Some((name.to_owned(), path.unwrap_or_default().to_owned()))
 }
+
+/// How long strace may take to let a server go.
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -189,9 +189,9 @@ fn for_the_service(mut settings: Settings) -> Settings {
 }
 
 /// Where the administrator's own certificate is copied to: the service sees no home directory.
-pub(super) const OWN_CERTIFICATE: &str = "/etc/registry/tls/server.crt";
+pub(in crate::cli) const OWN_CERTIFICATE: &str = "/etc/registry/tls/server.crt";
 /// Where its key is copied to.
-pub(super) const OWN_KEY: &str = "/etc/registry/tls/server.key";
+pub(in crate::cli) const OWN_KEY: &str = "/etc/registry/tls/server.key";
 
 /// Places that are emptied, by the system or by the next start.
 const EMPTIED: [&str; 6] = ["/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];

@@ -1,0 +1,73 @@
+//! What a command is given to work with, as long as it holds the connection: a snapshot.
+
+use std::io::{BufReader, ErrorKind, Read};
+use std::net::Shutdown;
+use std::ops::ControlFlow;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use storage::{BackupError, Snapshot, Store};
+
+use super::{CommandError, OnProgress, Progress, Reply};
+
+/// Keeps a snapshot. It ends when this is dropped or the process dies.
+pub struct Lease(pub(super) Keeper);
+
+/// Who keeps the snapshot.
+pub(super) enum Keeper {
+    /// A running server, until the connection is closed.
+    Server(BufReader<UnixStream>),
+    /// This process, which owns the store. The snapshot goes before the store.
+    Here { _snapshot: Snapshot, _store: Box<Store> },
+}
+
+impl Lease {
+    /// Whether the server that kept the snapshot has ended: blobs may be gone since.
+    pub fn is_lost(&mut self) -> bool {
+        match &mut self.0 {
+            Keeper::Here { .. } => false,
+            Keeper::Server(stream) => {
+                if stream.get_ref().set_nonblocking(true).is_err() {
+                    return true;
+                }
+                // The server has nothing more to say.
+                !matches!(stream.read(&mut [0]), Err(e) if e.kind() == ErrorKind::WouldBlock)
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    /// Gives it back and waits until it is given back, so that the next command can have it.
+    fn drop(&mut self) {
+        let Keeper::Server(stream) = &mut self.0 else { return };
+        let connection = stream.get_ref();
+        // A server that has ended has given it back too.
+        let _ = connection
+            .set_nonblocking(false)
+            .and_then(|()| connection.set_read_timeout(Some(PATIENCE)))
+            .and_then(|()| connection.shutdown(Shutdown::Write))
+            .and_then(|()| stream.read(&mut [0]));
+    }
+}
+
+/// Takes a snapshot, which is left in `keep`.
+pub(super) fn take(
+    store: &Store,
+    on_progress: OnProgress<'_>,
+    keep: &mut Option<Snapshot>,
+) -> Result<Reply, CommandError> {
+    let mut tell = |done, total| -> ControlFlow<()> {
+        on_progress(&Progress { task: "copying the database".into(), done, total: Some(total) })
+    };
+    let snapshot = store.snapshot(&mut tell).map_err(|error| match error {
+        BackupError::Storage(error) => CommandError::Storage(error),
+        error => CommandError::Backup(error),
+    })?;
+    let name = snapshot.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    *keep = Some(snapshot);
+    Ok(Reply::Snapshot(name))
+}
+
+/// How long a server may take to remove a file.
+const PATIENCE: Duration = Duration::from_secs(10);

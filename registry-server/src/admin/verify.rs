@@ -1,0 +1,117 @@
+//! The command `verify`: what it is told and what it tells.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use storage::{Finding, Image, Store, Verification, Verified};
+
+use super::{CommandError, OnProgress, Progress, Reply};
+
+/// What verification read and found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// Manifests that were read.
+    pub manifests: u64,
+    /// Blobs that were read.
+    pub blobs: u64,
+    /// The bytes of blobs that were read.
+    pub blob_bytes: u64,
+    /// What was wrong, the first of it.
+    pub found: Vec<FoundEntry>,
+    /// How much more was wrong.
+    pub more_found: u64,
+    /// Files among the blobs that have no row. Collection takes them.
+    pub stray_files: u64,
+    /// Their bytes.
+    pub stray_bytes: u64,
+    /// Blobs that are lost now, whenever that was found.
+    pub lost_blobs: u64,
+    /// Manifests that are lost now.
+    pub lost_manifests: u64,
+    /// Images that cannot be pulled because of what is lost, or would be found to be after a dry
+    /// run; the first of them.
+    pub hurt: Vec<String>,
+    /// How many more there are.
+    pub more_hurt: u64,
+}
+
+/// One thing that was wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundEntry {
+    /// What it is, in a sentence.
+    pub what: String,
+    /// Whether it is gone until somebody brings it back. Else it is mended.
+    pub is_loss: bool,
+    /// Where the file was put.
+    pub put_aside: Option<PathBuf>,
+}
+
+impl VerifyReport {
+    /// Whether something is gone that only somebody outside can bring back.
+    pub fn is_bad(&self) -> bool {
+        let is_lost = self.lost_blobs + self.lost_manifests + self.more_found > 0;
+        is_lost || self.found.iter().any(|found| found.is_loss)
+    }
+}
+
+/// Verifies the store.
+pub(super) fn verify(
+    store: &Store,
+    is_dry_run: bool,
+    mib_per_second: Option<NonZeroU32>,
+    on_progress: OnProgress<'_>,
+) -> Result<Reply, CommandError> {
+    let counts = store.counts()?;
+    let bytes_per_second = mib_per_second.map(bytes_of);
+    let how = Verification { bytes_per_second, is_dry_run };
+    let verified = store.verify(&how, &mut |verified| {
+        let is_at_blobs = verified.blob_bytes > 0;
+        let (task, done, total) = match is_at_blobs {
+            true => ("reading blobs, bytes", verified.blob_bytes, counts.blob_bytes),
+            false => ("reading manifests", verified.manifests, counts.manifests),
+        };
+        // What came meanwhile is read too.
+        let total = Some(total.max(done));
+        on_progress(&Progress { task: task.to_owned(), done, total })
+    })?;
+    if !verified.is_done {
+        return Err(CommandError::Stopped);
+    }
+    report(store, &verified).map(|report| Reply::Verified(Box::new(report)))
+}
+
+/// Bytes of so many MiB.
+pub(crate) fn bytes_of(mib: NonZeroU32) -> NonZeroU64 {
+    NonZeroU64::from(mib).saturating_mul(NonZeroU64::MIN.saturating_add(MIB - 1))
+}
+
+fn report(store: &Store, verified: &Verified) -> Result<VerifyReport, CommandError> {
+    let lost = store.lost()?;
+    let hurt = store.hurt(&verified.findings, HURT_IMAGES)?;
+    Ok(VerifyReport {
+        manifests: verified.manifests,
+        blobs: verified.blobs,
+        blob_bytes: verified.blob_bytes,
+        found: verified.findings.iter().map(entry).collect(),
+        more_found: verified.more_findings,
+        stray_files: verified.stray_files,
+        stray_bytes: verified.stray_bytes,
+        lost_blobs: lost.blobs,
+        lost_manifests: lost.manifests,
+        hurt: hurt.images.iter().map(Image::to_string).collect(),
+        more_hurt: hurt.more,
+    })
+}
+
+fn entry(finding: &Finding) -> FoundEntry {
+    let put_aside = match finding {
+        Finding::Blob { put_aside, .. } => put_aside.clone(),
+        _ => None,
+    };
+    FoundEntry { what: finding.to_string(), is_loss: finding.is_loss(), put_aside }
+}
+
+/// Images that a report names.
+pub(crate) const HURT_IMAGES: usize = 100;
+const MIB: u64 = 1024 * 1024;

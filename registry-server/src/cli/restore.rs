@@ -1,0 +1,230 @@
+//! `registry restore`: a data directory from a backup, whole or not at all.
+
+use std::fs::{self, Permissions};
+use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::Serialize;
+use storage::backup::{Origin, Restoring, SmallFiles, Taken, read_small};
+use storage::{Algorithm, Layout};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::DataDir;
+use super::backup::{check_space, is_installed};
+use super::beside::{Owner, beside_owner_of};
+use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY, quoted};
+use super::meter::Meter;
+use super::status::{bytes, duration};
+use super::{plain, print, print_json};
+use crate::config::{CONFIG_FILE, Settings};
+
+/// The flags of `restore`.
+#[derive(Args)]
+pub(super) struct RestoreArgs {
+    #[command(flatten)]
+    data: DataDir,
+    /// The directory that `registry backup` wrote
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Fills the data directory, which must be empty or not there yet, and tells what to type next.
+pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
+    let directory = std::path::absolute(&args.directory)?;
+    let origin = Origin::open(&directory)?;
+    let data = std::path::absolute(args.data.path()?)?;
+    let begun = Instant::now();
+    make(&data).with_context(|| format!("cannot make {}", data.display()))?;
+    let data = data.canonicalize()?;
+    let meter = Arc::new(Meter::new());
+    let begin = {
+        let data = data.clone();
+        move || Ok(Some(Restoring::begin(&data)?))
+    };
+    let outcome = beside_owner_of(&data, begin, |owner| {
+        let mut run = Run { owner, origin, meter: &meter, summary: Summary::default() };
+        run.make(&data)?;
+        owner.ask(|restoring| restoring.take().map(Restoring::finish))?.transpose()?;
+        Ok(run.summary)
+    });
+    meter.end();
+    let mut summary = outcome?;
+    summary.seconds = begun.elapsed().as_secs();
+    summary.next = next(&data, &directory)?;
+    match args.json {
+        true => print_json(&summary)?,
+        false => print(&plain(&summary.text(&data, &directory)))?,
+    }
+    match summary.missing.as_slice() {
+        [] => Ok(()),
+        missing => bail!(
+            "the registry is restored but for {} blobs that the backup has not, or not with the \
+             right bytes: {}; after the start type `registry verify`, which tells what they belong \
+             to, and push that again",
+            missing.len(),
+            missing.join(", ")
+        ),
+    }
+}
+
+/// What was done.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    copied_blobs: u64,
+    copied_bytes: u64,
+    /// From a restore that was cut short.
+    present_blobs: u64,
+    made_at: Option<i64>,
+    /// Blobs that the database names and that are not there.
+    missing: Vec<String>,
+    seconds: u64,
+    /// What to type next.
+    next: String,
+}
+
+impl Summary {
+    fn text(&self, data: &Path, directory: &Path) -> String {
+        let made_at = self.made_at.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+        let made_at = made_at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default();
+        let rows = [
+            ("backup of", made_at),
+            ("blobs copied", format!("{}, {}", self.copied_blobs, bytes(self.copied_bytes))),
+            ("already there", self.present_blobs.to_string()),
+            ("time", duration(self.seconds)),
+        ];
+        let rows = rows.iter().map(|(name, value)| format!("{name:<14}{value}\n"));
+        let head = format!("{} is restored from {}\n", data.display(), directory.display());
+        head + &rows.collect::<String>() + &format!("Next, type:\n  {}\n", self.next)
+    }
+}
+
+/// One run of a restore.
+struct Run<'a> {
+    owner: &'a Owner<Option<Restoring>>,
+    origin: Origin,
+    meter: &'a Arc<Meter>,
+    summary: Summary,
+}
+
+impl Run<'_> {
+    fn make(&mut self, data: &Path) -> anyhow::Result<()> {
+        self.summary.made_at = self.origin.made_at();
+        let (database, log) = self.origin.open_database()?;
+        let mut needed = database.metadata()?.len();
+        for (algorithm, prefix) in Layout::shards() {
+            for (digest, size) in self.origin.shard(algorithm, prefix)? {
+                let is_there = self.ask(move |restoring| Ok(restoring.has(&digest, size)))?;
+                needed += if is_there { 0 } else { size.next_multiple_of(BLOCK_BYTES) };
+            }
+        }
+        check_space(data, needed)?;
+        self.meter.begin("copying blobs", needed);
+        for (algorithm, prefix) in Layout::shards() {
+            self.copy_shard(algorithm, prefix)?;
+        }
+        let (tls, init_password) = (self.tls()?, self.origin.init_password()?);
+        let missing = self.ask(move |restoring| {
+            restoring.place((&database, log.as_ref()), &tls, init_password.as_deref())?;
+            Ok(restoring.missing()?)
+        })?;
+        self.summary.missing = missing.iter().map(ToString::to_string).collect();
+        Ok(())
+    }
+
+    fn copy_shard(&mut self, algorithm: Algorithm, prefix: u8) -> anyhow::Result<()> {
+        let blobs = self.origin.shard(algorithm, prefix)?;
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        for (digest, size) in blobs {
+            if self.ask(move |restoring| Ok(restoring.has(&digest, size)))? {
+                self.summary.present_blobs += 1;
+                continue;
+            }
+            let Some(file) = self.origin.open_blob(&digest)? else { continue };
+            let meter = Arc::clone(self.meter);
+            let taken = self.ask(move |restoring| {
+                let mut tell = |count| {
+                    meter.advance(count);
+                    ControlFlow::Continue(())
+                };
+                Ok(restoring.take(&digest, file, &mut tell)?)
+            })?;
+            // One with wrong bytes is found missing in the end, if the database names it.
+            if let Taken::Whole(length) = taken {
+                self.summary.copied_blobs += 1;
+                self.summary.copied_bytes += length;
+            }
+        }
+        self.ask(move |restoring| Ok(restoring.sync_shard(algorithm, prefix)?))
+    }
+
+    /// Certificates and keys, and with them the root's key where this host does not have it: the
+    /// next `install` takes it out of the service's sight again.
+    fn tls(&self) -> anyhow::Result<SmallFiles> {
+        let mut tls = self.origin.tls()?;
+        let key = self.origin.outside(ROOT_KEY.trim_start_matches('/'))?;
+        let here = read_small(Path::new(ROOT_KEY)).ok().flatten();
+        if let Some(key) = key.filter(|key| Some(key) != here.as_ref()) {
+            tls.entry(certs::TlsFile::RootKey.name().to_owned()).or_insert(key);
+        }
+        Ok(tls)
+    }
+
+    fn ask<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Restoring) -> anyhow::Result<R> + Send + 'static,
+    ) -> anyhow::Result<R> {
+        self.owner.ask(move |restoring| {
+            work(restoring.as_ref().context("the restore has ended before its time")?)
+        })?
+    }
+}
+
+/// Makes a data directory that is missing: anybody may pass through it, to the CA.
+fn make(data: &Path) -> std::io::Result<()> {
+    if data.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(data)?;
+    fs::set_permissions(data, Permissions::from_mode(0o755))
+}
+
+/// What starts the registry that was restored.
+fn next(data: &Path, directory: &Path) -> anyhow::Result<String> {
+    let program = std::env::args().next().unwrap_or_else(|| "registry".to_owned());
+    let at = |path: &str| directory.join(path.trim_start_matches('/'));
+    if is_installed(data) {
+        return Ok(format!("{program} install"));
+    }
+    if !at(CONFIG_FILE).exists() {
+        return Ok(format!("{program} serve --data-dir {}", quoted(data)));
+    }
+    let settings = Settings::read(&at(CONFIG_FILE))?;
+    let mut line = format!("{program} install --data-dir {}", quoted(data));
+    settings.hostname.iter().for_each(|name| line += &format!(" --hostname {name}"));
+    settings.listen.iter().for_each(|address| line += &format!(" --listen '{address}'"));
+    if let Some(user) = settings.init_user {
+        line += &format!(" --init-user {user}");
+    }
+    if settings.open_pulls == Some(true) {
+        line += " --open-pulls";
+    }
+    if settings.tls_cert.is_some() {
+        let (certificate, key) = (quoted(&at(OWN_CERTIFICATE)), quoted(&at(OWN_KEY)));
+        line += &format!(" --tls-cert {certificate} --tls-key {key}");
+    }
+    Ok(line)
+}
+
+/// What file systems count files in, mostly.
+const BLOCK_BYTES: u64 = 4096;

@@ -1,0 +1,110 @@
+//! Backups: directories that are laid out like a store's, filled from a store that may be serving,
+//! and stores that are filled from them.
+//!
+//! A backup has FORMAT, the database, `blobs/`, `tls/` and `init-password` as a store has them, so
+//! that it can be served as it is. Beside them lie `backup.json`, which says whose backup it is,
+//! and `etc/` with files of the host from outside of the store. This module writes and reads these
+//! directories; who may open which file, and with whose rights, is the caller's to know: files come
+//! opened, or are opened here without following a link.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::error::{IoContext, StorageError};
+
+mod content;
+mod error;
+mod mark;
+mod origin;
+mod restore;
+mod target;
+
+pub use content::Taken;
+pub use error::BackupError;
+pub(crate) use mark::forget;
+pub use origin::Origin;
+pub use restore::Restoring;
+pub use target::{SmallFiles, Target};
+
+/// Opens a regular file for reading; `None` if there is none. A link is not followed and a pipe is
+/// not waited for: where others may write, they could lead anywhere.
+///
+/// # Errors
+/// [`StorageError::Damaged`] for what is no regular file, else trouble with the disk.
+pub fn open_regular(path: &Path) -> Result<Option<File>, StorageError> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let no_file = || StorageError::Damaged {
+        path: path.to_owned(),
+        what: "it is no regular file".to_owned(),
+    };
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => return Err(no_file()),
+        Err(error) => return Err(error).at("open", path),
+    };
+    match file.metadata().at("look at", path)?.is_file() {
+        true => Ok(Some(file)),
+        false => Err(no_file()),
+    }
+}
+
+/// The content of a small regular file; `None` if there is none.
+///
+/// # Errors
+/// Those of [`open_regular`], and [`StorageError::Damaged`] if it is larger than any key,
+/// certificate or settings are.
+pub fn read_small(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    let Some(file) = open_regular(path)? else { return Ok(None) };
+    let mut content = Vec::new();
+    file.take(SMALL_FILE_BYTES + 1).read_to_end(&mut content).at("read", path)?;
+    if content.len() as u64 > SMALL_FILE_BYTES {
+        let what = format!("it has more than {SMALL_FILE_BYTES} bytes");
+        return Err(StorageError::Damaged { path: path.to_owned(), what });
+    }
+    Ok(Some(content))
+}
+
+/// The regular files of a directory of small ones, by their names, in order. None if it is not
+/// there.
+///
+/// # Errors
+/// Those of [`read_small`].
+pub fn read_directory(directory: &Path) -> Result<SmallFiles, StorageError> {
+    let listed = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(SmallFiles::new()),
+        listed => listed.at("list", directory)?,
+    };
+    let mut files = SmallFiles::new();
+    for entry in listed {
+        let entry = entry.at("list", directory)?;
+        let is_file = entry.file_type().at("look at", &entry.path())?.is_file();
+        // One that goes meanwhile is none of it any more; what is being written is not yet.
+        let is_whole = entry.path().extension().is_none_or(|ending| ending != "new");
+        if is_file
+            && is_whole
+            && let Some(content) = read_small(&entry.path())?
+        {
+            files.insert(entry.file_name().to_string_lossy().into_owned(), content);
+        }
+    }
+    Ok(files)
+}
+
+/// Removes a file, if it is there. Says whether it was.
+fn remove(path: &Path) -> Result<bool, StorageError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).at("remove", path),
+    }
+}
+
+/// The largest file beside database and blobs, in bytes: a chain of certificates has a few
+/// thousand.
+const SMALL_FILE_BYTES: u64 = 1024 * 1024;

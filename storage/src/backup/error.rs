@@ -1,0 +1,84 @@
+//! What can go wrong with a backup or a restore, beyond what can go wrong in the store.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::error::StorageError;
+use crate::lock::Holder;
+
+/// A backup or a restore that is refused, or fails.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BackupError {
+    /// Another backup of the same store runs.
+    #[error("another backup of this registry runs: wait until it ends")]
+    Busy,
+    /// Whoever asked wants it no more.
+    #[error("stopped before the end")]
+    Stopped,
+    /// The directory holds something else than a backup.
+    #[error(
+        "{} holds {entry:?}, and no backup of this registry: choose an empty directory",
+        .path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// One thing in it.
+        entry: String,
+    },
+    /// The directory is a store, or a backup that became one.
+    #[error(
+        "{} is a registry's own data directory, or a backup that was served since: what was pushed \
+         there would be lost; choose another directory", .0.display()
+    )]
+    Store(PathBuf),
+    /// The directory is the backup of another store.
+    #[error("{} is the backup of another registry: choose another directory", .0.display())]
+    Other(PathBuf),
+    /// The directory belongs to somebody else, who could lay links in it.
+    #[error(
+        "{} belongs to the user with number {owner}: choose a directory of your own",
+        .path.display()
+    )]
+    NotYours {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// The directory to restore from holds no whole backup.
+    #[error(
+        "{} holds no whole backup: name the directory that `registry backup` wrote; if its last \
+         run was cut short, run it again, where the registry still is", .0.display()
+    )]
+    NoBackup(PathBuf),
+    /// A backup is written there now.
+    #[error("{holder} uses the backup in {}: wait until it ends", .path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// Who uses it.
+        holder: Holder,
+    },
+    /// There is a store where one is to be restored.
+    #[error(
+        "{} holds a registry: to put the backup in its place, stop it and move it away first \
+         (mv {} {}.old)", .0.display(), .0.display(), .0.display()
+    )]
+    StoreThere(PathBuf),
+    /// Something else than a registry is where one is to be restored.
+    #[error(
+        "{} holds {entry:?}: restore into a directory that is empty or not there yet",
+        .path.display()
+    )]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// One thing in it.
+        entry: String,
+    },
+    /// The store refuses, or cannot.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

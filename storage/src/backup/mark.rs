@@ -1,0 +1,65 @@
+//! The file that says of which store a directory is the backup.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{read_small, remove};
+use crate::durable::{sync_directory, write_whole};
+use crate::error::StorageError;
+use crate::layout::Layout;
+
+/// What stands in `backup.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// What tells the store from others.
+    pub(super) identity: String,
+    /// When the newest whole backup was made, in seconds since 1970; none before the first.
+    pub(super) made_at: Option<i64>,
+}
+
+impl Mark {
+    /// The mark of a directory, if it has one.
+    pub(super) fn read(layout: &Layout) -> Result<Option<Self>, StorageError> {
+        let path = layout.backup_mark();
+        let Some(content) = read_small(&path)? else { return Ok(None) };
+        let mark = serde_json::from_slice(&content);
+        mark.map(Some).map_err(|error| StorageError::Damaged { path, what: error.to_string() })
+    }
+
+    /// Writes the mark, durably.
+    pub(super) fn write(&self, layout: &Layout) -> Result<(), StorageError> {
+        let path = layout.backup_mark();
+        let content = serde_json::to_vec(self).map_err(|error| StorageError::Damaged {
+            path: path.clone(),
+            what: error.to_string(),
+        })?;
+        write_whole(&path, &content)
+    }
+}
+
+/// Takes the mark off a directory that is served: it is a registry of its own now, and the next
+/// backup must not take away what is pushed to it.
+pub(crate) fn forget(layout: &Layout) -> Result<(), StorageError> {
+    match remove(&layout.backup_mark())? {
+        true => sync_directory(layout.root()),
+        false => Ok(()),
+    }
+}
+
+/// Whether a restore into the directory was begun and has not ended.
+pub(super) fn is_restoring(layout: &Layout) -> bool {
+    layout.restore_mark().exists()
+}
+
+/// Says that a restore into the directory has begun.
+pub(super) fn begin_restoring(layout: &Layout) -> Result<(), StorageError> {
+    write_whole(&layout.restore_mark(), b"")
+}
+
+/// Says that it has ended.
+pub(super) fn end_restoring(layout: &Layout) -> Result<(), StorageError> {
+    let root: &Path = layout.root();
+    remove(&layout.restore_mark())?;
+    sync_directory(root)
+}

@@ -1,0 +1,113 @@
+//! The backup that a store is restored from. It is only read: it may lie on a disk that cannot be
+//! written.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::mark::Mark;
+use super::{BackupError, SmallFiles, open_regular, read_directory, read_small};
+use crate::digest::{Algorithm, Digest};
+use crate::error::{IoContext, StorageError};
+use crate::layout::Layout;
+use crate::lock::Holder;
+
+/// A whole backup.
+#[derive(Debug)]
+pub struct Origin {
+    layout: Layout,
+    made_at: Option<i64>,
+}
+
+impl Origin {
+    /// Opens the backup in a directory.
+    ///
+    /// # Errors
+    /// [`BackupError::NoBackup`] if there is none, or its first run was cut short,
+    /// [`BackupError::InUse`] while one is written, [`StorageError::NewerFormat`]; else trouble
+    /// with the disk.
+    pub fn open(directory: &Path) -> Result<Self, BackupError> {
+        let layout = Layout::new(directory);
+        let no_backup = || BackupError::NoBackup(directory.to_owned());
+        let mark = Mark::read(&layout)?.ok_or_else(no_backup)?;
+        if let Some(holder) = Holder::of(&layout.lock())? {
+            return Err(BackupError::InUse { path: directory.to_owned(), holder });
+        }
+        layout.format()?.ok_or_else(no_backup)?;
+        Ok(Self { layout, made_at: mark.made_at })
+    }
+
+    /// When it was made, in seconds since 1970.
+    pub fn made_at(&self) -> Option<i64> {
+        self.made_at
+    }
+
+    /// The blobs of one directory below `blobs/`, with their sizes.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn shard(
+        &self,
+        algorithm: Algorithm,
+        prefix: u8,
+    ) -> Result<Vec<(Digest, u64)>, StorageError> {
+        let directory = self.layout.shard(algorithm, &format!("{prefix:02x}"));
+        let listed = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed.at("list", &directory)?,
+        };
+        let mut blobs = Vec::new();
+        for entry in listed {
+            let entry = entry.at("list", &directory)?;
+            let digest = format!("{algorithm}:{}", entry.file_name().to_string_lossy()).parse();
+            let metadata = entry.metadata().at("look at", &entry.path())?;
+            if let (Ok(digest), true) = (digest, metadata.is_file()) {
+                blobs.push((digest, metadata.len()));
+            }
+        }
+        blobs.sort_unstable();
+        Ok(blobs)
+    }
+
+    /// Opens a blob; `None` if it is not there.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StorageError> {
+        open_regular(&self.layout.blob(digest))
+    }
+
+    /// Opens the database, and its log, if somebody who opened the backup left one.
+    ///
+    /// # Errors
+    /// [`BackupError::NoBackup`] if there is none; else trouble with the disk.
+    pub fn open_database(&self) -> Result<(File, Option<File>), BackupError> {
+        let no_backup = || BackupError::NoBackup(self.layout.root().to_owned());
+        let database = open_regular(&self.layout.database())?.ok_or_else(no_backup)?;
+        Ok((database, open_regular(&self.layout.root().join("registry.db-wal"))?))
+    }
+
+    /// Certificates and keys.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn tls(&self) -> Result<SmallFiles, StorageError> {
+        read_directory(&self.layout.tls())
+    }
+
+    /// The first user's password, if it was made up and held when the backup was made.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn init_password(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        read_small(&self.layout.init_password())
+    }
+
+    /// A file of the host from outside of the store; its name is its path without the first slash.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn outside(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        read_small(&self.layout.root().join(name))
+    }
+}

@@ -1,0 +1,224 @@
+//! What is lost: blobs without a good file, manifests whose bytes are wrong; and what needs them.
+//!
+//! A lost thing keeps its row and its links. It is not answered any more, nor is a manifest that
+//! cannot be pulled without it, so that the next push brings it back.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::collect::STEP_ROWS;
+use super::verify::Place;
+use super::{tag, unix_now};
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::name::{RepoName, Tag};
+
+/// How much is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Blobs without a good file.
+    pub blobs: u64,
+    /// Manifests whose bytes are wrong.
+    pub manifests: u64,
+}
+
+impl Lost {
+    /// Whether nothing is.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// What became of the wish to call something lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Losing {
+    /// It is lost now.
+    Lost,
+    /// It was lost before.
+    WasLost,
+    /// It is not there any more, or something else is there by now.
+    IsGone,
+}
+
+/// Whether anything is lost: one look at two tables that are empty.
+pub(super) fn is_anything(connection: &Connection) -> Result<bool, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM lost_blobs WHERE digest > '')
+             OR EXISTS (SELECT 1 FROM lost_manifests WHERE digest > '')",
+    )?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
+
+/// Something lost that a manifest of a repository cannot be pulled without: itself, a blob that it
+/// must have, or the same of a manifest that it lists and the repository holds.
+pub(crate) fn needed_by(
+    connection: &Connection,
+    repository: i64,
+    manifest: &Digest,
+) -> Result<Option<Digest>, StorageError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{WITHIN}
+         SELECT l.digest FROM within w CROSS JOIN lost_manifests l ON l.digest = w.digest
+         UNION ALL
+         SELECT l.digest FROM within w
+         CROSS JOIN edges e ON e.repository_id = ?1 AND e.parent = w.digest
+                           AND e.kind IN ('config', 'layer', 'blob')
+         CROSS JOIN lost_blobs l ON l.digest = e.child
+         LIMIT 1"
+    ))?;
+    Ok(statement.query_row(params![repository, manifest], |row| row.get(0)).optional()?)
+}
+
+/// Whether a manifest of a repository cannot be pulled without one of these.
+pub(crate) fn needs_any(
+    connection: &Connection,
+    repository: i64,
+    manifest: &Digest,
+    these: &HashSet<String>,
+) -> Result<bool, StorageError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{WITHIN}
+         SELECT digest FROM within
+         UNION ALL
+         SELECT e.child FROM within w
+         CROSS JOIN edges e ON e.repository_id = ?1 AND e.parent = w.digest
+                           AND e.kind IN ('config', 'layer', 'blob')"
+    ))?;
+    let mut rows = statement.query(params![repository, manifest])?;
+    while let Some(row) = rows.next()? {
+        if these.contains(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// How much is lost.
+pub(crate) fn count(connection: &Connection) -> Result<Lost, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT (SELECT count(*) FROM lost_blobs), (SELECT count(*) FROM lost_manifests)",
+    )?;
+    let row = |row: &rusqlite::Row<'_>| Ok(Lost { blobs: row.get(0)?, manifests: row.get(1)? });
+    Ok(statement.query_row([], row)?)
+}
+
+/// An image that cannot be pulled: its tags, or its digest if it has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HurtManifest {
+    pub(crate) repository: RepoName,
+    pub(crate) digest: Digest,
+    pub(crate) tags: Vec<Tag>,
+    /// Whether another manifest of the repository lists it.
+    pub(crate) is_listed: bool,
+}
+
+/// The manifests that need what is lost, or one of `also`, among the next [`STEP_ROWS`] after
+/// `after`; and the last of those, none at the end.
+pub(crate) fn hurt(
+    connection: &Connection,
+    also: &HashSet<String>,
+    after: &Place,
+) -> Result<(Vec<HurtManifest>, Option<Place>), StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT repository_id, digest FROM repository_manifests
+         WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
+    )?;
+    let rows = statement
+        .query_map(params![after.0, after.1, STEP_ROWS], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let page: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
+    let mut found = Vec::new();
+    for (repository, text) in &page {
+        let Ok(digest) = text.parse::<Digest>() else { continue };
+        if needed_by(connection, *repository, &digest)?.is_some()
+            || !also.is_empty() && needs_any(connection, *repository, &digest, also)?
+        {
+            found.push(hurt_manifest(connection, *repository, digest)?);
+        }
+    }
+    let is_full = page.len() == STEP_ROWS;
+    Ok((found, page.into_iter().next_back().filter(|_| is_full)))
+}
+
+fn hurt_manifest(
+    connection: &Connection,
+    repository: i64,
+    digest: Digest,
+) -> Result<HurtManifest, StorageError> {
+    let name = connection
+        .prepare_cached("SELECT name FROM repositories WHERE id = ?1")?
+        .query_row(params![repository], |row| row.get(0))?;
+    let is_listed = connection
+        .prepare_cached(
+            "SELECT 1 FROM edges e JOIN repository_manifests m
+               ON m.repository_id = e.repository_id AND m.digest = e.parent
+             WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'child'",
+        )?
+        .exists(params![repository, digest])?;
+    let tags = tag::of_manifest(connection, repository, &digest)?;
+    Ok(HurtManifest { repository: name, digest, tags, is_listed })
+}
+
+/// Calls a blob lost, if its row is still there.
+pub(crate) fn lose_blob(connection: &Connection, digest: &Digest) -> Result<Losing, StorageError> {
+    let is_there = connection
+        .prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?
+        .exists(params![digest])?;
+    if !is_there {
+        return Ok(Losing::IsGone);
+    }
+    let lost = connection
+        .prepare_cached(
+            "INSERT INTO lost_blobs (digest, lost_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![digest, unix_now()])?;
+    Ok(if lost > 0 { Losing::Lost } else { Losing::WasLost })
+}
+
+/// Calls a blob lost no more; false if it was not.
+pub(crate) fn regain_blob(connection: &Connection, digest: &Digest) -> Result<bool, StorageError> {
+    let mut statement = connection.prepare_cached("DELETE FROM lost_blobs WHERE digest = ?1")?;
+    Ok(statement.execute(params![digest])? > 0)
+}
+
+/// Calls a manifest lost, if its bytes are still these.
+pub(crate) fn lose_manifest(
+    connection: &Connection,
+    digest: &Digest,
+    bytes: &[u8],
+) -> Result<Losing, StorageError> {
+    let is_there = connection
+        .prepare_cached("SELECT 1 FROM manifests WHERE digest = ?1 AND CAST(bytes AS BLOB) = ?2")?
+        .exists(params![digest, bytes])?;
+    if !is_there {
+        return Ok(Losing::IsGone);
+    }
+    let lost = connection
+        .prepare_cached(
+            "INSERT INTO lost_manifests (digest, lost_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![digest, unix_now()])?;
+    Ok(if lost > 0 { Losing::Lost } else { Losing::WasLost })
+}
+
+/// Calls a manifest lost no more; false if it was not.
+pub(crate) fn regain_manifest(
+    connection: &Connection,
+    digest: &Digest,
+) -> Result<bool, StorageError> {
+    let mut statement =
+        connection.prepare_cached("DELETE FROM lost_manifests WHERE digest = ?1")?;
+    Ok(statement.execute(params![digest])? > 0)
+}
+
+/// The manifest ?2 of the repository ?1, and those that it lists and the repository holds, and so
+/// on.
+const WITHIN: &str = "
+    WITH RECURSIVE within (digest) AS (
+        VALUES (?2)
+        UNION
+        SELECT e.child FROM within w
+        CROSS JOIN edges e
+          ON e.repository_id = ?1 AND e.parent = w.digest AND e.kind = 'child'
+        CROSS JOIN repository_manifests m ON m.repository_id = ?1 AND m.digest = e.child
+    )";

@@ -1,0 +1,291 @@
+//! What verification asks of the database and mends in it, a page or a step at a time.
+//!
+//! Digests are read as text here: one that is none is what verification looks for.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::collect::STEP_ROWS;
+use super::lost::{self, Losing};
+use super::manifest::put_edges;
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::manifest::{Edge, Manifest};
+
+/// The row of a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BlobRow {
+    /// Its digest, as it stands there.
+    pub(crate) digest: String,
+    /// The size that its file must have.
+    pub(crate) size: u64,
+}
+
+/// Blobs after `after`, in the order of their digests.
+pub(crate) fn blobs(connection: &Connection, after: &str) -> Result<Vec<BlobRow>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT digest, size FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
+    )?;
+    let row = |row: &rusqlite::Row<'_>| Ok(BlobRow { digest: row.get(0)?, size: row.get(1)? });
+    let rows = statement.query_map(params![after, STEP_ROWS], row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Digests of manifests after `after`, in their order.
+pub(crate) fn manifests(connection: &Connection, after: &str) -> Result<Vec<String>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT digest FROM manifests WHERE digest > ?1 ORDER BY digest LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![after, STEP_ROWS], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The bytes of a manifest, and whether it is lost.
+pub(crate) fn manifest_bytes(
+    connection: &Connection,
+    digest: &Digest,
+) -> Result<Option<(Vec<u8>, bool)>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT bytes, EXISTS (SELECT 1 FROM lost_manifests x WHERE x.digest = m.digest)
+         FROM manifests m WHERE digest = ?1",
+    )?;
+    let row = |row: &rusqlite::Row<'_>| {
+        // Whatever stands there: something that is no bytes is not the manifest.
+        let bytes = row.get_ref(0)?.as_bytes().unwrap_or_default();
+        Ok((bytes.to_vec(), row.get(1)?))
+    };
+    Ok(statement.query_row(params![digest], row).optional()?)
+}
+
+/// A repository that holds a manifest, or held it until it was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// The repository's row.
+    pub(crate) repository: i64,
+    /// The type that the manifest was pushed with.
+    pub(crate) media_type: String,
+    /// What lists show of it; none if it is deleted.
+    pub(crate) shown: Option<Shown>,
+}
+
+/// What the row of a manifest in a repository repeats of its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    size: u64,
+    subject: Option<String>,
+    artifact_type: Option<String>,
+    annotations: Option<String>,
+}
+
+impl Shown {
+    /// What must stand there of a manifest.
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        Self {
+            size: manifest.bytes().len() as u64,
+            subject: manifest.subject().map(Digest::to_string),
+            artifact_type: manifest.artifact_type().map(str::to_owned),
+            annotations: manifest.annotations().map(str::to_owned),
+        }
+    }
+}
+
+/// Repositories that hold or held a manifest, after `after`, a page at most.
+pub(crate) fn holders(
+    connection: &Connection,
+    digest: &Digest,
+    after: i64,
+) -> Result<Vec<Holder>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT repository_id, media_type, size, subject, artifact_type, annotations
+         FROM repository_manifests INDEXED BY repository_manifests_by_digest
+         WHERE digest = ?1 AND repository_id > ?2 ORDER BY repository_id LIMIT ?3",
+    )?;
+    let held = statement.query_map(params![digest, after, STEP_ROWS], |row| {
+        let shown = Shown {
+            size: row.get(2)?,
+            subject: row.get(3)?,
+            artifact_type: row.get(4)?,
+            annotations: row.get(5)?,
+        };
+        Ok(Holder { repository: row.get(0)?, media_type: row.get(1)?, shown: Some(shown) })
+    })?;
+    let mut holders = held.collect::<Result<Vec<_>, _>>()?;
+    let mut statement = connection.prepare_cached(
+        "SELECT repository_id, media_type
+         FROM deleted_manifests INDEXED BY deleted_manifests_by_digest
+         WHERE digest = ?1 AND repository_id > ?2 ORDER BY repository_id LIMIT ?3",
+    )?;
+    let deleted = statement.query_map(params![digest, after, STEP_ROWS], |row| {
+        Ok(Holder { repository: row.get(0)?, media_type: row.get(1)?, shown: None })
+    })?;
+    for holder in deleted {
+        holders.push(holder?);
+    }
+    holders.sort_by_key(|holder| holder.repository);
+    holders.truncate(STEP_ROWS);
+    Ok(holders)
+}
+
+/// Whether a repository holds a manifest, or held it until it was deleted.
+fn is_held(connection: &Connection, repository: i64, digest: &Digest) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM repository_manifests
+                        WHERE repository_id = ?1 AND digest = ?2)
+             OR EXISTS (SELECT 1 FROM deleted_manifests
+                        WHERE repository_id = ?1 AND digest = ?2)",
+    )?;
+    statement.query_row(params![repository, digest], |row| row.get(0))
+}
+
+/// Edges of a manifest as they stand there, kind and child, after `after`.
+pub(crate) fn edges(
+    connection: &Connection,
+    repository: i64,
+    parent: &Digest,
+    after: &(String, String),
+) -> Result<Vec<(String, String)>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT kind, child FROM edges
+         WHERE repository_id = ?1 AND parent = ?2 AND (kind, child) > (?3, ?4)
+         ORDER BY kind, child LIMIT ?5",
+    )?;
+    let values = params![repository, parent, after.0, after.1, STEP_ROWS];
+    let rows = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Puts back edges of a manifest, at most [`STEP_ROWS`], if a repository still holds it.
+pub(crate) fn mend_edges(
+    connection: &Connection,
+    repository: i64,
+    parent: &Digest,
+    missing: &[Edge],
+) -> Result<(), StorageError> {
+    if is_held(connection, repository, parent)? {
+        put_edges(connection, repository, parent, &missing[..missing.len().min(STEP_ROWS)])?;
+    }
+    Ok(())
+}
+
+/// Takes edges away that a manifest does not have, at most [`STEP_ROWS`].
+pub(crate) fn remove_edges(
+    connection: &Connection,
+    repository: i64,
+    parent: &Digest,
+    surplus: &[(String, String)],
+) -> Result<(), StorageError> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM edges WHERE repository_id = ?1 AND parent = ?2 AND kind = ?3 AND child = ?4",
+    )?;
+    for (kind, child) in surplus.iter().take(STEP_ROWS) {
+        statement.execute(params![repository, parent, kind, child])?;
+    }
+    Ok(())
+}
+
+/// Writes what lists show of a manifest anew.
+pub(crate) fn mend_shown(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+    shown: &Shown,
+) -> Result<(), StorageError> {
+    connection
+        .prepare_cached(
+            "UPDATE repository_manifests
+             SET size = ?3, subject = ?4, artifact_type = ?5, annotations = ?6
+             WHERE repository_id = ?1 AND digest = ?2",
+        )?
+        .execute(params![
+            repository,
+            digest,
+            shown.size,
+            shown.subject,
+            shown.artifact_type,
+            shown.annotations,
+        ])?;
+    Ok(())
+}
+
+/// A place in the order of rows that belong to repositories.
+pub(crate) type Place = (i64, String);
+
+/// Tables whose rows name something of another table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// Manifests of repositories, which name bytes.
+    Manifests,
+    /// Tags, which name manifests.
+    Tags,
+    /// Blobs of repositories, which name blobs.
+    Links,
+}
+
+/// A row that names what is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dangling {
+    /// The row.
+    pub(crate) place: Place,
+    /// Its repository.
+    pub(crate) repository: String,
+    /// What it names.
+    pub(crate) digest: String,
+}
+
+/// The rows of a table that name what is not there, among the next [`STEP_ROWS`] after `after`; and
+/// the last of those, none at the end of the table.
+pub(crate) fn dangling(
+    connection: &Connection,
+    naming: Naming,
+    after: &Place,
+) -> Result<(Vec<Dangling>, Option<Place>), StorageError> {
+    let (table, key, named) = match naming {
+        Naming::Manifests => {
+            ("repository_manifests", "digest", "manifests n WHERE n.digest = t.digest")
+        }
+        Naming::Tags => (
+            "tags",
+            "name",
+            "repository_manifests n
+             WHERE n.repository_id = t.repository_id AND n.digest = t.digest",
+        ),
+        Naming::Links => ("repository_blobs", "digest", "blobs n WHERE n.digest = t.digest"),
+    };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT t.repository_id, t.{key}, t.digest,
+                (SELECT name FROM repositories r WHERE r.id = t.repository_id),
+                EXISTS (SELECT 1 FROM {named})
+         FROM {table} t WHERE (t.repository_id, t.{key}) > (?1, ?2)
+         ORDER BY t.repository_id, t.{key} LIMIT ?3"
+    ))?;
+    let mut rows = statement.query(params![after.0, after.1, STEP_ROWS])?;
+    let (mut found, mut last, mut count) = (Vec::new(), None, 0);
+    while let Some(row) = rows.next()? {
+        let place: Place = (row.get(0)?, row.get(1)?);
+        if !row.get::<_, bool>(4)? {
+            let repository = row.get::<_, Option<String>>(3)?.unwrap_or_default();
+            found.push(Dangling { place: place.clone(), repository, digest: row.get(2)? });
+        }
+        last = Some(place);
+        count += 1;
+    }
+    Ok((found, last.filter(|_| count == STEP_ROWS)))
+}
+
+/// Gives a manifest without bytes a row, so that it can be lost: its next push brings them.
+pub(crate) fn stand_in(connection: &Connection, digest: &Digest) -> Result<Losing, StorageError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO manifests (digest, bytes) VALUES (?1, x'') ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![digest])?;
+    lost::lose_manifest(connection, digest, b"")
+}
+
+/// Takes a link away that names no blob; false if by now it does.
+pub(crate) fn remove_link(connection: &Connection, place: &Place) -> Result<bool, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2
+         AND NOT EXISTS (SELECT 1 FROM blobs WHERE digest = ?2)",
+    )?;
+    Ok(statement.execute(params![place.0, place.1])? > 0)
+}

@@ -1,0 +1,92 @@
+//! Snapshots: the database as it is at one moment, with every blob that it names kept.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Store;
+use crate::backup::BackupError;
+use crate::db::copy;
+use crate::durable::create_private;
+use crate::error::{IoContext, StorageError};
+use crate::hold::{Hold, Unlinking};
+
+/// A copy of the database in the data directory. While it lives, no blob that it names is
+/// unlinked; its end removes it, which may wait for the disk.
+#[derive(Debug)]
+pub struct Snapshot {
+    path: PathBuf,
+    is_taken: Arc<AtomicBool>,
+    _hold: Hold,
+}
+
+impl Store {
+    /// Copies the database while it is written to. `on_progress` hears of pages and of how many
+    /// there are, and says whether to go on.
+    ///
+    /// # Errors
+    /// [`BackupError::Busy`] while there is another snapshot, [`BackupError::Stopped`], else
+    /// trouble with the disk or the database.
+    pub fn snapshot(
+        &self,
+        on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Snapshot, BackupError> {
+        if self.has_snapshot.swap(true, Ordering::Relaxed) {
+            return Err(BackupError::Busy);
+        }
+        // From here on its end gives back what was taken. The hold comes before the copy: a blob
+        // that the copy names was there at a moment from which on none goes.
+        let snapshot = Snapshot {
+            path: self.layout.snapshot(),
+            is_taken: Arc::clone(&self.has_snapshot),
+            _hold: self.holds.hold(),
+        };
+        remove_copy(&snapshot.path)?;
+        create_private(&snapshot.path)?;
+        if !self.database.copy(&snapshot.path, on_progress)? {
+            return Err(BackupError::Stopped);
+        }
+        copy::settle(&snapshot.path)?;
+        Ok(snapshot)
+    }
+
+    /// The right to unlink files that rows name or named, for one short step; none while somebody
+    /// copies them. Then they are for a later run.
+    pub fn begin_unlinking(&self) -> Option<Unlinking> {
+        self.holds.begin_unlinking()
+    }
+}
+
+impl Snapshot {
+    /// Where the copy of the database lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        // What stays is removed by the next open.
+        let _ = remove_copy(&self.path);
+        self.is_taken.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Removes a copy of the database, and what SQLite left beside it if it was cut short.
+pub(super) fn remove_copy(path: &Path) -> Result<(), StorageError> {
+    for ending in ["", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        let path = Path::new(&name);
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).at("remove", path);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

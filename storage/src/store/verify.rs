@@ -1,0 +1,277 @@
+//! Verifying the store: now, or on a schedule; and what is lost.
+
+use std::collections::HashSet;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use crate::db::lost::{self, HurtManifest, Losing, Lost};
+use crate::db::{unix_now, upkeep};
+use crate::digest::Digest;
+use crate::durable::sync_directory;
+use crate::error::{IoContext, StorageError};
+use crate::name::Reference;
+use crate::verify::{
+    Finding, Hurt, Identity, Image, Position, Scrub, Seen, Verification, Verified, Walk,
+};
+
+impl Store {
+    /// Reads everything again and mends what it can, or only tells: see [`Finding`]. `on_step`
+    /// hears how far it is, and stops it. Pushes and pulls go on meanwhile.
+    ///
+    /// # Errors
+    /// Trouble with the database, or with the disk that is not a single file's.
+    pub fn verify(
+        &self,
+        how: &Verification,
+        on_step: &mut dyn FnMut(&Verified) -> ControlFlow<()>,
+    ) -> Result<Verified, StorageError> {
+        let verified = Walk::new(self, *how, Verified::default(), on_step).run()?;
+        if verified.is_done && !how.is_dry_run {
+            self.note_verified(&verified)?;
+        }
+        Ok(verified)
+    }
+
+    /// Verifies the store if that is due: goes on with the verification that was cut short, or
+    /// begins the next; none if the last one ended not long ago.
+    ///
+    /// # Errors
+    /// Those of [`Store::verify`].
+    pub fn scrub(
+        &self,
+        how: &Scrub,
+        on_step: &mut dyn FnMut(&Verified) -> ControlFlow<()>,
+    ) -> Result<Option<Verified>, StorageError> {
+        let Some(begun) = self.due(how.interval)? else { return Ok(None) };
+        let mut saved = Saved::of(&begun);
+        let mut outcome = Ok(());
+        let mut step = |verified: &Verified| {
+            if saved.is_far_from(verified) {
+                saved = Saved::of(verified);
+                outcome = self.save(&saved);
+                if outcome.is_err() {
+                    return ControlFlow::Break(());
+                }
+            }
+            on_step(verified)
+        };
+        let verification =
+            Verification { bytes_per_second: how.bytes_per_second, is_dry_run: false };
+        let verified = Walk::new(self, verification, begun, &mut step).run()?;
+        outcome?;
+        match verified.is_done {
+            true => self.note_verified(&verified)?,
+            false => self.save(&Saved::of(&verified))?,
+        }
+        Ok(Some(verified))
+    }
+
+    /// When the store was last verified to its end.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn last_verified(&self) -> Result<Option<SystemTime>, StorageError> {
+        let noted = self.database.read(|connection| upkeep::last(connection, VERIFY))?;
+        Ok(noted.and_then(|note| {
+            let since = Duration::from_secs(u64::try_from(note.ended_at).ok()?);
+            SystemTime::UNIX_EPOCH.checked_add(since)
+        }))
+    }
+
+    /// How much is lost.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn lost(&self) -> Result<Lost, StorageError> {
+        self.database.read(lost::count)
+    }
+
+    /// The images that cannot be pulled because of what is lost, or would be if what these
+    /// findings say were called lost; `limit` of them. Nothing is walked if nothing is lost.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn hurt(&self, findings: &[Finding], limit: usize) -> Result<Hurt, StorageError> {
+        let losses = findings.iter().filter_map(|finding| match finding {
+            Finding::Blob { digest, .. } | Finding::Manifest(digest) => Some(digest.to_string()),
+            _ => None,
+        });
+        let also: HashSet<String> = losses.collect();
+        let mut hurt = Hurt::default();
+        if also.is_empty() && self.lost()?.is_nothing() {
+            return Ok(hurt);
+        }
+        let mut after = (i64::MIN, String::new());
+        loop {
+            let page = |connection: &_| lost::hurt(connection, &also, &after);
+            let (found, last) = self.database.read(page)?;
+            for image in found.into_iter().flat_map(images) {
+                match hurt.images.len() < limit {
+                    true => hurt.images.push(image),
+                    false => hurt.more += 1,
+                }
+            }
+            match last {
+                Some(last) => after = last,
+                None => break,
+            }
+        }
+        hurt.images.sort_by_cached_key(Image::to_string);
+        Ok(hurt)
+    }
+
+    /// Calls a blob lost and puts its file aside; none if by now another file is in its place.
+    ///
+    /// Crash argument: the row that hides the blob is durable before its file is touched, and stays
+    /// until a push has put a good file in place, synced, and cleared the row in the transaction
+    /// that it acknowledges. A crash in between leaves a hidden blob with its bad file, here or put
+    /// aside, or with the good file of a push that nobody acknowledged yet: wrong bytes are
+    /// answered in no state. A push of this digest waits for the claim, so the file that is moved
+    /// is the one that was read.
+    pub(crate) fn lose_blob(
+        &self,
+        digest: &Digest,
+        seen: &Seen,
+    ) -> Result<Option<(Losing, Option<PathBuf>)>, StorageError> {
+        let _claim = self.claims.claim(digest);
+        let path = self.layout.blob(digest);
+        if Identity::at(&path) != seen.identity {
+            return Ok(None);
+        }
+        let lost = *digest;
+        let losing =
+            self.database.write_step(move |connection| lost::lose_blob(connection, &lost))?;
+        if losing == Losing::IsGone || seen.identity.is_none() {
+            return Ok(Some((losing, None)));
+        }
+        let aside = self.layout.damaged_blob(digest);
+        // On a disk that fails it may have to stay: the row hides it.
+        let is_aside = fs::rename(&path, &aside).is_ok();
+        if is_aside {
+            // The new name before the old one's end, so that the file has one at any time.
+            let _ = sync_directory(&self.layout.damaged());
+            let _ = path.parent().map_or(Ok(()), sync_directory);
+        }
+        Ok(Some((losing, is_aside.then_some(aside))))
+    }
+
+    /// Calls a blob lost no more whose file was read and is good; none if by now another file is in
+    /// its place, false if it is not lost any more.
+    ///
+    /// Crash argument: whoever put the file there may not have synced it; that is done before the
+    /// row goes.
+    pub(crate) fn regain_blob(
+        &self,
+        digest: &Digest,
+        seen: &Seen,
+    ) -> Result<Option<bool>, StorageError> {
+        let _claim = self.claims.claim(digest);
+        let path = self.layout.blob(digest);
+        let Some(file) = seen.file.as_ref().filter(|_| Identity::at(&path) == seen.identity) else {
+            return Ok(None);
+        };
+        file.sync_all().at("sync", &path)?;
+        path.parent().map_or(Ok(()), sync_directory)?;
+        let found = *digest;
+        self.database.write_step(move |connection| lost::regain_blob(connection, &found)).map(Some)
+    }
+
+    /// Where a verification that is due begins; none if none is.
+    fn due(&self, interval: Duration) -> Result<Option<Verified>, StorageError> {
+        let noted = |task| self.database.read(|connection| upkeep::last(connection, task));
+        if let Some(note) = noted(POSITION)? {
+            // What a later version wrote there makes this one begin anew.
+            let saved = serde_json::from_str::<Saved>(&note.summary).unwrap_or_default();
+            return Ok(Some(saved.verified()));
+        }
+        let interval = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX);
+        let is_due =
+            noted(VERIFY)?.is_none_or(|note| note.ended_at.saturating_add(interval) <= unix_now());
+        Ok(is_due.then(Verified::default))
+    }
+
+    fn save(&self, saved: &Saved) -> Result<(), StorageError> {
+        let text = json(saved)?;
+        self.database.write_step(move |connection| upkeep::note(connection, POSITION, &text))
+    }
+
+    fn note_verified(&self, verified: &Verified) -> Result<(), StorageError> {
+        let text = json(&Saved::of(verified))?;
+        self.database.write_step(move |connection| {
+            upkeep::forget(connection, POSITION)?;
+            upkeep::note(connection, VERIFY, &text)
+        })
+    }
+}
+
+/// What is kept of a verification over restarts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Saved {
+    position: Position,
+    manifests: u64,
+    blobs: u64,
+    blob_bytes: u64,
+    findings: u64,
+}
+
+impl Saved {
+    fn of(verified: &Verified) -> Self {
+        Self {
+            position: verified.position.clone(),
+            manifests: verified.manifests,
+            blobs: verified.blobs,
+            blob_bytes: verified.blob_bytes,
+            findings: verified.more_findings + verified.findings.len() as u64,
+        }
+    }
+
+    fn verified(self) -> Verified {
+        Verified {
+            manifests: self.manifests,
+            blobs: self.blobs,
+            blob_bytes: self.blob_bytes,
+            more_findings: self.findings,
+            position: self.position,
+            ..Verified::default()
+        }
+    }
+
+    /// Whether so much was read since that reading it again would be a pity.
+    fn is_far_from(&self, now: &Verified) -> bool {
+        self.position.phase != now.position.phase
+            || now.manifests - self.manifests >= SAVE_ENTRIES
+            || self.position.after != now.position.after
+                && (now.blobs - self.blobs >= SAVE_ENTRIES
+                    || now.blob_bytes.saturating_sub(self.blob_bytes) >= SAVE_BYTES)
+    }
+}
+
+fn json(document: &impl Serialize) -> Result<String, StorageError> {
+    serde_json::to_string(document).map_err(|error| StorageError::Database(error.to_string()))
+}
+
+/// The names of a manifest that is hurt: its tags, or its digest if nothing else leads to it.
+fn images(manifest: HurtManifest) -> Vec<Image> {
+    let HurtManifest { repository, digest, tags, is_listed } = manifest;
+    let references = match tags.is_empty() {
+        true if is_listed => Vec::new(),
+        true => vec![Reference::Digest(digest)],
+        false => tags.into_iter().map(Reference::Tag).collect(),
+    };
+    let image = |reference| Image { repository: repository.clone(), reference };
+    references.into_iter().map(image).collect()
+}
+
+/// The name of the task whose end is kept.
+const VERIFY: &str = "verify";
+/// The name of the task that keeps where a verification stands.
+const POSITION: &str = "verify-position";
+/// Manifests or blobs after which that is kept.
+const SAVE_ENTRIES: u64 = 256;
+/// Bytes after which it is kept.
+const SAVE_BYTES: u64 = 1024 * 1024 * 1024;

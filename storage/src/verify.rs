@@ -1,0 +1,295 @@
+//! Verification: everything that the store keeps is read again and held against its digest, while
+//! the store is used.
+//!
+//! What is wrong is mended where the store itself knows better (edges, what lists show, links to
+//! nothing), and else it is lost: hidden from clients, so that their next push brings it back, with
+//! its file put aside for a person to look at. The walk goes by key, a page at a time; it holds
+//! nobody up, and can go on from any place.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::name::{Reference, RepoName};
+
+mod file;
+mod manifest;
+mod walk;
+
+pub(crate) use file::{Identity, Seen};
+pub(crate) use walk::Walk;
+
+/// How a store is verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// The most that is read in a second, so that others find the disk free; none is no bound.
+    pub bytes_per_second: Option<NonZeroU64>,
+    /// Whether what is wrong is only told, and stays as it is.
+    pub is_dry_run: bool,
+}
+
+/// How often and how fast a store is verified by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scrub {
+    /// How long after its end the next one begins.
+    pub interval: Duration,
+    /// The most that is read in a second.
+    pub bytes_per_second: Option<NonZeroU64>,
+}
+
+/// Hears how far a verification is, at least once for each piece that is read, and says whether to
+/// go on.
+pub(crate) type OnStep<'a> = &'a mut dyn FnMut(&Verified) -> ControlFlow<()>;
+
+/// What a verification read and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Manifests that were read.
+    pub manifests: u64,
+    /// Blobs that were read.
+    pub blobs: u64,
+    /// The bytes of blobs that were read.
+    pub blob_bytes: u64,
+    /// What was wrong, the first of it.
+    pub findings: Vec<Finding>,
+    /// How much more was wrong.
+    pub more_findings: u64,
+    /// Files among the blobs that no row names. They harm nobody, and collection takes them.
+    pub stray_files: u64,
+    /// The bytes of these files.
+    pub stray_bytes: u64,
+    /// Where the walk stands.
+    pub position: Position,
+    /// Whether it came to its end.
+    pub is_done: bool,
+}
+
+impl Verified {
+    pub(crate) fn add(&mut self, finding: Finding) {
+        if self.findings.len() < FINDINGS {
+            self.findings.push(finding);
+        } else {
+            self.more_findings += 1;
+        }
+    }
+}
+
+/// One thing that was wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// A blob is lost.
+    Blob {
+        /// The blob.
+        digest: Digest,
+        /// What is wrong with its file.
+        damage: Damage,
+        /// Where the file was put.
+        put_aside: Option<PathBuf>,
+    },
+    /// A blob that was lost has a good file again.
+    BlobFound(Digest),
+    /// The bytes of a manifest are not those that its digest names.
+    Manifest(Digest),
+    /// A manifest that was lost has its bytes again.
+    ManifestFound(Digest),
+    /// A manifest that has its bytes cannot be read.
+    ManifestUnread {
+        /// The manifest.
+        digest: Digest,
+        /// Why not.
+        message: String,
+    },
+    /// What is recorded of a manifest was not what it says, and is mended.
+    Record(Digest),
+    /// A tag names a manifest that the repository does not hold.
+    Tag {
+        /// The repository's name.
+        repository: String,
+        /// The tag.
+        tag: String,
+        /// What it names.
+        digest: String,
+    },
+    /// A repository held a blob that does not exist. It holds it no more.
+    Link {
+        /// The repository's name.
+        repository: String,
+        /// The digest of the blob.
+        digest: String,
+    },
+    /// The name of a blob or a manifest in the database is no digest.
+    Name(String),
+    /// A directory cannot be read.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's words.
+        message: String,
+    },
+    /// The database's own structure is broken.
+    Database(String),
+}
+
+impl Finding {
+    /// Whether something is gone that only somebody outside can bring back.
+    pub fn is_loss(&self) -> bool {
+        !matches!(
+            self,
+            Self::BlobFound(_) | Self::ManifestFound(_) | Self::Record(_) | Self::Link { .. }
+        )
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blob { digest, damage, .. } => write!(f, "the blob {digest} is lost: {damage}"),
+            Self::BlobFound(digest) => {
+                write!(f, "the blob {digest} was lost, and its file is good again")
+            }
+            Self::Manifest(digest) => {
+                write!(f, "the manifest {digest} is lost: its bytes are others")
+            }
+            Self::ManifestFound(digest) => {
+                write!(f, "the manifest {digest} was lost, and its bytes are right again")
+            }
+            Self::ManifestUnread { digest, message } => {
+                write!(f, "the manifest {digest} has its bytes, but {message}")
+            }
+            Self::Record(digest) => {
+                write!(f, "what was recorded of the manifest {digest} was not what it says: mended")
+            }
+            Self::Tag { repository, tag, digest } => write!(
+                f,
+                "the tag {repository}:{tag} names {digest}, which is not there: push it again, or \
+                 delete the tag"
+            ),
+            Self::Link { repository, digest } => {
+                write!(f, "the repository {repository} held {digest}, which is not there: mended")
+            }
+            Self::Name(text) => write!(
+                f,
+                "the database names something {text:?}, which is no digest: restore it from a \
+                 backup"
+            ),
+            Self::Directory { path, message } => {
+                write!(f, "the directory {} cannot be read: {message}", path.display())
+            }
+            Self::Database(message) => {
+                write!(f, "the database is damaged ({message}): restore it from a backup")
+            }
+        }
+    }
+}
+
+/// What is wrong with the file of a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// It is not there.
+    Missing,
+    /// It has another size.
+    Size {
+        /// The size it should have, in bytes.
+        expected: u64,
+        /// The size it has.
+        found: u64,
+    },
+    /// It holds other bytes.
+    Bytes,
+    /// The disk does not give it back.
+    Unreadable(String),
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("its file is missing"),
+            Self::Size { expected, found } => {
+                write!(f, "its file has {found} bytes and not {expected}")
+            }
+            Self::Bytes => f.write_str("its file holds other bytes"),
+            Self::Unreadable(message) => write!(f, "its file cannot be read: {message}"),
+        }
+    }
+}
+
+/// Images that cannot be pulled because of what is lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hurt {
+    /// The first of them.
+    pub images: Vec<Image>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+/// An image by its name in this registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The repository.
+    pub repository: RepoName,
+    /// The tag, or the digest of one that has no tag.
+    pub reference: Reference,
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = match self.reference {
+            Reference::Tag(_) => ':',
+            Reference::Digest(_) => '@',
+        };
+        write!(f, "{}{separator}{}", self.repository, self.reference)
+    }
+}
+
+/// Where a walk through a store stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    pub(crate) phase: Phase,
+    /// The row of the repository, or the number of the directory, where that counts.
+    pub(crate) number: i64,
+    /// The last key that is done.
+    pub(crate) after: String,
+}
+
+/// What a walk is at, in its order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Phase {
+    /// The bytes of manifests, and what is recorded of them.
+    #[default]
+    Manifests,
+    /// Manifests of repositories.
+    Holders,
+    /// Tags.
+    Tags,
+    /// Blobs of repositories.
+    Links,
+    /// The files of blobs.
+    Blobs,
+    /// Files that no row names.
+    Files,
+}
+
+impl Phase {
+    pub(crate) fn next(self) -> Option<Self> {
+        match self {
+            Self::Manifests => Some(Self::Holders),
+            Self::Holders => Some(Self::Tags),
+            Self::Tags => Some(Self::Links),
+            Self::Links => Some(Self::Blobs),
+            Self::Blobs => Some(Self::Files),
+            Self::Files => None,
+        }
+    }
+}
+
+/// Findings that are told one by one.
+const FINDINGS: usize = 1000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Manifests against their digests, and what is recorded of them against what they say.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::Finding;
+use super::walk::{Going, Walk};
+use crate::db::collect::STEP_ROWS;
+use crate::db::lost::{self, Losing};
+use crate::db::verify::{self as rows, Holder, Shown};
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::manifest::{Edge, Manifest};
+
+impl Walk<'_> {
+    pub(super) fn walk_manifests(&mut self) -> Going {
+        loop {
+            let after = self.verified.position.after.clone();
+            let page =
+                self.store.database.read(|connection| rows::manifests(connection, &after))?;
+            let is_last = page.len() < STEP_ROWS;
+            for digest in page {
+                let mut read = 0;
+                match digest.parse::<Digest>() {
+                    Ok(parsed) => read = self.check_manifest(&parsed)?,
+                    Err(_) => self.verified.add(Finding::Name(digest.clone())),
+                }
+                self.verified.manifests += 1;
+                self.verified.position.after = digest;
+                if self.took(read).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            if is_last {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+    }
+
+    /// Reads a manifest, and returns how many bytes that were.
+    fn check_manifest(&mut self, digest: &Digest) -> Result<usize, StorageError> {
+        let found =
+            self.store.database.read(|connection| rows::manifest_bytes(connection, digest))?;
+        let Some((bytes, is_lost)) = found else { return Ok(0) };
+        let length = bytes.len();
+        let is_right = Digest::of(digest.algorithm(), &bytes) == *digest;
+        match (is_right, is_lost) {
+            (false, false) => self.lose_manifest(digest, bytes)?,
+            (false, true) => {}
+            (true, was_lost) => {
+                if was_lost {
+                    self.regain_manifest(digest)?;
+                }
+                self.check_holders(digest, &Bytes::from(bytes))?;
+            }
+        }
+        Ok(length)
+    }
+
+    fn lose_manifest(&mut self, digest: &Digest, bytes: Vec<u8>) -> Result<(), StorageError> {
+        let lost = *digest;
+        let lose = move |connection: &_| lost::lose_manifest(connection, &lost, &bytes);
+        if self.how.is_dry_run || self.store.database.write_step(lose)? == Losing::Lost {
+            self.verified.add(Finding::Manifest(*digest));
+        }
+        Ok(())
+    }
+
+    fn regain_manifest(&mut self, digest: &Digest) -> Result<(), StorageError> {
+        let found = *digest;
+        let regain = move |connection: &_| lost::regain_manifest(connection, &found);
+        if self.how.is_dry_run || self.store.database.write_step(regain)? {
+            self.verified.add(Finding::ManifestFound(*digest));
+        }
+        Ok(())
+    }
+
+    /// Compares what each repository records of a manifest with what it says.
+    fn check_holders(&mut self, digest: &Digest, bytes: &Bytes) -> Result<(), StorageError> {
+        let mut after = i64::MIN;
+        loop {
+            let page = |connection: &_| rows::holders(connection, digest, after);
+            let page = self.store.database.read(page)?;
+            for holder in &page {
+                let media_type = holder.media_type.parse().map_err(|error| format!("{error}"));
+                let parsed = media_type.and_then(|media_type| {
+                    Manifest::parse(bytes.clone(), Some(media_type), digest.algorithm())
+                        .map_err(|error| error.to_string())
+                });
+                match parsed {
+                    Ok(manifest) => self.check_record(holder, &manifest)?,
+                    Err(message) => {
+                        self.verified.add(Finding::ManifestUnread { digest: *digest, message });
+                    }
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == STEP_ROWS => after = last.repository,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn check_record(&mut self, holder: &Holder, manifest: &Manifest) -> Result<(), StorageError> {
+        let recorded = self.recorded_edges(holder.repository, manifest.digest())?;
+        let text = |edge: &Edge| (edge.kind.as_str().to_owned(), edge.child.to_string());
+        let expected: BTreeSet<_> = manifest.edges().iter().map(text).collect();
+        let is_missing = |edge: &&Edge| !recorded.contains(&text(edge));
+        let missing: Vec<Edge> = manifest.edges().iter().filter(is_missing).copied().collect();
+        let surplus: Vec<_> = recorded.difference(&expected).cloned().collect();
+        let shown = Shown::of(manifest);
+        let is_shown_right = holder.shown.as_ref().is_none_or(|found| *found == shown);
+        if missing.is_empty() && surplus.is_empty() && is_shown_right {
+            return Ok(());
+        }
+        self.verified.add(Finding::Record(*manifest.digest()));
+        if self.how.is_dry_run {
+            return Ok(());
+        }
+        let (repository, digest) = (holder.repository, *manifest.digest());
+        let database = &self.store.database;
+        for step in missing.chunks(STEP_ROWS).map(<[Edge]>::to_vec) {
+            database.write_step(move |connection| {
+                rows::mend_edges(connection, repository, &digest, &step)
+            })?;
+        }
+        for step in surplus.chunks(STEP_ROWS).map(<[_]>::to_vec) {
+            database.write_step(move |connection| {
+                rows::remove_edges(connection, repository, &digest, &step)
+            })?;
+        }
+        if !is_shown_right {
+            database.write_step(move |connection| {
+                rows::mend_shown(connection, repository, &digest, &shown)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn recorded_edges(
+        &self,
+        repository: i64,
+        parent: &Digest,
+    ) -> Result<BTreeSet<(String, String)>, StorageError> {
+        let (mut all, mut after) = (BTreeSet::new(), (String::new(), String::new()));
+        loop {
+            let page = |connection: &_| rows::edges(connection, repository, parent, &after);
+            let page = self.store.database.read(page)?;
+            let is_last = page.len() < STEP_ROWS;
+            if let Some(last) = page.last() {
+                after.clone_from(last);
+            }
+            all.extend(page);
+            if is_last {
+                return Ok(all);
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The walk through a store, a page at a time, in the order of [`Phase`].
+
+use std::fs;
+use std::ops::ControlFlow;
+
+use super::file::{self, Pace, Seen};
+use super::{Finding, OnStep, Phase, Position, Verification, Verified};
+use crate::collect::files::named_files;
+use crate::db::collect::{STEP_ROWS, without_rows};
+use crate::db::lost::Losing;
+use crate::db::repository;
+use crate::db::verify::{self as rows, BlobRow, Dangling, Naming};
+use crate::digest::{Algorithm, Digest};
+use crate::error::StorageError;
+use crate::store::Store;
+
+/// One verification at work.
+pub(crate) struct Walk<'a> {
+    pub(super) store: &'a Store,
+    pub(super) how: Verification,
+    pub(super) verified: Verified,
+    pace: Pace,
+    on_step: OnStep<'a>,
+}
+
+/// Whether to go on, or trouble.
+pub(super) type Going = Result<ControlFlow<()>, StorageError>;
+
+impl<'a> Walk<'a> {
+    /// A walk that begins, or goes on from where an earlier one was.
+    pub(crate) fn new(
+        store: &'a Store,
+        how: Verification,
+        begun: Verified,
+        on_step: OnStep<'a>,
+    ) -> Self {
+        Self { store, how, verified: begun, pace: Pace::new(how.bytes_per_second), on_step }
+    }
+
+    /// Walks to the end, or until it is told to stop.
+    pub(crate) fn run(mut self) -> Result<Verified, StorageError> {
+        loop {
+            let phase = self.verified.position.phase;
+            match self.walk(phase) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return Ok(self.verified),
+                // What lies behind the broken place of one table cannot be reached by its key.
+                Err(StorageError::DatabaseDamaged(message)) => {
+                    self.verified.add(Finding::Database(message));
+                }
+                Err(error) => return Err(error),
+            }
+            let Some(next) = phase.next() else {
+                self.verified.is_done = true;
+                return Ok(self.verified);
+            };
+            self.verified.position = Position { phase: next, ..Position::default() };
+        }
+    }
+
+    fn walk(&mut self, phase: Phase) -> Going {
+        match phase {
+            Phase::Manifests => self.walk_manifests(),
+            Phase::Holders => self.walk_naming(Naming::Manifests),
+            Phase::Tags => self.walk_naming(Naming::Tags),
+            Phase::Links => self.walk_naming(Naming::Links),
+            Phase::Blobs => self.walk_blobs(),
+            Phase::Files => self.walk_files(),
+        }
+    }
+
+    /// Tells how far it is, and asks whether to go on.
+    pub(super) fn step(&mut self) -> ControlFlow<()> {
+        (self.on_step)(&self.verified)
+    }
+
+    /// Counts bytes that were read, and waits until more may be.
+    pub(super) fn took(&mut self, bytes: usize) -> ControlFlow<()> {
+        self.pace.took(bytes);
+        self.step()?;
+        while let Some(time) = self.pace.wait() {
+            std::thread::sleep(time);
+            self.step()?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn walk_naming(&mut self, naming: Naming) -> Going {
+        loop {
+            let after = (self.verified.position.number, self.verified.position.after.clone());
+            let page = |connection: &_| rows::dangling(connection, naming, &after);
+            let (found, last) = self.store.database.read(page)?;
+            for row in found {
+                self.mend_naming(naming, row)?;
+            }
+            let Some((number, after)) = last else { return Ok(ControlFlow::Continue(())) };
+            let phase = self.verified.position.phase;
+            self.verified.position = Position { phase, number, after };
+            if self.step().is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+
+    fn mend_naming(&mut self, naming: Naming, row: Dangling) -> Result<(), StorageError> {
+        let Dangling { place, repository, digest } = row;
+        match naming {
+            Naming::Manifests => match digest.parse::<Digest>() {
+                Ok(parsed) => {
+                    let stand_in = move |connection: &_| rows::stand_in(connection, &parsed);
+                    // Another repository may have named it before.
+                    let finding = Finding::Manifest(parsed);
+                    let is_new = match self.how.is_dry_run {
+                        true => !self.verified.findings.contains(&finding),
+                        false => self.store.database.write_step(stand_in)? == Losing::Lost,
+                    };
+                    if is_new {
+                        self.verified.add(finding);
+                    }
+                }
+                Err(_) => self.verified.add(Finding::Name(digest)),
+            },
+            Naming::Tags => {
+                self.verified.add(Finding::Tag { repository, tag: place.1, digest });
+            }
+            Naming::Links => {
+                let remove = move |connection: &_| rows::remove_link(connection, &place);
+                if self.how.is_dry_run || self.store.database.write_step(remove)? {
+                    self.verified.add(Finding::Link { repository, digest });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn walk_blobs(&mut self) -> Going {
+        loop {
+            let after = self.verified.position.after.clone();
+            let page = self.store.database.read(|connection| rows::blobs(connection, &after))?;
+            let is_last = page.len() < STEP_ROWS;
+            for BlobRow { digest, size } in page {
+                match digest.parse::<Digest>() {
+                    Ok(parsed) if self.check_blob(&parsed, size)?.is_break() => {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    Ok(_) => {}
+                    Err(_) => self.verified.add(Finding::Name(digest.clone())),
+                }
+                self.verified.blobs += 1;
+                self.verified.position.after = digest;
+                if self.step().is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            if is_last {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+    }
+
+    fn check_blob(&mut self, digest: &Digest, size: u64) -> Going {
+        let path = self.store.layout().blob(digest);
+        let before = self.verified.blob_bytes;
+        for _ in 0..TRIES {
+            self.verified.blob_bytes = before;
+            let mut on_piece = |bytes: usize| {
+                self.verified.blob_bytes += bytes as u64;
+                self.took(bytes)
+            };
+            match file::look(&path, digest, size, &mut on_piece)? {
+                ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+                ControlFlow::Continue(seen) if self.settle(digest, &seen)? => break,
+                // Somebody put another file there meanwhile: that one counts.
+                ControlFlow::Continue(_) => {}
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Acts on what was seen of a file; false if by now another one is in its place.
+    fn settle(&mut self, digest: &Digest, seen: &Seen) -> Result<bool, StorageError> {
+        let state =
+            self.store.database.read(|connection| repository::blob_state(connection, digest))?;
+        let Some(is_lost) = state else { return Ok(true) };
+        let is_dry_run = self.how.is_dry_run;
+        let Some(damage) = seen.damage.clone() else {
+            match is_lost {
+                false => {}
+                true if is_dry_run => self.verified.add(Finding::BlobFound(*digest)),
+                true => match self.store.regain_blob(digest, seen)? {
+                    None => return Ok(false),
+                    Some(true) => self.verified.add(Finding::BlobFound(*digest)),
+                    Some(false) => {}
+                },
+            }
+            return Ok(true);
+        };
+        if is_lost && seen.identity.is_none() {
+            return Ok(true);
+        }
+        let put_aside = match is_dry_run {
+            true => None,
+            false => match self.store.lose_blob(digest, seen)? {
+                None => return Ok(false),
+                Some((Losing::IsGone, _)) => return Ok(true),
+                // Hidden before, and its file will not move.
+                Some((Losing::WasLost, None)) => return Ok(true),
+                Some((_, put_aside)) => put_aside,
+            },
+        };
+        self.verified.add(Finding::Blob { digest: *digest, damage, put_aside });
+        Ok(true)
+    }
+
+    fn walk_files(&mut self) -> Going {
+        let shards = Algorithm::ALL.iter().flat_map(|&algorithm| {
+            (0..=u8::MAX).map(move |prefix| (algorithm, format!("{prefix:02x}")))
+        });
+        let done = usize::try_from(self.verified.position.number).unwrap_or(0);
+        for (algorithm, prefix) in shards.skip(done) {
+            self.walk_shard(algorithm, &prefix)?;
+            self.verified.position.number += 1;
+            if self.step().is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Counts the files of a directory that no row names.
+    fn walk_shard(&mut self, algorithm: Algorithm, prefix: &str) -> Result<(), StorageError> {
+        let path = self.store.layout.shard(algorithm, prefix);
+        let digests = match named_files(&path, algorithm) {
+            Ok((digests, _)) => digests,
+            Err(StorageError::Io { message, .. }) => {
+                self.verified.add(Finding::Directory { path, message });
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        for page in digests.chunks(STEP_ROWS) {
+            let without_rows = |connection: &_| without_rows(connection, page);
+            for digest in self.store.database.read(without_rows)? {
+                let metadata = fs::symlink_metadata(self.store.layout.blob(&digest));
+                self.verified.stray_files += 1;
+                self.verified.stray_bytes += metadata.map_or(0, |metadata| metadata.len());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How often a file is read that is another one afterwards.
+const TRIES: usize = 3;

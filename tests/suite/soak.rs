@@ -1,0 +1,96 @@
+//! A server that many clients use for long, while it is kept up: it answers as it must all the
+//! time, and needs at the end what it needed at the beginning.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::kill::number;
+use crate::mixed::{Load, Tally, collect, verify};
+use crate::support::binary::Instance;
+use crate::support::report::tell;
+use crate::support::usage::{Sample, Samples};
+
+#[test]
+#[ignore = "it takes minutes and has recipes of its own: just soak, just soak-short"]
+fn a_mixed_load_of_32_clients_wears_nothing_out() {
+    let seconds = number("SOAK_SECONDS", 120);
+    let seed = number("SOAK_SEED", fastrand::u64(..));
+    tell(&format!("a soak of {seconds} s, SOAK_SEED={seed}"));
+    let mut instance = Instance::new().with_flags(&["--log-level", "warn"]);
+    instance.start();
+    let mut load = Load::new(&instance.client(), CLIENTS, seed);
+    load.set_grace(Some(GRACE_SECONDS));
+    let period = Duration::from_secs(if seconds < 600 { 10 } else { 60 });
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let samples = load.run(|tally| {
+        thread::scope(|scope| {
+            scope.spawn(|| keep_up(&instance, period, until, tally));
+            watch(&instance, until, tally)
+        })
+    });
+    load.check(true);
+    report(&load, &samples, &instance);
+    let log = instance.errors();
+    assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
+    holds_steady(&samples);
+
+    load.settle(&instance);
+    instance.stop();
+}
+
+/// Collects and verifies again and again.
+fn keep_up(instance: &Instance, period: Duration, until: Instant, tally: &Tally) {
+    let mut next = Instant::now() + period;
+    while goes_on(until, tally) {
+        thread::sleep(Duration::from_millis(100));
+        if Instant::now() >= next {
+            if !(collect(instance, GRACE_SECONDS) && verify(instance)) {
+                tally.fail();
+                panic!("upkeep failed: {}", instance.errors());
+            }
+            next += period;
+        }
+    }
+}
+
+/// Looks at the server each second.
+fn watch(instance: &Instance, until: Instant, tally: &Tally) -> Samples {
+    let mut samples = Samples::default();
+    while goes_on(until, tally) {
+        thread::sleep(Duration::from_secs(1));
+        samples.0.push(Sample::of(instance));
+    }
+    samples
+}
+
+fn goes_on(until: Instant, tally: &Tally) -> bool {
+    Instant::now() < until && !tally.has_failed()
+}
+
+/// Prints what was done and what it took.
+fn report(load: &Load, samples: &Samples, instance: &Instance) {
+    let figures: [(&str, fn(&Sample) -> u64); 4] = [
+        ("memory in KiB", |sample| sample.memory / 1024),
+        ("open files", |sample| sample.descriptors),
+        ("content in KiB", |sample| sample.content / 1024),
+        ("database in KiB", |sample| sample.database / 1024),
+    ];
+    for (what, figure) in figures {
+        let (course, tenths) = (samples.course(figure), samples.tenths(figure));
+        tell(&format!("{what}: {course}; in tenths {tenths:?}"));
+    }
+    let peak = instance.peak_memory() / 1024;
+    tell(&format!("the system's own peak of memory in KiB: {peak}\n{}", load.tally()));
+}
+
+/// What the allowances are for: memory that the allocator keeps for the next burst, connections
+/// and files that are open at the moment, and the sizes that the clients happen to choose.
+fn holds_steady(samples: &Samples) {
+    samples.course(|sample| sample.memory).holds("the memory", 10, 8 << 20);
+    samples.course(|sample| sample.descriptors).holds("the number of open files", 10, 16);
+    samples.course(|sample| sample.content).holds("the content", 25, 16 << 20);
+    samples.course(|sample| sample.database).holds("the database", 25, 8 << 20);
+}
+
+const CLIENTS: usize = 32;
+const GRACE_SECONDS: u64 = 5;
