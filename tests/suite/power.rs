@@ -40,6 +40,7 @@ mod draw;
 mod judge;
 mod load;
 mod old;
+mod process;
 mod record;
 mod recording;
 mod scenes;
