@@ -13,10 +13,11 @@ use super::tree::Change;
 
 /// Kinds of syncs that may be dropped without a loss, and why. Those that cover nothing that was
 /// not durable before are not among the kinds.
-const REDUNDANT: [(&str, &str); 11] = [
+const REDUNDANT: [(&str, &str); 14] = [
     ("first start, /registry.db-wal: a log's header", LOG_HEADER),
     ("serving, /registry.db-wal: a log's header", LOG_HEADER),
     ("restart, /registry.db-wal: a log's header", LOG_HEADER),
+    ("migration, /registry.db-wal: a log's header", LOG_HEADER),
     ("first start, /tls: made ca.crt.new, renamed to ca.crt", NEXT_CERTIFICATE),
     ("first start, /tls: made issuing.crt.new, renamed to issuing.crt", NEXT_CERTIFICATE),
     ("first start, /tls: made issuing.key.new, renamed to issuing.key", NEXT_CERTIFICATE),
@@ -32,6 +33,8 @@ const REDUNDANT: [(&str, &str); 11] = [
         "SQLite removes its log when everything in it is in the database and synced: read again, \
          it changes nothing",
     ),
+    ("migration, : made lock", "whoever wants the lock makes its file"),
+    ("migration, : made registry.db-shm", "SQLite makes the index of its log anew"),
 ];
 
 const LOG_HEADER: &str = "the sync of the commit that follows covers it; until then a header \
@@ -57,6 +60,10 @@ pub(super) fn kinds(recording: &Recording) -> BTreeMap<String, Vec<usize>> {
         let mut parts: Vec<_> = covered.iter().map(|&part| describe(recording, part)).collect();
         parts.sort_unstable();
         parts.dedup();
+        if parts.len() > 1 {
+            // Bytes at the end bring a new length with them.
+            parts.retain(|part| part != "length");
+        }
         let path = general(path.strip_prefix(recording.data).unwrap_or(path));
         let kind = format!("{}, {path}: {}", part_of_life(recording, event), parts.join(", "));
         kinds.entry(kind).or_default().push(event);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use storage::{
     Algorithm, Digest, Keep, Manifest, MediaType, OnHeld, OnStep, OpenOptions, Reference, RepoName,
-    StorageError, Store,
+    StorageError, Store, Verification,
 };
 
 use super::acts::{Expected, Key};
@@ -200,9 +200,15 @@ impl<'a> Checked<'a> {
         }
     }
 
-    /// What upkeep finds: nothing is damaged, and collection takes everything that nobody needs,
+    /// What upkeep finds: everything verifies, and collection takes everything that nobody needs,
     /// and nothing else.
     pub(super) fn upkeep(&mut self, found: &BTreeMap<Key, Option<String>>) -> Verdict {
+        let how = Verification { bytes_per_second: None, is_dry_run: true };
+        let seen = self.store.verify(&how, &mut |_| ControlFlow::Continue(()));
+        let seen = seen.map_err(said("verify the store"))?;
+        if !seen.is_done || !seen.findings.is_empty() {
+            return Err(format!("verification found {:?}", seen.findings));
+        }
         let none = Duration::ZERO;
         let keep = Keep { grace: none, untagged: None, deleted: none, uploads: none };
         let go_on: OnStep<'_> = &mut |_| ControlFlow::Continue(());

@@ -3,18 +3,31 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
+
+use certs::{RootKey, ServerName};
 
 use super::acts::{Effects, Key};
 use super::load::Session;
 use crate::support::content::noise;
 use crate::support::process::run;
 
-/// Unpacks it into a directory, which is made.
+/// Unpacks it into a directory, which is made, and gives it certificates, which it has not: a
+/// server that finds its own makes none.
 pub(super) fn unpack(data: &Path) {
     fs::create_dir(data).expect("a directory");
     let mut tar = Command::new("tar");
     tar.args(["--extract", "--gzip", "--file", ARCHIVE, "--directory"]).arg(data);
     run(&mut tar).ok();
+    let (own, always) = (installer::own_names(), ["127.0.0.1", "::1"].map(str::to_owned));
+    let mut names: Vec<ServerName> = vec!["localhost".parse().expect("a name")];
+    for name in own.into_iter().chain(always).filter_map(|name| name.parse().ok()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let tls = data.join("tls");
+    certs::ensure(&tls, RootKey::InDirectory, &names, SystemTime::now()).expect("certificates");
 }
 
 /// What clients were told of it.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::process::{Open, Process, length};
 use super::strace::{self, Call, Step};
 use super::tree::{Change, Event, Inode, ROOT, Tree};
 
@@ -27,23 +28,6 @@ pub(super) struct Recorder {
     live: Tree,
     /// The length of each file, and where it was last seen; a directory has no length.
     inodes: Vec<(usize, String)>,
-}
-
-/// An open file. Descriptors that were duplicated share one.
-struct Open {
-    inode: Inode,
-    position: usize,
-    appends: bool,
-}
-
-/// What the threads of one process share.
-#[derive(Default)]
-struct Process {
-    opened: Vec<Open>,
-    /// For each descriptor of a file or directory below the root, its place in `opened`.
-    descriptors: HashMap<i64, usize>,
-    /// For each thread that is in a call, how many events had come when it began.
-    entered: HashMap<u32, usize>,
 }
 
 impl Recorder {
@@ -261,36 +245,6 @@ impl Recorder {
     }
 }
 
-impl Process {
-    fn inode(&self, descriptor: i64) -> Option<Inode> {
-        self.descriptors.get(&descriptor).map(|&at| self.opened[at].inode)
-    }
-
-    fn open(&mut self, descriptor: i64) -> Option<&mut Open> {
-        self.descriptors.get(&descriptor).map(|&at| &mut self.opened[at])
-    }
-
-    fn duplicate(&mut self, old: i64, new: i64) {
-        // The new number may have been another file's before.
-        self.descriptors.remove(&new);
-        if let Some(&at) = self.descriptors.get(&old) {
-            self.descriptors.insert(new, at);
-        }
-    }
-
-    fn move_to(&mut self, descriptor: i64, position: i64) {
-        if let Some(open) = self.open(descriptor) {
-            open.position = length(position);
-        }
-    }
-
-    fn advance(&mut self, descriptor: i64, by: i64) {
-        if let Some(open) = self.open(descriptor) {
-            open.position += length(by);
-        }
-    }
-}
-
 /// Whether a thread is one of the process that began the record.
 fn is_of(main: u32, thread: u32, threads: &HashMap<u32, u32>) -> bool {
     let mut at = thread;
@@ -298,10 +252,6 @@ fn is_of(main: u32, thread: u32, threads: &HashMap<u32, u32>) -> bool {
         at = maker;
     }
     at == main
-}
-
-fn length(number: i64) -> usize {
-    usize::try_from(number).expect("a length")
 }
 
 /// A file that holds room and nothing else: nobody reads it, and it is made again at each start.
