@@ -274,7 +274,8 @@ impl Run<'_> {
             let retire = move |connection: &_| rows::retire(connection, &step, until, since);
             self.store.step_to_free(retire)
         };
-        recent.release(due.iter().map(|found| (&*found.name, &found.held.digest)));
+        let are_taken = outcome.is_ok() && !self.is_dry_run;
+        recent.release(due.iter().map(|found| (&*found.name, &found.held.digest)), are_taken);
         Ok(outcome? as u64)
     }
 
@@ -309,7 +310,9 @@ impl Run<'_> {
             } else {
                 store.step_to_free(move |connection| rows::unlink(connection, &step, until))
             };
-            store.recent.release(page.iter().map(|link| (&*link.name, &link.held.digest)));
+            let are_taken = outcome.is_ok() && !self.is_dry_run;
+            let blobs = page.iter().map(|link| (&*link.name, &link.held.digest));
+            store.recent.release(blobs, are_taken);
             self.done.links += outcome?;
             unless_stopped!(self.step());
             after = Some(last);

@@ -77,12 +77,20 @@ impl Recent {
         !is_recent && state.condemned.insert(key)
     }
 
-    /// Ends the time in which nobody is told of these blobs.
-    pub(crate) fn release<'a>(&self, blobs: impl Iterator<Item = (&'a str, &'a Digest)>) {
+    /// Ends the time in which nobody is told of these blobs. If they were taken, it is forgotten
+    /// that anybody ever was: whoever links one of them again is seen by the row.
+    pub(crate) fn release<'a>(
+        &self,
+        blobs: impl Iterator<Item = (&'a str, &'a Digest)>,
+        are_taken: bool,
+    ) {
         let mut state = self.lock();
         for (repository, digest) in blobs {
             let key = self.key(repository, digest);
             state.condemned.remove(&key);
+            if are_taken {
+                state.told.remove(&key);
+            }
         }
     }
 
@@ -133,7 +141,7 @@ mod tests {
         assert!(recent.condemn("a", &other, GRACE));
         assert!(!recent.tell("a", &other));
         assert!(recent.tell("b", &other), "another repository");
-        recent.release([("a", &other)].into_iter());
+        recent.release([("a", &other)].into_iter(), false);
         assert!(recent.tell("a", &other));
         recent.take_back("a", &other);
         assert!(recent.condemn("a", &other, GRACE));

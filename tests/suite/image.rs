@@ -79,6 +79,37 @@ fn removing_an_image_keeps_what_others_need_and_can_be_undone() {
 }
 
 #[test]
+fn collection_frees_what_removing_promised_and_then_nothing_can_be_undone() {
+    let instance = Instance::started();
+    let machine = Machine::of(&instance);
+    let (images, list) = with_list(&instance, &machine);
+    let name = format!("{}/app", instance.address());
+    push(&machine, &images[0].manifest, &images[..1], &format!("{name}:kept"));
+    instance.command(&["tag", "protect"], &["app:kept"]).ok();
+    let removed = json_of(&instance, &["rm"], &["app:1", "--json"]);
+    assert_eq!((&removed["manifest_count"], &removed["blobs"]), (&json!(2), &json!(2)));
+    let gc = |flags: &[&str]| json_of(&instance, &["gc"], &[&["--json"], flags].concat());
+    let early = gc(&["--grace", "0s"]);
+    assert_eq!((&early["blobs"], &early["deleted-manifests"]), (&json!(0), &json!(0)));
+    instance.command(&["tag", "restore"], &["app:1"]).ok();
+    instance.command(&["rm"], &["app:1"]).ok();
+    let done = gc(&["--grace", "0s", "--undo-time", "0s"]);
+    assert_eq!(done["blob-bytes"], removed["blob_bytes"]);
+    assert_eq!((&done["blobs"], &done["deleted-manifests"]), (&json!(2), &json!(2)));
+    let refused = instance.command(&["tag", "restore"], &["app:1"]).fails(1);
+    assert!(refused.contains("what is older than the undo time is forgotten"), "{refused}");
+    let to = ["app:1", "--to", &list.digest()];
+    let refused = instance.command(&["tag", "restore"], &to).fails(1);
+    assert!(
+        refused.contains("collection took it, or it never was here; push it again"),
+        "{refused}"
+    );
+    machine.podman(&["pull", "--quiet", &format!("{name}:kept")]).ok();
+    push(&machine, &list, &images, &format!("{name}:1"));
+    instance.command(&["inspect"], &["app:1"]).ok();
+}
+
+#[test]
 fn what_is_named_by_its_digest_goes_from_its_lists_too() {
     let instance = Instance::started();
     let machine = Machine::of(&instance);

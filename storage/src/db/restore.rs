@@ -44,7 +44,7 @@ pub(crate) fn restore(
     name: &RepoName,
     tag: &Tag,
     point: RestorePoint,
-    is_lost: &dyn Fn(&Digest) -> bool,
+    is_lost: &dyn Fn(&Digest) -> Result<bool, StorageError>,
 ) -> Result<Restored, StorageError> {
     let unknown = || StorageError::NothingToUndo { repository: name.clone(), tag: tag.clone() };
     let Some(id) = repository::find(connection, name)? else {
@@ -131,7 +131,7 @@ fn put_all_again(
     name: &RepoName,
     repository: i64,
     digest: &Digest,
-    is_lost: &dyn Fn(&Digest) -> bool,
+    is_lost: &dyn Fn(&Digest) -> Result<bool, StorageError>,
 ) -> Result<Vec<Digest>, StorageError> {
     let (mut seen, mut below) = (HashSet::from([*digest]), vec![*digest]);
     let mut back = Vec::new();
@@ -186,7 +186,7 @@ fn put_again(
     name: &RepoName,
     repository: i64,
     deleted: &Deleted,
-    is_lost: &dyn Fn(&Digest) -> bool,
+    is_lost: &dyn Fn(&Digest) -> Result<bool, StorageError>,
 ) -> Result<(), StorageError> {
     let digest = deleted.digest;
     let bytes: Vec<u8> = connection
@@ -202,8 +202,12 @@ fn put_again(
     if *manifest.digest() != digest {
         return Err(damaged(format!("its digest is {}", manifest.digest())));
     }
-    let required = manifest.edges().iter().filter(|edge| edge.kind.is_required_blob());
-    let lost: Vec<_> = required.map(|edge| edge.child).filter(|blob| is_lost(blob)).collect();
+    let mut lost = Vec::new();
+    for edge in manifest.edges().iter().filter(|edge| edge.kind.is_required_blob()) {
+        if is_lost(&edge.child)? {
+            lost.push(edge.child);
+        }
+    }
     manifest::put(connection, name, &manifest, &lost, &[], None).map_err(|error| match error {
         StorageError::MissingBlobs(blobs) => StorageError::BlobsCollected { digest, blobs },
         error => error,

@@ -108,7 +108,7 @@ impl Store {
     /// [`StorageError::TagProtected`] while any tag of the repository is protected.
     pub fn remove_some(&self, name: &RepoName) -> Result<RemovalStep, StorageError> {
         let name = name.clone();
-        self.database.write(move |connection| removal::remove_some(connection, &name))
+        self.database.write_step(move |connection| removal::remove_some(connection, &name))
     }
 
     /// Adds up the blobs that no manifest of any repository holds but these of this repository,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::Store;
+use crate::blob::file_size;
 use crate::db::history::{self, TagChange};
 use crate::db::protection;
 use crate::db::restore::{self, RestorePoint, Restored};
@@ -42,7 +43,7 @@ impl Store {
     ) -> Result<Restored, StorageError> {
         let (name, tag, layout) = (name.clone(), tag.clone(), self.layout.clone());
         self.database.write(move |connection| {
-            let is_lost = |blob: &Digest| !layout.blob(blob).is_file();
+            let is_lost = |blob: &Digest| Ok(file_size(&layout, blob)?.is_none());
             restore::restore(connection, &name, &tag, point, &is_lost)
         })
     }
