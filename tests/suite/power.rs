@@ -190,7 +190,7 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 /// States that are drawn unless somebody wants more.
-const STATES: u64 = 2_200;
+const STATES: u64 = 2_050;
 /// States are checked by so many threads.
 const THREADS: usize = 2;
 /// So many syncs of each kind are dropped, each by itself, until one is missed; in a long run all.

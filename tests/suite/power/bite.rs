@@ -22,7 +22,7 @@ const REDUNDANT: [(&str, &str); 14] = [
     ("first start, /tls: made issuing.crt.new, renamed to issuing.crt", NEXT_CERTIFICATE),
     ("first start, /tls: made issuing.key.new, renamed to issuing.key", NEXT_CERTIFICATE),
     ("first start, /tls: made server.key.new, renamed to server.key", NEXT_CERTIFICATE),
-    ("first start, : made blobs, made lock, made uploads", BEFORE_FORMAT),
+    ("first start, : made blobs, made damaged, made lock, made uploads", BEFORE_FORMAT),
     (
         "first start, : made registry.db-shm, made registry.db-wal, removed registry.db-journal",
         BEFORE_FORMAT,
@@ -33,7 +33,7 @@ const REDUNDANT: [(&str, &str); 14] = [
         "SQLite removes its log when everything in it is in the database and synced: read again, \
          it changes nothing",
     ),
-    ("migration, : made lock", "whoever wants the lock makes its file"),
+    ("migration, : made damaged, made lock", "each start makes what is missing of these"),
     ("migration, : made registry.db-shm", "SQLite makes the index of its log anew"),
 ];
 
