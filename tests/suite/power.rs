@@ -16,8 +16,8 @@
 //!
 //! `strace.rs` and `record.rs` make the record, `tree.rs` and `disk.rs` are the model, `draw.rs`
 //! draws from it. `recording.rs`, `scenes.rs` and `load.rs` are what is recorded, `acts.rs` knows
-//! what clients were told, `judge.rs` and `check.rs` open a state and judge it, `bite.rs` shows that
-//! it would find what it should.
+//! what clients were told, `judge.rs` and `check.rs` open a state and judge it, `bite.rs` shows
+//! that it would find what it should.
 //!
 //! `REGISTRY_POWER_STATES` says how many states are drawn, and `REGISTRY_POWER_SEED` from which
 //! seed; each run records anew, so the same seed draws the same ways of failing at other moments.
