@@ -14,10 +14,11 @@
 //! - Modes, owners and times of files are not part of it. Neither are the socket, the reserve, and
 //!   what goes into the index of SQLite's log (`-shm`) through memory: a start makes them anew.
 //!
-//! `strace.rs` and `record.rs` make the record, `tree.rs` and `disk.rs` are the model, `draw.rs`
-//! draws from it. `recording.rs`, `scenes.rs` and `load.rs` are what is recorded, `acts.rs` knows
-//! what clients were told, `judge.rs` and `check.rs` open a state and judge it, `bite.rs` shows
-//! that it would find what it should.
+//! `strace.rs`, `process.rs` and `record.rs` make the record; `tree.rs` and `disk.rs` are the
+//! model, and `draw.rs` draws from it. `recording.rs`, `scenes.rs` and `load.rs` are what is
+//! recorded, `old.rs` the store that is migrated. `acts.rs` knows what clients were told,
+//! `judge.rs` and `check.rs` open a state and judge it, and `bite.rs` shows that they find what
+//! they should.
 //!
 //! `REGISTRY_POWER_STATES` says how many states are drawn, and `REGISTRY_POWER_SEED` from which
 //! seed; each run records anew, so the same seed draws the same ways of failing at other moments.
