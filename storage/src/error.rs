@@ -214,8 +214,11 @@ pub enum StorageError {
     /// The database could not be written.
     #[error("the database cannot be written: {0}")]
     NotWritten(String),
-    /// The database's own structure is broken.
-    #[error("the database is damaged ({0}): restore it from a backup")]
+    /// The database's own structure is broken, or SQLite takes a disk that cannot be read for that.
+    #[error(
+        "the database is damaged, or its disk cannot be read ({0}): look into the kernel's log, \
+         and restore it from a backup if it stays so"
+    )]
     DatabaseDamaged(String),
     /// The database could not be synced: what the disk holds of it is not known.
     #[error("the database cannot be synced: {0}")]

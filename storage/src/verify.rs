@@ -181,7 +181,11 @@ impl fmt::Display for Finding {
                 write!(f, "the directory {} cannot be read: {message}", path.display())
             }
             Self::Database(message) => {
-                write!(f, "the database is damaged ({message}): restore it from a backup")
+                write!(
+                    f,
+                    "the database is damaged, or its disk cannot be read ({message}): look into the \
+                 kernel's log, and restore it from a backup if it stays so"
+                )
             }
         }
     }

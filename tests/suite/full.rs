@@ -118,11 +118,11 @@ fn on_a_full_disk_the_procedure_of_the_guide_makes_room_for_the_next_push() {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
     let client = Client::new(address, &instance.ca(), Some((USER, &instance.password())));
     let kept = push_image(&client, "kept", "1", b"a layer");
-    let large = noise(1, 1 << 20);
+    let large = noise(1, 4 << 20);
     let old = push_image(&client, "old", "1", &large);
     let filler = disk.path().join("filler");
     fs::write(&filler, vec![0; SmallDisk::BYTES]).expect_err("the disk is too small");
-    let next = noise(2, 512 << 10);
+    let next = noise(2, 2 << 20);
     let whole = format!("/v2/new/blobs/uploads/?digest={}", sha256(&next));
     client.request("POST", &whole, &[OCTETS], &next).refused(507, "DENIED");
 
@@ -140,7 +140,7 @@ fn on_a_full_disk_the_procedure_of_the_guide_makes_room_for_the_next_push() {
         }
     });
     let printed: Vec<String> = printed.collect();
-    assert!(printed.len() == 2 && printed[1].contains("1.0 MiB"), "{printed:?}");
+    assert!(printed.len() == 2 && printed[1].contains("4.0 MiB"), "{printed:?}");
     client.get(&format!("/v2/old/manifests/{}", old.digest())).expect(404);
     push_image(&client, "new", "1", &next);
     client.get(&format!("/v2/kept/manifests/{}", kept.digest())).expect(200);

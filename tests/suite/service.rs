@@ -145,7 +145,7 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
     let text = reading.join().expect("no panic").expect("text");
     assert!(text.contains("the log was not read in time; lines that are missing here: "));
     // What is said last is there, although the process ended with it.
-    assert!(text.ends_with("stopped\n"), "{}", &text[text.len().saturating_sub(200)..]);
+    assert!(text.contains(" stopped\n"), "{}", &text[text.len().saturating_sub(200)..]);
 }
 
 #[test]

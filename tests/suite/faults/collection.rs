@@ -89,7 +89,12 @@ fn collected_under(
 fn assert_told(fault: Fault, said: &str) {
     let causes: &[&str] = match fault {
         Fault::Full => &["the disk of the registry is full"],
-        _ => &["Input/output error", "the database failed", "the database cannot be written"],
+        _ => &[
+            "Input/output error",
+            "the database failed",
+            "the database is damaged, or its disk cannot be read",
+            "the database cannot be written",
+        ],
     };
     assert!(causes.iter().any(|cause| said.contains(cause)), "{said}");
 }

@@ -14,7 +14,7 @@ pub(crate) struct SmallDisk {
 
 impl SmallDisk {
     /// Its size: enough for an empty registry.
-    pub(crate) const BYTES: usize = 4 << 20;
+    pub(crate) const BYTES: usize = 16 << 20;
 
     /// Mounts one; none if this machine does not let root do so, as some containers do not.
     pub(crate) fn mount() -> Option<Self> {
