@@ -126,8 +126,8 @@ pub enum Reply {
     Tags(Vec<TagEntry>),
     /// The name of the copy of the database, in the data directory.
     Snapshot(String),
-    /// What collection did.
-    Collected(Box<Collected>),
+    /// What collection did, and whether a server did it.
+    Collected(Box<Collected>, bool),
     /// What a command about tags brings back.
     Tag(TagReply),
     /// What a command about images brings back.
@@ -325,9 +325,10 @@ pub fn execute(
                 grace: or(grace_seconds, upkeep.keep.grace),
                 untagged: untagged_seconds.map(Duration::from_secs).or(upkeep.keep.untagged),
                 deleted: or(deleted_seconds, upkeep.keep.deleted),
+                history: upkeep.keep.history,
                 uploads: or(upload_seconds, upkeep.keep.uploads),
             };
-            collect(store, &keep, dry_run, on_progress)
+            collect(store, &keep, dry_run, running.is_some(), on_progress)
         }
         Command::Verify { dry_run, mib_per_second } => {
             verify::verify(store, dry_run, mib_per_second, on_progress)
@@ -443,6 +444,7 @@ fn collect(
     store: &Store,
     keep: &Keep,
     is_dry_run: bool,
+    is_served: bool,
     on_progress: OnProgress<'_>,
 ) -> Result<Reply, CommandError> {
     let total = store.counts()?.blobs;
@@ -451,7 +453,7 @@ fn collect(
         on_progress(&Progress { task, done: done.blobs_seen, total: Some(total) })
     };
     let done = crate::upkeep::collect(store, keep, is_dry_run, &mut on_step)?;
-    Ok(Reply::Collected(Box::new(done)))
+    Ok(Reply::Collected(Box::new(done), is_served))
 }
 
 fn unix(time: SystemTime) -> i64 {

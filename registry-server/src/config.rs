@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use storage::{Keep, UserName};
 use thiserror::Error;
 
+use crate::limits::{GC_GRACE_MIN_TIME, Limits, TAG_HISTORY_TIME, UPKEEP_MIN_INTERVAL};
 use crate::logging::LogLevel;
 
 mod span;
@@ -164,7 +165,13 @@ impl Default for Upkeep {
     fn default() -> Self {
         Self {
             gc_interval: Some(DAY),
-            keep: Keep { grace: DAY, untagged: None, deleted: 7 * DAY, uploads: 7 * DAY },
+            keep: Keep {
+                grace: DAY,
+                untagged: None,
+                deleted: 7 * DAY,
+                history: TAG_HISTORY_TIME,
+                uploads: Limits::default().upload_idle_time,
+            },
             scrub_interval: Some(30 * DAY),
             scrub_rate_mib: NonZeroU32::MIN.saturating_add(31),
         }
@@ -204,6 +211,19 @@ pub enum ConfigError {
     /// The first user's name does not parse.
     #[error("--init-user: {0}")]
     InitUser(storage::NameError),
+    /// Collection on a schedule would take what clients are pushing.
+    #[error(
+        "--gc-grace must be {} or more: a push is several requests. `registry gc --grace` takes \
+         less, for one run",
+        Span(GC_GRACE_MIN_TIME)
+    )]
+    ShortGrace,
+    /// A task of upkeep would never end.
+    #[error("--{flag} must be {} or more, or 0s for never", Span(UPKEEP_MIN_INTERVAL))]
+    ShortInterval {
+        /// The setting.
+        flag: &'static str,
+    },
     /// One of certificate and key without the other.
     #[error("--tls-cert and --tls-key go together: give both or neither")]
     HalfCertificate,
@@ -287,6 +307,7 @@ impl Settings {
                 grace: or(self.gc_grace, default.keep.grace),
                 untagged: self.gc_untagged_after.map(|Span(time)| time),
                 deleted: or(self.undo_time, default.keep.deleted),
+                history: or(self.undo_time, default.keep.history).max(default.keep.history),
                 uploads: default.keep.uploads,
             },
             scrub_interval: interval(self.scrub_interval, default.scrub_interval),
@@ -300,6 +321,16 @@ impl Settings {
     /// Every [`ConfigError`] but those of reading.
     pub fn check(self) -> Result<Config, ConfigError> {
         let upkeep = self.upkeep();
+        if upkeep.keep.grace < GC_GRACE_MIN_TIME {
+            return Err(ConfigError::ShortGrace);
+        }
+        let intervals =
+            [("gc-interval", upkeep.gc_interval), ("scrub-interval", upkeep.scrub_interval)];
+        for (flag, interval) in intervals {
+            if interval.is_some_and(|interval| interval < UPKEEP_MIN_INTERVAL) {
+                return Err(ConfigError::ShortInterval { flag });
+            }
+        }
         let hostname = |text: String| match ServerName::from_host_port(&text) {
             Ok((name, _)) => Ok(name),
             Err(error) => Err(ConfigError::Hostname { text, error }),

@@ -151,5 +151,14 @@ pub const INSTALL_FREE_BYTES: u64 = 256 * MIB as u64;
 /// told.
 pub const RELEASE_BYTES: u64 = 20 * 1024 * MIB as u64;
 
+/// The shortest grace time of collection on a schedule.
+pub const GC_GRACE_MIN_TIME: Duration = Duration::from_secs(3600);
+/// The shortest interval of a task of upkeep.
+pub const UPKEEP_MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// How long it is kept what tags named, at least.
+pub const TAG_HISTORY_TIME: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long a command waits for the answer of a running server, unless it takes long by nature.
+pub const COMMAND_TIME: Duration = Duration::from_secs(60);
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -41,6 +41,8 @@ pub struct Keep {
     pub untagged: Option<Duration>,
     /// What was deleted within this time, so that it can be restored.
     pub deleted: Duration,
+    /// What tags named within this time. Rows are small, and undo a wrong move long after.
+    pub history: Duration,
     /// Upload sessions that were used within this time.
     pub uploads: Duration,
 }
@@ -51,6 +53,8 @@ pub struct Keep {
 pub struct Collected {
     /// Upload sessions that ended.
     pub uploads: u64,
+    /// The bytes that had come for them.
+    pub upload_bytes: u64,
     /// Deleted manifests that can no longer be restored.
     pub deleted_manifests: u64,
     /// Manifests without a tag.
@@ -73,7 +77,7 @@ pub struct Collected {
     pub damaged_bytes: u64,
     /// Things among the files of blobs that no registry put there. They are left alone.
     pub foreign_files: u64,
-    /// Repositories that held nothing.
+    /// Repositories that held nothing. A dry run counts those that are empty already.
     pub repositories: u64,
     /// Blobs that the run has looked at.
     pub blobs_seen: u64,
@@ -82,6 +86,13 @@ pub struct Collected {
     pub blobs_wait_seconds: u64,
     /// Whether the run came to its end.
     pub is_whole: bool,
+}
+
+impl Collected {
+    /// The bytes that all of it had on the disk.
+    pub fn bytes(&self) -> u64 {
+        self.blob_bytes + self.stray_bytes + self.damaged_bytes + self.upload_bytes
+    }
 }
 
 /// Hears how far a run is after each step, and says whether to go on.
@@ -145,7 +156,8 @@ macro_rules! unless_stopped {
 
 impl Run<'_> {
     fn whole(&mut self) -> Flow {
-        self.done.uploads = self.store.sessions.sweep(self.keep.uploads, self.is_dry_run)? as u64;
+        let ended = self.store.sessions.sweep(self.keep.uploads, self.is_dry_run)?;
+        (self.done.uploads, self.done.upload_bytes) = (ended.sessions, ended.bytes);
         unless_stopped!(self.deleted_manifests(ago(self.keep.deleted)));
         unless_stopped!(self.tag_changes());
         self.damaged_files()?;
@@ -195,13 +207,15 @@ impl Run<'_> {
     }
 
     fn tag_changes(&mut self) -> Flow {
-        let until = ago(self.keep.deleted);
+        let until = ago(self.keep.history.max(self.keep.deleted));
         let mut left =
             self.store.database.read(|connection| rows::old_changes(connection, until))?;
         self.done.tag_changes = left;
         while left > 0 && !self.is_dry_run {
             let forget = move |connection: &_| rows::forget_changes(connection, until);
-            left = left.saturating_sub(self.store.step_to_free(forget)? as u64);
+            let forgotten = self.store.step_to_free(forget)? as u64;
+            // Another run may have forgotten the rest.
+            left = if forgotten == 0 { 0 } else { left.saturating_sub(forgotten) };
             unless_stopped!(self.step());
         }
         Ok(ControlFlow::Continue(()))
@@ -210,7 +224,8 @@ impl Run<'_> {
     /// Untagged manifests, as long as there are any: one that goes may have kept others.
     fn untagged_manifests(&mut self) -> Flow {
         let Some(time) = self.keep.untagged else { return Ok(ControlFlow::Continue(())) };
-        let (until, since) = (ago(time), ago(self.keep.deleted));
+        // Never what a push brought just now and will name in an index.
+        let (until, since) = (ago(time.max(self.keep.grace)), ago(self.keep.deleted));
         loop {
             let before = self.done.untagged_manifests;
             unless_stopped!(self.untagged_round(until, since));

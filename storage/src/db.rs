@@ -90,8 +90,9 @@ impl Database {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        empty_log(&connection)?;
-        schema::migrate(&mut connection, layout)?;
+        let prepared =
+            empty_log(&connection).and_then(|()| schema::migrate(&mut connection, layout));
+        prepared.map_err(|error| full_if(error, space))?;
         let (jobs, queue) = mpsc::channel();
         let writer = Writer::new(connection, on_fatal, on_trouble)?;
         let writer = std::thread::Builder::new()
@@ -119,9 +120,7 @@ impl Database {
         let (job, outcome) = writer::job(work);
         self.ask(Work::Write(job))?;
         match outcome.recv().map_err(|_| StorageError::Closed)? {
-            Err(StorageError::NotWritten(_)) if self.space.is_exhausted() => {
-                Err(StorageError::Full)
-            }
+            Err(error) => Err(full_if(error, &self.space)),
             outcome => outcome,
         }
     }
@@ -186,6 +185,14 @@ impl Drop for Database {
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
+    }
+}
+
+/// SQLite does not tell a quota that is used up from a disk that fails; the disk does.
+fn full_if(error: StorageError, space: &Space) -> StorageError {
+    match error {
+        StorageError::NotWritten(_) if space.is_exhausted() => StorageError::Full,
+        error => error,
     }
 }
 

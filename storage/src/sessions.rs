@@ -11,6 +11,15 @@ use crate::layout::Layout;
 use crate::name::{RepoName, UploadId, UserName};
 use crate::upload::{Session, remove_files};
 
+/// What a sweep ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// How many sessions.
+    pub(crate) sessions: u64,
+    /// The bytes that had come for them.
+    pub(crate) bytes: u64,
+}
+
 /// The sessions this process knows. Those of an earlier process come in when they are asked for,
 /// or when the sweep meets them.
 pub(crate) struct Sessions {
@@ -77,10 +86,10 @@ impl Sessions {
     }
 
     /// Ends every session that nobody used for `idle`, and makes known those that an earlier
-    /// process left. Returns how many ended, or in a dry run how many would.
-    pub(crate) fn sweep(&self, idle: Duration, is_dry_run: bool) -> Result<usize, StorageError> {
+    /// process left. Returns what ended, or in a dry run what would.
+    pub(crate) fn sweep(&self, idle: Duration, is_dry_run: bool) -> Result<Ended, StorageError> {
         // Each has two files, which a dry run both meets.
-        let mut ended = HashSet::new();
+        let (mut ended, mut bytes) = (HashSet::new(), 0);
         let uploads = self.layout.uploads();
         for entry in fs::read_dir(&uploads).at("list", &uploads)? {
             let entry = entry.at("list", &uploads)?;
@@ -90,6 +99,7 @@ impl Sessions {
             let Ok(metadata) = entry.metadata() else { continue };
             let age =
                 metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+            let held = fs::metadata(self.layout.upload(id)).map_or(0, |file| file.len());
             let file_is_old = age.is_some_and(|age| age >= idle);
             match self.load(id) {
                 Some(session)
@@ -97,20 +107,20 @@ impl Sessions {
                         && session.last_used().elapsed() >= idle
                         && (is_dry_run || self.cancel(&session)) =>
                 {
-                    ended.insert(id);
+                    bytes += if ended.insert(id) { held } else { 0 };
                 }
                 None if file_is_old => {
                     if !is_dry_run {
                         remove_files(&self.layout, id);
                     }
-                    ended.insert(id);
+                    bytes += if ended.insert(id) { held } else { 0 };
                 }
                 _ => {}
             }
         }
         // A session that a failing disk ended has no files that the walk could meet.
         self.lock().retain(|_, session| !session.is_over());
-        Ok(ended.len())
+        Ok(Ended { sessions: ended.len() as u64, bytes })
     }
 
     fn load(&self, id: UploadId) -> Option<Arc<Session>> {

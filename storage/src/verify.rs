@@ -205,7 +205,10 @@ pub enum Damage {
     },
     /// It holds other bytes.
     Bytes,
-    /// The disk does not give it back.
+    /// Something else is there in its place.
+    NoFile,
+    /// The disk does not give it back. It may be good, so it stays where it is: hidden, and looked
+    /// at again by each verification.
     Unreadable(String),
 }
 
@@ -217,6 +220,7 @@ impl fmt::Display for Damage {
                 write!(f, "its file has {found} bytes and not {expected}")
             }
             Self::Bytes => f.write_str("its file holds other bytes"),
+            Self::NoFile => f.write_str("what is in its place is no regular file"),
             Self::Unreadable(message) => write!(f, "its file cannot be read: {message}"),
         }
     }

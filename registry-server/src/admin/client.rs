@@ -15,7 +15,7 @@ use super::lease::{Keeper, Lease};
 use super::socket::through;
 use super::{Command, OnProgress, Reply, execute};
 use crate::config::{CONFIG_FILE, Upkeep, installed_upkeep};
-use crate::limits::Limits;
+use crate::limits::{COMMAND_TIME, Limits};
 use crate::logging;
 
 /// Runs a command on the registry in `data_dir`.
@@ -55,6 +55,8 @@ pub fn run_leased(
     installer::become_owner_of(data_dir)?;
     let (reply, keeper) = match connect(data_dir)? {
         Reached::Server(stream) => {
+            let patience = (!command.is_long()).then_some(COMMAND_TIME);
+            stream.set_read_timeout(patience).context("cannot set a time for the answer")?;
             let (reply, stream) = ask(stream, &command, on_progress)?;
             (reply, Some(Keeper::Server(stream)))
         }
@@ -121,7 +123,9 @@ fn ask(
     let mut stream = BufReader::new(stream);
     loop {
         let mut reply = String::new();
-        stream.read_line(&mut reply).context("the running server does not answer")?;
+        stream.read_line(&mut reply).context(
+            "the running server does not answer: see `systemctl status registry` and its log",
+        )?;
         if reply.is_empty() {
             bail!("the running server ended before it answered: see its log");
         }

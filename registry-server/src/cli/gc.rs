@@ -46,39 +46,45 @@ pub(super) fn run(args: GcArgs) -> anyhow::Result<()> {
         deleted_seconds: seconds(args.undo_time),
         upload_seconds: seconds(args.uploads_after),
     };
-    let Reply::Collected(done) = run_shown(&args.data.path()?, command)? else {
+    let Reply::Collected(done, is_served) = run_shown(&args.data.path()?, command)? else {
         bail!("the running server's answer makes no sense")
     };
-    if args.json { print_json(&done) } else { print(&told(&done, args.dry_run)) }
+    if args.json { print_json(&done) } else { print(&told(&done, args.dry_run, is_served)) }
 }
 
-fn told(done: &Collected, is_dry_run: bool) -> String {
+fn told(done: &Collected, is_dry_run: bool, is_served: bool) -> String {
     let rows = [
         ("blobs", sized(done.blobs, done.blob_bytes)),
         ("damaged files", sized(done.damaged_files, done.damaged_bytes)),
         ("files without a row", sized(done.stray_files, done.stray_bytes)),
         ("deleted manifests", done.deleted_manifests.to_string()),
         ("untagged manifests", done.untagged_manifests.to_string()),
-        ("upload sessions", done.uploads.to_string()),
+        ("upload sessions", sized(done.uploads, done.upload_bytes)),
         ("changes of tags", done.tag_changes.to_string()),
-        ("repositories", done.repositories.to_string()),
     ];
     let verb = if is_dry_run { "would go" } else { "gone" };
     let mut text = String::new();
     for (what, count) in rows {
         text += &format!("{what:<21}{count} {verb}\n");
     }
-    if done.blobs_wait_seconds > 0 {
+    if done.blobs_wait_seconds > 0 && is_served {
         text += &format!(
-            "No blob was looked at: what clients were told before this process started is not \
+            "No blob was looked at: what clients were told before the server started is not \
              known.\nCollect again in {}, or now with a shorter --grace if nobody pushes.\n",
             duration(done.blobs_wait_seconds)
         );
+    } else if done.blobs_wait_seconds > 0 {
+        text += "No blob was looked at: what clients were told is known to a running server only. \
+                 Now that none runs, nobody pushes: --grace 0s takes blobs too.\n";
     }
     if done.foreign_files > 0 {
         text += &format!(
-            "{} things among the blobs are none and were left alone: look into DATA/blobs.\n",
-            done.foreign_files
+            "Left alone: {} in DATA/blobs that no registry put there.\n",
+            if done.foreign_files == 1 {
+                "one thing".to_owned()
+            } else {
+                format!("{} things", done.foreign_files)
+            }
         );
     }
     text

@@ -46,7 +46,7 @@ fn table(status: &Status) -> String {
 fn last_collection(status: &Status) -> String {
     let Some(last) = &status.last_collection else { return "not yet".to_owned() };
     let at = moment(last.ended_at).unwrap_or_default();
-    format!("{at}, {} gone", bytes(last.did.blob_bytes + last.did.stray_bytes))
+    format!("{at}, {} gone", bytes(last.did.bytes()))
 }
 
 fn verified(status: &Status) -> String {

@@ -17,6 +17,7 @@ const NOTHING: Keep = Keep {
     grace: Duration::ZERO,
     untagged: None,
     deleted: Duration::ZERO,
+    history: Duration::ZERO,
     uploads: Duration::ZERO,
 };
 const UNTAGGED_TOO: Keep = Keep { untagged: Some(Duration::ZERO), ..NOTHING };
@@ -183,11 +184,12 @@ fn what_a_manifest_names_stays_and_what_nothing_names_goes() {
 
 #[test]
 fn what_was_pushed_mounted_or_told_lately_stays() {
-    let (_directory, store) = old();
+    let (_directory, mut store) = old();
     let keep = Keep { grace: 24 * HOUR, ..NOTHING };
     let [told, asked, forgotten, source] =
         ["told", "asked", "forgotten", "source"].map(|c| push(&store, "a", c.as_bytes()));
     age(&store, 25 * HOUR);
+    store.recent = crate::recent::Recent::begun(100 * HOUR);
     let young = push(&store, "a", b"young");
     assert!(store.mount_blob(Some(&repo("a")), &repo("b"), &source).unwrap());
     assert_eq!(store.tell_blob_size(&repo("a"), &told), Ok(Some(4)));
@@ -202,6 +204,7 @@ fn what_was_pushed_mounted_or_told_lately_stays() {
     // The promise of the answer holds.
     put(&store, "a", &image(&[told]), &["latest"]);
     age(&store, 25 * HOUR);
+    store.recent = crate::recent::Recent::begun(100 * HOUR);
     assert_eq!(collect(&store, &keep).blobs, 2);
     assert!(has(&store, "a", &told));
 }
@@ -239,6 +242,40 @@ fn a_deleted_manifest_keeps_its_blobs_as_long_as_it_can_be_restored() {
     let done = collect(&store, &keep);
     assert_eq!((done.deleted_manifests, done.blobs, done.repositories), (1, 300, 1));
     assert!(sizes(&store).iter().all(|(_, size)| *size == 0), "{:?}", sizes(&store));
+}
+
+#[test]
+fn two_collections_at_once_both_come_to_their_end() {
+    let (_directory, store) = open();
+    for n in 0..300 {
+        put(&store, "a", &index(&[], None), &[&format!("t{n}")]);
+    }
+    let mut runs = 0;
+    let mut on_step = |_: &Collected| {
+        runs += 1;
+        assert!(runs < 1000, "it does not end");
+        // The other one takes what this one has counted.
+        if runs == 1 {
+            collect(&store, &NOTHING);
+        }
+        ControlFlow::Continue(())
+    };
+    assert!(store.collect(&NOTHING, false, &mut on_step).unwrap().is_whole);
+}
+
+#[test]
+fn what_a_push_brings_now_is_not_taken_by_a_rule_for_untagged_manifests() {
+    let (_directory, store) = old();
+    let child = put(&store, "a", &image(&[push(&store, "a", b"config")]), &[]);
+    let keep = Keep { grace: HOUR, ..UNTAGGED_TOO };
+    assert_eq!(collect(&store, &keep).untagged_manifests, 0);
+    // A clock that was set forward makes rows old, and not what this process remembers.
+    age(&store, 100 * HOUR);
+    assert_eq!(collect(&store, &keep).links, 0);
+    assert!(
+        has_manifest(&store, "a", &child)
+            || has(&store, "a", &Digest::of(Algorithm::Sha256, b"config"))
+    );
 }
 
 #[test]

@@ -89,6 +89,16 @@ pub(crate) fn put(
     connection
         .prepare_cached("DELETE FROM lost_manifests WHERE digest = ?1")?
         .execute(params![digest])?;
+    // The same bytes under another type are another image to clients.
+    let is_retyped = connection
+        .prepare_cached(
+            "SELECT 1 FROM repository_manifests
+             WHERE repository_id = ?1 AND digest = ?2 AND media_type <> ?3",
+        )?
+        .exists(params![id, digest, manifest.media_type().as_str()])?;
+    if is_retyped {
+        protection::refuse_needed(connection, id, digest)?;
+    }
     connection
         .prepare_cached(
             "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,

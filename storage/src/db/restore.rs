@@ -60,7 +60,8 @@ pub(crate) fn restore(
         RestorePoint::Before(time) => {
             let then = match history::first_since(connection, id, tag, time)? {
                 Some(change) => change.before,
-                None => before,
+                // Without any change that is known, nobody knows what it named then.
+                None => history::last(connection, id, tag)?.ok_or_else(unknown)?.after,
             };
             let never =
                 || StorageError::NotThereThen { repository: name.clone(), tag: tag.clone() };

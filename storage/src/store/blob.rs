@@ -86,9 +86,14 @@ impl Store {
         if !self.is_stored(digest)? {
             return Ok(false);
         }
-        let (from, name, digest) = (from.cloned(), name.clone(), *digest);
-        self.database
-            .write(move |connection| repository::mount(connection, from.as_ref(), &name, &digest))
+        let (from, to, digest) = (from.cloned(), name.clone(), *digest);
+        let mounted = self
+            .database
+            .write(move |connection| repository::mount(connection, from.as_ref(), &to, &digest))?;
+        if mounted {
+            self.recent.tell(name.as_str(), &digest);
+        }
+        Ok(mounted)
     }
 
     /// Whether the blob has a row and is not lost, and has the file that the row promises.

@@ -98,6 +98,10 @@ impl Store {
                 false => error.into(),
             })
         });
+        if outcome.is_ok() {
+            // Remembered without a clock that somebody may set, too.
+            self.recent.tell(session.repository.as_str(), digest);
+        }
         if session.is_over() {
             self.sessions.forget(session.id);
         }
@@ -123,8 +127,8 @@ impl Store {
     ///
     /// # Errors
     /// Trouble with the disk.
-    pub fn expire_uploads(&self, idle: Duration) -> Result<usize, StorageError> {
-        let ended = self.sessions.sweep(idle, false);
+    pub fn expire_uploads(&self, idle: Duration) -> Result<u64, StorageError> {
+        let ended = Ok(self.sessions.sweep(idle, false)?.sessions);
         self.space.restore_reserve();
         ended
     }

@@ -51,6 +51,13 @@ pub(crate) struct Seen {
     pub(crate) file: Option<File>,
 }
 
+impl Seen {
+    /// Whether the file may be good and could only not be read now.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self.damage, Some(Damage::Unreadable(_)))
+    }
+}
+
 /// Reads the file at `path`, which should hold the `size` bytes that `digest` names. `on_piece`
 /// hears how many bytes were read, and says whether to go on.
 pub(crate) fn look(
@@ -67,8 +74,7 @@ pub(crate) fn look(
         Err(error) => return seen(damage_of(&error).ok_or(error).at("look at", path)?, None, None),
     };
     if !metadata.is_file() {
-        let damage = Damage::Unreadable("it is no regular file".to_owned());
-        return seen(damage, Some(Identity::of(&metadata)), None);
+        return seen(Damage::NoFile, Some(Identity::of(&metadata)), None);
     }
     let file = match File::open(path) {
         Ok(file) => file,

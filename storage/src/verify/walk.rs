@@ -161,7 +161,7 @@ impl<'a> Walk<'a> {
     fn check_blob(&mut self, digest: &Digest, size: u64) -> Going {
         let path = self.store.layout().blob(digest);
         let before = self.verified.blob_bytes;
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
             self.verified.blob_bytes = before;
             let mut on_piece = |bytes: usize| {
                 self.verified.blob_bytes += bytes as u64;
@@ -169,6 +169,8 @@ impl<'a> Walk<'a> {
             };
             match file::look(&path, digest, size, &mut on_piece)? {
                 ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+                // A disk may stumble once.
+                ControlFlow::Continue(seen) if seen.is_unreadable() && attempt == 0 => {}
                 ControlFlow::Continue(seen) if self.settle(digest, &seen)? => break,
                 // Somebody put another file there meanwhile: that one counts.
                 ControlFlow::Continue(_) => {}
