@@ -91,6 +91,13 @@ pub(crate) fn drop_expired(
             .prepare_cached("SELECT 1 FROM edges WHERE repository_id = ?1 AND parent = ?2")?
             .exists(params![repository, digest])?;
         if has_more {
+            // So that nobody takes the edges that are left for those that belong to it.
+            connection
+                .prepare_cached(
+                    "UPDATE deleted_manifests SET deleted_at = 0
+                     WHERE repository_id = ?1 AND digest = ?2",
+                )?
+                .execute(params![repository, digest])?;
             return Ok(gone);
         }
         left -= connection

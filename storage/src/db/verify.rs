@@ -88,7 +88,8 @@ impl Shown {
     }
 }
 
-/// Repositories that hold or held a manifest, after `after`, a page at most.
+/// Repositories that hold a manifest, or held it until it was deleted, after `after`, a page at
+/// most. Deleted ones that collection has begun to take are not looked at.
 pub(crate) fn holders(
     connection: &Connection,
     digest: &Digest,
@@ -112,7 +113,8 @@ pub(crate) fn holders(
     let mut statement = connection.prepare_cached(
         "SELECT repository_id, media_type
          FROM deleted_manifests INDEXED BY deleted_manifests_by_digest
-         WHERE digest = ?1 AND repository_id > ?2 ORDER BY repository_id LIMIT ?3",
+         WHERE digest = ?1 AND repository_id > ?2 AND deleted_at > 0
+         ORDER BY repository_id LIMIT ?3",
     )?;
     let deleted = statement.query_map(params![digest, after, STEP_ROWS], |row| {
         Ok(Holder { repository: row.get(0)?, media_type: row.get(1)?, shown: None })
@@ -125,15 +127,19 @@ pub(crate) fn holders(
     Ok(holders)
 }
 
-/// Whether a repository holds a manifest, or held it until it was deleted.
-fn is_held(connection: &Connection, repository: i64, digest: &Digest) -> rusqlite::Result<bool> {
+/// Whether a repository holds a manifest, or held it until it was deleted and may have it back.
+pub(crate) fn is_held(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<bool, StorageError> {
     let mut statement = connection.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM repository_manifests
                         WHERE repository_id = ?1 AND digest = ?2)
              OR EXISTS (SELECT 1 FROM deleted_manifests
-                        WHERE repository_id = ?1 AND digest = ?2)",
+                        WHERE repository_id = ?1 AND digest = ?2 AND deleted_at > 0)",
     )?;
-    statement.query_row(params![repository, digest], |row| row.get(0))
+    Ok(statement.query_row(params![repository, digest], |row| row.get(0))?)
 }
 
 /// Edges of a manifest as they stand there, kind and child, after `after`.
@@ -153,43 +159,46 @@ pub(crate) fn edges(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Puts back edges of a manifest, at most [`STEP_ROWS`], if a repository still holds it.
+/// Puts back edges of a manifest, at most [`STEP_ROWS`]; false if the repository does not hold it
+/// any more.
 pub(crate) fn mend_edges(
     connection: &Connection,
     repository: i64,
     parent: &Digest,
     missing: &[Edge],
-) -> Result<(), StorageError> {
-    if is_held(connection, repository, parent)? {
+) -> Result<bool, StorageError> {
+    let is_held = is_held(connection, repository, parent)?;
+    if is_held {
         put_edges(connection, repository, parent, &missing[..missing.len().min(STEP_ROWS)])?;
     }
-    Ok(())
+    Ok(is_held)
 }
 
-/// Takes edges away that a manifest does not have, at most [`STEP_ROWS`].
+/// Takes edges away that a manifest does not have, at most [`STEP_ROWS`]; false if they are gone.
 pub(crate) fn remove_edges(
     connection: &Connection,
     repository: i64,
     parent: &Digest,
     surplus: &[(String, String)],
-) -> Result<(), StorageError> {
+) -> Result<bool, StorageError> {
     let mut statement = connection.prepare_cached(
         "DELETE FROM edges WHERE repository_id = ?1 AND parent = ?2 AND kind = ?3 AND child = ?4",
     )?;
+    let mut removed = 0;
     for (kind, child) in surplus.iter().take(STEP_ROWS) {
-        statement.execute(params![repository, parent, kind, child])?;
+        removed += statement.execute(params![repository, parent, kind, child])?;
     }
-    Ok(())
+    Ok(removed > 0)
 }
 
-/// Writes what lists show of a manifest anew.
+/// Writes what lists show of a manifest anew; false if the repository does not hold it any more.
 pub(crate) fn mend_shown(
     connection: &Connection,
     repository: i64,
     digest: &Digest,
     shown: &Shown,
-) -> Result<(), StorageError> {
-    connection
+) -> Result<bool, StorageError> {
+    let mended = connection
         .prepare_cached(
             "UPDATE repository_manifests
              SET size = ?3, subject = ?4, artifact_type = ?5, annotations = ?6
@@ -203,7 +212,7 @@ pub(crate) fn mend_shown(
             shown.artifact_type,
             shown.annotations,
         ])?;
-    Ok(())
+    Ok(mended > 0)
 }
 
 /// A place in the order of rows that belong to repositories.

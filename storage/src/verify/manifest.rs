@@ -115,26 +115,35 @@ impl Walk<'_> {
         if missing.is_empty() && surplus.is_empty() && is_shown_right {
             return Ok(());
         }
-        self.verified.add(Finding::Record(*manifest.digest()));
-        if self.how.is_dry_run {
-            return Ok(());
-        }
         let (repository, digest) = (holder.repository, *manifest.digest());
         let database = &self.store.database;
+        // What was deleted since its holder was read has nothing to mend: it counts only if a step
+        // still finds it.
+        let mut is_wrong = self.how.is_dry_run
+            && database.read(|connection| rows::is_held(connection, repository, &digest))?;
+        if self.how.is_dry_run {
+            if is_wrong {
+                self.verified.add(Finding::Record(digest));
+            }
+            return Ok(());
+        }
         for step in missing.chunks(STEP_ROWS).map(<[Edge]>::to_vec) {
-            database.write_step(move |connection| {
+            is_wrong |= database.write_step(move |connection| {
                 rows::mend_edges(connection, repository, &digest, &step)
             })?;
         }
         for step in surplus.chunks(STEP_ROWS).map(<[_]>::to_vec) {
-            database.write_step(move |connection| {
+            is_wrong |= database.write_step(move |connection| {
                 rows::remove_edges(connection, repository, &digest, &step)
             })?;
         }
         if !is_shown_right {
-            database.write_step(move |connection| {
+            is_wrong |= database.write_step(move |connection| {
                 rows::mend_shown(connection, repository, &digest, &shown)
             })?;
+        }
+        if is_wrong {
+            self.verified.add(Finding::Record(digest));
         }
         Ok(())
     }
