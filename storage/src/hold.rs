@@ -1,6 +1,6 @@
 //! Holding deletions off: while somebody copies what the store names, no file of it may go.
 //!
-//! Who copies takes a [`Hold`]. Who unlinks (collection, verification) takes an [`Unlinking`] for
+//! Who copies takes a [`Hold`]. Who unlinks (collection) takes an [`Unlinking`] for
 //! each short step and gets none while a hold lasts; it goes on with something else, or tries again
 //! later. So nobody waits long: a hold waits for the steps under way, and these wait for nothing.
 

@@ -42,7 +42,11 @@ impl Run<'_> {
                 continue;
             }
             if !self.is_dry_run {
-                fs::remove_file(&path).at("remove", &path)?;
+                match fs::remove_file(&path) {
+                    // Another run was here.
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    outcome => outcome.at("remove", &path)?,
+                }
             }
             self.done.damaged_files += 1;
             self.done.damaged_bytes += metadata.len();

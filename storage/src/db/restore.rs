@@ -125,8 +125,9 @@ struct Deleted {
     deleted_at: i64,
 }
 
-/// Puts again, as far as they were deleted: a manifest, the children of what it lists, and the
-/// referrers that were deleted with their subject or after it. Returns what is back.
+/// Puts again a manifest, if it was deleted, and what was deleted with it: children of what it
+/// lists, and referrers that went with their subject or after it. What somebody deleted for itself
+/// stays deleted, as an index may lack children. Returns what is back.
 fn put_all_again(
     connection: &Connection,
     name: &RepoName,
@@ -137,18 +138,26 @@ fn put_all_again(
     let (mut seen, mut below) = (HashSet::from([*digest]), vec![*digest]);
     let mut back = Vec::new();
     while let Some(digest) = below.pop() {
-        let mut next = Vec::new();
-        if let Some(deleted) = deleted(connection, repository, &digest)? {
-            put_again(connection, name, repository, &deleted, is_lost)?;
-            next = deleted_referrers(connection, repository, &deleted)?;
-            back.push(digest);
-        }
+        let Some(parent) = deleted(connection, repository, &digest)? else { continue };
+        put_again(connection, name, repository, &parent, is_lost)?;
+        back.push(digest);
+        let mut next = deleted_referrers(connection, repository, &parent)?;
         // Collection may have begun to take the edges; now all of them are there again.
-        next.extend(manifest::named_as(connection, repository, &digest, EdgeKind::Child)?);
+        for child in manifest::named_as(connection, repository, &digest, EdgeKind::Child)? {
+            let child = deleted(connection, repository, &child)?;
+            let went_with_it = |child: &Deleted| {
+                child.deleted_at.saturating_add(TOGETHER_SECONDS) >= parent.deleted_at
+            };
+            next.extend(child.filter(went_with_it).map(|child| child.digest));
+        }
         below.extend(next.into_iter().filter(|digest| seen.insert(*digest)));
     }
     Ok(back)
 }
+
+/// How long before an index its children may have been deleted and still have gone with it: clients
+/// that delete all of an image do so one request after the other.
+const TOGETHER_SECONDS: i64 = 3600;
 
 fn deleted(
     connection: &Connection,

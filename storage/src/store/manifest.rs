@@ -1,7 +1,6 @@
 //! Manifests and tags, and lists of them.
 
 use super::Store;
-use crate::blob::file_size;
 use crate::db::list::{self, Referrer};
 use crate::db::manifest::{self, StoredManifest};
 use crate::db::{repository, tag};
@@ -60,7 +59,9 @@ impl Store {
         // A row whose file is lost is no blob; only a new push brings it back.
         let mut lost = Vec::new();
         for edge in manifest.edges().iter().filter(|edge| edge.kind.is_required_blob()) {
-            if file_size(&self.layout, &edge.child)?.is_none() {
+            let is_held =
+                self.database.read(|c| repository::stored_size(c, &edge.child))?.is_some();
+            if is_held && !self.is_stored(&edge.child)? {
                 lost.push(edge.child);
             }
         }

@@ -169,7 +169,7 @@ fn files_that_are_cut_gone_or_no_files_are_lost_whatever_names_them() {
     flip(&path(&wide));
 
     let aside = |digest: &Digest| Some(damaged(home.path(), digest));
-    let no_file = Damage::Unreadable("it is no regular file".to_owned());
+    let no_file = Damage::NoFile;
     let mut expected = vec![
         (cut.1, Damage::Size { expected: 9, found: 5 }, aside(&cut.1)),
         (gone.1, Damage::Missing, None),
