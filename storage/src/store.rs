@@ -149,7 +149,7 @@ impl Store {
         self.database.read(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?))
     }
 
-    /// Runs a write that makes room, or will: on a full disk with what the reserve holds.
+    /// Runs a write that makes room, or will, or mends: on a full disk with what the reserve holds.
     pub(crate) fn write_to_free<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,
