@@ -63,6 +63,9 @@ pub enum MissingError {
         /// Where its file system was mounted when it was installed.
         installed: PathBuf,
     },
+    /// A restore into the directory was cut short.
+    #[error(transparent)]
+    HalfRestored(StorageError),
     /// The directory cannot be read at all.
     #[error(
         "{cause}. The registry was installed on the file system mounted at {}: see to it, and the \
@@ -85,8 +88,9 @@ pub fn check(config: &Config) -> Result<(), MissingError> {
         return Ok(());
     }
     let data = config.data_dir.clone();
-    match (Layout::new(&data).exists(), &config.data_mount) {
-        (Ok(false), installed) => {
+    match (Layout::new(&data).require(), &config.data_mount) {
+        (Err(cause @ StorageError::HalfRestored(_)), _) => Err(MissingError::HalfRestored(cause)),
+        (Err(StorageError::NoStore(_)), installed) => {
             let now = installer::mount_point(&data);
             Err(absent(data, installed.as_deref(), now))
         }

@@ -188,6 +188,13 @@ pub enum StorageError {
         .0.display()
     )]
     HalfRestored(PathBuf),
+    /// The directory is a backup, in which no command changes anything.
+    #[error(
+        "{} is a backup: to look into it, restore it somewhere else (registry restore {} \
+         --data-dir DIR); `registry serve` makes it a registry of its own", .0.display(),
+        .0.display()
+    )]
+    IsBackup(PathBuf),
     /// A file that the store wrote cannot be read back.
     #[error("{} is damaged ({what}): restore it from a backup", .path.display())]
     Damaged {

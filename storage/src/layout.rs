@@ -130,7 +130,7 @@ impl Layout {
     }
 
     pub(crate) fn restore_mark(&self) -> PathBuf {
-        self.root.join(RESTORE_MARK)
+        self.root.join("restore-unfinished")
     }
 
     pub(crate) fn part(&self) -> PathBuf {
@@ -152,6 +152,29 @@ impl Layout {
     /// Fails when FORMAT cannot be read, is no number, or names a later version.
     pub fn exists(&self) -> Result<bool, StorageError> {
         Ok(self.format()?.is_some())
+    }
+
+    /// Checks that a store stands here, and says why if none does. Writes nothing.
+    ///
+    /// # Errors
+    /// [`StorageError::HalfRestored`] or [`StorageError::NoStore`], and those of
+    /// [`Layout::exists`].
+    pub fn require(&self) -> Result<(), StorageError> {
+        match self.exists()? {
+            true => Ok(()),
+            false if self.is_restoring() => Err(StorageError::HalfRestored(self.root.clone())),
+            false => Err(StorageError::NoStore(self.root.clone())),
+        }
+    }
+
+    /// Whether a restore into the directory was begun and has not ended.
+    pub(crate) fn is_restoring(&self) -> bool {
+        self.restore_mark().exists()
+    }
+
+    /// Whether the directory is a backup, which only `registry backup` changes.
+    pub fn is_backup(&self) -> bool {
+        self.backup_mark().exists()
     }
 
     /// The version of the store that stands here.
@@ -199,12 +222,13 @@ impl Layout {
     /// Whether a first start that was interrupted left anything in a directory without FORMAT;
     /// an error if anything else is there.
     pub(crate) fn has_remains(&self) -> Result<bool, StorageError> {
+        // Before what else lies there is looked at, since a restore leaves more than a first start.
+        if self.is_restoring() {
+            return Err(StorageError::HalfRestored(self.root.clone()));
+        }
         let mut has_remains = false;
         for entry in fs::read_dir(&self.root).at("list", &self.root)? {
             let name = entry.at("list", &self.root)?.file_name().to_string_lossy().into_owned();
-            if name == RESTORE_MARK {
-                return Err(StorageError::HalfRestored(self.root.clone()));
-            }
             if !OWN_ENTRIES.contains(&name.as_str()) {
                 return Err(StorageError::ForeignDirectory {
                     path: self.root.clone(),
@@ -253,9 +277,6 @@ impl Layout {
         sync_parent(&self.root)
     }
 }
-
-/// What lies in a directory into which a backup is being restored.
-const RESTORE_MARK: &str = "restore-unfinished";
 
 /// What some file systems put at their root.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";

@@ -1,5 +1,5 @@
 //! Room on the file system of a store: how much there is, how much of it uploads may take, and
-//! the reserve with which deletes and collection work when there is none.
+//! the reserve with which removing, collecting and mending work when there is none.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ impl Space {
         Ok(())
     }
 
-    /// Does what makes room and must not fail for want of it: a delete, a step of collection, a
+    /// Does what must not fail for want of room: a delete, a step of collection or verification, a
     /// start. When the disk is full, parts of the reserve are given up until it succeeds.
     pub(crate) fn with_reserve<T>(
         &self,

@@ -75,15 +75,13 @@ impl Store {
     /// before that is mended by the next open.
     ///
     /// # Errors
-    /// [`StorageError::NoStore`], [`StorageError::ForeignDirectory`] and
-    /// [`StorageError::NewerFormat`] before anything was written; else trouble with the disk.
+    /// [`StorageError::NoStore`], [`StorageError::HalfRestored`],
+    /// [`StorageError::ForeignDirectory`] and [`StorageError::NewerFormat`] before anything was written; else trouble with the disk.
     pub fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Self, StorageError> {
         let layout = Layout::new(root);
-        if !layout.exists()? {
-            if !options.may_create {
-                return Err(StorageError::NoStore(root.to_owned()));
-            }
-            layout.prepare()?;
+        match layout.require() {
+            Err(StorageError::NoStore(_)) if options.may_create => layout.prepare()?,
+            outcome => outcome?,
         }
         let lock = StoreLock::acquire(&layout.lock(), options.on_held)?;
         // Whoever held the lock until now may have made the store.
@@ -149,7 +147,7 @@ impl Store {
         self.database.read(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?))
     }
 
-    /// Runs a write that makes room, or will: on a full disk with what the reserve holds.
+    /// Runs a write that makes room, or will, or mends: on a full disk with what the reserve holds.
     pub(crate) fn write_to_free<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,

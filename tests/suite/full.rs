@@ -108,6 +108,43 @@ fn on_a_full_disk_deletes_work_and_all_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn on_a_full_disk_commands_that_remove_and_mend_work_with_a_server_and_without() {
+    for has_server in [true, false] {
+        let Some(disk) = SmallDisk::mount() else {
+            skip("this machine lets nobody mount a small disk to fill");
+            return;
+        };
+        let mut instance = Instance::new().with_data(disk.path().join("data"));
+        instance.start();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
+        let client = Client::new(address, &instance.ca(), Some((USER, &instance.password())));
+        let images: Vec<Manifest> =
+            (0..8).map(|n| push_image(&client, "app", &n.to_string(), &[n; 100])).collect();
+        push_image(&client, "all", "1", b"a layer");
+        instance.command(&["tag", "protect"], &["app:0"]).ok();
+        if !has_server {
+            instance.stop();
+        }
+        let filler = disk.path().join("filler");
+        let fill = || {
+            let full = fs::write(&filler, vec![0; SmallDisk::BYTES]).expect_err("no room");
+            assert_eq!(full.kind(), ErrorKind::StorageFull);
+        };
+        // Each of them finds no room: what another gave up of the reserve is filled as well.
+        fill();
+        instance.command(&["verify"], &[]).ok();
+        fill();
+        instance.command(&["tag", "unprotect"], &["app:0"]).ok();
+        fill();
+        instance.command(&["rm"], &["app:0"]).ok();
+        fill();
+        instance.command(&["rm"], &[&format!("app@{}", images[1].digest())]).ok();
+        fill();
+        instance.command(&["rm"], &["all", "--all"]).ok();
+    }
+}
+
+#[test]
 fn on_a_full_disk_the_procedure_of_the_guide_makes_room_for_the_next_push() {
     let Some(disk) = SmallDisk::mount() else {
         skip("this machine lets nobody mount a small disk to fill");

@@ -81,9 +81,11 @@ enum Reached {
 /// and while another command works, it tries again for a while.
 fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
     let layout = Layout::new(data_dir);
-    if !layout.exists()? {
-        bail!(StorageError::NoStore(data_dir.to_owned()));
+    // Nobody serves it, and to open the store would change what the next backup relies on.
+    if layout.is_backup() {
+        bail!(StorageError::IsBackup(data_dir.to_owned()));
     }
+    layout.require()?;
     let directory = File::open(data_dir).with_context(|| format!("cannot open {data_dir:?}"))?;
     let socket = through(&directory, &layout.socket())
         .context("cannot reach the running server over its socket")?;

@@ -284,23 +284,14 @@ impl Run<'_> {
 
 /// Refuses a directory inside the data, and one that is lost together with them.
 fn check_place(directory: &Path, data: &Path, may_be_same: bool) -> anyhow::Result<()> {
-    let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-    let there = there.canonicalize().with_context(|| there.display().to_string())?;
-    let id = |path: &Path| {
-        let found = path.metadata().with_context(|| format!("cannot look at {}", path.display()));
-        found.map(|found| (found.dev(), found.ino()))
-    };
-    let data_id = id(data)?;
-    for above in there.ancestors() {
-        if id(above)? == data_id {
-            bail!(
-                "{} lies inside the registry's own data in {}: choose a directory on another disk",
-                directory.display(),
-                data.display()
-            );
-        }
+    if lies_inside(directory, data)? {
+        bail!(
+            "{} lies inside the registry's own data in {}: choose a directory on another disk",
+            directory.display(),
+            data.display()
+        );
     }
-    if id(&there)?.0 == data_id.0 && !may_be_same {
+    if id(&existing(directory)?)?.0 == id(data)?.0 && !may_be_same {
         bail!(
             "{} is on the same file system as the registry in {} and would be lost with it: mount \
              the disk that is meant for backups, or choose a directory on another one; \
@@ -310,6 +301,29 @@ fn check_place(directory: &Path, data: &Path, may_be_same: bool) -> anyhow::Resu
         );
     }
     Ok(())
+}
+
+/// Whether a directory, which may not be there yet, is this one or lies in it, by whatever name.
+pub(super) fn lies_inside(directory: &Path, outer: &Path) -> anyhow::Result<bool> {
+    let outer = id(outer)?;
+    for above in existing(directory)?.ancestors() {
+        if id(above)? == outer {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The directory itself, or the closest above that is there.
+fn existing(directory: &Path) -> anyhow::Result<PathBuf> {
+    let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    there.canonicalize().with_context(|| there.display().to_string())
+}
+
+/// What tells a directory from all others, and first its file system.
+fn id(path: &Path) -> anyhow::Result<(u64, u64)> {
+    let found = path.metadata().with_context(|| format!("cannot look at {}", path.display()))?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// Refuses to begin what the disk has no space for.

@@ -10,13 +10,13 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
-use storage::backup::{Origin, Restoring, SmallFiles, Taken, read_small};
-use storage::{Algorithm, Layout};
+use storage::backup::{BackupError, Origin, Restoring, SmallFiles, Taken, read_small};
+use storage::{Algorithm, Layout, StorageError};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::DataDir;
-use super::backup::{check_space, is_installed};
+use super::backup::{check_space, is_installed, lies_inside};
 use super::beside::{Owner, beside_owner_of};
 use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY, quoted};
 use super::meter::Meter;
@@ -42,6 +42,13 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
     let directory = std::path::absolute(&args.directory)?;
     let origin = Origin::open(&directory)?;
     let data = std::path::absolute(args.data.path()?)?;
+    if lies_inside(&data, &directory)? {
+        bail!(
+            "{} lies inside the backup in {}, which stays as it is: choose another data directory",
+            data.display(),
+            directory.display()
+        );
+    }
     let begun = Instant::now();
     make(&data).with_context(|| format!("cannot make {}", data.display()))?;
     let data = data.canonicalize()?;
@@ -131,10 +138,14 @@ impl Run<'_> {
         for (algorithm, prefix) in Layout::shards() {
             self.copy_shard(algorithm, prefix)?;
         }
-        let (tls, init_password) = (self.tls()?, self.origin.init_password()?);
+        let (tls, init_password) = (self.tls()?, self.origin.init_password());
+        let init_password = init_password.map_err(|error| self.damaged(error))?;
+        let from = self.origin.path().to_owned();
         let missing = self.ask(move |restoring| {
-            restoring.place((&database, log.as_ref()), &tls, init_password.as_deref())?;
-            Ok(restoring.missing()?)
+            let placed = restoring.place((&database, log.as_ref()), &tls, init_password.as_deref());
+            let missing = placed.and_then(|()| restoring.missing());
+            // What is here was copied from there just now.
+            Ok(missing.map_err(|error| BackupError::of_backup(&from, error))?)
         })?;
         self.summary.missing = missing.iter().map(ToString::to_string).collect();
         Ok(())
@@ -150,7 +161,8 @@ impl Run<'_> {
                 self.summary.present_blobs += 1;
                 continue;
             }
-            let Some(file) = self.origin.open_blob(&digest)? else { continue };
+            let file = self.origin.open_blob(&digest).map_err(|error| self.damaged(error))?;
+            let Some(file) = file else { continue };
             let meter = Arc::clone(self.meter);
             let taken = self.ask(move |restoring| {
                 let mut tell = |count| {
@@ -171,13 +183,18 @@ impl Run<'_> {
     /// Certificates and keys, and with them the root's key where this host does not have it: the
     /// next `install` takes it out of the service's sight again.
     fn tls(&self) -> anyhow::Result<SmallFiles> {
-        let mut tls = self.origin.tls()?;
-        let key = self.origin.outside(ROOT_KEY.trim_start_matches('/'))?;
+        let mut tls = self.origin.tls().map_err(|error| self.damaged(error))?;
+        let key = self.origin.outside(ROOT_KEY.trim_start_matches('/'));
+        let key = key.map_err(|error| self.damaged(error))?;
         let here = read_small(Path::new(ROOT_KEY)).ok().flatten();
         if let Some(key) = key.filter(|key| Some(key) != here.as_ref()) {
             tls.entry(certs::TlsFile::RootKey.name().to_owned()).or_insert(key);
         }
         Ok(tls)
+    }
+
+    fn damaged(&self, error: StorageError) -> BackupError {
+        BackupError::of_backup(self.origin.path(), error)
     }
 
     fn ask<R: Send + 'static>(

@@ -1,6 +1,7 @@
 //! What can go wrong with a backup or a restore, beyond what can go wrong in the store.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -53,6 +54,40 @@ pub enum BackupError {
          run was cut short, run it again, where the registry still is", .0.display()
     )]
     NoBackup(PathBuf),
+    /// The backup to restore from is damaged.
+    #[error(
+        "the backup in {} is damaged ({what}): type `registry restore` again with an older backup",
+        .path.display()
+    )]
+    DamagedBackup {
+        /// The directory of the backup.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The file that says whose backup a directory is cannot be read.
+    #[error(
+        "whose backup {} is cannot be read any more ({what}): back up into another directory",
+        .path.display()
+    )]
+    DamagedMark {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with the file.
+        what: String,
+    },
+    /// The database that is to be copied is damaged.
+    #[error(
+        "{} is damaged ({what}), so no backup was made, and an earlier one is as it was: type \
+         `registry verify`, which says what this hurts, and restore the registry from an earlier \
+         backup", .path.display()
+    )]
+    DamagedDatabase {
+        /// The database of the store.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A backup is written there now.
     #[error("{holder} uses the backup in {}: wait until it ends", .path.display())]
     InUse {
@@ -81,4 +116,33 @@ pub enum BackupError {
     /// The store refuses, or cannot.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl BackupError {
+    /// Says of damage that what was read from the backup in this directory showed that the backup
+    /// has it, wherever it showed.
+    pub fn of_backup(path: &Path, error: StorageError) -> Self {
+        let what = match error {
+            StorageError::Damaged { path, what } => format!("{}: {what}", file_name(&path)),
+            StorageError::DatabaseDamaged(what) | StorageError::Database(what) => {
+                format!("its database: {what}")
+            }
+            error => return Self::Storage(error),
+        };
+        Self::DamagedBackup { path: path.to_owned(), what }
+    }
+
+    /// Says of damage that a copy of a database showed that the database has it.
+    pub(crate) fn of_database(path: PathBuf, error: Self) -> Self {
+        match error {
+            Self::Storage(
+                StorageError::Damaged { what, .. } | StorageError::DatabaseDamaged(what),
+            ) => Self::DamagedDatabase { path, what },
+            error => error,
+        }
+    }
+}
+
+fn file_name(path: &Path) -> Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
 }

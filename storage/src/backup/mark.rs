@@ -47,11 +47,6 @@ pub(crate) fn forget(layout: &Layout) -> Result<(), StorageError> {
     }
 }
 
-/// Whether a restore into the directory was begun and has not ended.
-pub(super) fn is_restoring(layout: &Layout) -> bool {
-    layout.restore_mark().exists()
-}
-
 /// Says that a restore into the directory has begun.
 pub(super) fn begin_restoring(layout: &Layout) -> Result<(), StorageError> {
     write_whole(&layout.restore_mark(), b"")

@@ -24,17 +24,23 @@ impl Origin {
     ///
     /// # Errors
     /// [`BackupError::NoBackup`] if there is none, or its first run was cut short,
-    /// [`BackupError::InUse`] while one is written, [`StorageError::NewerFormat`]; else trouble
-    /// with the disk.
+    /// [`BackupError::InUse`] while one is written, [`BackupError::DamagedBackup`],
+    /// [`StorageError::NewerFormat`]; else trouble with the disk.
     pub fn open(directory: &Path) -> Result<Self, BackupError> {
         let layout = Layout::new(directory);
         let no_backup = || BackupError::NoBackup(directory.to_owned());
-        let mark = Mark::read(&layout)?.ok_or_else(no_backup)?;
+        let damaged = |error| BackupError::of_backup(directory, error);
+        let mark = Mark::read(&layout).map_err(damaged)?.ok_or_else(no_backup)?;
         if let Some(holder) = Holder::of(&layout.lock())? {
             return Err(BackupError::InUse { path: directory.to_owned(), holder });
         }
-        layout.format()?.ok_or_else(no_backup)?;
+        layout.format().map_err(damaged)?.ok_or_else(no_backup)?;
         Ok(Self { layout, made_at: mark.made_at })
+    }
+
+    /// The directory of the backup.
+    pub fn path(&self) -> &Path {
+        self.layout.root()
     }
 
     /// When it was made, in seconds since 1970.
@@ -83,8 +89,11 @@ impl Origin {
     /// [`BackupError::NoBackup`] if there is none; else trouble with the disk.
     pub fn open_database(&self) -> Result<(File, Option<File>), BackupError> {
         let no_backup = || BackupError::NoBackup(self.layout.root().to_owned());
-        let database = open_regular(&self.layout.database())?.ok_or_else(no_backup)?;
-        Ok((database, open_regular(&self.layout.root().join("registry.db-wal"))?))
+        let open = |path: &Path| {
+            open_regular(path).map_err(|error| BackupError::of_backup(self.path(), error))
+        };
+        let database = open(&self.layout.database())?.ok_or_else(no_backup)?;
+        Ok((database, open(&self.layout.root().join("registry.db-wal"))?))
     }
 
     /// Certificates and keys.

@@ -135,7 +135,7 @@ fn check(layout: &Layout) -> Result<(), BackupError> {
     if layout.format()?.is_some() {
         return Err(BackupError::StoreThere(path.to_owned()));
     }
-    if mark::is_restoring(layout) {
+    if layout.is_restoring() {
         return Ok(());
     }
     for entry in fs::read_dir(path).at("list", path)? {

@@ -47,7 +47,7 @@ impl Target {
     ///
     /// # Errors
     /// [`BackupError::Foreign`], [`BackupError::Store`], [`BackupError::Other`] and
-    /// [`BackupError::NotYours`] before anything was written; else trouble with the disk.
+    /// [`BackupError::NotYours`], [`BackupError::DamagedMark`] before anything was written; else trouble with the disk.
     pub fn open(directory: &Path, identity: &str) -> Result<Self, BackupError> {
         let layout = Layout::new(directory);
         match fs::DirBuilder::new().mode(0o700).create(directory) {
@@ -211,7 +211,13 @@ impl Target {
 /// The mark of a directory that may be used; none if it is empty.
 fn check(layout: &Layout, identity: &str) -> Result<Option<Mark>, BackupError> {
     let path = layout.root();
-    match Mark::read(layout)? {
+    let mark = Mark::read(layout).map_err(|error| match error {
+        StorageError::Damaged { what, .. } => {
+            BackupError::DamagedMark { path: path.to_owned(), what }
+        }
+        error => error.into(),
+    });
+    match mark? {
         Some(mark) if mark.identity == identity => return Ok(Some(mark)),
         Some(_) => return Err(BackupError::Other(path.to_owned())),
         None => {}

@@ -98,7 +98,7 @@ impl Store {
         reference: &Reference,
     ) -> Result<Removal, StorageError> {
         let (name, reference) = (name.clone(), reference.clone());
-        self.database.write(move |connection| removal::remove(connection, &name, &reference))
+        self.write_to_free(move |connection| removal::remove(connection, &name, &reference))
     }
 
     /// Removes some tags of a repository, or some manifests when no tag is left. A step that
@@ -108,7 +108,7 @@ impl Store {
     /// [`StorageError::TagProtected`] while any tag of the repository is protected.
     pub fn remove_some(&self, name: &RepoName) -> Result<RemovalStep, StorageError> {
         let name = name.clone();
-        self.database.write_step(move |connection| removal::remove_some(connection, &name))
+        self.step_to_free(move |connection| removal::remove_some(connection, &name))
     }
 
     /// Adds up the blobs that no manifest of any repository holds but these of this repository,

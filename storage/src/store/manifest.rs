@@ -59,9 +59,7 @@ impl Store {
         // A row whose file is lost is no blob; only a new push brings it back.
         let mut lost = Vec::new();
         for edge in manifest.edges().iter().filter(|edge| edge.kind.is_required_blob()) {
-            let is_held =
-                self.database.read(|c| repository::stored_size(c, &edge.child))?.is_some();
-            if is_held && !self.is_stored(&edge.child)? {
+            if !self.is_stored(&edge.child)? {
                 lost.push(edge.child);
             }
         }

@@ -28,8 +28,8 @@ impl Store {
     /// there are, and says whether to go on.
     ///
     /// # Errors
-    /// [`BackupError::Busy`] while there is another snapshot, [`BackupError::Stopped`], else
-    /// trouble with the disk or the database.
+    /// [`BackupError::Busy`] while there is another snapshot, [`BackupError::Stopped`],
+    /// [`BackupError::DamagedDatabase`], else trouble with the disk or the database.
     pub fn snapshot(
         &self,
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
@@ -46,11 +46,17 @@ impl Store {
         };
         remove_copy(&snapshot.path)?;
         create_private(&snapshot.path)?;
-        if !self.database.copy(&snapshot.path, on_progress)? {
-            return Err(BackupError::Stopped);
+        let copied = self.database.copy(&snapshot.path, on_progress).and_then(|is_whole| {
+            // One that is not whole is not looked at.
+            if is_whole { copy::settle(&snapshot.path).map(|()| true) } else { Ok(false) }
+        });
+        // What is wrong with the copy is wrong with what was copied.
+        let damaged =
+            |error: StorageError| BackupError::of_database(self.layout.database(), error.into());
+        match copied.map_err(damaged)? {
+            true => Ok(snapshot),
+            false => Err(BackupError::Stopped),
         }
-        copy::settle(&snapshot.path)?;
-        Ok(snapshot)
     }
 
     /// The right to unlink files that rows name or named, for one short step; none while somebody

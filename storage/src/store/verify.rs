@@ -144,10 +144,15 @@ impl Store {
             return Ok(None);
         }
         let lost = *digest;
+<<<<<<< HEAD
         let losing =
             self.database.write_step(move |connection| lost::lose_blob(connection, &lost))?;
         if losing == Losing::IsGone || seen.identity.is_none() || seen.is_unreadable() {
             // What cannot be read now may be good, and is answered again when it was read.
+=======
+        let losing = self.step_to_free(move |connection| lost::lose_blob(connection, &lost))?;
+        if losing == Losing::IsGone || seen.identity.is_none() {
+>>>>>>> fixa
             return Ok(Some((losing, None)));
         }
         let aside = self.layout.damaged_blob(digest);
@@ -179,7 +184,7 @@ impl Store {
         file.sync_all().at("sync", &path)?;
         path.parent().map_or(Ok(()), sync_directory)?;
         let found = *digest;
-        self.database.write_step(move |connection| lost::regain_blob(connection, &found)).map(Some)
+        self.step_to_free(move |connection| lost::regain_blob(connection, &found)).map(Some)
     }
 
     /// Where a verification that is due begins; none if none is.
@@ -201,12 +206,12 @@ impl Store {
 
     fn save(&self, saved: &Saved) -> Result<(), StorageError> {
         let text = json(saved)?;
-        self.database.write_step(move |connection| upkeep::note(connection, POSITION, &text))
+        self.step_to_free(move |connection| upkeep::note(connection, POSITION, &text))
     }
 
     fn note_verified(&self, verified: &Verified) -> Result<(), StorageError> {
         let text = json(&Saved::of(verified))?;
-        self.database.write_step(move |connection| {
+        self.step_to_free(move |connection| {
             upkeep::forget(connection, POSITION)?;
             upkeep::note(connection, VERIFY, &text)
         })

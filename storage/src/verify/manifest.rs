@@ -62,7 +62,7 @@ impl Walk<'_> {
     fn lose_manifest(&mut self, digest: &Digest, bytes: Vec<u8>) -> Result<(), StorageError> {
         let lost = *digest;
         let lose = move |connection: &_| lost::lose_manifest(connection, &lost, &bytes);
-        if self.how.is_dry_run || self.store.database.write_step(lose)? == Losing::Lost {
+        if self.how.is_dry_run || self.store.step_to_free(lose)? == Losing::Lost {
             self.verified.add(Finding::Manifest(*digest));
         }
         Ok(())
@@ -71,7 +71,7 @@ impl Walk<'_> {
     fn regain_manifest(&mut self, digest: &Digest) -> Result<(), StorageError> {
         let found = *digest;
         let regain = move |connection: &_| lost::regain_manifest(connection, &found);
-        if self.how.is_dry_run || self.store.database.write_step(regain)? {
+        if self.how.is_dry_run || self.store.step_to_free(regain)? {
             self.verified.add(Finding::ManifestFound(*digest));
         }
         Ok(())
@@ -116,6 +116,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let (repository, digest) = (holder.repository, *manifest.digest());
+<<<<<<< HEAD
         let database = &self.store.database;
         // What was deleted since its holder was read has nothing to mend: it counts only if a step
         // still finds it.
@@ -129,16 +130,28 @@ impl Walk<'_> {
         }
         for step in missing.chunks(STEP_ROWS).map(<[Edge]>::to_vec) {
             is_wrong |= database.write_step(move |connection| {
+=======
+        for step in missing.chunks(STEP_ROWS).map(<[Edge]>::to_vec) {
+            self.store.step_to_free(move |connection| {
+>>>>>>> fixa
                 rows::mend_edges(connection, repository, &digest, &step)
             })?;
         }
         for step in surplus.chunks(STEP_ROWS).map(<[_]>::to_vec) {
+<<<<<<< HEAD
             is_wrong |= database.write_step(move |connection| {
+=======
+            self.store.step_to_free(move |connection| {
+>>>>>>> fixa
                 rows::remove_edges(connection, repository, &digest, &step)
             })?;
         }
         if !is_shown_right {
+<<<<<<< HEAD
             is_wrong |= database.write_step(move |connection| {
+=======
+            self.store.step_to_free(move |connection| {
+>>>>>>> fixa
                 rows::mend_shown(connection, repository, &digest, &shown)
             })?;
         }

@@ -46,6 +46,10 @@ fn existing_refuses_a_directory_without_a_store_and_leaves_nothing() {
     let refusal = |root: &Path| try_open(root, false).err();
     assert_eq!(refusal(home.path()), Some(StorageError::NoStore(home.path().into())));
     assert_eq!(tree(home.path()), Vec::<std::path::PathBuf>::new());
+    let mark = home.path().join("restore-unfinished");
+    std::fs::write(&mark, "").expect("what a restore leaves");
+    assert_eq!(refusal(home.path()), Some(StorageError::HalfRestored(home.path().into())));
+    std::fs::remove_file(&mark).expect("the mark goes");
     let absent = home.path().join("not/there");
     assert_eq!(refusal(&absent), Some(StorageError::NoStore(absent.clone())));
     assert!(!home.path().join("not").exists());
