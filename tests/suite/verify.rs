@@ -105,6 +105,21 @@ fn a_flipped_byte_is_found_told_and_healed_by_the_next_mirror_run() {
         assert_eq!(report["lost_blobs"], 1);
         assert_eq!(report["hurt"], json!(["app:amd64", "app:list"]));
         assert!(aside.exists());
+        let inspected = instance.command(&["inspect"], &["app:list"]);
+        let printed = String::from_utf8_lossy(&inspected.out).into_owned();
+        let of = scene.images[0].manifest.digest();
+        for part in [
+            format!("child  linux/amd64  {of}"),
+            format!("image  {}", scene.images[1].manifest.digest()),
+            format!("missing: the layer {layer} of {of} is lost\n"),
+        ] {
+            assert!(printed.contains(&part), "{part}: {printed}");
+        }
+        assert!(inspected.fails(1).contains("app:list is not complete"));
+        let inspected = instance.command(&["inspect"], &["app:amd64", "--json"]);
+        assert_eq!(inspected.code(), Some(1), "{inspected}");
+        let inspected: Value = serde_json::from_slice(&inspected.out).expect("JSON");
+        assert_eq!(inspected["missing"][0]["digest"], json!(layer));
         // What is known to be lost is told until it is back.
         let told = verify(&instance, &["--rate", "1000"], 1);
         assert!(told.contains("lost: 1 blob and 0 manifests\n"), "{told}");

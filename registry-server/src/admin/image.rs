@@ -111,6 +111,8 @@ pub struct ManifestEntry {
     pub size: u64,
     /// When it was pushed last, in seconds since 1970.
     pub pushed_at: i64,
+    /// Whether its bytes are gone or wrong.
+    pub is_lost: bool,
     /// Tags that name it; no more than fit on a page.
     pub tags: Vec<String>,
     /// Tags under which cosign keeps what belongs to it.
@@ -233,6 +235,7 @@ fn manifest(store: &Store, image: &str) -> Result<ImageReply, CommandError> {
         media_type: info.media_type,
         size: info.size,
         pushed_at: info.pushed_at,
+        is_lost: info.is_lost,
         tags: info.tags.iter().map(|tag| full(name, tag)).collect(),
         signatures: info.signatures.iter().map(|(tag, _)| full(name, tag)).collect(),
     };
