@@ -122,7 +122,16 @@ fn a_flipped_byte_is_found_told_and_healed_by_the_next_mirror_run() {
         assert_eq!(inspected["missing"][0]["digest"], json!(layer));
         // What is known to be lost is told until it is back.
         let told = verify(&instance, &["--rate", "1000"], 1);
-        assert!(told.contains("lost: 1 blob and 0 manifests\n"), "{told}");
+        let lost = format!("lost: 1 blob and 0 manifests\n  the blob {layer}\n");
+        assert!(told.contains(&lost), "{told}");
+        let again = verify(&instance, &["--json"], 1);
+        let again: Value = serde_json::from_str(&again).expect("a report");
+        assert_eq!(again["lost_blob_digests"], json!([layer]));
+        if is_running {
+            for words in [&format!("ERROR {what}"), "ERROR lost: push or mirror these images"] {
+                wait_until("the log says so", || instance.errors().contains(words));
+            }
+        }
         assert!(instance.command(&["status"], &[]).ok().contains("LOST: 1 blob and 0 manifests"));
         if !is_running {
             instance.start();

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::db::lost::{self, HurtManifest, Losing, Lost};
+use crate::db::lost::{self, HurtManifest, Losing, Lost, LostDigests};
 use crate::db::{unix_now, upkeep};
 use crate::digest::Digest;
 use crate::durable::sync_directory;
@@ -89,6 +89,14 @@ impl Store {
     /// Trouble with the database.
     pub fn lost(&self) -> Result<Lost, StorageError> {
         self.database.read(lost::count)
+    }
+
+    /// What is lost, at most `limit` blobs and as many manifests.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn lost_digests(&self, limit: usize) -> Result<LostDigests, StorageError> {
+        self.database.read(|connection| lost::digests(connection, limit))
     }
 
     /// The images that cannot be pulled because of what is lost, or would be if what these

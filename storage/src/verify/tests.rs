@@ -210,6 +210,8 @@ fn rows_that_name_nothing_are_told_or_mended() {
         digest: digest.clone(),
     };
     let link = Finding::Link { repository: "one".to_owned(), digest };
+    assert!(link.to_string().ends_with(": mended"), "{link}");
+    assert!(link.in_dry_run().ends_with(": would be mended"), "{}", link.in_dry_run());
     let name = Finding::Name("no digest".to_owned());
     for is_dry_run in [true, false] {
         assert_eq!(verify(&store, is_dry_run), [tag.clone(), link.clone(), name.clone()]);
