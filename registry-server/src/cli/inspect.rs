@@ -17,7 +17,7 @@ use crate::admin::{
 };
 
 pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
-    let Some(root) = manifest(data_dir, image)? else {
+    let Some(root) = manifest(data_dir, image, false)? else {
         bail!(
             "there is no image {image}: see `registry ls`, or what was deleted with `registry tag \
              history`"
@@ -225,7 +225,7 @@ impl<'a> Walk<'a> {
             bail!("{} lies below {MAX_INDEXES} indexes: inspect it by itself", entry.digest);
         }
         let image = format!("{}@{}", above.repository, entry.digest);
-        match manifest(self.data_dir, &image)? {
+        match manifest(self.data_dir, &image, true)? {
             Some(child) => self.visit(child, depth + 1).map(Some),
             // Somebody deleted it just now.
             None => Ok(None),
@@ -266,8 +266,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn manifest(data_dir: &Path, image: &str) -> anyhow::Result<Option<ManifestEntry>> {
-    let command = ImageCommand::Manifest { image: image.to_owned() };
+fn manifest(data_dir: &Path, image: &str, is_part: bool) -> anyhow::Result<Option<ManifestEntry>> {
+    let command = ImageCommand::Manifest { image: image.to_owned(), is_part };
     match ask(data_dir, command)? {
         ImageReply::Manifest(entry) => Ok(entry.map(|entry| *entry)),
         _ => bail!("the running server's answer makes no sense"),
