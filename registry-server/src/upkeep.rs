@@ -15,9 +15,9 @@ use crate::blocking::Blocking;
 
 mod scrub;
 
-pub(crate) use scrub::scrub_on_schedule;
+pub(crate) use scrub::{log_findings, log_verified, scrub_on_schedule};
 
-/// Collects, and notes what it did unless nothing was to be done to the store.
+/// Collects, and notes and logs what it did unless nothing was to be done to the store.
 ///
 /// # Errors
 /// Those of [`Store::collect`].
@@ -30,6 +30,14 @@ pub fn collect(
     let done = store.collect(keep, is_dry_run, on_step)?;
     if !is_dry_run && done.is_whole {
         store.note_upkeep(COLLECTION, serde_json::to_string(&done).unwrap_or_default())?;
+        info!(
+            blobs = done.blobs,
+            bytes = done.blob_bytes,
+            manifests = done.deleted_manifests + done.untagged_manifests,
+            uploads = done.uploads,
+            stray_files = done.stray_files,
+            "collection ended"
+        );
     }
     Ok(done)
 }
@@ -61,14 +69,6 @@ pub(crate) async fn collect_on_schedule(
         wait = interval;
         match run {
             Ok(done) => {
-                info!(
-                    blobs = done.blobs,
-                    bytes = done.blob_bytes,
-                    manifests = done.deleted_manifests + done.untagged_manifests,
-                    uploads = done.uploads,
-                    stray_files = done.stray_files,
-                    "collection ended"
-                );
                 // It left the blobs, because this process started not long ago.
                 if done.blobs_wait_seconds > 0 {
                     wait = interval.min(Duration::from_secs(done.blobs_wait_seconds));

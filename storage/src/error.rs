@@ -37,7 +37,7 @@ pub enum StorageError {
     #[error("the registry lost the blob {0}: push the image again")]
     BlobLost(Digest),
     /// The repository holds the manifest, but what it needs to be pulled is lost.
-    #[error("the registry lost {lost}, which {manifest} needs: push the image again")]
+    #[error("the registry lost {}: push the image again", needed(lost, manifest))]
     ManifestLost {
         /// The manifest that was asked for.
         manifest: Digest,
@@ -259,6 +259,13 @@ impl<T, E: Into<io::Error>> IoContext<T> for Result<T, E> {
 
 fn coming(bytes: u64) -> String {
     if bytes == 0 { "uploads".to_owned() } else { format!("{} more", ByteCount(bytes)) }
+}
+
+fn needed(lost: &Digest, manifest: &Digest) -> String {
+    match lost == manifest {
+        true => format!("the manifest {manifest}"),
+        false => format!("{lost}, which {manifest} needs"),
+    }
 }
 
 fn list(digests: &[Digest]) -> String {

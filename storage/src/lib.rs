@@ -43,7 +43,7 @@ pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::history::TagChange;
 pub use db::inspect::ManifestInfo;
 pub use db::list::{Counts, Referrer};
-pub use db::lost::Lost;
+pub use db::lost::{Lost, LostDigests};
 pub use db::manifest::StoredManifest;
 pub use db::removal::{Keeper, Removal, RemovalStep};
 pub use db::restore::{RestorePoint, Restored};

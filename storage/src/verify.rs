@@ -143,6 +143,25 @@ impl Finding {
             Self::BlobFound(_) | Self::ManifestFound(_) | Self::Record(_) | Self::Link { .. }
         )
     }
+
+    /// What a verification says that changes nothing.
+    pub fn in_dry_run(&self) -> String {
+        match self {
+            Self::Record(digest) => format!(
+                "what is recorded of the manifest {digest} is not what it says: would be mended"
+            ),
+            Self::Link { repository, digest } => format!(
+                "the repository {repository} holds {digest}, which is not there: would be mended"
+            ),
+            Self::BlobFound(digest) => {
+                format!("the blob {digest} is called lost, and its file is good: would be mended")
+            }
+            Self::ManifestFound(digest) => format!(
+                "the manifest {digest} is called lost, and its bytes are right: would be mended"
+            ),
+            other => other.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Finding {

@@ -114,6 +114,11 @@ fn collection_runs_on_its_schedule_and_never_when_told_so() {
         let refused = crate::support::binary::registry(&["config", flag, value]).fails(2);
         assert!(refused.contains(flag) && refused.contains("or more"), "{refused}");
     }
+    // What a command collects is logged in the same words.
+    gc(&never, &["--dry-run", "--json"]);
+    assert!(!never.errors().contains("collection ended"));
+    gc(&never, &ALL);
+    wait_until("the log says so", || never.errors().contains("collection ended"));
     let wrong = crate::support::binary::registry(&["config", "--gc-interval", "7"]).fails(2);
     assert!(wrong.contains("write it like 24h, 7d or 1h 30m"), "{wrong}");
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::binary::Instance;
 use crate::support::clients::{Curl, Machine};
 use crate::support::images::{Family, Image, Manifest, sha256};
+use crate::support::process::wait_until;
 use crate::tag::push;
 
 /// Two platforms, and a list of both that is stored as `app:1`.
@@ -86,6 +87,9 @@ fn collection_frees_what_removing_promised_and_then_nothing_can_be_undone() {
     let name = format!("{}/app", instance.address());
     push(&machine, &images[0].manifest, &images[..1], &format!("{name}:kept"));
     instance.command(&["tag", "protect"], &["app:kept"]).ok();
+    wait_until("the log says what is protected", || {
+        instance.errors().contains(r#"command="tag protect" object="app:kept""#)
+    });
     let removed = json_of(&instance, &["rm"], &["app:1", "--json"]);
     assert_eq!((&removed["manifest_count"], &removed["blobs"]), (&json!(2), &json!(2)));
     let gc = |flags: &[&str]| json_of(&instance, &["gc"], &[&["--json"], flags].concat());
@@ -213,6 +217,10 @@ fn inspecting_finds_what_is_missing_until_it_is_pushed_again() {
     };
     let running = told(&instance);
     instance.stop();
+    // One line for each time, however many manifests there are.
+    let log = instance.errors();
+    assert_eq!(log.matches(r#"command="inspect""#).count(), 3, "{log}");
+    assert!(log.contains(r#"command="inspect" object="app:1""#), "{log}");
     assert_eq!(told(&instance), running);
     instance.start();
     push(&machine, &list, &images, &name);

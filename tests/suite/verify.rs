@@ -105,32 +105,25 @@ fn a_flipped_byte_is_found_told_and_healed_by_the_next_mirror_run() {
         assert_eq!(report["lost_blobs"], 1);
         assert_eq!(report["hurt"], json!(["app:amd64", "app:list"]));
         assert!(aside.exists());
+        shown_as_lost(&scene, &instance, &layer);
         // What is known to be lost is told until it is back.
         let told = verify(&instance, &["--rate", "1000"], 1);
-        assert!(told.contains("lost: 1 blob and 0 manifests\n"), "{told}");
+        let lost = format!("lost: 1 blob and 0 manifests\n  the blob {layer}\n");
+        assert!(told.contains(&lost), "{told}");
+        let again = verify(&instance, &["--json"], 1);
+        let again: Value = serde_json::from_str(&again).expect("a report");
+        assert_eq!(again["lost_blob_digests"], json!([layer]));
+        if is_running {
+            for words in [&format!("ERROR {what}"), "ERROR lost: push or mirror these images"] {
+                wait_until("the log says so", || instance.errors().contains(words));
+            }
+        }
         assert!(instance.command(&["status"], &[]).ok().contains("LOST: 1 blob and 0 manifests"));
         if !is_running {
             instance.start();
         }
 
-        curl.request("HEAD", &blob).expect(404);
-        let lost = (
-            "BLOB_UNKNOWN".to_owned(),
-            format!("the registry lost the blob {layer}: push the image again"),
-        );
-        assert_eq!(curl.request("GET", &blob).expect(404).error(), lost);
-        for path in scene.manifests() {
-            curl.request("HEAD", &path).expect(404);
-            let (code, message) = curl.request("GET", &path).expect(404).error();
-            assert_eq!(code, "MANIFEST_UNKNOWN");
-            assert!(message.starts_with(&format!("the registry lost {layer}, ")), "{message}");
-            assert!(message.ends_with(": push the image again"), "{message}");
-        }
-        for untouched in [scene.images[1].manifest.digest(), sha256(b"")] {
-            let path = format!("/v2/app/manifests/{untouched}");
-            let expected = if untouched == sha256(b"") { 404 } else { 200 };
-            curl.request("GET", &path).expect(expected);
-        }
+        hidden_from_clients(&scene, &curl, &layer);
         // What people read who pull it meanwhile.
         for tag in ["amd64", "list"] {
             let name = format!("{}/app:{tag}", instance.address());
@@ -149,6 +142,48 @@ fn a_flipped_byte_is_found_told_and_healed_by_the_next_mirror_run() {
         }
         assert_eq!(curl.request("GET", &blob).expect(200).body, scene.images[0].layer);
         assert!(verify(&instance, &[], 0).ends_with("nothing is wrong\n"));
+    }
+}
+
+/// `inspect` walks an image that lacks a layer to its leaves, and says what is missing.
+fn shown_as_lost(scene: &Scene, instance: &Instance, layer: &str) {
+    let inspected = instance.command(&["inspect"], &["app:list"]);
+    let printed = String::from_utf8_lossy(&inspected.out).into_owned();
+    let of = scene.images[0].manifest.digest();
+    for part in [
+        format!("child  linux/amd64  {of}"),
+        format!("image  {}", scene.images[1].manifest.digest()),
+        format!("missing: the layer {layer} of {of} is lost\n"),
+    ] {
+        assert!(printed.contains(&part), "{part}: {printed}");
+    }
+    assert!(inspected.fails(1).contains("app:list is not complete"));
+    let inspected = instance.command(&["inspect"], &["app:amd64", "--json"]);
+    assert_eq!(inspected.code(), Some(1), "{inspected}");
+    let inspected: Value = serde_json::from_slice(&inspected.out).expect("JSON");
+    assert_eq!(inspected["missing"][0]["digest"], json!(layer));
+}
+
+/// Neither the layer nor anything that needs it is answered, and all the rest is.
+fn hidden_from_clients(scene: &Scene, curl: &Curl, layer: &str) {
+    let blob = format!("/v2/app/blobs/{layer}");
+    curl.request("HEAD", &blob).expect(404);
+    let lost = (
+        "BLOB_UNKNOWN".to_owned(),
+        format!("the registry lost the blob {layer}: push the image again"),
+    );
+    assert_eq!(curl.request("GET", &blob).expect(404).error(), lost);
+    for path in scene.manifests() {
+        curl.request("HEAD", &path).expect(404);
+        let (code, message) = curl.request("GET", &path).expect(404).error();
+        assert_eq!(code, "MANIFEST_UNKNOWN");
+        assert!(message.starts_with(&format!("the registry lost {layer}, ")), "{message}");
+        assert!(message.ends_with(": push the image again"), "{message}");
+    }
+    for untouched in [scene.images[1].manifest.digest(), sha256(b"")] {
+        let path = format!("/v2/app/manifests/{untouched}");
+        let expected = if untouched == sha256(b"") { 404 } else { 200 };
+        curl.request("GET", &path).expect(expected);
     }
 }
 

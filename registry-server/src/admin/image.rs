@@ -16,6 +16,8 @@ pub enum ImageCommand {
     Manifest {
         /// A tag or a digest.
         image: String,
+        /// Whether it belongs to an image that was asked for before.
+        is_part: bool,
     },
     /// Asks for a page of what a manifest names.
     Parts {
@@ -111,6 +113,8 @@ pub struct ManifestEntry {
     pub size: u64,
     /// When it was pushed last, in seconds since 1970.
     pub pushed_at: i64,
+    /// Whether its bytes are gone or wrong.
+    pub is_lost: bool,
     /// Tags that name it; no more than fit on a page.
     pub tags: Vec<String>,
     /// Tags under which cosign keeps what belongs to it.
@@ -192,11 +196,32 @@ impl ImageCommand {
             Self::Remove { .. } | Self::PlanAll { .. } | Self::SpaceOfAll { .. } => "rm --dry-run",
         }
     }
+
+    /// What it is about, for the log.
+    pub(super) fn object(&self) -> &str {
+        match self {
+            Self::Manifest { image, .. } | Self::Remove { image, .. } => image,
+            Self::Parts { repository, .. }
+            | Self::Referrers { repository, .. }
+            | Self::PlanAll { repository }
+            | Self::SpaceOfAll { repository, .. }
+            | Self::RemoveSome { repository } => repository,
+        }
+    }
+
+    /// Whether it goes on with what another one began. Whatever removes something is no such.
+    pub(super) fn is_further_page(&self) -> bool {
+        match self {
+            Self::Manifest { is_part, .. } => *is_part,
+            Self::Parts { .. } | Self::Referrers { .. } | Self::SpaceOfAll { .. } => true,
+            Self::Remove { .. } | Self::PlanAll { .. } | Self::RemoveSome { .. } => false,
+        }
+    }
 }
 
 pub(super) fn execute(store: &Store, command: ImageCommand) -> Result<ImageReply, CommandError> {
     match command {
-        ImageCommand::Manifest { image } => manifest(store, &image),
+        ImageCommand::Manifest { image, .. } => manifest(store, &image),
         ImageCommand::Parts { repository, digest, skip } => {
             let (name, digest) = (repository.parse()?, parse_digest(&digest)?);
             let parts = store.image_parts(&name, &digest, skip, LIST_PAGE_ENTRIES)?;
@@ -233,6 +258,7 @@ fn manifest(store: &Store, image: &str) -> Result<ImageReply, CommandError> {
         media_type: info.media_type,
         size: info.size,
         pushed_at: info.pushed_at,
+        is_lost: info.is_lost,
         tags: info.tags.iter().map(|tag| full(name, tag)).collect(),
         signatures: info.signatures.iter().map(|(tag, _)| full(name, tag)).collect(),
     };

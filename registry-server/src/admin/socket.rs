@@ -12,7 +12,7 @@ use storage::{Layout, Snapshot, Store};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Command, Progress, Reply, Running, execute};
 use crate::blocking::{Begun, Blocking, OnDisk};
@@ -119,8 +119,7 @@ async fn answer(
     let mut keep = None;
     let reply = match serde_json::from_slice::<Command>(&line) {
         Ok(command) => {
-            let name = name_of(&command);
-            info!(command = name, "command");
+            log_command(&command);
             if command.is_long() {
                 let work = begin_long(store, running, &blocking, command);
                 let (reply, kept) = attend(work, &mut reader, &mut writer).await?;
@@ -201,7 +200,45 @@ async fn send(writer: &mut (impl AsyncWrite + Unpin), reply: &Reply) -> io::Resu
     writer.write_all(&line).await
 }
 
-/// The name of a command for the log, without what it carries.
+/// Logs a command, with what it is about and nothing else that it carries. One that a command
+/// on the command line takes many of is logged once.
+fn log_command(command: &Command) {
+    let (name, object) = (name_of(command), object_of(command));
+    match is_further_page(command) {
+        true => debug!(command = name, object, "command"),
+        false => info!(command = name, object, "command"),
+    }
+}
+
+/// The user, repository, tag or image that a command is about.
+fn object_of(command: &Command) -> Option<&str> {
+    match command {
+        Command::UserAdd { name, .. }
+        | Command::UserPassword { name, .. }
+        | Command::UserRemove { name } => Some(name),
+        Command::Tags { repository, .. } => Some(repository),
+        Command::Tag(command) => Some(command.object()),
+        Command::Image(command) => Some(command.object()),
+        Command::Status
+        | Command::UserList
+        | Command::Collect { .. }
+        | Command::Verify { .. }
+        | Command::Repositories { .. }
+        | Command::Backup => None,
+    }
+}
+
+/// Whether a command goes on with what another one began.
+fn is_further_page(command: &Command) -> bool {
+    match command {
+        Command::Repositories { after } | Command::Tags { after, .. } => after.is_some(),
+        Command::Tag(command) => command.is_further_page(),
+        Command::Image(command) => command.is_further_page(),
+        _ => false,
+    }
+}
+
+/// The name of a command for the log.
 fn name_of(command: &Command) -> &'static str {
     match command {
         Command::Status => "status",

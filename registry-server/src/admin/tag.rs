@@ -97,6 +97,21 @@ impl TagCommand {
             Self::Unprotect { .. } => "tag unprotect",
         }
     }
+
+    /// What it is about, for the log.
+    pub(super) fn object(&self) -> &str {
+        match self {
+            Self::History { image, .. }
+            | Self::Restore { image, .. }
+            | Self::Protect { image }
+            | Self::Unprotect { image } => image,
+        }
+    }
+
+    /// Whether it goes on with what another one began.
+    pub(super) fn is_further_page(&self) -> bool {
+        matches!(self, Self::History { before: Some(_), .. })
+    }
 }
 
 pub(super) fn execute(store: &Store, command: TagCommand) -> Result<TagReply, CommandError> {

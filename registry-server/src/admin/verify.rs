@@ -4,9 +4,10 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use storage::{Finding, Image, Store, Verification, Verified};
+use storage::{Digest, Finding, Image, Store, Verification, Verified};
 
 use super::{CommandError, OnProgress, Progress, Reply};
+use crate::upkeep::{log_findings, log_verified};
 
 /// What verification read and found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,10 @@ pub struct VerifyReport {
     pub lost_blobs: u64,
     /// Manifests that are lost now.
     pub lost_manifests: u64,
+    /// The digests of these blobs; the first of them.
+    pub lost_blob_digests: Vec<String>,
+    /// The digests of these manifests; the first of them.
+    pub lost_manifest_digests: Vec<String>,
     /// Images that cannot be pulled because of what is lost, or would be found to be after a dry
     /// run; the first of them.
     pub hurt: Vec<String>,
@@ -65,7 +70,16 @@ pub(super) fn verify(
     let counts = store.counts()?;
     let bytes_per_second = mib_per_second.map(bytes_of);
     let how = Verification { bytes_per_second, is_dry_run };
+    // What a dry run finds stays as it is, and the log says what became of the store. A command
+    // without a server keeps no log.
+    let mut logged = 0;
+    let mut log = |verified: &Verified| {
+        if !is_dry_run {
+            log_findings(verified, &mut logged);
+        }
+    };
     let verified = store.verify(&how, &mut |verified| {
+        log(verified);
         let is_at_blobs = verified.blob_bytes > 0;
         let (task, done, total) = match is_at_blobs {
             true => ("reading blobs, bytes", verified.blob_bytes, counts.blob_bytes),
@@ -75,10 +89,11 @@ pub(super) fn verify(
         let total = Some(total.max(done));
         on_progress(&Progress { task: task.to_owned(), done, total })
     })?;
+    log(&verified);
     if !verified.is_done {
         return Err(CommandError::Stopped);
     }
-    report(store, &verified).map(|report| Reply::Verified(Box::new(report)))
+    report(store, &verified, is_dry_run).map(|report| Reply::Verified(Box::new(report)))
 }
 
 /// Bytes of so many MiB.
@@ -86,32 +101,49 @@ pub(crate) fn bytes_of(mib: NonZeroU32) -> NonZeroU64 {
     NonZeroU64::from(mib).saturating_mul(NonZeroU64::MIN.saturating_add(MIB - 1))
 }
 
-fn report(store: &Store, verified: &Verified) -> Result<VerifyReport, CommandError> {
+fn report(
+    store: &Store,
+    verified: &Verified,
+    is_dry_run: bool,
+) -> Result<VerifyReport, CommandError> {
     let lost = store.lost()?;
     let hurt = store.hurt(&verified.findings, HURT_IMAGES)?;
+    if !is_dry_run {
+        log_verified(verified, lost, &hurt);
+    }
+    let named = store.lost_digests(LOST_DIGESTS)?;
+    let text = |digests: &[Digest]| digests.iter().map(Digest::to_string).collect();
     Ok(VerifyReport {
         manifests: verified.manifests,
         blobs: verified.blobs,
         blob_bytes: verified.blob_bytes,
-        found: verified.findings.iter().map(entry).collect(),
+        found: verified.findings.iter().map(|finding| entry(finding, is_dry_run)).collect(),
         more_found: verified.more_findings,
         stray_files: verified.stray_files,
         stray_bytes: verified.stray_bytes,
         lost_blobs: lost.blobs,
         lost_manifests: lost.manifests,
+        lost_blob_digests: text(&named.blobs),
+        lost_manifest_digests: text(&named.manifests),
         hurt: hurt.images.iter().map(Image::to_string).collect(),
         more_hurt: hurt.more,
     })
 }
 
-fn entry(finding: &Finding) -> FoundEntry {
+fn entry(finding: &Finding, is_dry_run: bool) -> FoundEntry {
     let put_aside = match finding {
         Finding::Blob { put_aside, .. } => put_aside.clone(),
         _ => None,
     };
-    FoundEntry { what: finding.to_string(), is_loss: finding.is_loss(), put_aside }
+    let what = match is_dry_run {
+        true => finding.in_dry_run(),
+        false => finding.to_string(),
+    };
+    FoundEntry { what, is_loss: finding.is_loss(), put_aside }
 }
 
+/// Lost blobs that a report names, and as many manifests.
+const LOST_DIGESTS: usize = 100;
 /// Images that a report names.
 pub(crate) const HURT_IMAGES: usize = 100;
 const MIB: u64 = 1024 * 1024;

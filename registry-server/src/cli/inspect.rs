@@ -17,7 +17,7 @@ use crate::admin::{
 };
 
 pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
-    let Some(root) = manifest(data_dir, image)? else {
+    let Some(root) = manifest(data_dir, image, false)? else {
         bail!(
             "there is no image {image}: see `registry ls`, or what was deleted with `registry tag \
              history`"
@@ -56,7 +56,7 @@ struct Whole {
     bytes: u64,
     /// Children of indexes that are not there, which is allowed.
     absent_children: u64,
-    /// Blobs that must be there and are not.
+    /// What must be there and is not.
     missing: Vec<Missing>,
 }
 
@@ -67,6 +67,8 @@ struct Node {
     media_type: String,
     size: u64,
     pushed: String,
+    /// Whether its bytes are gone or wrong; what it names is not known then.
+    is_lost: bool,
     tags: Vec<String>,
     signatures: Vec<String>,
     referrers: Vec<ReferrerEntry>,
@@ -83,13 +85,13 @@ struct Part {
     manifest: Option<Node>,
 }
 
-/// A blob that must be there and is not.
+/// A blob or a manifest that must be there and is not.
 #[derive(Serialize)]
 struct Missing {
     digest: String,
     kind: String,
     state: String,
-    /// The manifest that names it.
+    /// The manifest that names it, or itself if it is the image.
     manifest: String,
 }
 
@@ -121,12 +123,20 @@ impl<'a> Walk<'a> {
     /// Shows a manifest and everything below it.
     fn visit(&mut self, entry: ManifestEntry, depth: usize) -> anyhow::Result<Node> {
         self.seen.insert(entry.digest.clone());
-        self.manifests += 1;
-        self.bytes += entry.size;
         let pushed = time(entry.pushed_at);
         let kind = kind_of(&entry.media_type);
-        let ManifestEntry { digest, media_type, size, .. } = &entry;
-        let line = format!("{kind}  {digest}  {}  {media_type}  pushed {pushed}", bytes(*size));
+        let ManifestEntry { digest, media_type, size, is_lost, .. } = &entry;
+        let word = if *is_lost { "  lost: its bytes are gone or wrong" } else { "" };
+        if *is_lost {
+            let (digest, manifest) = (digest.clone(), digest.clone());
+            let (kind, state) = ("manifest".to_owned(), "lost".to_owned());
+            self.missing.push(Missing { digest, kind, state, manifest });
+        } else {
+            self.manifests += 1;
+            self.bytes += size;
+        }
+        let size = bytes(*size);
+        let line = format!("{kind}  {digest}  {size}  {media_type}  pushed {pushed}{word}");
         self.show(depth, &line)?;
         for tag in &entry.tags {
             self.show(depth + 1, &format!("tag  {tag}"))?;
@@ -136,8 +146,8 @@ impl<'a> Walk<'a> {
             self.show(depth + 1, &format!("signature  {tag}"))?;
         }
         let referrers = self.referrers(&entry, depth + 1)?;
-        let ManifestEntry { digest, media_type, size, tags, signatures, .. } = entry;
-        Ok(Node { digest, media_type, size, pushed, tags, signatures, referrers, parts })
+        let ManifestEntry { digest, media_type, size, is_lost, tags, signatures, .. } = entry;
+        Ok(Node { digest, media_type, size, pushed, is_lost, tags, signatures, referrers, parts })
     }
 
     fn parts(&mut self, above: &ManifestEntry, depth: usize) -> anyhow::Result<Vec<Part>> {
@@ -171,6 +181,7 @@ impl<'a> Walk<'a> {
     ) -> anyhow::Result<Option<Node>> {
         let PartEntry { kind, digest, size, state, .. } = entry;
         let is_child = kind == "child";
+        let is_manifest = is_child || kind == "subject";
         let size = bytes(*size);
         let platform = entry.platform.as_deref().map(|it| format!("  {it}")).unwrap_or_default();
         let is_known = self.seen.contains(digest);
@@ -178,6 +189,7 @@ impl<'a> Walk<'a> {
             "absent" if is_child => "  absent (sparse)".to_owned(),
             "present" if is_child && is_known => "  see above".to_owned(),
             "present" => String::new(),
+            "lost" if is_manifest => "  lost: its bytes are gone or wrong".to_owned(),
             "lost" => "  lost: its file is gone or wrong".to_owned(),
             "foreign" => "  foreign: not in this registry".to_owned(),
             other => format!("  {other}"),
@@ -185,8 +197,8 @@ impl<'a> Walk<'a> {
         self.show(depth, &format!("{kind}{platform}  {digest}  {size}{word}"))?;
         match (kind.as_str(), state.as_str()) {
             ("child", "absent") => self.absent_children += 1,
-            ("child", _) if !is_known => return self.child(above, entry, depth),
-            ("child" | "subject", _) => {}
+            ("child", "present") if !is_known => return self.child(above, entry, depth),
+            ("child", "present") | ("subject", _) => {}
             (_, "present") if self.seen.insert(digest.clone()) => {
                 self.blobs += 1;
                 self.bytes += entry.size;
@@ -213,7 +225,7 @@ impl<'a> Walk<'a> {
             bail!("{} lies below {MAX_INDEXES} indexes: inspect it by itself", entry.digest);
         }
         let image = format!("{}@{}", above.repository, entry.digest);
-        match manifest(self.data_dir, &image)? {
+        match manifest(self.data_dir, &image, true)? {
             Some(child) => self.visit(child, depth + 1).map(Some),
             // Somebody deleted it just now.
             None => Ok(None),
@@ -254,8 +266,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn manifest(data_dir: &Path, image: &str) -> anyhow::Result<Option<ManifestEntry>> {
-    let command = ImageCommand::Manifest { image: image.to_owned() };
+fn manifest(data_dir: &Path, image: &str, is_part: bool) -> anyhow::Result<Option<ManifestEntry>> {
+    let command = ImageCommand::Manifest { image: image.to_owned(), is_part };
     match ask(data_dir, command)? {
         ImageReply::Manifest(entry) => Ok(entry.map(|entry| *entry)),
         _ => bail!("the running server's answer makes no sense"),
@@ -274,7 +286,10 @@ fn summary(whole: &Whole) -> String {
     let (manifests, blobs) = (counted(whole.manifests, "manifest"), counted(whole.blobs, "blob"));
     let mut text = format!("{} in {manifests} and {blobs}, each once\n", bytes(whole.bytes));
     for Missing { digest, kind, state, manifest } in &whole.missing {
-        text += &format!("missing: the {kind} {digest} of {manifest} is {state}\n");
+        text += &match digest == manifest {
+            true => format!("missing: the {kind} {digest} itself is {state}\n"),
+            false => format!("missing: the {kind} {digest} of {manifest} is {state}\n"),
+        };
     }
     if whole.absent_children > 0 {
         let children = counted(whole.absent_children, "manifest");

@@ -65,6 +65,8 @@ fn told(report: &VerifyReport, is_dry_run: bool) -> String {
         let (blobs, manifests) = (report.lost_blobs, report.lost_manifests);
         let (blobs, manifests) = (counted(blobs, "blob"), counted(manifests, "manifest"));
         text += &format!("lost: {blobs} and {manifests}\n");
+        text += &named("blob", &report.lost_blob_digests, report.lost_blobs);
+        text += &named("manifest", &report.lost_manifest_digests, report.lost_manifests);
     }
     if !report.hurt.is_empty() {
         text += match is_dry_run {
@@ -80,6 +82,16 @@ fn told(report: &VerifyReport, is_dry_run: bool) -> String {
     if report.stray_files > 0 {
         let (files, size) = (counted(report.stray_files, "file"), bytes(report.stray_bytes));
         text += &format!("{files} without a row, {size}: `registry gc` takes what is old\n");
+    }
+    text
+}
+
+/// Lines that name the first of so many lost things.
+fn named(thing: &str, digests: &[String], count: u64) -> String {
+    let mut text: String = digests.iter().map(|it| format!("  the {thing} {it}\n")).collect();
+    let more = count.saturating_sub(digests.len() as u64);
+    if more > 0 {
+        text += &format!("  and {}\n", counted(more, &format!("more {thing}")));
     }
     text
 }

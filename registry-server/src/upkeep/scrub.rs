@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use storage::{Finding, Image, Scrub, StorageError, Store, Verified};
+use storage::{Finding, Hurt, Image, Lost, Scrub, StorageError, Store, Verified};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
@@ -43,11 +43,15 @@ fn scrub(store: &Store, how: &Scrub, wanted: &Weak<()>) -> Result<(), StorageErr
     if !verified.is_done {
         return Ok(());
     }
+    log_verified(&verified, store.lost()?, &store.hurt(&[], HURT_IMAGES)?);
+    Ok(())
+}
+
+/// Logs the end of a verification, and what is lost now, whenever that was found.
+pub(crate) fn log_verified(verified: &Verified, lost: Lost, hurt: &Hurt) {
     let Verified { manifests, blobs, blob_bytes, .. } = verified;
     info!(manifests, blobs, blob_bytes, "every stored byte was read and checked");
-    let lost = store.lost()?;
     if !lost.is_nothing() {
-        let hurt = store.hurt(&[], HURT_IMAGES)?;
         let images: Vec<String> = hurt.images.iter().map(Image::to_string).collect();
         error!(
             blobs = lost.blobs,
@@ -57,10 +61,10 @@ fn scrub(store: &Store, how: &Scrub, wanted: &Weak<()>) -> Result<(), StorageErr
             "lost: push or mirror these images again"
         );
     }
-    Ok(())
 }
 
-fn log_findings(verified: &Verified, logged: &mut usize) {
+/// Logs what a verification found that was not logged before: `logged` says how much was.
+pub(crate) fn log_findings(verified: &Verified, logged: &mut usize) {
     for finding in verified.findings.iter().skip(*logged) {
         match finding {
             Finding::Blob { put_aside: Some(path), .. } => {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{manifest, repository, restore, tag};
+use super::{manifest, repository, restore, tag, verify};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::{Reference, RepoName, Tag};
@@ -18,6 +18,8 @@ pub struct ManifestInfo {
     pub size: u64,
     /// When it was pushed last, in seconds since 1970.
     pub pushed_at: i64,
+    /// Whether its bytes are gone or wrong.
+    pub is_lost: bool,
     /// The tags that name it, as many as are asked for.
     pub tags: Vec<Tag>,
     /// The tags under which cosign keeps what belongs to it, with what they name.
@@ -55,17 +57,40 @@ pub(crate) fn info(
         let named = tag::named(connection, id, &tag)?;
         signatures.extend(named.map(|digest| (tag, digest)));
     }
-    Ok(Some(ManifestInfo { digest, media_type, size, pushed_at, tags, signatures }))
+    let is_lost = bytes_of(connection, &digest)? == HeldBytes::Lost;
+    Ok(Some(ManifestInfo { digest, media_type, size, pushed_at, is_lost, tags, signatures }))
 }
 
-/// Whether the repository holds a manifest.
-pub(crate) fn holds_manifest(
+/// The bytes of a manifest that a repository holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HeldBytes {
+    /// They are what the digest names.
+    Right(Vec<u8>),
+    /// They are gone or wrong.
+    Lost,
+}
+
+/// Reads a manifest for somebody on the host who looks at what is there: unlike
+/// [`manifest::get`], it hides none that needs something lost. `None` if the repository does not
+/// hold it.
+pub(crate) fn held_bytes(
     connection: &Connection,
     name: &RepoName,
     digest: &Digest,
-) -> Result<bool, StorageError> {
-    match repository::find(connection, name)? {
-        Some(id) => manifest::is_held(connection, id, digest),
-        None => Ok(false),
+) -> Result<Option<HeldBytes>, StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(None) };
+    match manifest::is_held(connection, id, digest)? {
+        true => bytes_of(connection, digest).map(Some),
+        false => Ok(None),
     }
+}
+
+fn bytes_of(connection: &Connection, digest: &Digest) -> Result<HeldBytes, StorageError> {
+    let found = verify::manifest_bytes(connection, digest)?;
+    // No verification may have come by since the bytes went wrong.
+    let is_right = |bytes: &[u8]| Digest::of(digest.algorithm(), bytes) == *digest;
+    Ok(match found {
+        Some((bytes, false)) if is_right(&bytes) => HeldBytes::Right(bytes),
+        _ => HeldBytes::Lost,
+    })
 }

@@ -30,6 +30,15 @@ impl Lost {
     }
 }
 
+/// What is lost, the first of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LostDigests {
+    /// Blobs without a good file.
+    pub blobs: Vec<Digest>,
+    /// Manifests whose bytes are wrong.
+    pub manifests: Vec<Digest>,
+}
+
 /// What became of the wish to call something lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Losing {
@@ -101,6 +110,18 @@ pub(crate) fn count(connection: &Connection) -> Result<Lost, StorageError> {
     )?;
     let row = |row: &rusqlite::Row<'_>| Ok(Lost { blobs: row.get(0)?, manifests: row.get(1)? });
     Ok(statement.query_row([], row)?)
+}
+
+/// What is lost by its digests, at most `limit` of each kind, in their order.
+pub(crate) fn digests(connection: &Connection, limit: usize) -> Result<LostDigests, StorageError> {
+    let of = |table: &str| -> Result<Vec<Digest>, StorageError> {
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT digest FROM {table} WHERE digest > '' ORDER BY digest LIMIT ?1"
+        ))?;
+        let rows = statement.query_map(params![limit], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    };
+    Ok(LostDigests { blobs: of("lost_blobs")?, manifests: of("lost_manifests")? })
 }
 
 /// An image that cannot be pulled: its tags, or its digest if it has none.

@@ -105,7 +105,7 @@ fn reads_walk_no_table_and_sort_nothing() {
     let by_tag = Reference::Tag("t7".parse().unwrap());
     let by_digest = Reference::Digest(*index(&subject, "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
-    let reads: [(&str, Work<'_>); 21] = [
+    let reads: [(&str, Work<'_>); 22] = [
         ("catalog", &|c| list::repositories(c, None, 10).map(drop)),
         ("catalog, next page", &|c| list::repositories(c, Some("r3"), 10).map(drop)),
         ("tags", &|c| list::tags(c, &name, None, 10).map(drop)),
@@ -120,6 +120,7 @@ fn reads_walk_no_table_and_sort_nothing() {
         ("stored blob", &|c| repository::stored_size(c, &blob).map(drop)),
         ("blob's state", &|c| repository::blob_state(c, &blob).map(drop)),
         ("whether anything is lost", &|c| lost::is_anything(c).map(drop)),
+        ("what is lost", &|c| lost::digests(c, 9).map(drop)),
         ("task", &|c| upkeep::last(c, "verify").map(drop)),
         ("verify: blobs", &|c| verify::blobs(c, "sha256:7").map(drop)),
         ("verify: manifests", &|c| verify::manifests(c, "sha256:7").map(drop)),

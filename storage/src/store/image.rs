@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use super::Store;
-use crate::db::inspect::{self, ManifestInfo};
-use crate::db::manifest;
+use crate::db::inspect::{self, HeldBytes, ManifestInfo};
 use crate::db::removal::{self, Removal, RemovalStep};
 use crate::db::repository;
 use crate::db::space::{self, Space};
@@ -31,7 +30,7 @@ pub enum PartState {
     Absent,
     /// A layer that its publisher does not allow to be pushed, and that was not.
     Foreign,
-    /// The repository holds it, but its file is gone or wrong.
+    /// The repository holds it, but its file or its bytes are gone or wrong.
     Lost,
 }
 
@@ -51,7 +50,9 @@ impl Store {
     }
 
     /// At most `limit` things that a manifest names, in its own order after the first `skip`, and
-    /// whether each is there; `None` if the repository does not hold the manifest.
+    /// whether each is there; `None` if the repository does not hold the manifest. Of one that is
+    /// lost nothing is known any more. This is for commands: clients are not told of a manifest
+    /// that needs what is lost.
     ///
     /// # Errors
     /// Trouble with the database.
@@ -62,10 +63,12 @@ impl Store {
         skip: usize,
         limit: usize,
     ) -> Result<Option<Vec<ImagePart>>, StorageError> {
-        let reference = Reference::Digest(*digest);
-        let found = self.database.read(|c| manifest::get(c, name, &reference))?;
-        let Some(manifest) = found else { return Ok(None) };
-        let all = Descriptor::all_of(&manifest.bytes)
+        let bytes = match self.database.read(|c| inspect::held_bytes(c, name, digest))? {
+            Some(HeldBytes::Right(bytes)) => bytes,
+            Some(HeldBytes::Lost) => return Ok(Some(Vec::new())),
+            None => return Ok(None),
+        };
+        let all = Descriptor::all_of(&bytes)
             .map_err(|error| StorageError::Database(format!("{digest} was kept wrong: {error}")))?;
         let page = all.into_iter().skip(skip).take(limit);
         // Each is a read of its own: looking at the files between them may wait for the disk.
@@ -164,8 +167,11 @@ impl Store {
     ) -> Result<PartState, StorageError> {
         let (kind, digest) = (descriptor.kind, &descriptor.digest);
         if matches!(kind, EdgeKind::Child | EdgeKind::Subject) {
-            let is_held = self.database.read(|c| inspect::holds_manifest(c, name, digest))?;
-            return Ok(if is_held { PartState::Present } else { PartState::Absent });
+            return Ok(match self.database.read(|c| inspect::held_bytes(c, name, digest))? {
+                Some(HeldBytes::Right(_)) => PartState::Present,
+                Some(HeldBytes::Lost) => PartState::Lost,
+                None => PartState::Absent,
+            });
         }
         let held = self.database.read(|c| repository::held_blob(c, name, digest))?;
         Ok(match held {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::db::lost::{self, HurtManifest, Losing, Lost};
+use crate::db::lost::{self, HurtManifest, Losing, Lost, LostDigests};
 use crate::db::{unix_now, upkeep};
 use crate::digest::Digest;
 use crate::durable::sync_directory;
@@ -91,6 +91,14 @@ impl Store {
         self.database.read(lost::count)
     }
 
+    /// What is lost, at most `limit` blobs and as many manifests.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn lost_digests(&self, limit: usize) -> Result<LostDigests, StorageError> {
+        self.database.read(|connection| lost::digests(connection, limit))
+    }
+
     /// The images that cannot be pulled because of what is lost, or would be if what these
     /// findings say were called lost; `limit` of them. Nothing is walked if nothing is lost.
     ///
@@ -144,15 +152,9 @@ impl Store {
             return Ok(None);
         }
         let lost = *digest;
-<<<<<<< HEAD
-        let losing =
-            self.database.write_step(move |connection| lost::lose_blob(connection, &lost))?;
+        let losing = self.step_to_free(move |connection| lost::lose_blob(connection, &lost))?;
         if losing == Losing::IsGone || seen.identity.is_none() || seen.is_unreadable() {
             // What cannot be read now may be good, and is answered again when it was read.
-=======
-        let losing = self.step_to_free(move |connection| lost::lose_blob(connection, &lost))?;
-        if losing == Losing::IsGone || seen.identity.is_none() {
->>>>>>> fixa
             return Ok(Some((losing, None)));
         }
         let aside = self.layout.damaged_blob(digest);

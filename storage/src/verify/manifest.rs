@@ -116,42 +116,28 @@ impl Walk<'_> {
             return Ok(());
         }
         let (repository, digest) = (holder.repository, *manifest.digest());
-<<<<<<< HEAD
-        let database = &self.store.database;
-        // What was deleted since its holder was read has nothing to mend: it counts only if a step
-        // still finds it.
-        let mut is_wrong = self.how.is_dry_run
-            && database.read(|connection| rows::is_held(connection, repository, &digest))?;
         if self.how.is_dry_run {
-            if is_wrong {
+            let is_held = |connection: &_| rows::is_held(connection, repository, &digest);
+            if self.store.database.read(is_held)? {
                 self.verified.add(Finding::Record(digest));
             }
             return Ok(());
         }
+        // What was deleted since its holder was read has nothing to mend: it counts only if a step
+        // still finds it.
+        let mut is_wrong = false;
         for step in missing.chunks(STEP_ROWS).map(<[Edge]>::to_vec) {
-            is_wrong |= database.write_step(move |connection| {
-=======
-        for step in missing.chunks(STEP_ROWS).map(<[Edge]>::to_vec) {
-            self.store.step_to_free(move |connection| {
->>>>>>> fixa
+            is_wrong |= self.store.step_to_free(move |connection| {
                 rows::mend_edges(connection, repository, &digest, &step)
             })?;
         }
         for step in surplus.chunks(STEP_ROWS).map(<[_]>::to_vec) {
-<<<<<<< HEAD
-            is_wrong |= database.write_step(move |connection| {
-=======
-            self.store.step_to_free(move |connection| {
->>>>>>> fixa
+            is_wrong |= self.store.step_to_free(move |connection| {
                 rows::remove_edges(connection, repository, &digest, &step)
             })?;
         }
         if !is_shown_right {
-<<<<<<< HEAD
-            is_wrong |= database.write_step(move |connection| {
-=======
-            self.store.step_to_free(move |connection| {
->>>>>>> fixa
+            is_wrong |= self.store.step_to_free(move |connection| {
                 rows::mend_shown(connection, repository, &digest, &shown)
             })?;
         }

@@ -13,7 +13,7 @@ use crate::digest::Algorithm;
 use crate::error::StorageError;
 use crate::manifest::{Manifest, MediaType};
 use crate::name::{Reference, Tag, UserName};
-use crate::store::{OpenOptions, Store};
+use crate::store::{OpenOptions, PartState, Store};
 
 fn fatal(error: &StorageError) -> ! {
     panic!("the database ended the process: {error}")
@@ -79,6 +79,14 @@ fn get(store: &Store, name: &str, tag: &str) -> Result<Option<Bytes>, StorageErr
     Ok(found.map(|manifest| manifest.bytes))
 }
 
+/// Whether a manifest is lost for somebody on the host, and how what it names is.
+fn looked_at(store: &Store, manifest: &Manifest) -> (bool, Vec<PartState>) {
+    let (name, digest) = ("one".parse().unwrap(), manifest.digest());
+    let info = store.manifest_info(&name, &Reference::Digest(*digest), 1).unwrap().unwrap();
+    let parts = store.image_parts(&name, digest, 0, 9).unwrap().unwrap();
+    (info.is_lost, parts.iter().map(|part| part.state).collect())
+}
+
 fn verify(store: &Store, is_dry_run: bool) -> Vec<Finding> {
     let how = Verification { is_dry_run, ..Verification::default() };
     store.verify(&how, &mut |_| ControlFlow::Continue(())).unwrap().findings
@@ -101,6 +109,7 @@ fn a_manifest_with_other_bytes_is_hidden_in_every_repository_until_one_gets_it_a
     let absent = "DELETE FROM manifests WHERE digest = ";
     for damage in [wrong, absent] {
         spoil(&home, &format!("{damage} '{digest}'"));
+        assert_eq!(looked_at(&store, &list), (false, vec![PartState::Lost]));
         assert_eq!(verify(&store, true), [Finding::Manifest(digest)]);
         assert_eq!(store.lost(), Ok(crate::Lost::default()));
         assert_eq!(verify(&store, false), [Finding::Manifest(digest)]);
@@ -111,6 +120,8 @@ fn a_manifest_with_other_bytes_is_hidden_in_every_repository_until_one_gets_it_a
             assert_eq!(get(&store, name, "list"), lost(&list));
         }
         assert_eq!(store.hurt(&[], 9).unwrap().images.len(), 4);
+        assert_eq!(looked_at(&store, &list), (false, vec![PartState::Lost]));
+        assert_eq!(looked_at(&store, &manifest), (true, vec![]), "nobody knows what it named");
         // A push into one repository brings the bytes that both serve.
         put(&store, "one", &manifest, "image");
         for name in ["one", "two"] {
@@ -199,6 +210,8 @@ fn rows_that_name_nothing_are_told_or_mended() {
         digest: digest.clone(),
     };
     let link = Finding::Link { repository: "one".to_owned(), digest };
+    assert!(link.to_string().ends_with(": mended"), "{link}");
+    assert!(link.in_dry_run().ends_with(": would be mended"), "{}", link.in_dry_run());
     let name = Finding::Name("no digest".to_owned());
     for is_dry_run in [true, false] {
         assert_eq!(verify(&store, is_dry_run), [tag.clone(), link.clone(), name.clone()]);

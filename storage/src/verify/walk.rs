@@ -146,7 +146,6 @@ impl<'a> Walk<'a> {
                     Ok(_) => {}
                     Err(_) => self.verified.add(Finding::Name(digest.clone())),
                 }
-                self.verified.blobs += 1;
                 self.verified.position.after = digest;
                 if self.step().is_break() {
                     return Ok(ControlFlow::Break(()));
@@ -161,6 +160,7 @@ impl<'a> Walk<'a> {
     fn check_blob(&mut self, digest: &Digest, size: u64) -> Going {
         let path = self.store.layout().blob(digest);
         let before = self.verified.blob_bytes;
+        let mut has_file = false;
         for attempt in 0..TRIES {
             self.verified.blob_bytes = before;
             let mut on_piece = |bytes: usize| {
@@ -171,11 +171,17 @@ impl<'a> Walk<'a> {
                 ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
                 // A disk may stumble once.
                 ControlFlow::Continue(seen) if seen.is_unreadable() && attempt == 0 => {}
-                ControlFlow::Continue(seen) if self.settle(digest, &seen)? => break,
-                // Somebody put another file there meanwhile: that one counts.
-                ControlFlow::Continue(_) => {}
+                ControlFlow::Continue(seen) => {
+                    has_file = seen.identity.is_some();
+                    if self.settle(digest, &seen)? {
+                        break;
+                    }
+                    // Somebody put another file there meanwhile: that one counts.
+                }
             }
         }
+        // What has no file was not read.
+        self.verified.blobs += u64::from(has_file);
         Ok(ControlFlow::Continue(()))
     }
 
