@@ -105,25 +105,32 @@ fn a_flipped_byte_is_found_told_and_healed_by_the_next_mirror_run() {
         assert_eq!(report["lost_blobs"], 1);
         assert_eq!(report["hurt"], json!(["app:amd64", "app:list"]));
         assert!(aside.exists());
-        shown_as_lost(&scene, &instance, &layer);
         // What is known to be lost is told until it is back.
         let told = verify(&instance, &["--rate", "1000"], 1);
-        let lost = format!("lost: 1 blob and 0 manifests\n  the blob {layer}\n");
-        assert!(told.contains(&lost), "{told}");
-        let again = verify(&instance, &["--json"], 1);
-        let again: Value = serde_json::from_str(&again).expect("a report");
-        assert_eq!(again["lost_blob_digests"], json!([layer]));
-        if is_running {
-            for words in [&format!("ERROR {what}"), "ERROR lost: push or mirror these images"] {
-                wait_until("the log says so", || instance.errors().contains(words));
-            }
-        }
+        assert!(told.contains("lost: 1 blob and 0 manifests\n"), "{told}");
         assert!(instance.command(&["status"], &[]).ok().contains("LOST: 1 blob and 0 manifests"));
         if !is_running {
             instance.start();
         }
 
-        hidden_from_clients(&scene, &curl, &layer);
+        curl.request("HEAD", &blob).expect(404);
+        let lost = (
+            "BLOB_UNKNOWN".to_owned(),
+            format!("the registry lost the blob {layer}: push the image again"),
+        );
+        assert_eq!(curl.request("GET", &blob).expect(404).error(), lost);
+        for path in scene.manifests() {
+            curl.request("HEAD", &path).expect(404);
+            let (code, message) = curl.request("GET", &path).expect(404).error();
+            assert_eq!(code, "MANIFEST_UNKNOWN");
+            assert!(message.starts_with(&format!("the registry lost {layer}, ")), "{message}");
+            assert!(message.ends_with(": push the image again"), "{message}");
+        }
+        for untouched in [scene.images[1].manifest.digest(), sha256(b"")] {
+            let path = format!("/v2/app/manifests/{untouched}");
+            let expected = if untouched == sha256(b"") { 404 } else { 200 };
+            curl.request("GET", &path).expect(expected);
+        }
         // What people read who pull it meanwhile.
         for tag in ["amd64", "list"] {
             let name = format!("{}/app:{tag}", instance.address());
@@ -145,45 +152,46 @@ fn a_flipped_byte_is_found_told_and_healed_by_the_next_mirror_run() {
     }
 }
 
-/// `inspect` walks an image that lacks a layer to its leaves, and says what is missing.
-fn shown_as_lost(scene: &Scene, instance: &Instance, layer: &str) {
-    let inspected = instance.command(&["inspect"], &["app:list"]);
-    let printed = String::from_utf8_lossy(&inspected.out).into_owned();
-    let of = scene.images[0].manifest.digest();
-    for part in [
-        format!("child  linux/amd64  {of}"),
-        format!("image  {}", scene.images[1].manifest.digest()),
-        format!("missing: the layer {layer} of {of} is lost\n"),
-    ] {
-        assert!(printed.contains(&part), "{part}: {printed}");
+#[test]
+fn what_is_lost_is_named_by_every_command_that_looks_and_in_the_log() {
+    let mut instance = Instance::started();
+    let scene = Scene::push(&instance);
+    let layer = sha256(&scene.images[0].layer);
+    flip(&blob_path(instance.data(), &layer));
+    verify(&instance, &["--dry-run"], 1);
+    verify(&instance, &[], 1);
+    let found = format!("ERROR the blob {layer} is lost: its file holds other bytes");
+    for words in [&found, "ERROR lost: push or mirror these images"] {
+        wait_until("the log says so", || instance.errors().contains(words));
     }
-    assert!(inspected.fails(1).contains("app:list is not complete"));
-    let inspected = instance.command(&["inspect"], &["app:amd64", "--json"]);
-    assert_eq!(inspected.code(), Some(1), "{inspected}");
-    let inspected: Value = serde_json::from_slice(&inspected.out).expect("JSON");
-    assert_eq!(inspected["missing"][0]["digest"], json!(layer));
-}
+    assert_eq!(instance.errors().matches(&found).count(), 1, "a dry run is not logged");
+    for is_running in [true, false] {
+        if !is_running {
+            instance.stop();
+        }
+        // Whoever did not see the first report is told too.
+        let told = verify(&instance, &[], 1);
+        let lost = format!("lost: 1 blob and 0 manifests\n  the blob {layer}\n");
+        assert!(told.contains(&lost), "{told}");
+        let report: Value =
+            serde_json::from_str(&verify(&instance, &["--json"], 1)).expect("a report");
+        assert_eq!((&report["found"], &report["lost_blob_digests"]), (&json!([]), &json!([layer])));
 
-/// Neither the layer nor anything that needs it is answered, and all the rest is.
-fn hidden_from_clients(scene: &Scene, curl: &Curl, layer: &str) {
-    let blob = format!("/v2/app/blobs/{layer}");
-    curl.request("HEAD", &blob).expect(404);
-    let lost = (
-        "BLOB_UNKNOWN".to_owned(),
-        format!("the registry lost the blob {layer}: push the image again"),
-    );
-    assert_eq!(curl.request("GET", &blob).expect(404).error(), lost);
-    for path in scene.manifests() {
-        curl.request("HEAD", &path).expect(404);
-        let (code, message) = curl.request("GET", &path).expect(404).error();
-        assert_eq!(code, "MANIFEST_UNKNOWN");
-        assert!(message.starts_with(&format!("the registry lost {layer}, ")), "{message}");
-        assert!(message.ends_with(": push the image again"), "{message}");
-    }
-    for untouched in [scene.images[1].manifest.digest(), sha256(b"")] {
-        let path = format!("/v2/app/manifests/{untouched}");
-        let expected = if untouched == sha256(b"") { 404 } else { 200 };
-        curl.request("GET", &path).expect(expected);
+        let inspected = instance.command(&["inspect"], &["app:list"]);
+        let printed = String::from_utf8_lossy(&inspected.out).into_owned();
+        let of = scene.images[0].manifest.digest();
+        for part in [
+            format!("child  linux/amd64  {of}"),
+            format!("image  {}", scene.images[1].manifest.digest()),
+            format!("missing: the layer {layer} of {of} is lost\n"),
+        ] {
+            assert!(printed.contains(&part), "{part}: {printed}");
+        }
+        assert!(inspected.fails(1).contains("app:list is not complete"));
+        let inspected = instance.command(&["inspect"], &["app:amd64", "--json"]);
+        assert_eq!(inspected.code(), Some(1), "{inspected}");
+        let inspected: Value = serde_json::from_slice(&inspected.out).expect("JSON");
+        assert_eq!(inspected["missing"][0]["digest"], json!(layer));
     }
 }
 
@@ -264,16 +272,8 @@ fn a_file_that_the_disk_does_not_give_back_is_lost() {
     let told = String::from_utf8_lossy(&verified.out);
     let expected = format!("the blob {layer} is lost: its file cannot be read: Input/output error");
     assert!(told.contains(&expected), "{told}");
-    // It may be good, so it stays; while it is lost nobody is answered from it.
-    assert!(path.exists());
+    assert!(!path.exists());
     instance.start();
-    let blob = format!("/v2/app/blobs/{layer}");
-    Curl::of(&instance).request("HEAD", &blob).expect(404);
-    assert!(
-        verify(&instance, &[], 0)
-            .contains(&format!("the blob {layer} was lost, and its file is good again"))
-    );
-    Curl::of(&instance).request("HEAD", &blob).expect(200);
     scene.copy(&instance, "image", "app:amd64");
     assert!(verify(&instance, &[], 0).ends_with("nothing is wrong\n"));
 }
