@@ -5,6 +5,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
+use crate::RestorePoint;
 use crate::digest::Algorithm;
 use crate::lock::OnHeld;
 use crate::manifest::{Manifest, MediaType};
@@ -242,6 +243,51 @@ fn a_deleted_manifest_keeps_its_blobs_as_long_as_it_can_be_restored() {
     let done = collect(&store, &keep);
     assert_eq!((done.deleted_manifests, done.blobs, done.repositories), (1, 300, 1));
     assert!(sizes(&store).iter().all(|(_, size)| *size == 0), "{:?}", sizes(&store));
+}
+
+#[test]
+fn what_a_tag_named_at_a_forgotten_time_is_not_guessed() {
+    let (_directory, store) = open();
+    let [one, two, three] = [0, 1, 2].map(|n| index(&vec![push(&store, "a", b"x"); n], None));
+    for manifest in [&one, &two, &three] {
+        age(&store, 2 * HOUR);
+        put(&store, "a", manifest, &["moving"]);
+    }
+    let (name, tag) = (repo("a"), tags(&["moving"]).remove(0));
+    let before = |hours: i64| {
+        let then = RestorePoint::Before(crate::db::unix_now() - hours * 3600);
+        store.restore_tag(&name, &tag, then).map(|restored| restored.after)
+    };
+    collect(&store, &Keep { history: HOUR, ..NOTHING });
+    let unknown = StorageError::NothingToUndo { repository: name.clone(), tag: tag.clone() };
+    assert_eq!(before(3), Err(unknown));
+    assert_eq!(before(1), Ok(Some(*two.digest())));
+}
+
+#[test]
+fn a_tag_goes_back_to_an_index_that_somebody_took_a_child_from() {
+    let (_directory, store) = open();
+    let layer = push(&store, "a", b"layer");
+    let child = put(&store, "a", &image(&[layer]), &[]);
+    let sparse = put(&store, "a", &index(&[child], None), &["moving"]);
+    assert!(store.delete_manifest(&repo("a"), &child, None).unwrap());
+    assert!(store.delete_blob(&repo("a"), &layer).unwrap());
+    put(&store, "a", &index(&[], None), &["moving"]);
+    let tag = tags(&["moving"]).remove(0);
+    let restored = store.restore_tag(&repo("a"), &tag, RestorePoint::LastChange).unwrap();
+    assert_eq!((restored.after, restored.manifests), (Some(sparse), Vec::new()));
+}
+
+#[test]
+fn a_protected_tag_keeps_the_type_of_what_it_names() {
+    let (_directory, store) = open();
+    let text = r#"{"schemaVersion":2,"manifests":[]}"#.to_owned();
+    put(&store, "a", &parse(text.clone(), MediaType::OCI_INDEX), &["kept"]);
+    let tag = tags(&["kept"]).remove(0);
+    store.protect_tag(&repo("a"), &tag).unwrap();
+    let other = parse(text, "application/x-other");
+    let refused = store.put_manifest(&repo("a"), other, Vec::new(), None);
+    assert!(matches!(refused, Err(StorageError::TagProtected { .. })), "{refused:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::unix_now;
+use super::{history, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 
@@ -123,13 +123,23 @@ pub(crate) fn old_changes(connection: &Connection, until: i64) -> Result<u64, St
     Ok(statement.query_row(params![until], |row| row.get(0))?)
 }
 
-/// Forgets the oldest of those changes; returns how many.
+/// Forgets the oldest of those changes, and notes up to which moment all may be forgotten; returns
+/// how many.
 pub(crate) fn forget_changes(connection: &Connection, until: i64) -> Result<usize, StorageError> {
+    let last: Option<i64> = connection
+        .prepare_cached(
+            "SELECT max(changed_at) FROM
+             (SELECT changed_at FROM tag_history WHERE changed_at <= ?1
+              ORDER BY changed_at LIMIT ?2)",
+        )?
+        .query_row(params![until, STEP_ROWS - 1], |row| row.get(0))?;
+    let Some(last) = last else { return Ok(0) };
+    history::note_forgotten(connection, last)?;
     let mut statement = connection.prepare_cached(
         "DELETE FROM tag_history WHERE id IN
          (SELECT id FROM tag_history WHERE changed_at <= ?1 ORDER BY changed_at LIMIT ?2)",
     )?;
-    Ok(statement.execute(params![until, STEP_ROWS])?)
+    Ok(statement.execute(params![until, STEP_ROWS - 1])?)
 }
 
 /// A manifest, as a page finds it.

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::repository;
+use super::{repository, upkeep};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::{RepoName, Tag, UserName};
@@ -110,3 +110,23 @@ fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {
         changed_by: row.get(5)?,
     })
 }
+
+/// Notes that changes up to this second are forgotten.
+pub(super) fn note_forgotten(connection: &Connection, until: i64) -> Result<(), StorageError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO upkeep (task, ended_at, summary) VALUES (?1, ?2, '')
+             ON CONFLICT (task) DO UPDATE SET ended_at = max(ended_at, excluded.ended_at)",
+        )?
+        .execute(params![FORGOTTEN, until])?;
+    Ok(())
+}
+
+/// Whether changes of this second may be forgotten, so that nobody knows what tags named then.
+pub(super) fn is_forgotten(connection: &Connection, time: i64) -> Result<bool, StorageError> {
+    let until = upkeep::last(connection, FORGOTTEN)?.map(|note| note.ended_at);
+    Ok(until.is_some_and(|until| time <= until))
+}
+
+/// Under which name it is noted up to when changes of tags are forgotten.
+const FORGOTTEN: &str = "tag-history";

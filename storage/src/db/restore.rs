@@ -58,6 +58,9 @@ pub(crate) fn restore(
         RestorePoint::Digest(digest) => Some(digest),
         RestorePoint::LastChange => history::last(connection, id, tag)?.ok_or_else(unknown)?.before,
         RestorePoint::Before(time) => {
+            if history::is_forgotten(connection, time)? {
+                return Err(unknown());
+            }
             let then = match history::first_since(connection, id, tag, time)? {
                 Some(change) => change.before,
                 // Without any change that is known, nobody knows what it named then.
