@@ -183,8 +183,8 @@ impl fmt::Display for Finding {
             Self::Database(message) => {
                 write!(
                     f,
-                    "the database is damaged, or its disk cannot be read ({message}): look into the \
-                 kernel's log, and restore it from a backup if it stays so"
+                    "the database is damaged, or its disk cannot be read ({message}): look into \
+                     the kernel's log, and restore it from a backup if it stays so"
                 )
             }
         }
