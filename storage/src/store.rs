@@ -76,7 +76,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StorageError::NoStore`], [`StorageError::HalfRestored`],
-    /// [`StorageError::ForeignDirectory`] and [`StorageError::NewerFormat`] before anything was written; else trouble with the disk.
+    /// [`StorageError::ForeignDirectory`] and [`StorageError::NewerFormat`] before anything was
+    /// written; else trouble with the disk.
     pub fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Self, StorageError> {
         let layout = Layout::new(root);
         match layout.require() {

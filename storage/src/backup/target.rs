@@ -46,8 +46,9 @@ impl Target {
     /// or hold earlier backups of the same store.
     ///
     /// # Errors
-    /// [`BackupError::Foreign`], [`BackupError::Store`], [`BackupError::Other`] and
-    /// [`BackupError::NotYours`], [`BackupError::DamagedMark`] before anything was written; else trouble with the disk.
+    /// [`BackupError::Foreign`], [`BackupError::Store`], [`BackupError::Other`],
+    /// [`BackupError::DamagedMark`] and [`BackupError::NotYours`] before anything was written;
+    /// else trouble with the disk.
     pub fn open(directory: &Path, identity: &str) -> Result<Self, BackupError> {
         let layout = Layout::new(directory);
         match fs::DirBuilder::new().mode(0o700).create(directory) {

@@ -261,6 +261,11 @@ fn a_broken_page_of_the_database_is_told_and_the_files_are_read_even_so() {
     let findings = verify(&store, false);
     assert!(matches!(findings.as_slice(), [Finding::Database(_)]), "{findings:?}");
     assert!(findings[0].is_loss());
+    // Nor is it backed up, and not the copy is blamed.
+    let refused = store.snapshot(&mut |_, _| ControlFlow::Continue(()));
+    let database = home.path().join("registry.db");
+    let said = refused.unwrap_err().to_string();
+    assert!(said.starts_with(&format!("{} is damaged (", database.display())), "{said}");
 }
 
 #[test]
