@@ -85,9 +85,9 @@ pub enum StorageError {
     },
     /// A tag has no history that could be undone.
     #[error(
-        "no change of {repository}:{tag} is known that could be undone, and what is older than the \
-         undo time is forgotten: see `registry tag history {repository}`, say with --to what it is \
-         to name, or push it again"
+        "no change of {repository}:{tag} is known that could be undone, and what is long past is \
+         forgotten: see `registry tag history {repository}`, say with --to what it is to name, or \
+         push it again"
     )]
     NothingToUndo {
         /// The repository.
