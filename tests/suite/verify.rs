@@ -272,8 +272,15 @@ fn a_file_that_the_disk_does_not_give_back_is_lost() {
     let told = String::from_utf8_lossy(&verified.out);
     let expected = format!("the blob {layer} is lost: its file cannot be read: Input/output error");
     assert!(told.contains(&expected), "{told}");
-    assert!(!path.exists());
+    // It may be good, so it stays; while it is lost nobody is answered from it.
+    assert!(path.exists());
     instance.start();
+    let blob = format!("/v2/app/blobs/{layer}");
+    Curl::of(&instance).request("HEAD", &blob).expect(404);
+    let told = verify(&instance, &[], 0);
+    let expected = format!("the blob {layer} was lost, and its file is good again");
+    assert!(told.contains(&expected), "{told}");
+    Curl::of(&instance).request("HEAD", &blob).expect(200);
     scene.copy(&instance, "image", "app:amd64");
     assert!(verify(&instance, &[], 0).ends_with("nothing is wrong\n"));
 }
