@@ -6,13 +6,13 @@
 //!
 //! What is told and what is taken must not cross. A reader first enters the blob here and then
 //! looks whether it is there; collection first condemns it here and then takes it. So either the
-//! reader finds it condemned and says that it is absent, or collection finds it entered and leaves
-//! it, or it was gone before the reader looked.
+//! reader finds it condemned and waits for the end of that one step, or collection finds it entered
+//! and leaves it, or it was gone before the reader looked.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::digest::Digest;
@@ -22,6 +22,7 @@ pub(crate) struct Recent {
     since: Instant,
     keys: RandomState,
     state: Mutex<State>,
+    released: Condvar,
 }
 
 struct State {
@@ -38,7 +39,8 @@ impl Recent {
     pub(crate) fn new() -> Self {
         let (told, condemned, longest_grace) = (HashMap::new(), HashSet::new(), REMEMBERED);
         let state = Mutex::new(State { told, condemned, longest_grace });
-        Self { since: Instant::now(), keys: RandomState::new(), state }
+        let released = Condvar::new();
+        Self { since: Instant::now(), keys: RandomState::new(), state, released }
     }
 
     /// One that began some time ago.
@@ -52,15 +54,12 @@ impl Recent {
         self.since.elapsed()
     }
 
-    /// Enters a blob of a repository before it is looked for; false if it is being taken.
-    pub(crate) fn tell(&self, repository: &str, digest: &Digest) -> bool {
+    /// Enters a blob of a repository before it is looked for. Waits while a step of collection
+    /// decides over it.
+    pub(crate) fn tell(&self, repository: &str, digest: &Digest) {
         let (key, now) = (self.key(repository, digest), self.seconds());
-        let mut state = self.lock();
-        let may_tell = !state.condemned.contains(&key);
-        if may_tell {
-            state.told.insert(key, now);
-        }
-        may_tell
+        let state = self.released.wait_while(self.lock(), |state| state.condemned.contains(&key));
+        state.unwrap_or_else(PoisonError::into_inner).told.insert(key, now);
     }
 
     /// Takes back what was entered for a blob that turned out to be absent.
@@ -92,6 +91,8 @@ impl Recent {
                 state.told.remove(&key);
             }
         }
+        drop(state);
+        self.released.notify_all();
     }
 
     /// Forgets what was told longer ago than any grace time that was asked for yet.
@@ -136,13 +137,17 @@ mod tests {
     fn what_was_told_is_not_condemned_and_what_is_condemned_is_not_told() {
         let recent = Recent::new();
         let [told, other] = ["told", "other"].map(|t| Digest::of(Algorithm::Sha256, t.as_bytes()));
-        assert!(recent.tell("a", &told));
+        recent.tell("a", &told);
         assert!(!recent.condemn("a", &told, GRACE));
         assert!(recent.condemn("a", &other, GRACE));
-        assert!(!recent.tell("a", &other));
-        assert!(recent.tell("b", &other), "another repository");
-        recent.release([("a", &other)].into_iter(), false);
-        assert!(recent.tell("a", &other));
+        recent.tell("b", &other);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| recent.tell("a", &other));
+            assert!(!waiting.is_finished(), "collection decides over it");
+            recent.release([("a", &other)].into_iter(), false);
+            waiting.join().unwrap();
+        });
+        assert!(!recent.condemn("a", &other, GRACE));
         recent.take_back("a", &other);
         assert!(recent.condemn("a", &other, GRACE));
         assert!(recent.condemn("a", &told, Duration::ZERO), "nothing is recent");

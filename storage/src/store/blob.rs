@@ -32,9 +32,7 @@ impl Store {
         name: &RepoName,
         digest: &Digest,
     ) -> Result<Option<u64>, StorageError> {
-        if !self.recent.tell(name.as_str(), digest) {
-            return Ok(None);
-        }
+        self.recent.tell(name.as_str(), digest);
         let size = self.blob_size(name, digest)?;
         if size.is_none() {
             self.recent.take_back(name.as_str(), digest);

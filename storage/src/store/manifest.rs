@@ -34,9 +34,7 @@ impl Store {
     ) -> Result<Option<StoredManifest>, StorageError> {
         // What a tag names is kept by the tag.
         let Reference::Digest(digest) = reference else { return self.manifest(name, reference) };
-        if !self.recent.tell(name.as_str(), digest) {
-            return Ok(None);
-        }
+        self.recent.tell(name.as_str(), digest);
         let found = self.manifest(name, reference)?;
         if found.is_none() {
             self.recent.take_back(name.as_str(), digest);
