@@ -24,7 +24,7 @@ mod origin;
 mod restore;
 mod target;
 
-pub use content::Taken;
+pub use content::{Blobs, Taken};
 pub use error::BackupError;
 pub(crate) use mark::forget;
 pub use origin::Origin;
@@ -94,15 +94,6 @@ pub fn read_directory(directory: &Path) -> Result<SmallFiles, StorageError> {
         }
     }
     Ok(files)
-}
-
-/// Removes a file, if it is there. Says whether it was.
-fn remove(path: &Path) -> Result<bool, StorageError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).at("remove", path),
-    }
 }
 
 /// The largest file beside database and blobs, in bytes: a chain of certificates has a few

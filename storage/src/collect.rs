@@ -16,8 +16,6 @@
 //! a file that comes back because its removal was not synced is found the same way.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -25,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::collect::{self as rows, After, Held, STEP_ROWS, Untagged, ago};
 use crate::digest::Digest;
+use crate::durable::remove;
 use crate::error::StorageError;
 use crate::store::Store;
 
@@ -376,14 +375,8 @@ impl Run<'_> {
         let drop = move |connection: &_| rows::drop_blobs(connection, &step);
         let dropped = self.store.step_to_free(drop)?;
         for digest in &dropped {
-            let path = self.store.layout.blob(digest);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    // The row is gone, so the file is one without a row for the next run.
-                    return Err(StorageError::io("remove", &path, &error));
-                }
-                _ => {}
-            }
+            // If it stays, it is a file without a row, which the next run finds.
+            remove(&self.store.layout.blob(digest))?;
         }
         Ok(dropped)
     }

@@ -69,15 +69,22 @@ pub(crate) fn create_private(path: &Path) -> Result<File, StorageError> {
     Ok(file)
 }
 
+/// Removes a file, if it is there. Says whether it was.
+pub(crate) fn remove(path: &Path) -> Result<bool, StorageError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).at("remove", path),
+    }
+}
+
 /// Removes a file, which may be gone already, so that no power cut brings it back.
 ///
 /// # Errors
 /// Trouble with the disk.
 pub fn remove_durably(path: &Path) -> Result<(), StorageError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at("remove", path),
-        _ => sync_parent(path),
-    }
+    remove(path)?;
+    sync_parent(path)
 }
 
 /// Writes a small file, for its owner only, that is there whole or not at all, whenever the power
@@ -87,12 +94,7 @@ pub fn remove_durably(path: &Path) -> Result<(), StorageError> {
 /// Trouble with the disk.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), StorageError> {
     let temporary = path.with_extension("new");
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).at("remove", &temporary);
-        }
-        _ => {}
-    }
+    remove(&temporary)?;
     let mut file = create_private(&temporary)?;
     file.write_all(content).at("write", &temporary)?;
     file.sync_all().at("sync", &temporary)?;

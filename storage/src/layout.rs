@@ -25,7 +25,9 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Algorithm, Digest};
-use crate::durable::{make_directory, make_with_parents, sync_directory, sync_parent, write_whole};
+use crate::durable::{
+    make_directory, make_with_parents, remove_durably, sync_directory, sync_parent, write_whole,
+};
 use crate::error::{IoContext, StorageError};
 use crate::name::UploadId;
 
@@ -68,6 +70,12 @@ impl Layout {
         self.root.join("registry.db")
     }
 
+    /// The files that SQLite keeps beside the database; they belong to that database alone.
+    pub(crate) fn database_logs(&self) -> [PathBuf; 3] {
+        ["registry.db-wal", "registry.db-shm", "registry.db-journal"]
+            .map(|name| self.root.join(name))
+    }
+
     pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("lock")
     }
@@ -90,7 +98,7 @@ impl Layout {
 
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
-        self.shard(digest.algorithm(), &hex[..2]).join(hex)
+        self.shard_named(digest.algorithm(), &hex[..2]).join(hex)
     }
 
     /// The directory of files that are put aside because their bytes are wrong.
@@ -120,11 +128,6 @@ impl Layout {
             .flat_map(|algorithm| (0..=u8::MAX).map(move |prefix| (algorithm, prefix)))
     }
 
-    /// Syncs the names in one of them.
-    pub(crate) fn sync_shard(&self, algorithm: Algorithm, prefix: u8) -> Result<(), StorageError> {
-        sync_directory(&self.shard(algorithm, &format!("{prefix:02x}")))
-    }
-
     pub(crate) fn backup_mark(&self) -> PathBuf {
         self.root.join("backup.json")
     }
@@ -141,8 +144,12 @@ impl Layout {
         self.root.join("FORMAT")
     }
 
-    /// The directory of the blobs whose digests begin with `prefix`, two digits.
-    pub(crate) fn shard(&self, algorithm: Algorithm, prefix: &str) -> PathBuf {
+    /// The directory of the blobs whose digests begin with this byte.
+    pub(crate) fn shard(&self, algorithm: Algorithm, prefix: u8) -> PathBuf {
+        self.shard_named(algorithm, &format!("{prefix:02x}"))
+    }
+
+    fn shard_named(&self, algorithm: Algorithm, prefix: &str) -> PathBuf {
         self.root.join("blobs").join(algorithm.name()).join(prefix)
     }
 
@@ -251,7 +258,7 @@ impl Layout {
             let directory = blobs.join(algorithm.name());
             make_directory(&directory, 0o700)?;
             for prefix in 0..=u8::MAX {
-                make_directory(&self.shard(algorithm, &format!("{prefix:02x}")), 0o700)?;
+                make_directory(&self.shard(algorithm, prefix), 0o700)?;
             }
             sync_directory(&directory)?;
         }
@@ -261,11 +268,7 @@ impl Layout {
 
     /// Removes FORMAT: there is no store here until [`Layout::finish`].
     pub(crate) fn unfinish(&self) -> Result<(), StorageError> {
-        let path = self.format_file();
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at("remove", &path),
-            _ => sync_directory(&self.root),
-        }
+        remove_durably(&self.format_file())
     }
 
     /// Writes FORMAT, the last step of making a store: only now does it exist.

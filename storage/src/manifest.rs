@@ -74,6 +74,12 @@ impl Manifest {
         &self.edges
     }
 
+    /// The blobs that must be in the repository before the manifest is accepted.
+    pub fn required_blobs(&self) -> impl Iterator<Item = &Digest> {
+        let required = self.edges.iter().filter(|edge| edge.kind.is_required_blob());
+        required.map(|edge| &edge.child)
+    }
+
     /// The manifest this one refers to, if any.
     pub fn subject(&self) -> Option<&Digest> {
         self.edges.iter().find(|edge| edge.kind == EdgeKind::Subject).map(|edge| &edge.child)

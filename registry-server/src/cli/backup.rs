@@ -226,8 +226,8 @@ impl Run<'_> {
         let mut needed = 0;
         for (algorithm, prefix) in Layout::shards() {
             for blob in self.shard(algorithm, prefix)? {
-                let is_there = self.target.has(&blob.digest, blob.size);
-                if is_there && verify && !self.target.is_right(&blob.digest)? {
+                let is_there = self.target.blobs().has(&blob.digest, blob.size);
+                if is_there && verify && !self.target.blobs().is_right(&blob.digest)? {
                     self.wrong_there.insert(blob.digest);
                 }
                 if self.is_present(&blob) {
@@ -254,7 +254,7 @@ impl Run<'_> {
                 // None holds it any more, and collection was faster.
                 None if !blob.is_held => continue,
                 None => Taken::Wrong,
-                Some(file) => self.target.take(&digest, file, &mut |count| {
+                Some(file) => self.target.blobs().take(&digest, file, &mut |count| {
                     self.meter.advance(count);
                     ControlFlow::Continue(())
                 })?,
@@ -268,13 +268,13 @@ impl Run<'_> {
             }
         }
         if !is_empty {
-            self.target.sync_shard(algorithm, prefix)?;
+            self.target.blobs().sync_shard(algorithm, prefix)?;
         }
         Ok(())
     }
 
     fn is_present(&self, blob: &NamedBlob) -> bool {
-        !self.wrong_there.contains(&blob.digest) && self.target.has(&blob.digest, blob.size)
+        !self.wrong_there.contains(&blob.digest) && self.target.blobs().has(&blob.digest, blob.size)
     }
 
     fn shard(&self, algorithm: Algorithm, prefix: u8) -> anyhow::Result<Vec<NamedBlob>> {

@@ -129,7 +129,8 @@ impl Run<'_> {
         let mut needed = database.metadata()?.len();
         for (algorithm, prefix) in Layout::shards() {
             for (digest, size) in self.origin.shard(algorithm, prefix)? {
-                let is_there = self.ask(move |restoring| Ok(restoring.has(&digest, size)))?;
+                let is_there =
+                    self.ask(move |restoring| Ok(restoring.blobs().has(&digest, size)))?;
                 needed += if is_there { 0 } else { size.next_multiple_of(BLOCK_BYTES) };
             }
         }
@@ -157,7 +158,7 @@ impl Run<'_> {
             return Ok(());
         }
         for (digest, size) in blobs {
-            if self.ask(move |restoring| Ok(restoring.has(&digest, size)))? {
+            if self.ask(move |restoring| Ok(restoring.blobs().has(&digest, size)))? {
                 self.summary.present_blobs += 1;
                 continue;
             }
@@ -169,7 +170,7 @@ impl Run<'_> {
                     meter.advance(count);
                     ControlFlow::Continue(())
                 };
-                Ok(restoring.take(&digest, file, &mut tell)?)
+                Ok(restoring.blobs().take(&digest, file, &mut tell)?)
             })?;
             // One with wrong bytes is found missing in the end, if the database names it.
             if let Taken::Whole(length) = taken {
@@ -177,7 +178,7 @@ impl Run<'_> {
                 self.summary.copied_bytes += length;
             }
         }
-        self.ask(move |restoring| Ok(restoring.sync_shard(algorithm, prefix)?))
+        self.ask(move |restoring| Ok(restoring.blobs().sync_shard(algorithm, prefix)?))
     }
 
     /// Certificates and keys, and with them the root's key where this host does not have it: the

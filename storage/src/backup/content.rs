@@ -7,10 +7,10 @@ use std::path::Path;
 
 use rustix::fs::{Advice, fadvise};
 
-use super::{BackupError, remove};
+use super::BackupError;
 use crate::blob::hash_file;
-use crate::digest::{Digest, Hasher};
-use crate::durable::create_private;
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::durable::{create_private, remove, sync_directory};
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
 
@@ -23,14 +23,62 @@ pub enum Taken {
     Wrong,
 }
 
-/// Copies a blob into `layout`. `on_bytes` hears of each piece, and says whether to go on.
-///
-/// Crash argument: the bytes are synced under another name before they get theirs, so a blob that
-/// has its name is whole; the names of a directory are synced with [`sync_shard`], before anything
-/// relies on them.
-///
-/// [`sync_shard`]: crate::layout::Layout::sync_shard
-pub(super) fn take(
+/// The blobs of a directory that is being filled.
+#[derive(Debug)]
+pub struct Blobs(Layout);
+
+impl Blobs {
+    /// Those of this directory, without what a copy left in it that was cut short.
+    pub(super) fn of(layout: &Layout) -> Result<Self, StorageError> {
+        remove(&layout.part())?;
+        layout.make_directories()?;
+        Ok(Self(layout.clone()))
+    }
+
+    /// Whether a blob is there with the size that it should have.
+    pub fn has(&self, digest: &Digest, size: u64) -> bool {
+        let found = fs::symlink_metadata(self.0.blob(digest));
+        found.is_ok_and(|found| found.is_file() && found.len() == size)
+    }
+
+    /// Reads a blob that is there, and says whether its bytes are right.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn is_right(&self, digest: &Digest) -> Result<bool, StorageError> {
+        let path = self.0.blob(digest);
+        let Some(file) = super::open_regular(&path)? else { return Ok(false) };
+        let length = file.metadata().at("read the size of", &path)?.len();
+        Ok(hash_file(&file, &path, digest.algorithm(), length)?.finish() == *digest)
+    }
+
+    /// Copies a blob here. `on_bytes` hears of each piece, and says whether to go on.
+    ///
+    /// Crash argument: the bytes are synced under another name before they get theirs, so a blob
+    /// that has its name is whole; the names of a directory are synced with [`Blobs::sync_shard`],
+    /// before anything relies on them.
+    ///
+    /// # Errors
+    /// [`BackupError::Stopped`], else trouble with the disk.
+    pub fn take(
+        &self,
+        digest: &Digest,
+        from: File,
+        on_bytes: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Taken, BackupError> {
+        take(&self.0, digest, from, on_bytes)
+    }
+
+    /// Makes the names of blobs in one directory below `blobs/` durable.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn sync_shard(&self, algorithm: Algorithm, prefix: u8) -> Result<(), StorageError> {
+        sync_directory(&self.0.shard(algorithm, prefix))
+    }
+}
+
+fn take(
     layout: &Layout,
     digest: &Digest,
     mut from: File,
@@ -69,20 +117,6 @@ pub(super) fn take(
     file.sync_all().at("sync", &part)?;
     fs::rename(&part, &to).at("rename", &part)?;
     Ok(Taken::Whole(length))
-}
-
-/// Whether the file of a blob has the size that it should have.
-pub(super) fn has(layout: &Layout, digest: &Digest, size: u64) -> bool {
-    let found = fs::symlink_metadata(layout.blob(digest));
-    found.is_ok_and(|found| found.is_file() && found.len() == size)
-}
-
-/// Reads a blob and says whether its bytes are those that its digest names.
-pub(super) fn is_right(layout: &Layout, digest: &Digest) -> Result<bool, StorageError> {
-    let path = layout.blob(digest);
-    let Some(file) = super::open_regular(&path)? else { return Ok(false) };
-    let length = file.metadata().at("read the size of", &path)?.len();
-    Ok(hash_file(&file, &path, digest.algorithm(), length)?.finish() == *digest)
 }
 
 /// Copies a whole file under a name of its own, durably but for its name.

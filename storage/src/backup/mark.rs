@@ -1,11 +1,9 @@
 //! The file that says of which store a directory is the backup.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
-use super::{read_small, remove};
-use crate::durable::{sync_directory, write_whole};
+use super::read_small;
+use crate::durable::{remove, remove_durably, sync_directory, write_whole};
 use crate::error::StorageError;
 use crate::layout::Layout;
 
@@ -54,7 +52,5 @@ pub(super) fn begin_restoring(layout: &Layout) -> Result<(), StorageError> {
 
 /// Says that it has ended.
 pub(super) fn end_restoring(layout: &Layout) -> Result<(), StorageError> {
-    let root: &Path = layout.root();
-    remove(&layout.restore_mark())?;
-    sync_directory(root)
+    remove_durably(&layout.restore_mark())
 }

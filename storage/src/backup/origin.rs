@@ -57,7 +57,7 @@ impl Origin {
         algorithm: Algorithm,
         prefix: u8,
     ) -> Result<Vec<(Digest, u64)>, StorageError> {
-        let directory = self.layout.shard(algorithm, &format!("{prefix:02x}"));
+        let directory = self.layout.shard(algorithm, prefix);
         let listed = match fs::read_dir(&directory) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             listed => listed.at("list", &directory)?,

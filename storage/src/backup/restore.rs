@@ -1,14 +1,13 @@
 //! The directory that becomes a store again.
 
 use std::fs::{self, File};
-use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::content::{self, Taken};
+use super::content::{self, Blobs};
 use super::{BackupError, SmallFiles, mark};
 use crate::db::copy::{self, BlobIndex, NamedBlob};
-use crate::digest::{Algorithm, Digest};
-use crate::durable::{make_directory, sync_directory, write_whole};
+use crate::digest::Digest;
+use crate::durable::{make_directory, remove, sync_directory, write_whole};
 use crate::error::{IoContext, StorageError};
 use crate::layout::{LOST_AND_FOUND, Layout};
 use crate::lock::{OnHeld, StoreLock};
@@ -21,6 +20,7 @@ use crate::lock::{OnHeld, StoreLock};
 #[derive(Debug)]
 pub struct Restoring {
     layout: Layout,
+    blobs: Blobs,
     _lock: StoreLock,
 }
 
@@ -36,35 +36,13 @@ impl Restoring {
         // Whoever held the lock until now may have made a store.
         check(&layout)?;
         mark::begin_restoring(&layout)?;
-        super::remove(&layout.part())?;
-        layout.make_directories()?;
-        Ok(Self { layout, _lock: lock })
+        let blobs = Blobs::of(&layout)?;
+        Ok(Self { layout, blobs, _lock: lock })
     }
 
-    /// Whether a blob is there with the size that it should have.
-    pub fn has(&self, digest: &Digest, size: u64) -> bool {
-        content::has(&self.layout, digest, size)
-    }
-
-    /// Copies a blob here. `on_bytes` hears of each piece, and says whether to go on.
-    ///
-    /// # Errors
-    /// [`BackupError::Stopped`], else trouble with the disk.
-    pub fn take(
-        &self,
-        digest: &Digest,
-        from: File,
-        on_bytes: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<Taken, BackupError> {
-        content::take(&self.layout, digest, from, on_bytes)
-    }
-
-    /// Makes the names of blobs in one directory below `blobs/` durable.
-    ///
-    /// # Errors
-    /// Trouble with the disk.
-    pub fn sync_shard(&self, algorithm: Algorithm, prefix: u8) -> Result<(), StorageError> {
-        self.layout.sync_shard(algorithm, prefix)
+    /// Its blobs.
+    pub fn blobs(&self) -> &Blobs {
+        &self.blobs
     }
 
     /// Puts the database, its log, certificates and keys, and the first password in place.
@@ -78,8 +56,8 @@ impl Restoring {
         init_password: Option<&[u8]>,
     ) -> Result<(), StorageError> {
         let root = self.layout.root();
-        for name in ["registry.db-wal", "registry.db-shm", "registry.db-journal"] {
-            super::remove(&root.join(name))?;
+        for path in self.layout.database_logs() {
+            remove(&path)?;
         }
         content::copy_file(database, &self.layout.database())?;
         if let Some(log) = log {
@@ -109,7 +87,8 @@ impl Restoring {
         let mut missing = Vec::new();
         for (algorithm, prefix) in Layout::shards() {
             let blobs = index.shard(algorithm, prefix)?.into_iter();
-            let is_missing = |blob: &NamedBlob| blob.is_held && !self.has(&blob.digest, blob.size);
+            let is_missing =
+                |blob: &NamedBlob| blob.is_held && !self.blobs.has(&blob.digest, blob.size);
             missing.extend(blobs.filter(is_missing).map(|blob| blob.digest));
         }
         Ok(missing)

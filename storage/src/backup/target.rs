@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
-use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::content::{self, Taken};
+use super::content::{self, Blobs};
 use super::mark::Mark;
-use super::{BackupError, read_directory, remove};
+use super::{BackupError, read_directory};
 use crate::db::unix_now;
 use crate::digest::{Algorithm, Digest};
-use crate::durable::{make_directory, sync_directory, write_whole};
+use crate::durable::{make_directory, remove, sync_directory, write_whole};
 use crate::error::{IoContext, StorageError};
 use crate::layout::{FORMAT, LOST_AND_FOUND, Layout};
 use crate::lock::{OnHeld, StoreLock};
@@ -37,6 +36,7 @@ pub type SmallFiles = BTreeMap<String, Vec<u8>>;
 #[derive(Debug)]
 pub struct Target {
     layout: Layout,
+    blobs: Blobs,
     mark: Mark,
     _lock: StoreLock,
 }
@@ -74,43 +74,13 @@ impl Target {
                 mark
             }
         };
-        remove(&layout.part())?;
-        layout.make_directories()?;
-        Ok(Self { layout, mark, _lock: lock })
+        let blobs = Blobs::of(&layout)?;
+        Ok(Self { layout, blobs, mark, _lock: lock })
     }
 
-    /// Whether a blob is there with the size that it should have.
-    pub fn has(&self, digest: &Digest, size: u64) -> bool {
-        content::has(&self.layout, digest, size)
-    }
-
-    /// Reads a blob that is there, and says whether its bytes are right.
-    ///
-    /// # Errors
-    /// Trouble with the disk.
-    pub fn is_right(&self, digest: &Digest) -> Result<bool, StorageError> {
-        content::is_right(&self.layout, digest)
-    }
-
-    /// Copies a blob here. `on_bytes` hears of each piece, and says whether to go on.
-    ///
-    /// # Errors
-    /// [`BackupError::Stopped`], else trouble with the disk.
-    pub fn take(
-        &self,
-        digest: &Digest,
-        from: File,
-        on_bytes: &mut dyn FnMut(u64) -> ControlFlow<()>,
-    ) -> Result<Taken, BackupError> {
-        content::take(&self.layout, digest, from, on_bytes)
-    }
-
-    /// Makes the names of blobs in one directory below `blobs/` durable.
-    ///
-    /// # Errors
-    /// Trouble with the disk.
-    pub fn sync_shard(&self, algorithm: Algorithm, prefix: u8) -> Result<(), StorageError> {
-        self.layout.sync_shard(algorithm, prefix)
+    /// Its blobs.
+    pub fn blobs(&self) -> &Blobs {
+        &self.blobs
     }
 
     /// Writes the files of the host that lie outside of the store; their names are paths without
@@ -147,8 +117,7 @@ impl Target {
         let (root, to) = (self.layout.root(), self.layout.database());
         let new = to.with_extension("db.new");
         content::copy_file(database, &new)?;
-        let logs = ["registry.db-wal", "registry.db-shm", "registry.db-journal"];
-        let logs = logs.map(|name| root.join(name));
+        let logs = self.layout.database_logs();
         let is_tls_same = read_directory(&self.layout.tls())? == *tls;
         if !is_tls_same || logs.iter().any(|path| path.exists()) {
             self.layout.unfinish()?;
@@ -184,7 +153,7 @@ impl Target {
         prefix: u8,
         named: &[Digest],
     ) -> Result<u64, StorageError> {
-        let directory = self.layout.shard(algorithm, &format!("{prefix:02x}"));
+        let directory = self.layout.shard(algorithm, prefix);
         let named: BTreeSet<String> = named.iter().map(Digest::hex).collect();
         let mut count = 0;
         for entry in fs::read_dir(&directory).at("list", &directory)? {

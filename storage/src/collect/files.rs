@@ -10,21 +10,21 @@ use std::time::{Duration, SystemTime};
 use super::{Flow, Run};
 use crate::db::collect::{self as rows, STEP_ROWS};
 use crate::digest::{Algorithm, Digest};
+use crate::durable::remove;
 use crate::error::{IoContext, StorageError};
+use crate::layout::Layout;
 
 impl Run<'_> {
     /// Removes the files that have no row and got their name before the grace time.
     pub(super) fn stray_files(&mut self) -> Flow {
-        for algorithm in Algorithm::ALL {
-            for prefix in 0..=u8::MAX {
-                let shard = self.store.layout.shard(algorithm, &format!("{prefix:02x}"));
-                let (digests, foreign) = named_files(&shard, algorithm)?;
-                self.done.foreign_files += foreign;
-                for step in digests.chunks(STEP_ROWS) {
-                    self.stray_step(step)?;
-                    if self.step()?.is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
+        for (algorithm, prefix) in Layout::shards() {
+            let shard = self.store.layout.shard(algorithm, prefix);
+            let (digests, foreign) = named_files(&shard, algorithm)?;
+            self.done.foreign_files += foreign;
+            for step in digests.chunks(STEP_ROWS) {
+                self.stray_step(step)?;
+                if self.step()?.is_break() {
+                    return Ok(ControlFlow::Break(()));
                 }
             }
         }
@@ -41,12 +41,9 @@ impl Run<'_> {
             if !metadata.is_file() || age(&metadata) < self.keep.deleted {
                 continue;
             }
-            if !self.is_dry_run {
-                match fs::remove_file(&path) {
-                    // Another run was here.
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                    outcome => outcome.at("remove", &path)?,
-                }
+            // Another run may have been here.
+            if !self.is_dry_run && !remove(&path)? {
+                continue;
             }
             self.done.damaged_files += 1;
             self.done.damaged_bytes += metadata.len();

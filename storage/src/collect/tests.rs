@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
 
@@ -7,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::RestorePoint;
 use crate::digest::Algorithm;
+use crate::layout::Layout;
 use crate::lock::OnHeld;
 use crate::manifest::{Manifest, MediaType};
 use crate::name::{Reference, RepoName, Tag, UserName};
@@ -129,13 +131,9 @@ fn sizes(store: &Store) -> Vec<(String, u64)> {
 }
 
 fn files(store: &Store) -> usize {
-    let shards = Algorithm::ALL.into_iter().flat_map(|algorithm| {
-        (0..=u8::MAX).map(move |prefix| (algorithm, format!("{prefix:02x}")))
-    });
-    let list = |(algorithm, prefix): (Algorithm, String)| {
-        fs::read_dir(store.layout.shard(algorithm, &prefix)).unwrap().count()
-    };
-    shards.map(list).sum()
+    let list =
+        |(algorithm, prefix)| fs::read_dir(store.layout.shard(algorithm, prefix)).unwrap().count();
+    Layout::shards().map(list).sum()
 }
 
 /// Makes everything in the database look older.

@@ -4,9 +4,9 @@
 //! looked at again by the step that removes it, in the same transaction, because a push may have
 //! come between.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use super::{history, unix_now};
+use super::{history, manifest, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 
@@ -160,20 +160,12 @@ pub(crate) fn untagged(
     until: i64,
     since: i64,
 ) -> Result<Vec<Untagged>, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT repository_id, digest, pushed_at <= ?3
-           AND NOT EXISTS (SELECT 1 FROM tags t
-                           WHERE t.repository_id = m.repository_id AND t.digest = m.digest)
-           AND NOT EXISTS (SELECT 1 FROM tag_history h
-                           WHERE h.repository_id = m.repository_id AND h.before = m.digest
-                             AND h.changed_at > ?4)
-           AND NOT EXISTS (SELECT 1 FROM tag_history h
-                           WHERE h.repository_id = m.repository_id AND h.after = m.digest
-                             AND h.changed_at > ?4),
-           (SELECT name FROM repositories r WHERE r.id = m.repository_id)
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT repository_id, digest, {DUE},
+                (SELECT name FROM repositories r WHERE r.id = m.repository_id)
          FROM repository_manifests m WHERE (repository_id, digest) > (?1, ?2)
-         ORDER BY repository_id, digest LIMIT ?5",
-    )?;
+         ORDER BY repository_id, digest LIMIT ?5"
+    ))?;
     let (repository, digest) = key(after);
     let row = |row: &rusqlite::Row<'_>| {
         Ok(Untagged { held: held(row)?, is_due: row.get(2)?, name: row.get(3)? })
@@ -198,22 +190,13 @@ pub(crate) fn is_kept_by_others(
             return Ok(true);
         }
     }
-    let subject: Option<Digest> = connection
-        .prepare_cached(
-            "SELECT subject FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
-        )?
-        .query_row(params![repository, digest], |row| row.get(0))
-        .optional()?
-        .flatten();
+    let subject = manifest::subject(connection, *repository, digest)?;
     let Some(subject) = subject.filter(|subject| !leaving(subject)) else { return Ok(false) };
-    let is_there = |table: &str| {
-        connection
-            .prepare_cached(&format!(
-                "SELECT 1 FROM {table} WHERE repository_id = ?1 AND digest = ?2"
-            ))?
-            .exists(params![repository, subject])
-    };
-    Ok(is_there("repository_manifests")? || is_there("deleted_manifests")?)
+    let mut deleted = connection.prepare_cached(
+        "SELECT 1 FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2",
+    )?;
+    Ok(manifest::is_held(connection, *repository, &subject)?
+        || deleted.exists(params![repository, subject])?)
 }
 
 /// Takes untagged manifests out of their repositories, those that still are what a page found;
@@ -225,30 +208,19 @@ pub(crate) fn retire(
     since: i64,
 ) -> Result<usize, StorageError> {
     let mut retired = 0;
-    for manifest in manifests {
-        let Held { repository, digest } = manifest;
-        if is_kept_by_others(connection, manifest, &|_| false)? {
+    for held in manifests {
+        let Held { repository, digest } = held;
+        if is_kept_by_others(connection, held, &|_| false)? {
             continue;
         }
-        let noted = connection
-            .prepare_cached(
-                "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at)
-                 SELECT repository_id, digest, media_type, 0 FROM repository_manifests m
-                 WHERE repository_id = ?1 AND digest = ?2 AND pushed_at <= ?3
-                   AND NOT EXISTS (SELECT 1 FROM tags t
-                                   WHERE t.repository_id = ?1 AND t.digest = ?2)
-                   AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository_id = ?1
-                                   AND h.before = ?2 AND h.changed_at > ?4)
-                   AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository_id = ?1
-                                   AND h.after = ?2 AND h.changed_at > ?4)",
-            )?
-            .execute(params![repository, digest, until, since])?;
-        if noted == 1 {
-            connection
-                .prepare_cached(
-                    "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
-                )?
-                .execute(params![repository, digest])?;
+        let is_due = connection
+            .prepare_cached(&format!(
+                "SELECT 1 FROM repository_manifests m
+                 WHERE repository_id = ?1 AND digest = ?2 AND {DUE}"
+            ))?
+            .exists(params![repository, digest, until, since])?;
+        if is_due {
+            manifest::set_aside(connection, *repository, digest, 0)?;
             retired += 1;
         }
     }
@@ -387,6 +359,15 @@ pub(crate) fn drop_repositories(
 pub(crate) fn ago(time: std::time::Duration) -> i64 {
     unix_now().saturating_sub(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
+
+/// Whether the manifest `m` was pushed before ?3, has no tag and had none after ?4.
+const DUE: &str = "m.pushed_at <= ?3
+    AND NOT EXISTS (SELECT 1 FROM tags t
+                    WHERE t.repository_id = m.repository_id AND t.digest = m.digest)
+    AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository_id = m.repository_id
+                    AND h.before = m.digest AND h.changed_at > ?4)
+    AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository_id = m.repository_id
+                    AND h.after = m.digest AND h.changed_at > ?4)";
 
 /// Whether the repository `r` holds nothing and remembers nothing.
 const EMPTY: &str = "NOT EXISTS (SELECT 1 FROM repository_manifests x WHERE x.repository_id = r.id)

@@ -100,17 +100,6 @@ pub(super) fn gone(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {
-    Ok(TagChange {
-        id: row.get(0)?,
-        tag: row.get(1)?,
-        before: row.get(2)?,
-        after: row.get(3)?,
-        changed_at: row.get(4)?,
-        changed_by: row.get(5)?,
-    })
-}
-
 /// Notes that changes up to this second are forgotten.
 pub(super) fn note_forgotten(connection: &Connection, until: i64) -> Result<(), StorageError> {
     connection
@@ -126,6 +115,17 @@ pub(super) fn note_forgotten(connection: &Connection, until: i64) -> Result<(), 
 pub(super) fn is_forgotten(connection: &Connection, time: i64) -> Result<bool, StorageError> {
     let until = upkeep::last(connection, FORGOTTEN)?.map(|note| note.ended_at);
     Ok(until.is_some_and(|until| time <= until))
+}
+
+fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {
+    Ok(TagChange {
+        id: row.get(0)?,
+        tag: row.get(1)?,
+        before: row.get(2)?,
+        after: row.get(3)?,
+        changed_at: row.get(4)?,
+        changed_by: row.get(5)?,
+    })
 }
 
 /// Under which name it is noted up to when changes of tags are forgotten.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::collect::STEP_ROWS;
 use super::verify::Place;
-use super::{tag, unix_now};
+use super::{manifest, repository, tag, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::{RepoName, Tag};
@@ -166,16 +166,8 @@ fn hurt_manifest(
     repository: i64,
     digest: Digest,
 ) -> Result<HurtManifest, StorageError> {
-    let name = connection
-        .prepare_cached("SELECT name FROM repositories WHERE id = ?1")?
-        .query_row(params![repository], |row| row.get(0))?;
-    let is_listed = connection
-        .prepare_cached(
-            "SELECT 1 FROM edges e JOIN repository_manifests m
-               ON m.repository_id = e.repository_id AND m.digest = e.parent
-             WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'child'",
-        )?
-        .exists(params![repository, digest])?;
+    let name = repository::name_of(connection, repository)?;
+    let is_listed = !manifest::parents(connection, repository, &digest)?.is_empty();
     let tags = tag::of_manifest(connection, repository, &digest)?;
     Ok(HurtManifest { repository: name, digest, tags, is_listed })
 }

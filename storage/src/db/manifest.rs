@@ -86,9 +86,7 @@ pub(crate) fn put(
         )?
         .execute(params![digest, manifest.bytes().as_ref()])?;
     // What was wrong with it is right again.
-    connection
-        .prepare_cached("DELETE FROM lost_manifests WHERE digest = ?1")?
-        .execute(params![digest])?;
+    lost::regain_manifest(connection, digest)?;
     // The same bytes under another type are another image to clients.
     let is_retyped = connection
         .prepare_cached(
@@ -153,19 +151,30 @@ pub(super) fn remove_row(
     for tag in tag::of_manifest(connection, id, digest)? {
         tag::remove_row(connection, id, &tag, by)?;
     }
+    set_aside(connection, id, digest, unix_now())?;
+    Ok(true)
+}
+
+/// Takes a manifest that nothing names by tag out of a repository, and notes when it was deleted.
+pub(super) fn set_aside(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+    deleted_at: i64,
+) -> Result<(), StorageError> {
     connection
         .prepare_cached(
             "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at)
              SELECT repository_id, digest, media_type, ?3 FROM repository_manifests
              WHERE repository_id = ?1 AND digest = ?2",
         )?
-        .execute(params![id, digest, unix_now()])?;
+        .execute(params![repository, digest, deleted_at])?;
     connection
         .prepare_cached(
             "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
-        .execute(params![id, digest])?;
-    Ok(true)
+        .execute(params![repository, digest])?;
+    Ok(())
 }
 
 /// Whether a repository holds a manifest.
@@ -178,6 +187,19 @@ pub(super) fn is_held(
         "SELECT 1 FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
     )?;
     Ok(statement.exists(params![repository, digest])?)
+}
+
+/// The manifest that one of a repository refers to, there or not.
+pub(super) fn subject(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<Option<Digest>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT subject FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
+    )?;
+    let subject = statement.query_row(params![repository, digest], |row| row.get(0));
+    Ok(subject.optional()?.flatten())
 }
 
 /// The indexes of a repository that list a manifest.
@@ -220,9 +242,9 @@ fn missing_blobs(
          AND NOT EXISTS (SELECT 1 FROM lost_blobs WHERE digest = ?2)",
     )?;
     let mut missing = Vec::new();
-    for edge in manifest.edges().iter().filter(|edge| edge.kind.is_required_blob()) {
-        if lost.contains(&edge.child) || !statement.exists(params![repository, edge.child])? {
-            missing.push(edge.child);
+    for blob in manifest.required_blobs() {
+        if lost.contains(blob) || !statement.exists(params![repository, blob])? {
+            missing.push(*blob);
         }
     }
     Ok(missing)

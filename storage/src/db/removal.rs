@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{manifest, protection, repository, restore, tag};
 use crate::digest::Digest;
@@ -209,18 +209,12 @@ impl Plan<'_> {
         {
             return Ok(false);
         }
-        match self.subject(digest)?.filter(|subject| !self.gone.set.contains(subject)) {
+        match manifest::subject(self.connection, self.id, digest)?
+            .filter(|subject| !self.gone.set.contains(subject))
+        {
             Some(subject) => Ok(!manifest::is_held(self.connection, self.id, &subject)?),
             None => Ok(true),
         }
-    }
-
-    fn subject(&self, digest: &Digest) -> Result<Option<Digest>, StorageError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT subject FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
-        )?;
-        let subject = statement.query_row(params![self.id, digest], |row| row.get(0));
-        Ok(subject.optional()?.flatten())
     }
 
     fn referrers(&self, digest: &Digest) -> Result<Vec<Digest>, StorageError> {

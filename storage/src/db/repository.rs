@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::unix_now;
+use super::{lost, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::RepoName;
@@ -97,9 +97,7 @@ pub(crate) fn add_blob(
          ON CONFLICT (digest) DO UPDATE SET size = excluded.size WHERE size IS NOT excluded.size",
     )?;
     statement.execute(params![digest, size, unix_now()])?;
-    connection
-        .prepare_cached("DELETE FROM lost_blobs WHERE digest = ?1")?
-        .execute(params![digest])?;
+    lost::regain_blob(connection, digest)?;
     link(connection, name, digest)
 }
 

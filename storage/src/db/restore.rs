@@ -158,10 +158,6 @@ fn put_all_again(
     Ok(back)
 }
 
-/// How long before an index its children may have been deleted and still have gone with it: clients
-/// that delete all of an image do so one request after the other.
-const TOGETHER_SECONDS: i64 = 3600;
-
 fn deleted(
     connection: &Connection,
     repository: i64,
@@ -216,9 +212,9 @@ fn put_again(
         return Err(damaged(format!("its digest is {}", manifest.digest())));
     }
     let mut lost = Vec::new();
-    for edge in manifest.edges().iter().filter(|edge| edge.kind.is_required_blob()) {
-        if is_lost(&edge.child)? {
-            lost.push(edge.child);
+    for blob in manifest.required_blobs() {
+        if is_lost(blob)? {
+            lost.push(*blob);
         }
     }
     manifest::put(connection, name, &manifest, &lost, &[], None).map_err(|error| match error {
@@ -226,3 +222,7 @@ fn put_again(
         error => error,
     })
 }
+
+/// How long before an index its children may have been deleted and still have gone with it: clients
+/// that delete all of an image do so one request after the other.
+const TOGETHER_SECONDS: i64 = 3600;

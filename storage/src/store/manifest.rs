@@ -56,9 +56,9 @@ impl Store {
     ) -> Result<(), StorageError> {
         // A row whose file is lost is no blob; only a new push brings it back.
         let mut lost = Vec::new();
-        for edge in manifest.edges().iter().filter(|edge| edge.kind.is_required_blob()) {
-            if !self.is_stored(&edge.child)? {
-                lost.push(edge.child);
+        for blob in manifest.required_blobs() {
+            if !self.is_stored(blob)? {
+                lost.push(*blob);
             }
         }
         let (name, by) = (name.clone(), by.cloned());

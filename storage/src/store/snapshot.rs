@@ -1,7 +1,5 @@
 //! Snapshots: the database as it is at one moment, with every blob that it names kept.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::Store;
 use crate::backup::BackupError;
 use crate::db::copy;
-use crate::durable::create_private;
-use crate::error::{IoContext, StorageError};
+use crate::durable::{create_private, remove};
+use crate::error::StorageError;
 use crate::hold::{Hold, Unlinking};
 
 /// A copy of the database in the data directory. While it lives, no blob that it names is
@@ -86,13 +84,7 @@ pub(super) fn remove_copy(path: &Path) -> Result<(), StorageError> {
     for ending in ["", "-journal"] {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);
-        let path = Path::new(&name);
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).at("remove", path);
-            }
-            _ => {}
-        }
+        remove(Path::new(&name))?;
     }
     Ok(())
 }

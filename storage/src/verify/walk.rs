@@ -12,6 +12,7 @@ use crate::db::repository;
 use crate::db::verify::{self as rows, BlobRow, Dangling, Naming};
 use crate::digest::{Algorithm, Digest};
 use crate::error::StorageError;
+use crate::layout::Layout;
 use crate::store::Store;
 
 /// One verification at work.
@@ -221,12 +222,9 @@ impl<'a> Walk<'a> {
     }
 
     fn walk_files(&mut self) -> Going {
-        let shards = Algorithm::ALL.iter().flat_map(|&algorithm| {
-            (0..=u8::MAX).map(move |prefix| (algorithm, format!("{prefix:02x}")))
-        });
         let done = usize::try_from(self.verified.position.number).unwrap_or(0);
-        for (algorithm, prefix) in shards.skip(done) {
-            self.walk_shard(algorithm, &prefix)?;
+        for (algorithm, prefix) in Layout::shards().skip(done) {
+            self.walk_shard(algorithm, prefix)?;
             self.verified.position.number += 1;
             if self.step().is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -236,7 +234,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Counts the files of a directory that no row names.
-    fn walk_shard(&mut self, algorithm: Algorithm, prefix: &str) -> Result<(), StorageError> {
+    fn walk_shard(&mut self, algorithm: Algorithm, prefix: u8) -> Result<(), StorageError> {
         let path = self.store.layout.shard(algorithm, prefix);
         let digests = match named_files(&path, algorithm) {
             Ok((digests, _)) => digests,
