@@ -40,7 +40,10 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), StorageError>
 /// Crash argument: each has its name synced before anything is made in it. Only the lowest one
 /// may be there without, after a run that was killed in between, so the name of the lowest one
 /// that is there is synced, too.
-pub(crate) fn make_with_parents(path: &Path) -> Result<(), StorageError> {
+///
+/// # Errors
+/// Trouble with the disk.
+pub fn make_with_parents(path: &Path) -> Result<(), StorageError> {
     let Some(parent) = path.parent() else { return Ok(()) };
     if path.is_dir() {
         return match sync_parent(path) {

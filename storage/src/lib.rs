@@ -52,7 +52,7 @@ pub use db::upkeep::UpkeepNote;
 pub use db::user::{Role, RoleError, User};
 pub use db::{OnFatal, OnTrouble};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use durable::{remove_durably, write_whole};
+pub use durable::{make_with_parents, remove_durably, write_whole};
 pub use error::StorageError;
 pub use hold::{Hold, Unlinking};
 pub use layout::Layout;

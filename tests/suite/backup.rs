@@ -121,6 +121,7 @@ fn wrong_bytes_are_not_taken_and_are_named() {
     let of_copy = Curl::of(&copy);
     let path = format!("/v2/backup/0/blobs/{bad}");
     of_copy.request("HEAD", &path).expect(404);
+    of_copy.request("HEAD", "/v2/backup/0/manifests/0").expect(404);
     push(&of_copy, 0);
     check(&of_copy, 0);
 }
@@ -137,6 +138,23 @@ fn what_goes_bad_in_the_backup_is_found_when_asked_for() {
     assert_eq!(summary(&instance, &["--verify"])["copied_blobs"], 1);
     assert_eq!(fs::read(&bad).expect("the blob"), image(0).layer);
     assert_eq!(summary(&instance, &["--verify"])["copied_blobs"], 0);
+}
+
+#[test]
+fn what_went_bad_after_a_backup_comes_back_from_it() {
+    let instance = Instance::started();
+    push(&Curl::of(&instance), 0);
+    backup(&instance, &[]).ok();
+    flip(&blob(instance.data(), &sha256(&image(0).layer)));
+    let data_dir = ["--data-dir".as_ref(), instance.data().as_os_str()];
+    registry(&[&["verify".as_ref()], &data_dir[..]].concat()).fails(1);
+    // The bad file is put aside, and the good copy stays.
+    let told = summary(&instance, &[]);
+    assert_eq!((&told["copied_blobs"], &told["removed_blobs"]), (&0.into(), &0.into()));
+    restore(&instance, "healed").ok();
+    let mut copy = Instance::new().with_data(instance.root().join("healed"));
+    copy.start();
+    check(&Curl::of(&copy), 0);
 }
 
 #[test]

@@ -260,27 +260,31 @@ fn a_server_finds_damage_by_itself_and_says_so() {
 fn a_file_that_the_disk_does_not_give_back_is_lost() {
     let mut instance = Instance::started();
     let scene = Scene::push(&instance);
-    instance.stop();
     let layer = sha256(&scene.images[0].layer);
     let path = blob_path(instance.data(), &layer);
-    // Every read of this file fails, as on a bad sector.
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=pread64:error=EIO", "-P"]);
-    command.arg(&path).arg(program()).arg("verify").arg("--data-dir").arg(instance.data());
-    let verified = run(&mut command);
-    assert_eq!(verified.code(), Some(1), "{verified}");
-    let told = String::from_utf8_lossy(&verified.out);
-    let expected = format!("the blob {layer} is lost: its file cannot be read: Input/output error");
-    assert!(told.contains(&expected), "{told}");
-    // It may be good, so it stays; while it is lost nobody is answered from it.
-    assert!(path.exists());
-    instance.start();
-    let blob = format!("/v2/app/blobs/{layer}");
-    Curl::of(&instance).request("HEAD", &blob).expect(404);
-    let told = verify(&instance, &[], 0);
-    let expected = format!("the blob {layer} was lost, and its file is good again");
-    assert!(told.contains(&expected), "{told}");
-    Curl::of(&instance).request("HEAD", &blob).expect(200);
+    // A bad sector; and a file that somebody else owns now.
+    let failures =
+        [("pread64:error=EIO", "Input/output error"), ("openat:error=EACCES", "Permission denied")];
+    for (failure, expected) in failures {
+        instance.stop();
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={failure}"), "-P"]);
+        command.arg(&path).arg(program()).arg("verify").arg("--data-dir").arg(instance.data());
+        let verified = run(&mut command);
+        assert_eq!(verified.code(), Some(1), "{verified}");
+        let told = String::from_utf8_lossy(&verified.out);
+        let expected = format!("the blob {layer} is lost: its file cannot be read: {expected}");
+        assert!(told.contains(&expected), "{told}");
+        // It may be good, so it stays; while it is lost nobody is answered from it.
+        assert!(path.exists());
+        instance.start();
+        let blob = format!("/v2/app/blobs/{layer}");
+        Curl::of(&instance).request("HEAD", &blob).expect(404);
+        let told = verify(&instance, &[], 0);
+        let expected = format!("the blob {layer} was lost, and its file is good again");
+        assert!(told.contains(&expected), "{told}");
+        Curl::of(&instance).request("HEAD", &blob).expect(200);
+    }
     scene.copy(&instance, "image", "app:amd64");
     assert!(verify(&instance, &[], 0).ends_with("nothing is wrong\n"));
 }

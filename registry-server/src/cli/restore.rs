@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use storage::backup::{BackupError, Origin, Restoring, SmallFiles, Taken, read_small};
-use storage::{Algorithm, Layout, StorageError};
+use storage::{Algorithm, Layout, StorageError, make_with_parents};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -50,7 +50,7 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
         );
     }
     let begun = Instant::now();
-    make(&data).with_context(|| format!("cannot make {}", data.display()))?;
+    make(&data)?;
     let data = data.canonicalize()?;
     let meter = Arc::new(Meter::new());
     let begin = {
@@ -143,8 +143,8 @@ impl Run<'_> {
         let init_password = init_password.map_err(|error| self.damaged(error))?;
         let from = self.origin.path().to_owned();
         let missing = self.ask(move |restoring| {
-            let placed = restoring.place((&database, log.as_ref()), &tls, init_password.as_deref());
-            let missing = placed.and_then(|()| restoring.missing());
+            let files = (&database, log.as_ref());
+            let missing = restoring.place(files, &tls, init_password.as_deref());
             // What is here was copied from there just now.
             Ok(missing.map_err(|error| BackupError::of_backup(&from, error))?)
         })?;
@@ -209,12 +209,13 @@ impl Run<'_> {
 }
 
 /// Makes a data directory that is missing: anybody may pass through it, to the CA.
-fn make(data: &Path) -> std::io::Result<()> {
+fn make(data: &Path) -> anyhow::Result<()> {
     if data.exists() {
         return Ok(());
     }
-    fs::create_dir_all(data)?;
+    make_with_parents(data)?;
     fs::set_permissions(data, Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot set the mode of {}", data.display()))
 }
 
 /// What starts the registry that was restored.

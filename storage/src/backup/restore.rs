@@ -45,7 +45,10 @@ impl Restoring {
         &self.blobs
     }
 
-    /// Puts the database, its log, certificates and keys, and the first password in place.
+    /// Puts the database, its log, certificates and keys, and the first password in place, once
+    /// all blobs are. Tells which blobs the database names and a repository holds, but are not
+    /// there: they are lost, and no manifest that needs them is answered until they are pushed
+    /// again. Those that are there are not lost, whatever the registry thought that was backed up.
     ///
     /// # Errors
     /// Trouble with the disk.
@@ -54,7 +57,7 @@ impl Restoring {
         (database, log): (&File, Option<&File>),
         tls: &SmallFiles,
         init_password: Option<&[u8]>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Vec<Digest>, StorageError> {
         let root = self.layout.root();
         for path in self.layout.database_logs() {
             remove(&path)?;
@@ -65,6 +68,8 @@ impl Restoring {
         }
         // A backup that a command looked into needs a file beside it to be read.
         copy::settle(&self.layout.database())?;
+        let missing = self.missing()?;
+        copy::note_lost(&self.layout.database(), &missing)?;
         sync_file(&self.layout.database())?;
         // Everybody may read the CA there.
         make_directory(&self.layout.tls(), 0o755)?;
@@ -74,23 +79,7 @@ impl Restoring {
         if let Some(content) = init_password {
             write_whole(&self.layout.init_password(), content)?;
         }
-        sync_directory(root)
-    }
-
-    /// The blobs that the restored database names and a repository holds, but that are not there:
-    /// pushing them again brings them back.
-    ///
-    /// # Errors
-    /// Trouble with the disk or the database.
-    pub fn missing(&self) -> Result<Vec<Digest>, StorageError> {
-        let index = BlobIndex::open(&self.layout.database())?;
-        let mut missing = Vec::new();
-        for (algorithm, prefix) in Layout::shards() {
-            let blobs = index.shard(algorithm, prefix)?.into_iter();
-            let is_missing =
-                |blob: &NamedBlob| blob.is_held && !self.blobs.has(&blob.digest, blob.size);
-            missing.extend(blobs.filter(is_missing).map(|blob| blob.digest));
-        }
+        sync_directory(root)?;
         Ok(missing)
     }
 
@@ -101,6 +90,18 @@ impl Restoring {
     pub fn finish(self) -> Result<(), StorageError> {
         self.layout.finish()?;
         mark::end_restoring(&self.layout)
+    }
+
+    fn missing(&self) -> Result<Vec<Digest>, StorageError> {
+        let index = BlobIndex::open(&self.layout.database())?;
+        let mut missing = Vec::new();
+        for (algorithm, prefix) in Layout::shards() {
+            let blobs = index.shard(algorithm, prefix)?.into_iter();
+            let is_missing =
+                |blob: &NamedBlob| blob.is_held && !self.blobs.has(&blob.digest, blob.size);
+            missing.extend(blobs.filter(is_missing).map(|blob| blob.digest));
+        }
+        Ok(missing)
     }
 }
 

@@ -11,7 +11,7 @@ use super::mark::Mark;
 use super::{BackupError, read_directory};
 use crate::db::unix_now;
 use crate::digest::{Algorithm, Digest};
-use crate::durable::{make_directory, remove, sync_directory, write_whole};
+use crate::durable::{make_directory, remove, sync_directory, sync_parent, write_whole};
 use crate::error::{IoContext, StorageError};
 use crate::layout::{FORMAT, LOST_AND_FOUND, Layout};
 use crate::lock::{OnHeld, StoreLock};
@@ -52,10 +52,9 @@ impl Target {
     pub fn open(directory: &Path, identity: &str) -> Result<Self, BackupError> {
         let layout = Layout::new(directory);
         match fs::DirBuilder::new().mode(0o700).create(directory) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                Err(error).at("make the directory", directory)?;
-            }
-            _ => {}
+            Ok(()) => sync_parent(directory)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => Err(error).at("make the directory", directory)?,
         }
         let owner = fs::metadata(directory).at("look at", directory)?.uid();
         if owner != rustix::process::geteuid().as_raw() {
@@ -94,13 +93,15 @@ impl Target {
             let path = root.join(name);
             let inside = Path::new(name).ancestors().skip(1).collect::<Vec<_>>();
             for directory in inside.into_iter().rev().filter(|path| !path.as_os_str().is_empty()) {
-                make_directory(&root.join(directory), 0o700)?;
+                let directory = root.join(directory);
+                make_directory(&directory, 0o700)?;
+                sync_parent(&directory)?;
             }
             if super::read_small(&path)?.as_ref() != Some(content) {
                 write_whole(&path, content)?;
             }
         }
-        sync_directory(root)
+        Ok(())
     }
 
     /// Puts the database, certificates and keys, and the first password in place. All blobs that

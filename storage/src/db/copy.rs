@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, params};
 
+use super::lost;
 use crate::digest::{Algorithm, Digest};
 use crate::error::StorageError;
 
@@ -90,6 +91,18 @@ pub(crate) fn settle(path: &Path) -> Result<(), StorageError> {
         "ok" => Ok(()),
         _ => Err(StorageError::Damaged { path: path.to_owned(), what: said }),
     }
+}
+
+/// Notes in a database that nobody serves yet which blobs are lost: these, and no others.
+pub(crate) fn note_lost(path: &Path, blobs: &[Digest]) -> Result<(), StorageError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    let transaction = connection.transaction()?;
+    transaction.execute("DELETE FROM lost_blobs", [])?;
+    for digest in blobs {
+        lost::lose_blob(&transaction, digest)?;
+    }
+    Ok(transaction.commit()?)
 }
 
 /// A blob that a database names.

@@ -37,14 +37,14 @@ pub struct Restored {
     pub manifests: Vec<Digest>,
 }
 
-/// Lets a tag name again what it named, and brings back what was deleted of that. `is_lost` says
-/// whether the file of a blob is gone.
+/// Lets a tag name again what it named, and brings back what was deleted of that. `has_file`
+/// says whether the file of a blob is there and has this size.
 pub(crate) fn restore(
     connection: &Connection,
     name: &RepoName,
     tag: &Tag,
     point: RestorePoint,
-    is_lost: &dyn Fn(&Digest) -> Result<bool, StorageError>,
+    has_file: &dyn Fn(&Digest, u64) -> Result<bool, StorageError>,
 ) -> Result<Restored, StorageError> {
     let unknown = || StorageError::NothingToUndo { repository: name.clone(), tag: tag.clone() };
     let Some(id) = repository::find(connection, name)? else {
@@ -75,7 +75,7 @@ pub(crate) fn restore(
         tag::remove_row(connection, id, tag, None)?;
         return Ok(Restored { before, after, manifests: Vec::new() });
     };
-    let manifests = put_all_again(connection, name, id, &digest, is_lost)?;
+    let manifests = put_all_again(connection, name, id, &digest, has_file)?;
     if !manifest::is_held(connection, id, &digest)? {
         return Err(collected(name, digest));
     }
@@ -136,13 +136,13 @@ fn put_all_again(
     name: &RepoName,
     repository: i64,
     digest: &Digest,
-    is_lost: &dyn Fn(&Digest) -> Result<bool, StorageError>,
+    has_file: &dyn Fn(&Digest, u64) -> Result<bool, StorageError>,
 ) -> Result<Vec<Digest>, StorageError> {
     let (mut seen, mut below) = (HashSet::from([*digest]), vec![*digest]);
     let mut back = Vec::new();
     while let Some(digest) = below.pop() {
         let Some(parent) = deleted(connection, repository, &digest)? else { continue };
-        put_again(connection, name, repository, &parent, is_lost)?;
+        put_again(connection, name, repository, &parent, has_file)?;
         back.push(digest);
         let mut next = deleted_referrers(connection, repository, &parent)?;
         // Collection may have begun to take the edges; now all of them are there again.
@@ -195,7 +195,7 @@ fn put_again(
     name: &RepoName,
     repository: i64,
     deleted: &Deleted,
-    is_lost: &dyn Fn(&Digest) -> Result<bool, StorageError>,
+    has_file: &dyn Fn(&Digest, u64) -> Result<bool, StorageError>,
 ) -> Result<(), StorageError> {
     let digest = deleted.digest;
     let bytes: Vec<u8> = connection
@@ -213,7 +213,8 @@ fn put_again(
     }
     let mut lost = Vec::new();
     for blob in manifest.required_blobs() {
-        if is_lost(blob)? {
+        let size = repository::stored_size(connection, blob)?;
+        if !size.map_or(Ok(false), |size| has_file(blob, size))? {
             lost.push(*blob);
         }
     }

@@ -276,9 +276,9 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
         ("unprotect", &|c| protection::unprotect(c, &name, &"t8".parse().unwrap()).map(drop)),
         ("plan", &|c| removal::plan(c, &name, &by_tag).map(drop)),
         ("remove", &|c| removal::remove(c, &name, &by_digest).map(drop)),
-        ("restore", &|c| restore::restore(c, &name, &tag, last, &|_| Ok(false)).map(drop)),
+        ("restore", &|c| restore::restore(c, &name, &tag, last, &|_, _| Ok(true)).map(drop)),
         ("restore by time", &|c| {
-            let refusal = restore::restore(c, &name, &tag, then, &|_| Ok(false));
+            let refusal = restore::restore(c, &name, &tag, then, &|_, _| Ok(true));
             assert!(matches!(refusal, Err(StorageError::NotThereThen { .. })));
             Ok(())
         }),
@@ -341,7 +341,7 @@ fn an_image_whose_edges_collection_began_to_take_comes_back_whole() {
         removal::remove(connection, &name, &Reference::Tag(tag.clone()))?;
         connection.execute("DELETE FROM edges", [])?;
         let last = restore::RestorePoint::LastChange;
-        restore::restore(connection, &name, &tag, last, &|_| Ok(false))
+        restore::restore(connection, &name, &tag, last, &|_, _| Ok(true))
     });
     assert_eq!(restored.unwrap().manifests, [list_digest, child_digest]);
 }

@@ -43,8 +43,8 @@ impl Store {
     ) -> Result<Restored, StorageError> {
         let (name, tag, layout) = (name.clone(), tag.clone(), self.layout.clone());
         self.database.write(move |connection| {
-            let is_lost = |blob: &Digest| Ok(file_size(&layout, blob)?.is_none());
-            restore::restore(connection, &name, &tag, point, &is_lost)
+            let has_file = |blob: &Digest, size| Ok(file_size(&layout, blob)? == Some(size));
+            restore::restore(connection, &name, &tag, point, &has_file)
         })
     }
 

@@ -145,7 +145,10 @@ fn damage_of(error: &io::Error) -> Option<Damage> {
     if error.kind() == ErrorKind::NotFound {
         return Some(Damage::Missing);
     }
-    is_of_the_disk(error).then(|| Damage::Unreadable(error.to_string()))
+    // Nor does a file go out that somebody else owns now, or a link to itself.
+    let is_of_the_name = error.kind() == ErrorKind::PermissionDenied
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+    (is_of_the_name || is_of_the_disk(error)).then(|| Damage::Unreadable(error.to_string()))
 }
 
 /// Whether a failure is the disk's or the file system's, and comes again.
