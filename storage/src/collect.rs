@@ -48,7 +48,6 @@ pub struct Keep {
 
 /// What one run of collection did, or would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub struct Collected {
     /// Upload sessions that ended.
     pub uploads: u64,

@@ -68,13 +68,13 @@ fn an_image_that_was_deleted_leaves_no_files_and_its_neighbours_all_of_theirs() 
     machine.skopeo(&["delete", &name("all")]).ok();
     // The children stay without a tag, since clusters pull by digest; a rule lets them go.
     let kept = gc(&instance, &ALL);
-    assert_eq!((number(&kept, "deleted-manifests"), number(&kept, "blobs")), (1, 0));
+    assert_eq!((number(&kept, "deleted_manifests"), number(&kept, "blobs")), (1, 0));
     let rule = [&ALL[..], &["--untagged-after", "0s"]].concat();
     let promised = gc(&instance, &[&rule[..], &["--dry-run"]].concat());
     assert_eq!(files(&instance.data().join("blobs")), 6);
     let done = gc(&instance, &rule);
     assert_eq!(done, promised);
-    assert_eq!((number(&done, "untagged-manifests"), number(&done, "blobs")), (2, 4));
+    assert_eq!((number(&done, "untagged_manifests"), number(&done, "blobs")), (2, 4));
     assert_eq!(files(&instance.data().join("blobs")), 2);
     machine.skopeo(&["copy", "--quiet", &name("other"), &directory(&machine.path("back"))]).ok();
 
@@ -85,11 +85,11 @@ fn an_image_that_was_deleted_leaves_no_files_and_its_neighbours_all_of_theirs() 
     let waits = instance.command(&["gc"], &["--undo-time", "0s"]).ok();
     assert!(waits.contains("--grace 0s takes blobs too"), "{waits}");
     assert!(stray.exists());
-    assert_eq!(number(&gc(&instance, &ALL), "stray-files"), 1);
+    assert_eq!(number(&gc(&instance, &ALL), "stray_files"), 1);
     assert!(!stray.exists());
     let status = instance.command(&["status"], &["--json"]).ok();
     let status: Value = serde_json::from_str(&status).expect("JSON");
-    assert_eq!(status["last_collection"]["did"]["stray-bytes"], 15, "{status}");
+    assert_eq!(status["last_collection"]["did"]["stray_bytes"], 15, "{status}");
 }
 
 #[test]

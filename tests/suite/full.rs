@@ -12,10 +12,10 @@ use crate::support::content::{
 };
 use crate::support::disk::SmallDisk;
 use crate::support::http::{Client, Header};
+use crate::support::page;
 use crate::support::report::skip;
 use crate::support::server::Server;
 
-const OPERATIONS: &str = include_str!("../../docs/operations.md");
 /// More than any disk has.
 const PEBIBYTE: &str = "1125899906842624";
 
@@ -56,15 +56,8 @@ fn a_body_that_cannot_fit_is_refused_before_a_byte_of_it_is_read() {
 
 #[test]
 fn on_a_full_disk_deletes_work_and_all_goes_on_when_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else {
-        skip("this machine lets nobody mount a small disk to fill");
-        return;
-    };
-    let mut instance = Instance::new().with_data(disk.path().join("data"));
-    instance.start();
+    let Some((disk, mut instance, client)) = on_a_small_disk() else { return };
     instance.add_user("gone", "pull");
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
-    let client = Client::new(address, &instance.ca(), Some((USER, &instance.password())));
     let kept = push_image(&client, "kept", "1", b"a layer");
     let loose = push_blob(&client, "gone", b"loose");
     let images: Vec<Manifest> =
@@ -110,14 +103,7 @@ fn on_a_full_disk_deletes_work_and_all_goes_on_when_there_is_room() {
 #[test]
 fn on_a_full_disk_commands_that_remove_and_mend_work_with_a_server_and_without() {
     for has_server in [true, false] {
-        let Some(disk) = SmallDisk::mount() else {
-            skip("this machine lets nobody mount a small disk to fill");
-            return;
-        };
-        let mut instance = Instance::new().with_data(disk.path().join("data"));
-        instance.start();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
-        let client = Client::new(address, &instance.ca(), Some((USER, &instance.password())));
+        let Some((disk, mut instance, client)) = on_a_small_disk() else { return };
         let images: Vec<Manifest> =
             (0..8).map(|n| push_image(&client, "app", &n.to_string(), &[n; 100])).collect();
         push_image(&client, "all", "1", b"a layer");
@@ -146,14 +132,7 @@ fn on_a_full_disk_commands_that_remove_and_mend_work_with_a_server_and_without()
 
 #[test]
 fn on_a_full_disk_the_procedure_of_the_guide_makes_room_for_the_next_push() {
-    let Some(disk) = SmallDisk::mount() else {
-        skip("this machine lets nobody mount a small disk to fill");
-        return;
-    };
-    let mut instance = Instance::new().with_data(disk.path().join("data"));
-    instance.start();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
-    let client = Client::new(address, &instance.ca(), Some((USER, &instance.password())));
+    let Some((disk, mut instance, client)) = on_a_small_disk() else { return };
     let kept = push_image(&client, "kept", "1", b"a layer");
     let large = noise(1, 4 << 20);
     let old = push_image(&client, "old", "1", &large);
@@ -164,11 +143,10 @@ fn on_a_full_disk_the_procedure_of_the_guide_makes_room_for_the_next_push() {
     client.request("POST", &whole, &[OCTETS], &next).refused(507, "DENIED");
 
     let machine = Machine::of(&instance);
-    let section = OPERATIONS.split("## The disk is full\n").nth(1).expect("the section");
-    let section = section.split("\n## ").next().expect("its text");
-    let lines = section.lines().filter_map(|line| line.trim_start().strip_prefix("$ "));
+    let lines = page::section("## The disk is full").lines();
+    let lines = lines.filter_map(|line| line.trim_start().strip_prefix("$ "));
     let printed = lines.map(|line| {
-        let line = line.replace("mirror.example.com:8443", &instance.address());
+        let line = line.replace(page::REGISTRY, &instance.address());
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["registry", command, rest @ ..] => instance.command(&[command], rest).ok(),
@@ -183,4 +161,17 @@ fn on_a_full_disk_the_procedure_of_the_guide_makes_room_for_the_next_push() {
     client.get(&format!("/v2/kept/manifests/{}", kept.digest())).expect(200);
     fs::remove_file(filler).expect("the filler goes");
     instance.stop();
+}
+
+/// A registry with its data on a small disk; none, with the reason told, where that cannot be.
+fn on_a_small_disk() -> Option<(SmallDisk, Instance, Client)> {
+    let Some(disk) = SmallDisk::mount() else {
+        skip("this machine lets nobody mount a small disk to fill");
+        return None;
+    };
+    let mut instance = Instance::new().with_data(disk.path().join("data"));
+    instance.start();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
+    let client = Client::new(address, &instance.ca(), Some((USER, &instance.password())));
+    Some((disk, instance, client))
 }

@@ -94,12 +94,12 @@ fn collection_frees_what_removing_promised_and_then_nothing_can_be_undone() {
     assert_eq!((&removed["manifest_count"], &removed["blobs"]), (&json!(2), &json!(2)));
     let gc = |flags: &[&str]| json_of(&instance, &["gc"], &[&["--json"], flags].concat());
     let early = gc(&["--grace", "0s"]);
-    assert_eq!((&early["blobs"], &early["deleted-manifests"]), (&json!(0), &json!(0)));
+    assert_eq!((&early["blobs"], &early["deleted_manifests"]), (&json!(0), &json!(0)));
     instance.command(&["tag", "restore"], &["app:1"]).ok();
     instance.command(&["rm"], &["app:1"]).ok();
     let done = gc(&["--grace", "0s", "--undo-time", "0s"]);
-    assert_eq!(done["blob-bytes"], removed["blob_bytes"]);
-    assert_eq!((&done["blobs"], &done["deleted-manifests"]), (&json!(2), &json!(2)));
+    assert_eq!(done["blob_bytes"], removed["blob_bytes"]);
+    assert_eq!((&done["blobs"], &done["deleted_manifests"]), (&json!(2), &json!(2)));
     let refused = instance.command(&["tag", "restore"], &["app:1"]).fails(1);
     assert!(refused.contains("collection took it"), "{refused}");
     let to = ["app:1", "--to", &list.digest()];

@@ -9,6 +9,7 @@ pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod images;
 pub(crate) mod notify;
+pub(crate) mod page;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod report;

@@ -1,19 +1,11 @@
 //! The section "Undo" of docs/operations.md: its procedures run as they stand there, one after the
 //! other on one registry, and print what the page says.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
-use crate::guide::{without_digests, without_times};
-use crate::support::binary::{Instance, program};
+use crate::support::binary::Instance;
 use crate::support::clients::Machine;
 use crate::support::images::{Family, Image, write_directory};
-use crate::support::process::run;
+use crate::support::page::{self, Exchange, Shell};
 use crate::tag::push;
-
-const PAGE: &str = include_str!("../../docs/operations.md");
-/// How the page calls the registry.
-const REGISTRY: &str = "mirror.example.com:8443";
 
 #[test]
 fn undoing_goes_as_the_page_on_operations_says() {
@@ -26,29 +18,12 @@ fn undoing_goes_as_the_page_on_operations_says() {
         push(&machine, &image.manifest, std::slice::from_ref(&image), &name);
     }
     write_directory(&machine.path("other"), &other.manifest, std::slice::from_ref(&other));
-    let (program, data) = (program().display(), instance.data().display());
-    let script = format!("#!/bin/sh\nexec '{program}' \"$@\" --data-dir '{data}'\n");
-    machine.write("bin/registry", &script);
-    fs::set_permissions(machine.path("bin/registry"), fs::Permissions::from_mode(0o755))
-        .expect("a program");
-    let path = std::env::var("PATH").expect("a path");
-    let path = format!("{}:{path}", machine.path("bin").display());
-
-    let section = PAGE.split("## Undo\n").nth(1).expect("the section");
-    let section = section.split("\n## ").next().expect("its text");
-    let blocks: Vec<&str> = section.split("```console\n").skip(1).collect();
+    let shell = Shell::new(&instance, &machine);
+    let blocks = page::blocks("## Undo");
     assert_eq!(blocks.len(), 4);
-    for block in blocks {
-        let block = block.split("```").next().expect("its text");
-        for exchange in block.split("$ ").skip(1) {
-            let (command, expected) = exchange.split_once('\n').expect("a line");
-            let command = command.replace(REGISTRY, &address);
-            let mut shell = machine.command("sh");
-            let printed = run(shell.env("PATH", &path).args(["-c", &format!("{command} 2>&1")]));
-            let printed = String::from_utf8_lossy(&printed.out).replace(&address, REGISTRY);
-            let printed = without_sizes(&without_times(&without_digests(&printed)));
-            assert_eq!(printed.trim_end(), without_sizes(expected).trim_end(), "$ {command}");
-        }
+    for Exchange { command, printed } in blocks.into_iter().flatten() {
+        let told = without_sizes(&shell.run(command));
+        assert_eq!(told.trim_end(), without_sizes(printed).trim_end(), "$ {command}");
     }
 }
 

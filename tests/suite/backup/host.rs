@@ -8,9 +8,7 @@ use crate::support::binary::program;
 use crate::support::clients::{Machine, directory};
 use crate::support::host::Host;
 use crate::support::images::{Family, Image, sha256, write_directory};
-
-const PAGE: &str = include_str!("../../../docs/operations.md");
-const ADDRESS: &str = "mirror.example.com:8443";
+use crate::support::page::{self, REGISTRY};
 
 #[test]
 fn a_registry_is_backed_up_and_restored_as_the_page_says() {
@@ -61,7 +59,7 @@ fn the_data_directory_is_moved_as_the_page_says() {
     let settings = read(&host, "/etc/registry/registry.toml");
     assert!(settings.contains("data-dir = \"/srv/data/registry\""), "{settings}");
     let machine = Machine::outside_of(&host);
-    machine.trust_ca(&host.path("/srv/data/registry/tls/ca.crt"), ADDRESS);
+    machine.trust_ca(&host.path("/srv/data/registry/tls/ca.crt"), REGISTRY);
     pull_from(&machine, &password, &digest);
     assert!(host.run(&["registry", "status"]).ok().contains("https://mirror.example.com"));
 }
@@ -78,12 +76,7 @@ fn host(disk: &Path) -> Option<Host> {
 /// Types the commands of a section, in root's home, and gives what they print.
 #[track_caller]
 fn typed(host: &Host, title: &str) -> String {
-    let section = PAGE.split(&format!("\n{title}\n")).nth(1).expect("the section");
-    let section = section.split("\n## ").next().expect("its text");
-    let section = section.split("\n### ").next().expect("its text");
-    let blocks = section.split("```console\n").skip(1);
-    let commands: String =
-        blocks.map(|block| block.split("```").next().expect("its end").to_owned()).collect();
+    let commands: String = page::texts(title).collect();
     assert!(!commands.is_empty(), "{title}: no command");
     host.shell(&format!("cd /root\n{commands}")).ok()
 }
@@ -95,17 +88,17 @@ fn password(told: &str) -> String {
 
 fn client(host: &Host) -> Machine {
     let machine = Machine::outside_of(host);
-    machine.trust_ca(&host.path("/var/lib/registry/tls/ca.crt"), ADDRESS);
+    machine.trust_ca(&host.path("/var/lib/registry/tls/ca.crt"), REGISTRY);
     machine
 }
 
 /// Pushes an image and gives its digest.
 fn push(host: &Host, password: &str) -> String {
     let (machine, image) = (client(host), Image::new(Family::Oci, "amd64", b"kept"));
-    machine.login(ADDRESS, "init", password).ok();
+    machine.login(REGISTRY, "init", password).ok();
     let path = machine.path("image");
     write_directory(&path, &image.manifest, std::slice::from_ref(&image));
-    let name = format!("docker://{ADDRESS}/team/app:1");
+    let name = format!("docker://{REGISTRY}/team/app:1");
     machine.skopeo(&["copy", "--quiet", &directory(&path), &name]).ok();
     image.manifest.digest()
 }
@@ -117,8 +110,8 @@ fn pull(host: &Host, password: &str, digest: &str) {
 
 #[track_caller]
 fn pull_from(machine: &Machine, password: &str, digest: &str) {
-    machine.login(ADDRESS, "init", password).ok();
-    let name = format!("docker://{ADDRESS}/team/app:1");
+    machine.login(REGISTRY, "init", password).ok();
+    let name = format!("docker://{REGISTRY}/team/app:1");
     machine.skopeo(&["copy", "--quiet", &name, "dir:pulled"]).ok();
     let manifest = fs::read(machine.path("pulled/manifest.json")).expect("the manifest");
     assert_eq!(sha256(&manifest), digest);
