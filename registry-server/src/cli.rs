@@ -24,6 +24,7 @@ mod tag;
 mod uninstall;
 mod user;
 mod verify;
+mod words;
 
 /// An embedded OCI registry for clusters that can reach nothing else.
 #[derive(Parser)]

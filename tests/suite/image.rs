@@ -2,6 +2,8 @@
 //! nothing else keeps.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -146,13 +148,17 @@ fn what_is_named_by_its_digest_goes_from_its_lists_too() {
 }
 
 #[test]
-fn a_whole_repository_goes_and_its_tags_come_back_one_by_one() {
+fn a_whole_repository_goes_and_its_tags_come_back_with_one_command() {
     let instance = Instance::started();
     let machine = Machine::of(&instance);
     let (images, _) = with_list(&instance, &machine);
     let name = format!("{}/app", instance.address());
     push(&machine, &images[0].manifest, &images[..1], &format!("{name}:2"));
     push(&machine, &images[0].manifest, &images[..1], &format!("{}/other:1", instance.address()));
+    push(&machine, &images[0].manifest, &images[..1], &format!("{name}:old"));
+    instance.command(&["rm"], &["app:old"]).ok();
+    // The times of changes are whole seconds.
+    thread::sleep(Duration::from_secs(1));
     let plan = json_of(&instance, &["rm"], &["--all", "app", "--dry-run", "--json"]);
     let own = images[1].layer.len() + images[1].config.len();
     assert_eq!(plan["blob_bytes"], json!(own));
@@ -161,9 +167,40 @@ fn a_whole_repository_goes_and_its_tags_come_back_one_by_one() {
     assert!(removed.starts_with("removed: 2 tags, 3 manifests, and "), "{removed}");
     assert_eq!(instance.command(&["ls"], &[]).ok(), "other");
     machine.podman(&["pull", "--quiet", &format!("{name}:1")]).fails(125);
-    instance.command(&["tag", "restore"], &["app:1"]).ok();
-    machine.podman(&["pull", "--quiet", &format!("{name}:1")]).ok();
+    // What it tells to type brings back all of it, and nothing that was gone before.
+    let undo = removed.lines().last().and_then(|line| line.strip_prefix("to undo it: registry "));
+    let words: Vec<&str> = undo.expect("a command").split(' ').collect();
+    let told = instance.command(&words[..2], &words[2..]).ok();
+    assert!(told.ends_with("back: 2 tags and 3 manifests"), "{told}");
+    for tag in ["1", "2"] {
+        machine.podman(&["pull", "--quiet", &format!("{name}:{tag}")]).ok();
+    }
+    machine.podman(&["pull", "--quiet", &format!("{name}:old")]).fails(125);
+    let told = instance.command(&words[..2], &words[2..]).fails(1);
+    assert!(told.starts_with("registry: no tag of app is gone since "), "{told}");
+    instance.command(&["tag", "restore"], &["--all", "app"]).ok();
+    machine.podman(&["pull", "--quiet", &format!("{name}:old")]).ok();
     instance.command(&["rm"], &["--all", "absent"]).fails(1);
+}
+
+#[test]
+fn what_is_too_late_to_restore_is_told_and_the_rest_comes_back() {
+    let instance = Instance::started();
+    let machine = Machine::of(&instance);
+    let (_, name) = (with_list(&instance, &machine), format!("{}/app", instance.address()));
+    let lone = Image::new(Family::Oci, "amd64", b"another");
+    push(&machine, &lone.manifest, std::slice::from_ref(&lone), &format!("{name}:2"));
+    instance.command(&["rm"], &["app:2"]).ok();
+    let gc = ["--grace", "0s", "--undo-time", "0s"];
+    instance.command(&["gc"], &gc).ok();
+    instance.command(&["rm"], &["app:1"]).ok();
+    let restored = instance.command(&["tag", "restore"], &["--all", "app"]);
+    let told = String::from_utf8_lossy(&restored.out).into_owned();
+    assert!(told.contains("app:1 names ") && told.contains("back: 1 tag and 3 man"), "{told}");
+    let refused = restored.fails(1);
+    assert!(refused.contains(&lone.manifest.digest()), "{refused}");
+    assert!(refused.ends_with("1 tag could not be brought back: push those images again\n"));
+    machine.podman(&["pull", "--quiet", &format!("{name}:1")]).ok();
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::DataDir;
 use super::beside::{Owner, beside_owner_of};
 use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY};
 use super::meter::Meter;
-use super::status::{bytes, duration};
+use super::words::{bytes, duration};
 use super::{print, print_json};
 use crate::admin::{self, Command, Lease, Progress, Reply};
 use crate::config::{CONFIG_FILE, installed_data_dir};

@@ -5,7 +5,7 @@ use clap::Args;
 use storage::Collected;
 
 use super::meter::run_shown;
-use super::status::{bytes, duration};
+use super::words::{bytes, duration};
 use super::{DataDir, print, print_json};
 use crate::admin::{Command, Reply};
 use crate::config::Span;

@@ -8,9 +8,8 @@ use std::path::Path;
 use anyhow::bail;
 use serde::Serialize;
 
-use super::rm::{ask, counted};
-use super::status::bytes;
-use super::tag::time;
+use super::rm::ask;
+use super::words::{bytes, counted, time};
 use super::{print, print_json};
 use crate::admin::{
     ImageCommand, ImageReply, LIST_PAGE_ENTRIES, ManifestEntry, PartEntry, ReferrerEntry,

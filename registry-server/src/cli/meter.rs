@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::plain;
-use super::status::bytes;
+use super::words::bytes;
 use crate::admin::{self, Command, Progress, Reply};
 
 /// Runs a command that takes long, and shows how far it is.

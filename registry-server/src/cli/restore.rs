@@ -12,15 +12,13 @@ use clap::Args;
 use serde::Serialize;
 use storage::backup::{BackupError, Origin, Restoring, SmallFiles, Taken, read_small};
 use storage::{Algorithm, Layout, StorageError, make_with_parents};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::DataDir;
 use super::backup::{check_space, is_installed, lies_inside};
 use super::beside::{Owner, beside_owner_of};
 use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY, quoted};
 use super::meter::Meter;
-use super::status::{bytes, duration};
+use super::words::{bytes, duration, time};
 use super::{plain, print, print_json};
 use crate::config::{CONFIG_FILE, Settings};
 
@@ -100,8 +98,7 @@ struct Summary {
 
 impl Summary {
     fn text(&self, data: &Path, directory: &Path) -> String {
-        let made_at = self.made_at.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
-        let made_at = made_at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default();
+        let made_at = self.made_at.map(time).unwrap_or_default();
         let rows = [
             ("backup of", made_at),
             ("blobs copied", format!("{}, {}", self.copied_blobs, bytes(self.copied_bytes))),

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use serde::Serialize;
 
-use super::status::bytes;
+use super::words::{bytes, counted, now, time};
 use super::{print, print_json};
 use crate::admin::{self, AllEntry, Command, ImageCommand, ImageReply, RemovedEntry, Reply};
 
@@ -97,6 +97,7 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
         bail!("the running server's answer makes no sense")
     };
     let (blobs, blob_bytes) = space(data_dir, &repository)?;
+    let begun = now();
     let (tag_count, manifest_count) = match dry_run {
         true => (tags, manifests),
         false => remove_in_steps(data_dir, &repository)?,
@@ -116,8 +117,8 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
     );
     if !dry_run {
         text += &format!(
-            "to undo it: registry tag restore {repository}:TAG, for each tag that `registry tag \
-             history {repository}` shows\n"
+            "to undo it: registry tag restore --all {repository} --since {}\n",
+            time(begun)
         );
     }
     print(&text)
@@ -161,11 +162,6 @@ fn more(shown: usize, count: u64, what: &str) -> String {
         0 => String::new(),
         more => format!("and {more} more {what}\n"),
     }
-}
-
-/// A number of things, in words.
-pub(super) fn counted(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// When the space of what was removed comes back.

@@ -3,11 +3,8 @@
 use std::path::Path;
 
 use anyhow::bail;
-use storage::ByteCount;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::verify::counted;
+use super::words::{bytes, counted, duration, time};
 use super::{print, print_json};
 use crate::admin::{self, Command, Reply, Status};
 
@@ -23,7 +20,7 @@ fn table(status: &Status) -> String {
         (Some(address), Some(seconds)) => format!("{address}, for {}", duration(seconds)),
         _ => "not running".to_owned(),
     };
-    let expires = status.certificate_expires.and_then(moment);
+    let expires = status.certificate_expires.map(time);
     let rows = [
         ("version", status.version.clone()),
         ("server", running),
@@ -45,12 +42,11 @@ fn table(status: &Status) -> String {
 
 fn last_collection(status: &Status) -> String {
     let Some(last) = &status.last_collection else { return "not yet".to_owned() };
-    let at = moment(last.ended_at).unwrap_or_default();
-    format!("{at}, {} gone", bytes(last.did.bytes()))
+    format!("{}, {} gone", time(last.ended_at), bytes(last.did.bytes()))
 }
 
 fn verified(status: &Status) -> String {
-    let at = status.last_verified.and_then(moment).unwrap_or_else(|| "not yet".to_owned());
+    let at = status.last_verified.map_or_else(|| "not yet".to_owned(), time);
     match (status.lost_blobs, status.lost_manifests) {
         (0, 0) => at,
         (blobs, manifests) => format!(
@@ -58,37 +54,5 @@ fn verified(status: &Status) -> String {
             counted(blobs, "blob"),
             counted(manifests, "manifest")
         ),
-    }
-}
-
-fn moment(seconds: i64) -> Option<String> {
-    OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
-}
-
-/// A time for people.
-pub(super) fn duration(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
-}
-
-/// A size for people.
-pub(super) fn bytes(count: u64) -> String {
-    ByteCount(count).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_for_people() {
-        assert_eq!(duration(59), "59 s");
-        assert_eq!(duration(3700), "1 h 1 min");
-        assert_eq!(duration(90000), "1 d 1 h");
     }
 }

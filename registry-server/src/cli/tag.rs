@@ -1,13 +1,13 @@
 //! `registry tag`: what was done to tags, undoing it, and protecting them.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::bail;
 use clap::Subcommand;
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
+use super::words::{counted, seconds, time};
 use super::{DataDir, note, print, print_json};
 use crate::admin::{
     self, ChangeEntry, LIST_PAGE_ENTRIES, Reply, RestoredEntry, TagCommand, TagReply,
@@ -33,7 +33,7 @@ pub(super) enum Command {
     Restore {
         #[command(flatten)]
         data: DataDir,
-        /// The tag
+        /// The tag, or with --all the repository
         #[arg(value_name = "REPO:TAG")]
         image: String,
         /// The digest that the tag is to name
@@ -42,6 +42,12 @@ pub(super) enum Command {
         /// Let the tag name what it named before this time, as `tag history` prints times
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         before: Option<i64>,
+        /// Bring back all tags of the repository that were removed
+        #[arg(long, conflicts_with_all = ["to", "before"])]
+        all: bool,
+        /// With --all, only those that were removed at this time or later
+        #[arg(long, value_name = "TIME", value_parser = seconds, requires = "all")]
+        since: Option<i64>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -67,12 +73,13 @@ pub(super) enum Command {
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::History { data, image, json } => history(&data.path()?, &image, json),
-        Command::Restore { data, image, to, before, json } => {
+        Command::Restore { data, image, all: true, since, json, .. } => {
+            restore_all(&data.path()?, &image, since, json)
+        }
+        Command::Restore { data, image, to, before, json, .. } => {
             let to = to.map(|to| to.to_string());
             let command = TagCommand::Restore { image, to, before };
-            let TagReply::Restored(restored) = ask(&data.path()?, command)? else {
-                bail!("the running server's answer makes no sense")
-            };
+            let restored = restore(&data.path()?, command)?;
             if json { print_json(&restored) } else { print(&told(&restored)) }
         }
         Command::Protect { data, image } => {
@@ -115,8 +122,93 @@ struct Change {
     by: Option<String>,
 }
 
-fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
-    let (mut changes, mut before, mut is_empty) = (Vec::new(), None, true);
+fn restore(data_dir: &Path, command: TagCommand) -> anyhow::Result<RestoredEntry> {
+    match ask(data_dir, command)? {
+        TagReply::Restored(restored) => Ok(restored),
+        _ => bail!("the running server's answer makes no sense"),
+    }
+}
+
+/// Brings back the tags that are gone, one after the other: what can no longer come back keeps
+/// no other tag from it.
+fn restore_all(
+    data_dir: &Path,
+    repository: &str,
+    since: Option<i64>,
+    json: bool,
+) -> anyhow::Result<()> {
+    let (mut restored, mut failed, mut manifests) = (Vec::new(), 0, 0);
+    let gone = gone(data_dir, repository, since)?;
+    if gone.is_empty() {
+        bail!(
+            "no tag of {repository} is gone{}: `registry tag history {repository}` shows what was \
+             done to them",
+            since.map(|since| format!(" since {}", time(since))).unwrap_or_default()
+        );
+    }
+    for (image, digest) in gone {
+        let command = TagCommand::Restore { image, to: Some(digest), before: None };
+        match restore(data_dir, command) {
+            Ok(entry) => {
+                manifests += entry.manifests;
+                if !json {
+                    print(&format!(
+                        "{} names {} again\n",
+                        entry.image,
+                        or_nothing(entry.to.as_deref())
+                    ))?;
+                }
+                restored.push(entry);
+            }
+            Err(error) => {
+                failed += 1;
+                note(&format!("{error:#}"));
+            }
+        }
+    }
+    if json {
+        print_json(&restored)?;
+    } else {
+        let (tags, manifests) = (restored.len() as u64, manifests);
+        let counts = (counted(tags, "tag"), counted(manifests, "manifest"));
+        print(&format!("back: {} and {}\n", counts.0, counts.1))?;
+    }
+    if failed > 0 {
+        bail!("{} could not be brought back: push those images again", counted(failed, "tag"));
+    }
+    Ok(())
+}
+
+/// The tags of a repository whose last change removed them, the first removed first, with what
+/// they named.
+fn gone(
+    data_dir: &Path,
+    repository: &str,
+    since: Option<i64>,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let (mut seen, mut gone) = (HashSet::new(), Vec::new());
+    changes(data_dir, repository, &mut |page| {
+        for change in page {
+            if seen.insert(change.image.clone())
+                && since.is_none_or(|since| change.changed_at >= since)
+                && let (Some(from), None) = (change.from, change.to)
+            {
+                gone.push((change.image, from));
+            }
+        }
+        Ok(())
+    })?;
+    gone.reverse();
+    Ok(gone)
+}
+
+/// Goes through the changes of tags page by page, the newest first.
+fn changes(
+    data_dir: &Path,
+    image: &str,
+    on_page: &mut dyn FnMut(Vec<ChangeEntry>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut before = None;
     loop {
         let command = TagCommand::History { image: image.to_owned(), before };
         let TagReply::History(page) = ask(data_dir, command)? else {
@@ -124,18 +216,25 @@ fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
         };
         let is_last = page.len() < LIST_PAGE_ENTRIES;
         before = page.last().map(|change| change.id);
-        is_empty &= page.is_empty();
-        if json {
-            changes.extend(page.into_iter().map(change));
-        } else {
-            print(&page.into_iter().map(line).collect::<String>())?;
-        }
+        on_page(page)?;
         if is_last {
-            break;
+            return Ok(());
         }
     }
+}
+
+fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
+    let (mut all, mut is_empty) = (Vec::new(), true);
+    changes(data_dir, image, &mut |page| {
+        is_empty &= page.is_empty();
+        if json {
+            all.extend(page.into_iter().map(change));
+            return Ok(());
+        }
+        print(&page.into_iter().map(line).collect::<String>())
+    })?;
     if json {
-        return print_json(&changes);
+        return print_json(&all);
     }
     if is_empty {
         note(&format!("no change of {image} is known"));
@@ -184,16 +283,4 @@ fn told(restored: &RestoredEntry) -> String {
 
 fn or_nothing(digest: Option<&str>) -> &str {
     digest.unwrap_or("nothing")
-}
-
-/// A time for people and for programs (RFC 3339).
-pub(super) fn time(seconds: i64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
-    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| seconds.to_string())
-}
-
-fn seconds(text: &str) -> Result<i64, String> {
-    let time = OffsetDateTime::parse(text, &Rfc3339);
-    let time = time.map_err(|_| "write a time as 2026-01-31T08:15:00Z".to_owned())?;
-    Ok(time.unix_timestamp())
 }

@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::meter::run_shown;
-use super::status::bytes;
+use super::words::{bytes, counted};
 use super::{DataDir, plain, print, print_json};
 use crate::admin::{Command, Reply, VerifyReport};
 
@@ -94,10 +94,4 @@ fn named(thing: &str, digests: &[String], count: u64) -> String {
         text += &format!("  and {}\n", counted(more, &format!("more {thing}")));
     }
     text
-}
-
-/// So many things, in words.
-pub(super) fn counted(count: u64, thing: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {thing}{plural}")
 }

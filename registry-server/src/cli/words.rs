@@ -1,0 +1,63 @@
+//! Numbers, sizes and times as people read and write them.
+
+use storage::ByteCount;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A number of things.
+pub(super) fn counted(count: u64, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
+/// A size.
+pub(super) fn bytes(count: u64) -> String {
+    ByteCount(count).to_string()
+}
+
+/// How long something lasts or lasted.
+pub(super) fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+/// A time in seconds since 1970, for people and for programs (RFC 3339).
+pub(super) fn time(seconds: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| seconds.to_string())
+}
+
+/// Reads a time as [`time`] writes it.
+pub(super) fn seconds(text: &str) -> Result<i64, String> {
+    let time = OffsetDateTime::parse(text, &Rfc3339);
+    let time = time.map_err(|_| "write a time as 2026-01-31T08:15:00Z".to_owned())?;
+    Ok(time.unix_timestamp())
+}
+
+/// Now, in seconds since 1970.
+pub(super) fn now() -> i64 {
+    OffsetDateTime::now_utc().unix_timestamp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_for_people() {
+        assert_eq!(duration(59), "59 s");
+        assert_eq!(duration(3700), "1 h 1 min");
+        assert_eq!(duration(90000), "1 d 1 h");
+    }
+
+    #[test]
+    fn a_time_that_is_printed_is_understood() {
+        assert_eq!(time(1_769_847_300), "2026-01-31T08:15:00Z");
+        assert_eq!(seconds("2026-01-31T08:15:00Z"), Ok(1_769_847_300));
+        assert!(seconds("yesterday").is_err());
+    }
+}
