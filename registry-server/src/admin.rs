@@ -359,9 +359,8 @@ fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandErro
         blobs: counts.blobs,
         blob_bytes: counts.blob_bytes,
         open_uploads: store.open_uploads() as u64,
-        last_collection: crate::upkeep::last_collection(store)?
-            .map(|(ended_at, did)| Ended { ended_at, did }),
-        last_verified: store.last_verified()?.map(unix),
+        last_collection: store.last_collection()?.map(|(ended_at, did)| Ended { ended_at, did }),
+        last_verified: store.last_verified()?,
         lost_blobs: lost.blobs,
         lost_manifests: lost.manifests,
         certificate_expires: expires.map(unix),

@@ -17,7 +17,7 @@ mod scrub;
 
 pub(crate) use scrub::{log_findings, log_verified, scrub_on_schedule};
 
-/// Collects, and notes and logs what it did unless nothing was to be done to the store.
+/// Collects, and logs what it did unless nothing was to be done to the store.
 ///
 /// # Errors
 /// Those of [`Store::collect`].
@@ -29,7 +29,6 @@ pub fn collect(
 ) -> Result<Collected, StorageError> {
     let done = store.collect(keep, is_dry_run, on_step)?;
     if !is_dry_run && done.is_whole {
-        store.note_upkeep(COLLECTION, serde_json::to_string(&done).unwrap_or_default())?;
         info!(
             blobs = done.blobs,
             bytes = done.blob_bytes,
@@ -42,15 +41,6 @@ pub fn collect(
     Ok(done)
 }
 
-/// When collection last came to its end, in seconds since 1970, and what it did.
-///
-/// # Errors
-/// Trouble with the database.
-pub fn last_collection(store: &Store) -> Result<Option<(i64, Collected)>, StorageError> {
-    let note = store.last_upkeep(COLLECTION)?;
-    Ok(note.and_then(|note| Some((note.ended_at, serde_json::from_str(&note.summary).ok()?))))
-}
-
 /// Collects every `interval` for ever.
 pub(crate) async fn collect_on_schedule(
     store: Arc<Store>,
@@ -59,7 +49,7 @@ pub(crate) async fn collect_on_schedule(
     blocking: Blocking,
 ) {
     let owned = Arc::clone(&store);
-    let last = blocking.read(move || last_collection(&owned)).await.ok().flatten();
+    let last = blocking.read(move || owned.last_collection()).await.ok().flatten();
     let mut wait = last.map_or(Duration::ZERO, |(ended, _)| interval.saturating_sub(since(ended)));
     loop {
         sleep(wait).await;
@@ -90,5 +80,3 @@ fn since(second: i64) -> Duration {
 
 /// How soon collection is tried again when it failed, at the latest.
 const AFTER_FAILURE: Duration = Duration::from_secs(3600);
-/// The name under which collection notes its end.
-const COLLECTION: &str = "collection";

@@ -62,7 +62,8 @@ impl Drop for Claim<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread::ScopedJoinHandle;
+    use std::sync::mpsc;
+    use std::time::Duration;
 
     use super::*;
     use crate::digest::Algorithm;
@@ -75,15 +76,18 @@ mod tests {
         let removal = claims.claim_free([a, b]);
         assert_eq!(removal.digests(), [b]);
         std::thread::scope(|scope| {
-            let waiting = [a, b].map(|digest| {
-                let claims = &claims;
-                scope.spawn(move || drop(claims.claim(&digest)))
-            });
-            assert!(!waiting.iter().any(ScopedJoinHandle::is_finished), "two have one digest");
-            drop((commit, removal));
-            for waiting in waiting {
-                waiting.join().unwrap();
+            let (tell, told) = mpsc::channel();
+            for digest in [a, b] {
+                let (claims, tell) = (&claims, tell.clone());
+                scope.spawn(move || {
+                    drop(claims.claim(&digest));
+                    tell.send(()).unwrap();
+                });
             }
+            // Long enough for threads that do not wait.
+            assert!(told.recv_timeout(Duration::from_millis(200)).is_err(), "two have one digest");
+            drop((commit, removal));
+            told.iter().take(2).for_each(drop);
         });
         assert_eq!(claims.claim_free([a, b]).digests(), [a, b]);
         assert!(claims.lock().is_empty());

@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::db::collect::{self as rows, After, Held, STEP_ROWS, Untagged, ago};
+use crate::db::upkeep;
 use crate::digest::Digest;
 use crate::durable::remove;
 use crate::error::StorageError;
@@ -100,7 +101,7 @@ impl Store {
     /// Collects what nothing needs any more, or, in a dry run, only counts it.
     ///
     /// It works in short steps of at most 256 rows; whatever waits for the writing thread comes
-    /// between two of them.
+    /// between two of them. A run that comes to its end is noted, unless it was a dry one.
     ///
     /// # Errors
     /// Trouble with the database or the disk; what is gone by then stays gone, the rest is for the
@@ -123,7 +124,24 @@ impl Store {
         let outcome = run.whole();
         self.space.restore_reserve();
         run.done.is_whole = outcome?.is_continue();
-        Ok(run.done)
+        let done = run.done;
+        if done.is_whole && !is_dry_run {
+            let summary = upkeep::summary(&done)?;
+            let note = move |connection: &_| upkeep::note(connection, COLLECTION, &summary);
+            self.database.write_to_free(note)?;
+        }
+        Ok(done)
+    }
+
+    /// When collection last came to its end, in seconds since 1970, and what it did; none if it
+    /// never did.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn last_collection(&self) -> Result<Option<(i64, Collected)>, StorageError> {
+        let note = self.database.read(|connection| upkeep::last(connection, COLLECTION))?;
+        // What a later version noted there may be more than this one understands.
+        Ok(note.and_then(|note| Some((note.ended_at, serde_json::from_str(&note.summary).ok()?))))
     }
 }
 
@@ -189,7 +207,7 @@ impl Run<'_> {
                     rest.len()
                 } else {
                     let step = rest.clone();
-                    self.store.step_to_free(move |connection| {
+                    self.store.database.step_to_free(move |connection| {
                         rows::drop_expired(connection, &step, until)
                     })?
                 };
@@ -211,7 +229,7 @@ impl Run<'_> {
         self.done.tag_changes = left;
         while left > 0 && !self.is_dry_run {
             let forget = move |connection: &_| rows::forget_changes(connection, until);
-            let forgotten = self.store.step_to_free(forget)? as u64;
+            let forgotten = self.store.database.step_to_free(forget)? as u64;
             // Another run may have forgotten the rest.
             left = if forgotten == 0 { 0 } else { left.saturating_sub(forgotten) };
             unless_stopped!(self.step());
@@ -286,7 +304,7 @@ impl Run<'_> {
             Ok(step.len())
         } else {
             let retire = move |connection: &_| rows::retire(connection, &step, until, since);
-            self.store.step_to_free(retire)
+            self.store.database.step_to_free(retire)
         };
         let are_taken = outcome.is_ok() && !self.is_dry_run;
         recent.release(due.iter().map(|found| (&*found.name, &found.held.digest)), are_taken);
@@ -322,7 +340,9 @@ impl Run<'_> {
                 step.iter().for_each(|held| *self.unlinked.entry(held.digest).or_default() += 1);
                 Ok(step.len() as u64)
             } else {
-                store.step_to_free(move |connection| rows::unlink(connection, &step, until))
+                store
+                    .database
+                    .step_to_free(move |connection| rows::unlink(connection, &step, until))
             };
             let are_taken = outcome.is_ok() && !self.is_dry_run;
             let blobs = page.iter().map(|link| (&*link.name, &link.held.digest));
@@ -372,7 +392,7 @@ impl Run<'_> {
         let claim = self.store.claims.claim_free(digests.iter().copied());
         let step = claim.digests().to_vec();
         let drop = move |connection: &_| rows::drop_blobs(connection, &step);
-        let dropped = self.store.step_to_free(drop)?;
+        let dropped = self.store.database.step_to_free(drop)?;
         for digest in &dropped {
             // If it stays, it is a file without a row, which the next run finds.
             remove(&self.store.layout.blob(digest))?;
@@ -394,7 +414,7 @@ impl Run<'_> {
                 self.done.repositories += if self.is_dry_run {
                     empty.len() as u64
                 } else {
-                    self.store.step_to_free(move |connection| {
+                    self.store.database.step_to_free(move |connection| {
                         rows::drop_repositories(connection, &empty)
                     })?
                 };
@@ -404,3 +424,6 @@ impl Run<'_> {
         }
     }
 }
+
+/// The name under which a run notes its end.
+const COLLECTION: &str = "collection";

@@ -83,8 +83,7 @@ impl Database {
             // SQLite gives its log and index files the mode of the database, so this sets all.
             create_private(&path)?;
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&path, flags)?;
+        let mut connection = open_to_write(&path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -125,6 +124,32 @@ impl Database {
         }
     }
 
+    /// The same for a write that makes room, or will, or mends: on a full disk with what the reserve
+    /// holds.
+    pub(crate) fn write_to_free<T, F>(&self, work: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,
+    {
+        self.space.with_reserve(|| self.write(work.clone()))
+    }
+
+    /// The same for a write that is a step of many, which must not keep pushes waiting: it changes
+    /// at most [`collect::STEP_ROWS`] rows.
+    pub(crate) fn step_to_free<T, F>(&self, work: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,
+    {
+        self.write_to_free(move |connection| {
+            let before = connection.total_changes();
+            let outcome = work(connection);
+            let changed = connection.total_changes() - before;
+            debug_assert!(changed <= collect::STEP_ROWS as u64, "a step changed {changed} rows");
+            outcome
+        })
+    }
+
     /// Copies the database as it is at the end of this call into the empty file `to`, in steps
     /// between which writes go on. False if `on_progress`, which hears of pages and of how many
     /// there are, wanted it no more.
@@ -146,22 +171,6 @@ impl Database {
                 state.is_unwanted.store(true, Ordering::Relaxed);
             }
         }
-    }
-
-    /// The same for one step of upkeep, which must not keep pushes waiting: it changes at most
-    /// [`collect::STEP_ROWS`] rows.
-    pub(crate) fn write_step<T, F>(&self, work: F) -> Result<T, StorageError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
-    {
-        self.write(move |connection| {
-            let before = connection.total_changes();
-            let outcome = work(connection);
-            let changed = connection.total_changes() - before;
-            debug_assert!(changed <= collect::STEP_ROWS as u64, "a step changed {changed} rows");
-            outcome
-        })
     }
 
     /// Runs `work` on a read-only connection. One call is one short read.
@@ -186,6 +195,18 @@ impl Drop for Database {
             let _ = writer.join();
         }
     }
+}
+
+/// A connection that writes to a database that is there; one thread at a time uses it.
+fn open_to_write(path: &Path) -> Result<Connection, StorageError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(path, flags)?)
+}
+
+/// The same for one that only reads.
+fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(path, flags)?)
 }
 
 /// SQLite does not tell a quota that is used up from a disk that fails; the disk does.

@@ -25,12 +25,12 @@ struct State {
 /// While it lives, no file that the store names is unlinked.
 #[derive(Debug)]
 #[must_use = "deletions go on when it is dropped"]
-pub struct Hold(Arc<Shared>);
+pub(crate) struct Hold(Arc<Shared>);
 
 /// The right to unlink files, for one short step.
 #[derive(Debug)]
 #[must_use = "the right ends when it is dropped"]
-pub struct Unlinking(Arc<Shared>);
+pub(crate) struct Unlinking(Arc<Shared>);
 
 impl Holds {
     /// Holds deletions off, as soon as the steps that unlink now have ended.

@@ -32,7 +32,7 @@ use crate::error::{IoContext, StorageError};
 use crate::name::UploadId;
 
 /// The version of the layout that this program writes.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// The paths of one store.
 #[derive(Clone, Debug)]

@@ -7,31 +7,31 @@
 //! What it promises: a verb that says "durable on return" has synced files and rows; content has
 //! its name only when it is complete, checked and synced; readers never wait for the writer.
 //!
-//! Modules in reading order: [`digest`], [`name`] and [`manifest`] parse what clients send;
-//! [`layout`] draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
+//! Modules in reading order: `digest`, `name` and `manifest` parse what clients send;
+//! `layout` draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
 //! `db` is the database; `space` and `reserve` are about what to do when the disk is full;
-//! [`store`] puts them together; `collect` keeps it small; `verify` reads everything again;
+//! `store` puts them together; `collect` keeps it small; `verify` reads everything again;
 //! [`backup`] takes copies of a store and makes one of a copy; `survey` only looks.
 
 pub mod backup;
-pub mod digest;
-pub mod layout;
-pub mod manifest;
-pub mod name;
-pub mod store;
 
 mod blob;
 mod claims;
 mod collect;
 mod db;
+mod digest;
 mod durable;
 mod error;
 mod hold;
+mod layout;
 mod lock;
+mod manifest;
+mod name;
 mod recent;
 mod reserve;
 mod sessions;
 mod space;
+mod store;
 mod survey;
 mod upload;
 mod verify;
@@ -48,13 +48,11 @@ pub use db::manifest::StoredManifest;
 pub use db::removal::{Keeper, Removal, RemovalStep};
 pub use db::restore::{RestorePoint, Restored};
 pub use db::space::Space;
-pub use db::upkeep::UpkeepNote;
 pub use db::user::{Role, RoleError, User};
 pub use db::{OnFatal, OnTrouble};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use durable::{make_with_parents, remove_durably, write_whole};
 pub use error::StorageError;
-pub use hold::{Hold, Unlinking};
 pub use layout::Layout;
 pub use lock::{Holder, OnHeld};
 pub use manifest::{Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError};

@@ -143,10 +143,6 @@ impl EdgeKind {
     }
 }
 
-/// What cosign appends to `ALGORITHM-HEX` of a manifest's digest, to name the tag that holds its
-/// signatures, attestations or bills of materials.
-pub const SIGNATURE_SUFFIXES: [&str; 3] = [".sig", ".att", ".sbom"];
-
 /// Why bytes are refused as a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ManifestError {

@@ -128,6 +128,8 @@ const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
     use crate::digest::Algorithm;
 
@@ -142,10 +144,16 @@ mod tests {
         assert!(recent.condemn("a", &other, GRACE));
         recent.tell("b", &other);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| recent.tell("a", &other));
-            assert!(!waiting.is_finished(), "collection decides over it");
+            let ((tell, told), recent) = (mpsc::channel(), &recent);
+            scope.spawn(move || {
+                recent.tell("a", &other);
+                tell.send(()).unwrap();
+            });
+            // Long enough for a thread that does not wait.
+            let early = told.recv_timeout(Duration::from_millis(200));
+            assert!(early.is_err(), "collection decides over it");
             recent.release([("a", &other)].into_iter(), false);
-            waiting.join().unwrap();
+            told.recv().unwrap();
         });
         assert!(!recent.condemn("a", &other, GRACE));
         recent.take_back("a", &other);

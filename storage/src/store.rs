@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use crate::backup;
 use crate::claims::Claims;
 use crate::db::list::{self, Counts};
-use crate::db::{Connection, Database, OnFatal, OnTrouble};
+use crate::db::{Database, OnFatal, OnTrouble};
 use crate::error::StorageError;
 use crate::hold::Holds;
 use crate::layout::Layout;
@@ -22,7 +22,6 @@ mod image;
 mod manifest;
 mod snapshot;
 mod tag;
-mod upkeep;
 mod upload;
 mod user;
 mod verify;
@@ -146,22 +145,6 @@ impl Store {
     /// Trouble with the database.
     pub fn ping(&self) -> Result<(), StorageError> {
         self.database.read(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?))
-    }
-
-    /// Runs a write that makes room, or will, or mends: on a full disk with what the reserve holds.
-    pub(crate) fn write_to_free<T: Send + 'static>(
-        &self,
-        work: impl Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,
-    ) -> Result<T, StorageError> {
-        self.space.with_reserve(|| self.database.write(work.clone()))
-    }
-
-    /// The same for a write that is a step of many.
-    pub(crate) fn step_to_free<T: Send + 'static>(
-        &self,
-        work: impl Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,
-    ) -> Result<T, StorageError> {
-        self.space.with_reserve(|| self.database.write_step(work.clone()))
     }
 
     /// Counts what the store holds.

@@ -450,7 +450,7 @@ fn a_push_that_waits_is_served_between_two_steps() {
         let keep = Keep { grace: Duration::ZERO, ..NOTHING };
         let done = store.collect(&keep, false, &mut on_step).unwrap();
         assert!(done.links >= 600 && done.blobs >= 600, "{done:?}");
-        // Steps change 256 rows at most, which `write_step` holds them to.
+        // Steps change 256 rows at most, which `step_to_free` holds them to.
         assert!(steps >= 600 / STEP_ROWS * 2, "{steps} steps");
         drop(ask);
     });

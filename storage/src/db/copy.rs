@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, params};
 
-use super::lost;
+use super::{lost, open_to_read, open_to_write};
 use crate::digest::{Algorithm, Digest};
 use crate::error::StorageError;
 
@@ -54,8 +54,7 @@ impl CopyRequest {
     }
 
     fn copy(&self, from: &Connection, mut between: impl FnMut()) -> Result<bool, StorageError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut to = Connection::open_with_flags(&self.to, flags)?;
+        let mut to = open_to_write(&self.to)?;
         // Nothing of the copy has to survive a crash, so the writing thread waits for no sync.
         to.pragma_update(None, "journal_mode", "OFF")?;
         to.pragma_update(None, "synchronous", "OFF")?;
@@ -82,8 +81,7 @@ impl CopyRequest {
 
 /// Makes a copy a file that can be read without another beside it, and checks that it is sound.
 pub(crate) fn settle(path: &Path) -> Result<(), StorageError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = open_to_write(path)?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
     let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -95,8 +93,7 @@ pub(crate) fn settle(path: &Path) -> Result<(), StorageError> {
 
 /// Notes in a database that nobody serves yet which blobs are lost: these, and no others.
 pub(crate) fn note_lost(path: &Path, blobs: &[Digest]) -> Result<(), StorageError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
+    let mut connection = open_to_write(path)?;
     let transaction = connection.transaction()?;
     transaction.execute("DELETE FROM lost_blobs", [])?;
     for digest in blobs {
@@ -126,8 +123,7 @@ impl BlobIndex {
     /// # Errors
     /// Trouble with the disk or the database.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Ok(Self(Connection::open_with_flags(path, flags)?))
+        open_to_read(path).map(Self)
     }
 
     /// What tells this store from others; its copies have it too.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{history, manifest, repository, tag};
 use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::{EdgeKind, Manifest, SIGNATURE_SUFFIXES};
+use crate::manifest::{EdgeKind, Manifest};
 use crate::name::{RepoName, Tag};
 
 /// What a tag is to name again.
@@ -227,3 +227,6 @@ fn put_again(
 /// How long before an index its children may have been deleted and still have gone with it: clients
 /// that delete all of an image do so one request after the other.
 const TOGETHER_SECONDS: i64 = 3600;
+/// What cosign appends to `ALGORITHM-HEX` of a manifest's digest, to name the tag that holds its
+/// signatures, attestations or bills of materials.
+const SIGNATURE_SUFFIXES: [&str; 3] = [".sig", ".att", ".sbom"];

@@ -1,17 +1,18 @@
 //! When each task of upkeep last ended, and what it did or has to remember.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
 
 use super::unix_now;
 use crate::error::StorageError;
 
 /// How a task of upkeep ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpkeepNote {
+pub(crate) struct UpkeepNote {
     /// When, in seconds since 1970.
-    pub ended_at: i64,
+    pub(crate) ended_at: i64,
     /// What it did, in the task's own words: JSON.
-    pub summary: String,
+    pub(crate) summary: String,
 }
 
 /// Notes that a task ended now.
@@ -36,6 +37,11 @@ pub(crate) fn last(
     let note =
         |row: &rusqlite::Row<'_>| Ok(UpkeepNote { ended_at: row.get(0)?, summary: row.get(1)? });
     Ok(statement.query_row(params![task], note).optional()?)
+}
+
+/// What is noted of a task, from what it says of itself.
+pub(crate) fn summary(document: &impl Serialize) -> Result<String, StorageError> {
+    serde_json::to_string(document).map_err(|error| StorageError::Database(error.to_string()))
 }
 
 /// Forgets how a task ended.

@@ -66,7 +66,8 @@ impl Store {
     /// [`StorageError::BlobInUse`] while a manifest of the repository names it.
     pub fn delete_blob(&self, name: &RepoName, digest: &Digest) -> Result<bool, StorageError> {
         let (name, digest) = (name.clone(), *digest);
-        self.write_to_free(move |connection| repository::remove_blob(connection, &name, &digest))
+        self.database
+            .write_to_free(move |connection| repository::remove_blob(connection, &name, &digest))
     }
 
     /// Gives a blob of `from`, or of any repository, to `name`; false if none holds it, or its

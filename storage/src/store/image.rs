@@ -101,7 +101,8 @@ impl Store {
         reference: &Reference,
     ) -> Result<Removal, StorageError> {
         let (name, reference) = (name.clone(), reference.clone());
-        self.write_to_free(move |connection| removal::remove(connection, &name, &reference))
+        self.database
+            .write_to_free(move |connection| removal::remove(connection, &name, &reference))
     }
 
     /// Removes some tags of a repository, or some manifests when no tag is left. A step that
@@ -111,7 +112,7 @@ impl Store {
     /// [`StorageError::TagProtected`] while any tag of the repository is protected.
     pub fn remove_some(&self, name: &RepoName) -> Result<RemovalStep, StorageError> {
         let name = name.clone();
-        self.step_to_free(move |connection| removal::remove_some(connection, &name))
+        self.database.step_to_free(move |connection| removal::remove_some(connection, &name))
     }
 
     /// Adds up the blobs that no manifest of any repository holds but these of this repository,

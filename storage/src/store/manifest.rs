@@ -79,7 +79,7 @@ impl Store {
         by: Option<&UserName>,
     ) -> Result<bool, StorageError> {
         let (name, digest, by) = (name.clone(), *digest, by.cloned());
-        self.write_to_free(move |connection| {
+        self.database.write_to_free(move |connection| {
             manifest::remove(connection, &name, &digest, by.as_ref())
         })
     }
@@ -95,7 +95,8 @@ impl Store {
         by: Option<&UserName>,
     ) -> Result<bool, StorageError> {
         let (name, tag, by) = (name.clone(), tag.clone(), by.cloned());
-        self.write_to_free(move |connection| tag::remove(connection, &name, &tag, by.as_ref()))
+        self.database
+            .write_to_free(move |connection| tag::remove(connection, &name, &tag, by.as_ref()))
     }
 
     /// At most `limit` repositories that hold a manifest, in ASCII order, after `after`.

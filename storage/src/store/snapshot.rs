@@ -59,7 +59,7 @@ impl Store {
 
     /// The right to unlink files that rows name or named, for one short step; none while somebody
     /// copies them. Then they are for a later run.
-    pub fn begin_unlinking(&self) -> Option<Unlinking> {
+    pub(crate) fn begin_unlinking(&self) -> Option<Unlinking> {
         self.holds.begin_unlinking()
     }
 }

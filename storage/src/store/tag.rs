@@ -79,7 +79,8 @@ impl Store {
     pub fn unprotect_tag(&self, name: &RepoName, tag: &Tag) -> Result<bool, StorageError> {
         let (name, tag) = (name.clone(), tag.clone());
         // What is to be deleted may be protected.
-        self.write_to_free(move |connection| protection::unprotect(connection, &name, &tag))
+        self.database
+            .write_to_free(move |connection| protection::unprotect(connection, &name, &tag))
     }
 
     /// Those of a page of tags that are protected: from `first` to `last`, both included.

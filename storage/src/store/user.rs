@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use super::Store;
-use crate::db::Connection;
 use crate::db::user::{self, User};
 use crate::error::StorageError;
 use crate::name::UserName;
@@ -14,7 +13,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::UserExists`].
     pub fn add_user(&self, user: User) -> Result<(), StorageError> {
-        self.change_user(move |connection| user::add(connection, &user))
+        self.changed(self.database.write(move |connection| user::add(connection, &user)))
     }
 
     /// Changes a user's password hash; false if there is no such user. Durable on return.
@@ -23,7 +22,8 @@ impl Store {
     /// Trouble with the database.
     pub fn set_password(&self, name: &UserName, hash: String) -> Result<bool, StorageError> {
         let name = name.clone();
-        self.change_user(move |connection| user::set_password(connection, &name, &hash))
+        let set = move |connection: &_| user::set_password(connection, &name, &hash);
+        self.changed(self.database.write(set))
     }
 
     /// Removes a user; false if there is no such user. Durable on return.
@@ -31,10 +31,8 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn remove_user(&self, name: &UserName) -> Result<bool, StorageError> {
-        self.space.with_reserve(|| {
-            let name = name.clone();
-            self.change_user(move |connection| user::remove(connection, &name))
-        })
+        let name = name.clone();
+        self.changed(self.database.write_to_free(move |connection| user::remove(connection, &name)))
     }
 
     /// Finds a user.
@@ -59,11 +57,8 @@ impl Store {
         self.users_version.load(Ordering::SeqCst)
     }
 
-    fn change_user<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
-        let outcome = self.database.write(work);
+    /// What became of a change of a user, which everybody hears of.
+    fn changed<T>(&self, outcome: Result<T, StorageError>) -> Result<T, StorageError> {
         self.users_version.fetch_add(1, Ordering::SeqCst);
         outcome
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,16 +71,13 @@ impl Store {
         Ok(Some(verified))
     }
 
-    /// When the store was last verified to its end.
+    /// When the store was last verified to its end, in seconds since 1970; none if it never was.
     ///
     /// # Errors
     /// Trouble with the database.
-    pub fn last_verified(&self) -> Result<Option<SystemTime>, StorageError> {
+    pub fn last_verified(&self) -> Result<Option<i64>, StorageError> {
         let noted = self.database.read(|connection| upkeep::last(connection, VERIFY))?;
-        Ok(noted.and_then(|note| {
-            let since = Duration::from_secs(u64::try_from(note.ended_at).ok()?);
-            SystemTime::UNIX_EPOCH.checked_add(since)
-        }))
+        Ok(noted.map(|note| note.ended_at))
     }
 
     /// How much is lost.
@@ -152,7 +149,8 @@ impl Store {
             return Ok(None);
         }
         let lost = *digest;
-        let losing = self.step_to_free(move |connection| lost::lose_blob(connection, &lost))?;
+        let losing =
+            self.database.step_to_free(move |connection| lost::lose_blob(connection, &lost))?;
         if losing == Losing::IsGone || seen.identity.is_none() || seen.is_unreadable() {
             // What cannot be read now may be good, and is answered again when it was read.
             return Ok(Some((losing, None)));
@@ -186,7 +184,9 @@ impl Store {
         file.sync_all().at("sync", &path)?;
         path.parent().map_or(Ok(()), sync_directory)?;
         let found = *digest;
-        self.step_to_free(move |connection| lost::regain_blob(connection, &found)).map(Some)
+        self.database
+            .step_to_free(move |connection| lost::regain_blob(connection, &found))
+            .map(Some)
     }
 
     /// Where a verification that is due begins; none if none is.
@@ -207,13 +207,13 @@ impl Store {
     }
 
     fn save(&self, saved: &Saved) -> Result<(), StorageError> {
-        let text = json(saved)?;
-        self.step_to_free(move |connection| upkeep::note(connection, POSITION, &text))
+        let text = upkeep::summary(saved)?;
+        self.database.step_to_free(move |connection| upkeep::note(connection, POSITION, &text))
     }
 
     fn note_verified(&self, verified: &Verified) -> Result<(), StorageError> {
-        let text = json(&Saved::of(verified))?;
-        self.step_to_free(move |connection| {
+        let text = upkeep::summary(&Saved::of(verified))?;
+        self.database.step_to_free(move |connection| {
             upkeep::forget(connection, POSITION)?;
             upkeep::note(connection, VERIFY, &text)
         })
@@ -260,10 +260,6 @@ impl Saved {
                 && (now.blobs - self.blobs >= SAVE_ENTRIES
                     || now.blob_bytes.saturating_sub(self.blob_bytes) >= SAVE_BYTES)
     }
-}
-
-fn json(document: &impl Serialize) -> Result<String, StorageError> {
-    serde_json::to_string(document).map_err(|error| StorageError::Database(error.to_string()))
 }
 
 /// The names of a manifest that is hurt: its tags, or its digest if nothing else leads to it.

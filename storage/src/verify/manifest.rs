@@ -62,7 +62,7 @@ impl Walk<'_> {
     fn lose_manifest(&mut self, digest: &Digest, bytes: Vec<u8>) -> Result<(), StorageError> {
         let lost = *digest;
         let lose = move |connection: &_| lost::lose_manifest(connection, &lost, &bytes);
-        if self.how.is_dry_run || self.store.step_to_free(lose)? == Losing::Lost {
+        if self.how.is_dry_run || self.store.database.step_to_free(lose)? == Losing::Lost {
             self.verified.add(Finding::Manifest(*digest));
         }
         Ok(())
@@ -71,7 +71,7 @@ impl Walk<'_> {
     fn regain_manifest(&mut self, digest: &Digest) -> Result<(), StorageError> {
         let found = *digest;
         let regain = move |connection: &_| lost::regain_manifest(connection, &found);
-        if self.how.is_dry_run || self.store.step_to_free(regain)? {
+        if self.how.is_dry_run || self.store.database.step_to_free(regain)? {
             self.verified.add(Finding::ManifestFound(*digest));
         }
         Ok(())
@@ -127,17 +127,17 @@ impl Walk<'_> {
         // still finds it.
         let mut is_wrong = false;
         for step in missing.chunks(STEP_ROWS).map(<[Edge]>::to_vec) {
-            is_wrong |= self.store.step_to_free(move |connection| {
+            is_wrong |= self.store.database.step_to_free(move |connection| {
                 rows::mend_edges(connection, repository, &digest, &step)
             })?;
         }
         for step in surplus.chunks(STEP_ROWS).map(<[_]>::to_vec) {
-            is_wrong |= self.store.step_to_free(move |connection| {
+            is_wrong |= self.store.database.step_to_free(move |connection| {
                 rows::remove_edges(connection, repository, &digest, &step)
             })?;
         }
         if !is_shown_right {
-            is_wrong |= self.store.step_to_free(move |connection| {
+            is_wrong |= self.store.database.step_to_free(move |connection| {
                 rows::mend_shown(connection, repository, &digest, &shown)
             })?;
         }

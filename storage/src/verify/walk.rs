@@ -113,7 +113,7 @@ impl<'a> Walk<'a> {
                     let finding = Finding::Manifest(parsed);
                     let is_new = match self.how.is_dry_run {
                         true => !self.verified.findings.contains(&finding),
-                        false => self.store.step_to_free(stand_in)? == Losing::Lost,
+                        false => self.store.database.step_to_free(stand_in)? == Losing::Lost,
                     };
                     if is_new {
                         self.verified.add(finding);
@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
             }
             Naming::Links => {
                 let remove = move |connection: &_| rows::remove_link(connection, &place);
-                if self.how.is_dry_run || self.store.step_to_free(remove)? {
+                if self.how.is_dry_run || self.store.database.step_to_free(remove)? {
                     self.verified.add(Finding::Link { repository, digest });
                 }
             }
