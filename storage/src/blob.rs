@@ -136,7 +136,11 @@ pub(crate) fn publish(
     file.sync_data().at("sync", from).map_err(broken)?;
     // What is not renamed is where it was; the directory may have no room for one more name.
     fs::rename(from, &to).at("rename", from)?;
-    directory.sync_all().at("sync", shard).map_err(broken)
+    directory.sync_all().at("sync", shard).map_err(|error| {
+        // Whoever asks for it would be answered from a name that may not last.
+        let _ = fs::remove_file(&to);
+        broken(error)
+    })
 }
 
 /// Makes a published blob the upload again that it was, after `error` kept its row from being

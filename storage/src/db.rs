@@ -43,6 +43,7 @@ pub(crate) mod restore;
 mod schema;
 pub(crate) mod space;
 pub(crate) mod tag;
+pub(crate) mod unheld;
 pub(crate) mod upkeep;
 pub(crate) mod user;
 pub(crate) mod verify;

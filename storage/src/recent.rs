@@ -1,5 +1,5 @@
-//! Which blobs a client was lately told to be there, so that it will name them in a manifest
-//! without pushing them. Collection leaves those for the grace time.
+//! Which blobs and manifests a client was lately told to be there, so that it will name them in a
+//! manifest without pushing them. Collection leaves those for the grace time.
 //!
 //! It is kept in memory alone: an answer must not wait for the disk. A process that is younger than
 //! the grace time does not know what was answered before it, and removes no blobs.
@@ -49,6 +49,12 @@ impl Recent {
         Self { since: Instant::now().checked_sub(ago).unwrap(), ..Self::new() }
     }
 
+    /// How much it remembers.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lock().told.len()
+    }
+
     /// How long it has remembered.
     pub(crate) fn age(&self) -> Duration {
         self.since.elapsed()
@@ -62,7 +68,8 @@ impl Recent {
         state.unwrap_or_else(PoisonError::into_inner).told.insert(key, now);
     }
 
-    /// Takes back what was entered for a blob that turned out to be absent.
+    /// Takes back what was entered for a blob that turned out to be absent, or is removed: no more
+    /// is remembered than the store holds.
     pub(crate) fn take_back(&self, repository: &str, digest: &Digest) {
         let key = self.key(repository, digest);
         self.lock().told.remove(&key);

@@ -19,9 +19,10 @@ use crate::name::{Reference, RepoName};
 
 mod file;
 mod manifest;
+mod unheld;
 mod walk;
 
-pub(crate) use file::{Identity, Seen};
+pub(crate) use file::{Identity, Seen, look};
 pub(crate) use walk::Walk;
 
 /// How a store is verified.
@@ -93,6 +94,16 @@ pub enum Finding {
     },
     /// A blob that was lost has a good file again.
     BlobFound(Digest),
+    /// The size that was recorded of a blob was not that of its file, whose bytes are right. It is
+    /// mended.
+    BlobSize(Digest),
+    /// A repository did not hold a blob that a manifest of it needs. It holds it again.
+    Unheld {
+        /// The repository.
+        repository: RepoName,
+        /// The blob.
+        digest: Digest,
+    },
     /// The bytes of a manifest are not those that its digest names.
     Manifest(Digest),
     /// A manifest that was lost has its bytes again.
@@ -140,7 +151,12 @@ impl Finding {
     pub fn is_loss(&self) -> bool {
         !matches!(
             self,
-            Self::BlobFound(_) | Self::ManifestFound(_) | Self::Record(_) | Self::Link { .. }
+            Self::BlobFound(_)
+                | Self::BlobSize(_)
+                | Self::Unheld { .. }
+                | Self::ManifestFound(_)
+                | Self::Record(_)
+                | Self::Link { .. }
         )
     }
 
@@ -156,6 +172,14 @@ impl Finding {
             Self::BlobFound(digest) => {
                 format!("the blob {digest} is called lost, and its file is good: would be mended")
             }
+            Self::BlobSize(digest) => format!(
+                "the size that is recorded of the blob {digest} is not that of its file, whose \
+                 bytes are right: would be mended"
+            ),
+            Self::Unheld { repository, digest } => format!(
+                "the repository {repository} does not hold {digest}, which a manifest there \
+                 needs: would be mended"
+            ),
             Self::ManifestFound(digest) => format!(
                 "the manifest {digest} is called lost, and its bytes are right: would be mended"
             ),
@@ -171,6 +195,16 @@ impl fmt::Display for Finding {
             Self::BlobFound(digest) => {
                 write!(f, "the blob {digest} was lost, and its file is good again")
             }
+            Self::BlobSize(digest) => write!(
+                f,
+                "the size that was recorded of the blob {digest} was not that of its file, whose \
+                 bytes are right: mended"
+            ),
+            Self::Unheld { repository, digest } => write!(
+                f,
+                "the repository {repository} did not hold {digest}, which a manifest there needs: \
+                 mended"
+            ),
             Self::Manifest(digest) => {
                 write!(f, "the manifest {digest} is lost: its bytes are others")
             }

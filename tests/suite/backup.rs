@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::support::binary::{Instance, program, registry};
 use crate::support::clients::Curl;
 use crate::support::images::{Family, Image, Manifest, noise, sha256};
-use crate::support::process::{Run, wait_until};
+use crate::support::process::{Run, run, wait_until};
 use crate::support::report::tell;
 
 mod damage;
@@ -124,6 +124,11 @@ fn wrong_bytes_are_not_taken_and_are_named() {
     of_copy.request("HEAD", "/v2/backup/0/manifests/0").expect(404);
     push(&of_copy, 0);
     check(&of_copy, 0);
+    // So it is when the backup itself is served.
+    let mut copy = Instance::new().with_data(directory(&instance)).with_flags(&["--existing"]);
+    copy.start();
+    check(&Curl::of(&copy), 2);
+    Curl::of(&copy).request("HEAD", "/v2/backup/0/manifests/0").expect(404);
 }
 
 #[test]
@@ -138,6 +143,12 @@ fn what_goes_bad_in_the_backup_is_found_when_asked_for() {
     assert_eq!(summary(&instance, &["--verify"])["copied_blobs"], 1);
     assert_eq!(fs::read(&bad).expect("the blob"), image(0).layer);
     assert_eq!(summary(&instance, &["--verify"])["copied_blobs"], 0);
+    // What its disk does not give back is as good as wrong.
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=pread64:error=EIO", "-P"]);
+    command.arg(&bad).arg(program()).args(arguments(&instance, &["--verify", "--json"]));
+    let told: Value = serde_json::from_str(&run(&mut command).ok()).expect("JSON");
+    assert_eq!(told["copied_blobs"], 1);
 }
 
 #[test]

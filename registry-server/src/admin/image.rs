@@ -1,11 +1,9 @@
 //! Commands about whole images: looking at one, page by page, and removing it.
 
 use serde::{Deserialize, Serialize};
-use storage::{
-    Digest, ImagePart, Keeper, ManifestInfo, NameError, PartState, Reference, RepoName, Store,
-};
+use storage::{Digest, ImagePart, Keeper, ManifestInfo, PartState, Reference, Store};
 
-use super::tag::{full, image_of};
+use super::tag::{full, image_of, parse_digest, repository_of};
 use super::{CommandError, LIST_PAGE_ENTRIES};
 
 /// A command about images, as it travels.
@@ -337,16 +335,8 @@ fn remove(store: &Store, image: &str, dry_run: bool) -> Result<ImageReply, Comma
 }
 
 fn plan_all(store: &Store, repository: &str) -> Result<ImageReply, CommandError> {
-    let image = image_of(store, repository)?;
-    if image.reference().is_some() {
-        return Err(CommandError::NeedsRepository(image));
-    }
-    let name: &RepoName = image.repository();
-    let counts = store.plan_removal_of_all(name)?;
+    let name = repository_of(store, repository)?;
+    let counts = store.plan_removal_of_all(&name)?;
     let (tags, manifests) = counts.ok_or_else(|| CommandError::NoRepository(name.clone()))?;
     Ok(ImageReply::All(AllEntry { repository: name.to_string(), tags, manifests }))
-}
-
-fn parse_digest(text: &str) -> Result<Digest, NameError> {
-    text.parse().map_err(NameError::Digest)
 }

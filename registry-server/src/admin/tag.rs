@@ -1,7 +1,10 @@
 //! Commands about the history of tags, restoring and protecting them.
 
 use serde::{Deserialize, Serialize};
-use storage::{Digest, ImageName, Reference, RepoName, RestorePoint, Store, Tag, TagChange};
+use storage::{
+    Digest, ImageName, NameError, Reference, RepoName, RestorePoint, StorageError, Store, Tag,
+    TagChange,
+};
 
 use super::{CommandError, LIST_PAGE_ENTRIES};
 
@@ -24,6 +27,17 @@ pub enum TagCommand {
         to: Option<String>,
         /// The time before which it named what it is to name, in seconds since 1970.
         before: Option<i64>,
+        /// Whether a tag that is there stays as it is.
+        only_if_gone: bool,
+    },
+    /// Brings back a page of the manifests of a repository that were deleted.
+    RestoreManifests {
+        /// The repository.
+        repository: String,
+        /// The time at which they were deleted at the earliest, in seconds since 1970.
+        since: i64,
+        /// The last one of the page before.
+        after: Option<String>,
     },
     /// Protects a tag.
     Protect {
@@ -45,6 +59,17 @@ pub enum TagReply {
     History(Vec<ChangeEntry>),
     /// What a restoration did.
     Restored(RestoredEntry),
+    /// A page of manifests was brought back.
+    RestoredManifests {
+        /// The repository.
+        repository: String,
+        /// How many are back.
+        back: u64,
+        /// Why others cannot come back.
+        failed: Vec<String>,
+        /// The last one of the page; none if no further one follows.
+        last: Option<String>,
+    },
     /// The tag is as it was asked for.
     Protection {
         /// The tag.
@@ -92,7 +117,7 @@ impl TagCommand {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::History { .. } => "tag history",
-            Self::Restore { .. } => "tag restore",
+            Self::Restore { .. } | Self::RestoreManifests { .. } => "tag restore",
             Self::Protect { .. } => "tag protect",
             Self::Unprotect { .. } => "tag unprotect",
         }
@@ -105,6 +130,7 @@ impl TagCommand {
             | Self::Restore { image, .. }
             | Self::Protect { image }
             | Self::Unprotect { image } => image,
+            Self::RestoreManifests { repository, .. } => repository,
         }
     }
 
@@ -117,14 +143,19 @@ impl TagCommand {
 pub(super) fn execute(store: &Store, command: TagCommand) -> Result<TagReply, CommandError> {
     match command {
         TagCommand::History { image, before } => history(store, &image, before),
-        TagCommand::Restore { image, to, before } => {
-            let to = to.map(|to| to.parse().map_err(storage::NameError::Digest)).transpose()?;
+        TagCommand::Restore { image, to, before, only_if_gone } => {
+            let to = to.as_deref().map(parse_digest).transpose()?;
             let point = match (to, before) {
+                (Some(digest), _) if only_if_gone => RestorePoint::IfGone(digest),
                 (Some(digest), _) => RestorePoint::Digest(digest),
                 (None, Some(time)) => RestorePoint::Before(time),
                 (None, None) => RestorePoint::LastChange,
             };
             restore(store, &image, point)
+        }
+        TagCommand::RestoreManifests { repository, since, after } => {
+            let after = after.as_deref().map(parse_digest).transpose()?;
+            restore_manifests(store, &repository, since, after.as_ref())
         }
         TagCommand::Protect { image } => {
             let (repository, tag) = tag_of(store, &image)?;
@@ -173,6 +204,40 @@ fn restore(store: &Store, image: &str, point: RestorePoint) -> Result<TagReply, 
     }))
 }
 
+fn restore_manifests(
+    store: &Store,
+    repository: &str,
+    since: i64,
+    after: Option<&Digest>,
+) -> Result<TagReply, CommandError> {
+    let name = repository_of(store, repository)?;
+    let page = store.deleted_since(&name, since, after, RESTORE_PAGE_ENTRIES)?;
+    let (mut back, mut failed) = (0, Vec::new());
+    for digest in &page {
+        match store.restore_manifest(&name, digest) {
+            Ok(manifests) => back += manifests.len() as u64,
+            Err(error @ StorageError::BlobsCollected { .. }) => failed.push(error.to_string()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let last = page.last().filter(|_| page.len() == RESTORE_PAGE_ENTRIES);
+    let (repository, last) = (name.to_string(), last.map(Digest::to_string));
+    Ok(TagReply::RestoredManifests { repository, back, failed, last })
+}
+
+/// The repository that a text means here, which must name no image in it.
+pub(super) fn repository_of(store: &Store, text: &str) -> Result<RepoName, CommandError> {
+    let image = image_of(store, text)?;
+    match image.reference() {
+        Some(_) => Err(CommandError::NeedsRepository(image)),
+        None => Ok(image.repository().clone()),
+    }
+}
+
+pub(super) fn parse_digest(text: &str) -> Result<Digest, NameError> {
+    text.parse().map_err(NameError::Digest)
+}
+
 /// The image that a text means here: a first component that could be a host is one unless a
 /// repository is called so.
 pub(super) fn image_of(store: &Store, text: &str) -> Result<ImageName, CommandError> {
@@ -200,3 +265,6 @@ fn tag_of(store: &Store, text: &str) -> Result<(RepoName, Tag), CommandError> {
 pub(super) fn full(repository: &RepoName, tag: &Tag) -> String {
     format!("{repository}:{tag}")
 }
+
+/// Manifests that one command brings back, each in a transaction of its own.
+const RESTORE_PAGE_ENTRIES: usize = 100;

@@ -227,7 +227,7 @@ impl Run<'_> {
         for (algorithm, prefix) in Layout::shards() {
             for blob in self.shard(algorithm, prefix)? {
                 let is_there = self.target.blobs().has(&blob.digest, blob.size);
-                if is_there && verify && !self.target.blobs().is_right(&blob.digest)? {
+                if is_there && verify && !self.target.blobs().is_right(&blob.digest, blob.size)? {
                     self.wrong_there.insert(blob.digest);
                 }
                 if self.is_present(&blob) {

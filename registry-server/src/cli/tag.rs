@@ -1,6 +1,6 @@
 //! `registry tag`: what was done to tags, undoing it, and protecting them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use anyhow::bail;
@@ -42,10 +42,10 @@ pub(super) enum Command {
         /// Let the tag name what it named before this time, as `tag history` prints times
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         before: Option<i64>,
-        /// Bring back all tags of the repository that were removed
+        /// Bring back all that was removed from the repository: tags, and images without one
         #[arg(long, conflicts_with_all = ["to", "before"])]
         all: bool,
-        /// With --all, only those that were removed at this time or later
+        /// With --all, only what was removed at this time or later
         #[arg(long, value_name = "TIME", value_parser = seconds, requires = "all")]
         since: Option<i64>,
         /// Print JSON
@@ -78,7 +78,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Restore { data, image, to, before, json, .. } => {
             let to = to.map(|to| to.to_string());
-            let command = TagCommand::Restore { image, to, before };
+            let command = TagCommand::Restore { image, to, before, only_if_gone: false };
             let restored = restore(&data.path()?, command)?;
             if json { print_json(&restored) } else { print(&told(&restored)) }
         }
@@ -129,54 +129,86 @@ fn restore(data_dir: &Path, command: TagCommand) -> anyhow::Result<RestoredEntry
     }
 }
 
-/// Brings back the tags that are gone, one after the other: what can no longer come back keeps
-/// no other tag from it.
+/// What was brought back of a repository.
+#[derive(Default, Serialize)]
+struct Back {
+    tags: Vec<RestoredEntry>,
+    manifests: u64,
+    /// Why the rest cannot come back.
+    failed: BTreeSet<String>,
+}
+
+/// Brings back the manifests and the tags of a repository that are gone, one after the other: what
+/// can no longer come back keeps nothing else from it.
 fn restore_all(
     data_dir: &Path,
     repository: &str,
     since: Option<i64>,
     json: bool,
 ) -> anyhow::Result<()> {
-    let (mut restored, mut failed, mut manifests) = (Vec::new(), 0, 0);
-    let gone = gone(data_dir, repository, since)?;
-    if gone.is_empty() {
+    let mut back = Back::default();
+    let repository = restore_manifests(data_dir, repository, since, &mut back)?;
+    for (image, digest) in gone(data_dir, &repository, since)? {
+        let to = Some(digest);
+        match restore(data_dir, TagCommand::Restore { image, to, before: None, only_if_gone: true })
+        {
+            // Somebody pushed it meanwhile.
+            Ok(entry) if entry.from.is_some() => {}
+            Ok(entry) => {
+                if !json {
+                    let names = or_nothing(entry.to.as_deref());
+                    print(&format!("{} names {names} again\n", entry.image))?;
+                }
+                back.manifests += entry.manifests;
+                back.tags.push(entry);
+            }
+            Err(error) => drop(back.failed.insert(format!("{error:#}"))),
+        }
+    }
+    let Back { tags, manifests, failed } = &back;
+    if tags.is_empty() && *manifests == 0 && failed.is_empty() {
         bail!(
-            "no tag of {repository} is gone{}: `registry tag history {repository}` shows what was \
-             done to them",
+            "nothing of {repository} is gone{} that can come back: `registry tag history \
+             {repository}` shows what was done to its tags",
             since.map(|since| format!(" since {}", time(since))).unwrap_or_default()
         );
     }
-    for (image, digest) in gone {
-        let command = TagCommand::Restore { image, to: Some(digest), before: None };
-        match restore(data_dir, command) {
-            Ok(entry) => {
-                manifests += entry.manifests;
-                if !json {
-                    print(&format!(
-                        "{} names {} again\n",
-                        entry.image,
-                        or_nothing(entry.to.as_deref())
-                    ))?;
-                }
-                restored.push(entry);
-            }
-            Err(error) => {
-                failed += 1;
-                note(&format!("{error:#}"));
-            }
-        }
-    }
     if json {
-        print_json(&restored)?;
+        print_json(&back)?;
     } else {
-        let (tags, manifests) = (restored.len() as u64, manifests);
-        let counts = (counted(tags, "tag"), counted(manifests, "manifest"));
+        let counts = (counted(tags.len() as u64, "tag"), counted(*manifests, "manifest"));
         print(&format!("back: {} and {}\n", counts.0, counts.1))?;
     }
-    if failed > 0 {
-        bail!("{} could not be brought back: push those images again", counted(failed, "tag"));
+    if failed.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    failed.iter().for_each(|reason| note(reason));
+    bail!("not all is back, for the reasons above: what comes back no more must be pushed again")
+}
+
+/// Brings back the manifests; the name of the repository comes back.
+fn restore_manifests(
+    data_dir: &Path,
+    repository: &str,
+    since: Option<i64>,
+    all: &mut Back,
+) -> anyhow::Result<String> {
+    let (repository, since, mut after) = (repository.to_owned(), since.unwrap_or(i64::MIN), None);
+    loop {
+        let repository = repository.clone();
+        let command = TagCommand::RestoreManifests { repository, since, after };
+        let TagReply::RestoredManifests { repository, back, failed, last } =
+            ask(data_dir, command)?
+        else {
+            bail!("the running server's answer makes no sense")
+        };
+        all.manifests += back;
+        all.failed.extend(failed);
+        if last.is_none() {
+            return Ok(repository);
+        }
+        after = last;
+    }
 }
 
 /// The tags of a repository whose last change removed them, the first removed first, with what

@@ -8,11 +8,12 @@ use std::path::Path;
 use rustix::fs::{Advice, fadvise};
 
 use super::BackupError;
-use crate::blob::hash_file;
+use crate::db::copy::{BlobIndex, NamedBlob};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::durable::{create_private, remove, sync_directory};
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
+use crate::verify::look;
 
 /// What became of a blob that was to be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +42,27 @@ impl Blobs {
         found.is_ok_and(|found| found.is_file() && found.len() == size)
     }
 
-    /// Reads a blob that is there, and says whether its bytes are right.
+    /// Reads a blob that is there, and says whether its bytes are right. What the disk does not
+    /// give back is not.
     ///
     /// # Errors
-    /// Trouble with the disk.
-    pub fn is_right(&self, digest: &Digest) -> Result<bool, StorageError> {
-        let path = self.0.blob(digest);
-        let Some(file) = super::open_regular(&path)? else { return Ok(false) };
-        let length = file.metadata().at("read the size of", &path)?.len();
-        Ok(hash_file(&file, &path, digest.algorithm(), length)?.finish() == *digest)
+    /// Trouble that is not of this file alone.
+    pub fn is_right(&self, digest: &Digest, size: u64) -> Result<bool, StorageError> {
+        let mut go_on = |_| ControlFlow::Continue(());
+        let looked = look(&self.0.blob(digest), digest, size, &mut go_on)?;
+        Ok(matches!(looked, ControlFlow::Continue(seen) if seen.damage.is_none()))
+    }
+
+    /// The blobs that a database names and a repository holds, but that are not here.
+    pub(super) fn missing(&self, database: &Path) -> Result<Vec<Digest>, StorageError> {
+        let index = BlobIndex::open(database)?;
+        let mut missing = Vec::new();
+        for (algorithm, prefix) in Layout::shards() {
+            let blobs = index.shard(algorithm, prefix)?.into_iter();
+            let is_missing = |blob: &NamedBlob| blob.is_held && !self.has(&blob.digest, blob.size);
+            missing.extend(blobs.filter(is_missing).map(|blob| blob.digest));
+        }
+        Ok(missing)
     }
 
     /// Copies a blob here. `on_bytes` hears of each piece, and says whether to go on.
@@ -125,6 +138,11 @@ pub(super) fn copy_file(mut from: &File, to: &Path) -> Result<(), StorageError> 
     let mut file = create_private(to)?;
     std::io::copy(&mut from, &mut file).at("write", to)?;
     file.sync_all().at("sync", to)
+}
+
+/// Makes what was written to a file durable.
+pub(super) fn sync_file(path: &Path) -> Result<(), StorageError> {
+    File::open(path).and_then(|file| file.sync_all()).at("sync", path)
 }
 
 /// How much of a blob is in memory.

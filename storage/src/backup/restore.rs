@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::content::{self, Blobs};
 use super::{BackupError, SmallFiles, mark};
-use crate::db::copy::{self, BlobIndex, NamedBlob};
+use crate::db::copy;
 use crate::digest::Digest;
 use crate::durable::{make_directory, remove, sync_directory, write_whole};
 use crate::error::{IoContext, StorageError};
@@ -68,9 +68,9 @@ impl Restoring {
         }
         // A backup that a command looked into needs a file beside it to be read.
         copy::settle(&self.layout.database())?;
-        let missing = self.missing()?;
+        let missing = self.blobs.missing(&self.layout.database())?;
         copy::note_lost(&self.layout.database(), &missing)?;
-        sync_file(&self.layout.database())?;
+        content::sync_file(&self.layout.database())?;
         // Everybody may read the CA there.
         make_directory(&self.layout.tls(), 0o755)?;
         for (name, content) in tls {
@@ -91,22 +91,6 @@ impl Restoring {
         self.layout.finish()?;
         mark::end_restoring(&self.layout)
     }
-
-    fn missing(&self) -> Result<Vec<Digest>, StorageError> {
-        let index = BlobIndex::open(&self.layout.database())?;
-        let mut missing = Vec::new();
-        for (algorithm, prefix) in Layout::shards() {
-            let blobs = index.shard(algorithm, prefix)?.into_iter();
-            let is_missing =
-                |blob: &NamedBlob| blob.is_held && !self.blobs.has(&blob.digest, blob.size);
-            missing.extend(blobs.filter(is_missing).map(|blob| blob.digest));
-        }
-        Ok(missing)
-    }
-}
-
-fn sync_file(path: &Path) -> Result<(), StorageError> {
-    File::open(path).and_then(|file| file.sync_all()).at("sync", path)
 }
 
 /// Refuses a directory with anything in it but what an earlier restore left.

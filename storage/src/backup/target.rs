@@ -9,7 +9,7 @@ use std::path::Path;
 use super::content::{self, Blobs};
 use super::mark::Mark;
 use super::{BackupError, read_directory};
-use crate::db::unix_now;
+use crate::db::{copy, unix_now};
 use crate::digest::{Algorithm, Digest};
 use crate::durable::{make_directory, remove, sync_directory, sync_parent, write_whole};
 use crate::error::{IoContext, StorageError};
@@ -83,7 +83,7 @@ impl Target {
     }
 
     /// Writes the files of the host that lie outside of the store; their names are paths without
-    /// the first slash. Those of earlier backups that are not among them go.
+    /// the first slash.
     ///
     /// # Errors
     /// Trouble with the disk.
@@ -97,9 +97,8 @@ impl Target {
                 make_directory(&directory, 0o700)?;
                 sync_parent(&directory)?;
             }
-            if super::read_small(&path)?.as_ref() != Some(content) {
-                write_whole(&path, content)?;
-            }
+            place_file(&path, content)?;
+            sync_parent(&path)?;
         }
         Ok(())
     }
@@ -118,6 +117,9 @@ impl Target {
         let (root, to) = (self.layout.root(), self.layout.database());
         let new = to.with_extension("db.new");
         content::copy_file(database, &new)?;
+        // Whoever serves the backup as it is answers for what is here.
+        copy::note_lost(&new, &self.blobs.missing(&new)?)?;
+        content::sync_file(&new)?;
         let logs = self.layout.database_logs();
         let is_tls_same = read_directory(&self.layout.tls())? == *tls;
         if !is_tls_same || logs.iter().any(|path| path.exists()) {
@@ -126,9 +128,7 @@ impl Target {
         for path in &logs {
             remove(path)?;
         }
-        if !is_tls_same {
-            self.place_tls(tls)?;
-        }
+        self.place_tls(tls)?;
         sync_directory(root)?;
         fs::rename(&new, &to).at("rename", &new)?;
         match init_password {
@@ -173,9 +173,18 @@ impl Target {
             remove(&directory.join(name))?;
         }
         for (name, content) in tls {
-            write_whole(&directory.join(name), content)?;
+            place_file(&directory.join(name), content)?;
         }
+        // Also where nothing is new: a backup that was cut short may not have come to that.
         sync_directory(&directory)
+    }
+}
+
+/// Writes a small file, unless it is there and the same.
+fn place_file(path: &Path, content: &[u8]) -> Result<(), StorageError> {
+    match super::read_small(path)?.as_deref() == Some(content) {
+        true => Ok(()),
+        false => write_whole(path, content),
     }
 }
 

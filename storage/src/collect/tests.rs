@@ -6,13 +6,13 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
-use crate::RestorePoint;
 use crate::digest::Algorithm;
 use crate::layout::Layout;
 use crate::lock::OnHeld;
 use crate::manifest::{Manifest, MediaType};
 use crate::name::{Reference, RepoName, Tag, UserName};
 use crate::store::OpenOptions;
+use crate::{RemovalStep, RestorePoint};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Lets everything go that nothing needs.
@@ -316,10 +316,9 @@ fn what_a_push_brings_now_is_not_taken_by_a_rule_for_untagged_manifests() {
     // A clock that was set forward makes rows old, and not what this process remembers.
     age(&store, 100 * HOUR);
     assert_eq!(collect(&store, &keep).links, 0);
-    assert!(
-        has_manifest(&store, "a", &child)
-            || has(&store, "a", &Digest::of(Algorithm::Sha256, b"config"))
-    );
+    assert_eq!(collect(&store, &keep).untagged_manifests, 0);
+    assert!(has_manifest(&store, "a", &child));
+    assert!(has(&store, "a", &Digest::of(Algorithm::Sha256, b"config")));
 }
 
 #[test]
@@ -354,6 +353,8 @@ fn an_untagged_manifest_that_somebody_was_told_of_stays_until_an_index_names_it(
         put(&store, "a", &image(&[config, layer]), &[])
     });
     age(&store, 100 * HOUR);
+    // As if an earlier process had taken them in.
+    [told, other].iter().for_each(|digest| store.recent.take_back("a", digest));
     let keep = Keep { grace: 24 * HOUR, untagged: Some(HOUR), ..NOTHING };
     assert!(store.tell_manifest(&repo("a"), &Reference::Digest(told)).unwrap().is_some());
     assert_eq!(collect(&store, &keep).untagged_manifests, 1);
@@ -361,6 +362,31 @@ fn an_untagged_manifest_that_somebody_was_told_of_stays_until_an_index_names_it(
     put(&store, "a", &index(&[told], None), &["latest"]);
     assert_eq!(collect(&store, &Keep { grace: Duration::ZERO, ..keep }).untagged_manifests, 0);
     assert!(has_manifest(&store, "a", &told) && has(&store, "a", &layer));
+}
+
+#[test]
+fn nothing_is_remembered_of_what_is_gone() {
+    let (_directory, store) = open();
+    let remembered = || store.recent.len();
+    for round in 0..3 {
+        let [config, loose] = ["config", "loose"].map(|name| {
+            let digest = push(&store, "a", format!("{name} {round}").as_bytes());
+            assert!(store.blob_size(&repo("a"), &digest).unwrap().is_some());
+            digest
+        });
+        let image = put(&store, "a", &image(&[config]), &["latest"]);
+        assert!(store.tell_manifest(&repo("a"), &Reference::Digest(image)).unwrap().is_some());
+        assert_eq!(remembered(), 3);
+        assert_eq!(store.delete_blob(&repo("a"), &loose), Ok(true));
+        match round {
+            0 => assert_eq!(store.delete_manifest(&repo("a"), &image, None), Ok(true)),
+            1 => drop(store.remove_image(&repo("a"), &Reference::Digest(image)).unwrap()),
+            _ => while store.remove_some(&repo("a")).unwrap() != RemovalStep::default() {},
+        }
+        assert_eq!(remembered(), 1);
+        assert_eq!(collect(&store, &NOTHING).blobs, 2);
+        assert_eq!(remembered(), 0);
+    }
 }
 
 #[test]

@@ -91,9 +91,13 @@ pub(crate) fn settle(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Notes in a database that nobody serves yet which blobs are lost: these, and no others.
+/// Notes in a copy that nobody serves yet which blobs are lost: these, and no others. The caller
+/// syncs it; a copy that a crash catches here is made anew.
 pub(crate) fn note_lost(path: &Path, blobs: &[Digest]) -> Result<(), StorageError> {
     let mut connection = open_to_write(path)?;
+    // No other file beside it, which a crash would leave for another copy.
+    connection.pragma_update(None, "journal_mode", "MEMORY")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
     let transaction = connection.transaction()?;
     transaction.execute("DELETE FROM lost_blobs", [])?;
     for digest in blobs {

@@ -167,7 +167,7 @@ fn hurt_manifest(
     digest: Digest,
 ) -> Result<HurtManifest, StorageError> {
     let name = repository::name_of(connection, repository)?;
-    let is_listed = !manifest::parents(connection, repository, &digest)?.is_empty();
+    let is_listed = manifest::is_listed(connection, repository, &digest)?;
     let tags = tag::of_manifest(connection, repository, &digest)?;
     Ok(HurtManifest { repository: name, digest, tags, is_listed })
 }

@@ -202,17 +202,34 @@ pub(super) fn subject(
     Ok(subject.optional()?.flatten())
 }
 
+/// Whether an index of a repository lists a manifest. Which one is not read: its name may be no
+/// digest.
+pub(super) fn is_listed(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<bool, StorageError> {
+    let mut statement = connection.prepare_cached(PARENTS)?;
+    Ok(statement.exists(params![repository, digest])?)
+}
+
+/// An index of a repository that lists a manifest.
+pub(super) fn parent(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<Option<Digest>, StorageError> {
+    let mut statement = connection.prepare_cached(PARENTS)?;
+    Ok(statement.query_row(params![repository, digest], |row| row.get(0)).optional()?)
+}
+
 /// The indexes of a repository that list a manifest.
 pub(super) fn parents(
     connection: &Connection,
     repository: i64,
     digest: &Digest,
 ) -> Result<Vec<Digest>, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT e.parent FROM edges e
-         JOIN repository_manifests m ON m.repository_id = e.repository_id AND m.digest = e.parent
-         WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'child'",
-    )?;
+    let mut statement = connection.prepare_cached(PARENTS)?;
     let rows = statement.query_map(params![repository, digest], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -266,3 +283,8 @@ pub(super) fn put_edges(
     }
     Ok(())
 }
+
+/// The manifests that the repository ?1 holds and that list ?2.
+const PARENTS: &str = "SELECT e.parent FROM edges e
+    JOIN repository_manifests m ON m.repository_id = e.repository_id AND m.digest = e.parent
+    WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'child'";

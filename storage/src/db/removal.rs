@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{manifest, protection, repository, restore, tag};
 use crate::digest::Digest;
@@ -124,13 +124,16 @@ pub(crate) fn plan_all(
     Ok(Some((tags, manifests)))
 }
 
-/// Removes some tags of a repository, or some manifests when no tag is left. A step that removes
-/// nothing was the last.
+/// Removes some tags of a repository, or some manifests when no tag is left, and says which. A
+/// step that removes nothing was the last.
+///
+/// What lists a manifest goes before it, and so does what it refers to. So nothing that stays when
+/// this is cut short lacks what it had, and what is restored brings back what went after it.
 pub(crate) fn remove_some(
     connection: &Connection,
     name: &RepoName,
-) -> Result<RemovalStep, StorageError> {
-    let Some(id) = repository::find(connection, name)? else { return Ok(RemovalStep::default()) };
+) -> Result<(RemovalStep, Vec<Digest>), StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(Default::default()) };
     protection::refuse_any(connection, id)?;
     let tags: Vec<Tag> = connection
         .prepare_cached("SELECT name FROM tags WHERE repository_id = ?1 LIMIT ?2")?
@@ -140,18 +143,43 @@ pub(crate) fn remove_some(
         tag::remove_row(connection, id, tag, None)?;
     }
     if !tags.is_empty() {
-        return Ok(RemovalStep { tags: tags.len() as u64, manifests: 0 });
+        return Ok((RemovalStep { tags: tags.len() as u64, manifests: 0 }, Vec::new()));
     }
-    let manifests: Vec<Digest> = connection
-        .prepare_cached(
-            "SELECT digest FROM repository_manifests WHERE repository_id = ?1 LIMIT ?2",
-        )?
-        .query_map(params![id, STEP_ENTRIES], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for digest in &manifests {
-        manifest::remove_row(connection, id, digest, None)?;
+    let (mut above, mut seen, mut gone) = (Vec::new(), HashSet::new(), Vec::new());
+    while gone.len() < STEP_ENTRIES {
+        let next: Option<Digest> = match above.pop() {
+            Some(digest) => Some(digest),
+            None => connection
+                .prepare_cached(
+                    "SELECT digest FROM repository_manifests WHERE repository_id = ?1 LIMIT 1",
+                )?
+                .query_row([id], |row| row.get(0))
+                .optional()?,
+        };
+        let Some(digest) = next else { break };
+        match above_of(connection, id, &digest)? {
+            // One that was seen is above itself, which only damaged rows can say.
+            Some(higher) if seen.insert(higher) => above.extend([digest, higher]),
+            _ if manifest::remove_row(connection, id, &digest, None)? => gone.push(digest),
+            _ => {}
+        }
     }
-    Ok(RemovalStep { tags: 0, manifests: manifests.len() as u64 })
+    Ok((RemovalStep { tags: 0, manifests: gone.len() as u64 }, gone))
+}
+
+/// A manifest of the repository that lists this one, or that this one refers to.
+fn above_of(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<Option<Digest>, StorageError> {
+    if let Some(index) = manifest::parent(connection, repository, digest)? {
+        return Ok(Some(index));
+    }
+    match manifest::subject(connection, repository, digest)? {
+        Some(subject) if manifest::is_held(connection, repository, &subject)? => Ok(Some(subject)),
+        _ => Ok(None),
+    }
 }
 
 struct Plan<'a> {

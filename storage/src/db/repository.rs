@@ -25,7 +25,7 @@ pub(super) fn find(connection: &Connection, name: &RepoName) -> Result<Option<i6
 }
 
 /// The name of a repository whose row is known.
-pub(super) fn name_of(connection: &Connection, repository: i64) -> Result<RepoName, StorageError> {
+pub(crate) fn name_of(connection: &Connection, repository: i64) -> Result<RepoName, StorageError> {
     let mut statement = connection.prepare_cached("SELECT name FROM repositories WHERE id = ?1")?;
     Ok(statement.query_row([repository], |row| row.get(0))?)
 }

@@ -24,6 +24,8 @@ pub enum RestorePoint {
     Before(i64),
     /// This manifest.
     Digest(Digest),
+    /// This manifest, unless by now it names another.
+    IfGone(Digest),
 }
 
 /// What a restoration did.
@@ -49,13 +51,17 @@ pub(crate) fn restore(
     let unknown = || StorageError::NothingToUndo { repository: name.clone(), tag: tag.clone() };
     let Some(id) = repository::find(connection, name)? else {
         return Err(match point {
-            RestorePoint::Digest(digest) => collected(name, digest),
+            RestorePoint::Digest(digest) | RestorePoint::IfGone(digest) => collected(name, digest),
             RestorePoint::LastChange | RestorePoint::Before(_) => unknown(),
         });
     };
     let before = tag::named(connection, id, tag)?;
     let after = match point {
         RestorePoint::Digest(digest) => Some(digest),
+        RestorePoint::IfGone(_) if before.is_some() => {
+            return Ok(Restored { before, after: before, manifests: Vec::new() });
+        }
+        RestorePoint::IfGone(digest) => Some(digest),
         RestorePoint::LastChange => history::last(connection, id, tag)?.ok_or_else(unknown)?.before,
         RestorePoint::Before(time) => {
             if history::is_forgotten(connection, time)? {
@@ -81,6 +87,40 @@ pub(crate) fn restore(
     }
     tag::set(connection, id, tag, &digest, None)?;
     Ok(Restored { before, after, manifests })
+}
+
+/// Manifests of a repository that were deleted at this time or later and can come back, after
+/// `after` in the order of their digests, `limit` at most.
+pub(crate) fn deleted_since(
+    connection: &Connection,
+    name: &RepoName,
+    time: i64,
+    after: Option<&Digest>,
+    limit: usize,
+) -> Result<Vec<Digest>, StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(Vec::new()) };
+    let mut statement = connection.prepare_cached(
+        "SELECT digest FROM deleted_manifests
+         WHERE repository_id = ?1 AND digest > ?2 AND deleted_at > 0 AND deleted_at >= ?3
+         ORDER BY digest LIMIT ?4",
+    )?;
+    let after = after.map(Digest::to_string).unwrap_or_default();
+    let rows = statement.query_map(params![id, after, time, limit], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Brings back a manifest that was deleted, with what was deleted with it. Returns what is back;
+/// nothing if it was not deleted.
+pub(crate) fn restore_manifest(
+    connection: &Connection,
+    name: &RepoName,
+    digest: &Digest,
+    has_file: &dyn Fn(&Digest, u64) -> Result<bool, StorageError>,
+) -> Result<Vec<Digest>, StorageError> {
+    match repository::find(connection, name)? {
+        Some(id) => put_all_again(connection, name, id, digest, has_file),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Tags that went with these manifests and are not there now, `limit` at most: those that named

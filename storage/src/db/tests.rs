@@ -261,7 +261,7 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
     let last = restore::RestorePoint::LastChange;
     let then = restore::RestorePoint::Before(0);
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
-    let works: [(&str, Work<'_>); 17] = [
+    let works: [(&str, Work<'_>); 20] = [
         ("history", &|c| history::changes(c, &name, None, None, 10).map(drop)),
         ("history of a tag", &|c| history::changes(c, &name, Some(&tag), Some(9), 10).map(drop)),
         ("gone tags", &|c| restore::gone_tags(c, &name, &[shown], 10).map(drop)),
@@ -281,6 +281,14 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
             let refusal = restore::restore(c, &name, &tag, then, &|_, _| Ok(true));
             assert!(matches!(refusal, Err(StorageError::NotThereThen { .. })));
             Ok(())
+        }),
+        ("deleted", &|c| restore::deleted_since(c, &name, 1, Some(&shown), 10).map(drop)),
+        ("restore if gone", &|c| {
+            let point = restore::RestorePoint::IfGone(shown);
+            restore::restore(c, &name, &tag, point, &|_, _| Ok(true)).map(drop)
+        }),
+        ("restore manifest", &|c| {
+            restore::restore_manifest(c, &name, &shown, &|_, _| Ok(true)).map(drop)
         }),
         ("plan of all", &|c| removal::plan_all(c, &name).map(drop)),
         ("remove all", &|c| removal::remove_some(c, &name).map(drop)),

@@ -290,6 +290,17 @@ pub(crate) fn stand_in(connection: &Connection, digest: &Digest) -> Result<Losin
     lost::lose_manifest(connection, digest, b"")
 }
 
+/// Records the size of a blob; false if that is what is recorded.
+pub(crate) fn mend_size(
+    connection: &Connection,
+    digest: &Digest,
+    size: u64,
+) -> Result<bool, StorageError> {
+    let mut statement = connection
+        .prepare_cached("UPDATE blobs SET size = ?2 WHERE digest = ?1 AND size IS NOT ?2")?;
+    Ok(statement.execute(params![digest, size])? > 0)
+}
+
 /// Takes a link away that names no blob; false if by now it does.
 pub(crate) fn remove_link(connection: &Connection, place: &Place) -> Result<bool, StorageError> {
     let mut statement = connection.prepare_cached(

@@ -65,9 +65,11 @@ impl Store {
     /// # Errors
     /// [`StorageError::BlobInUse`] while a manifest of the repository names it.
     pub fn delete_blob(&self, name: &RepoName, digest: &Digest) -> Result<bool, StorageError> {
-        let (name, digest) = (name.clone(), *digest);
-        self.database
-            .write_to_free(move |connection| repository::remove_blob(connection, &name, &digest))
+        let (repository, blob) = (name.clone(), *digest);
+        let remove = move |connection: &_| repository::remove_blob(connection, &repository, &blob);
+        let is_gone = self.database.write_to_free(remove)?;
+        self.recent.take_back(name.as_str(), digest);
+        Ok(is_gone)
     }
 
     /// Gives a blob of `from`, or of any repository, to `name`; false if none holds it, or its

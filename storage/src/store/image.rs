@@ -100,9 +100,12 @@ impl Store {
         name: &RepoName,
         reference: &Reference,
     ) -> Result<Removal, StorageError> {
-        let (name, reference) = (name.clone(), reference.clone());
-        self.database
-            .write_to_free(move |connection| removal::remove(connection, &name, &reference))
+        let (repository, reference) = (name.clone(), reference.clone());
+        let remove = move |connection: &_| removal::remove(connection, &repository, &reference);
+        let removal = self.database.write_to_free(remove)?;
+        let gone = removal.manifests.iter();
+        gone.for_each(|digest| self.recent.take_back(name.as_str(), digest));
+        Ok(removal)
     }
 
     /// Removes some tags of a repository, or some manifests when no tag is left. A step that
@@ -111,8 +114,11 @@ impl Store {
     /// # Errors
     /// [`StorageError::TagProtected`] while any tag of the repository is protected.
     pub fn remove_some(&self, name: &RepoName) -> Result<RemovalStep, StorageError> {
-        let name = name.clone();
-        self.database.step_to_free(move |connection| removal::remove_some(connection, &name))
+        let repository = name.clone();
+        let remove = move |connection: &_| removal::remove_some(connection, &repository);
+        let (step, manifests) = self.database.step_to_free(remove)?;
+        manifests.iter().for_each(|digest| self.recent.take_back(name.as_str(), digest));
+        Ok(step)
     }
 
     /// Adds up the blobs that no manifest of any repository holds but these of this repository,

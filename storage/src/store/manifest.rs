@@ -61,10 +61,14 @@ impl Store {
                 lost.push(*blob);
             }
         }
-        let (name, by) = (name.clone(), by.cloned());
+        let (repository, digest) = (name.clone(), *manifest.digest());
+        let by = by.cloned();
         self.database.write(move |connection| {
-            manifest::put(connection, &name, &manifest, &lost, &tags, by.as_ref())
-        })
+            manifest::put(connection, &repository, &manifest, &lost, &tags, by.as_ref())
+        })?;
+        // Without regard to the clock, which may be set.
+        self.recent.tell(name.as_str(), &digest);
+        Ok(())
     }
 
     /// Removes a manifest and its tags from a repository; false if it was not there. It can be
@@ -78,10 +82,12 @@ impl Store {
         digest: &Digest,
         by: Option<&UserName>,
     ) -> Result<bool, StorageError> {
-        let (name, digest, by) = (name.clone(), *digest, by.cloned());
-        self.database.write_to_free(move |connection| {
-            manifest::remove(connection, &name, &digest, by.as_ref())
-        })
+        let (repository, manifest, by) = (name.clone(), *digest, by.cloned());
+        let is_gone = self.database.write_to_free(move |connection| {
+            manifest::remove(connection, &repository, &manifest, by.as_ref())
+        })?;
+        self.recent.take_back(name.as_str(), digest);
+        Ok(is_gone)
     }
 
     /// Removes a tag and nothing else; false if it was not there. Durable on return.

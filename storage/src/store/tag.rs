@@ -48,6 +48,40 @@ impl Store {
         })
     }
 
+    /// At most `limit` manifests of a repository that were deleted at this second since 1970 or
+    /// later and can come back, after `after`, in the order of their digests.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn deleted_since(
+        &self,
+        name: &RepoName,
+        time: i64,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<Digest>, StorageError> {
+        self.database
+            .read(|connection| restore::deleted_since(connection, name, time, after, limit))
+    }
+
+    /// Brings back a manifest that was deleted, with what was deleted with it, as
+    /// [`Store::restore_tag`] does. Returns what is back; nothing if it was not deleted. Durable on
+    /// return.
+    ///
+    /// # Errors
+    /// [`StorageError::BlobsCollected`] when it is too late.
+    pub fn restore_manifest(
+        &self,
+        name: &RepoName,
+        digest: &Digest,
+    ) -> Result<Vec<Digest>, StorageError> {
+        let (name, digest, layout) = (name.clone(), *digest, self.layout.clone());
+        self.database.write(move |connection| {
+            let has_file = |blob: &Digest, size| Ok(file_size(&layout, blob)? == Some(size));
+            restore::restore_manifest(connection, &name, &digest, &has_file)
+        })
+    }
+
     /// At most `limit` tags that went with these manifests and are not there now: those that
     /// named them, and those of their signatures.
     ///

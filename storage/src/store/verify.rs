@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::db::lost::{self, HurtManifest, Losing, Lost, LostDigests};
-use crate::db::{unix_now, upkeep};
+use crate::db::{unix_now, upkeep, verify};
 use crate::digest::Digest;
 use crate::durable::sync_directory;
 use crate::error::{IoContext, StorageError};
@@ -166,8 +166,8 @@ impl Store {
         Ok(Some((losing, is_aside.then_some(aside))))
     }
 
-    /// Calls a blob lost no more whose file was read and is good; none if by now another file is in
-    /// its place, false if it is not lost any more.
+    /// Calls a blob lost no more whose file was read and is good, and records its size; none if by
+    /// now another file is in its place, false if that was so already.
     ///
     /// Crash argument: whoever put the file there may not have synced it; that is done before the
     /// row goes.
@@ -183,10 +183,12 @@ impl Store {
         };
         file.sync_all().at("sync", &path)?;
         path.parent().map_or(Ok(()), sync_directory)?;
-        let found = *digest;
-        self.database
-            .step_to_free(move |connection| lost::regain_blob(connection, &found))
-            .map(Some)
+        let (found, size) = (*digest, seen.length);
+        let regain = move |connection: &_| {
+            let is_mended = verify::mend_size(connection, &found, size)?;
+            Ok(lost::regain_blob(connection, &found)? || is_mended)
+        };
+        self.database.step_to_free(regain).map(Some)
     }
 
     /// Where a verification that is due begins; none if none is.

@@ -47,6 +47,8 @@ pub(crate) struct Seen {
     pub(crate) damage: Option<Damage>,
     /// Which file it was; none if there was none.
     pub(crate) identity: Option<Identity>,
+    /// Its size in bytes.
+    pub(crate) length: u64,
     /// Open, so that its inode's number is not given to another file.
     pub(crate) file: Option<File>,
 }
@@ -67,7 +69,7 @@ pub(crate) fn look(
     on_piece: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<ControlFlow<(), Seen>, StorageError> {
     let seen = |damage, identity, file| {
-        Ok(ControlFlow::Continue(Seen { damage: Some(damage), identity, file }))
+        Ok(ControlFlow::Continue(Seen { damage: Some(damage), identity, length: 0, file }))
     };
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -84,15 +86,16 @@ pub(crate) fn look(
         }
     };
     let metadata = file.metadata().at("look at", path)?;
-    let identity = Some(Identity::of(&metadata));
-    if metadata.len() != size {
-        let damage = Damage::Size { expected: size, found: metadata.len() };
-        return seen(damage, identity, Some(file));
-    }
-    match hash(&file, digest, size, on_piece) {
+    let (identity, length) = (Some(Identity::of(&metadata)), metadata.len());
+    match hash(&file, digest, length, on_piece) {
         Ok(ControlFlow::Break(())) => Ok(ControlFlow::Break(())),
         Ok(ControlFlow::Continue(damage)) => {
-            Ok(ControlFlow::Continue(Seen { damage, identity, file: Some(file) }))
+            // Right bytes have the right size, whatever is recorded of them.
+            let damage = match damage {
+                Some(_) if length != size => Some(Damage::Size { expected: size, found: length }),
+                damage => damage,
+            };
+            Ok(ControlFlow::Continue(Seen { damage, identity, length, file: Some(file) }))
         }
         Err(error) => {
             let damage = damage_of(&error).ok_or(error).at("read", path)?;

@@ -90,7 +90,13 @@ impl Walk<'_> {
                         .map_err(|error| error.to_string())
                 });
                 match parsed {
-                    Ok(manifest) => self.check_record(holder, &manifest)?,
+                    Ok(manifest) => {
+                        self.check_record(holder, &manifest)?;
+                        // What is deleted is put again only if all that it needs is there.
+                        if holder.shown.is_some() {
+                            self.check_needed(holder, &manifest)?;
+                        }
+                    }
                     Err(message) => {
                         self.verified.add(Finding::ManifestUnread { digest: *digest, message });
                     }

@@ -233,10 +233,71 @@ fn a_push_also_mends_the_size_that_a_row_says() {
     };
     push();
     spoil(&home, "UPDATE blobs SET size = 8");
-    assert_eq!(verify(&store, false).len(), 1);
-    assert_eq!(store.blob_size(&name, &digest), Ok(None));
     push();
     assert_eq!(store.blob_size(&name, &digest), Ok(Some(7)));
+    assert_eq!(verify(&store, false), []);
+    // So does verification, since the bytes are right: nothing is put aside.
+    spoil(&home, "UPDATE blobs SET size = 8");
+    for is_dry_run in [true, false] {
+        assert_eq!(store.blob_size(&name, &digest), Ok(None));
+        assert_eq!(verify(&store, is_dry_run), [Finding::BlobSize(digest)]);
+    }
+    assert_eq!(store.blob_size(&name, &digest), Ok(Some(7)));
+    assert_eq!(verify(&store, false), []);
+}
+
+#[test]
+fn a_repository_holds_what_its_manifests_need_or_does_not_answer_them() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(&home);
+    let (name, user): (RepoName, UserName) = ("one".parse().unwrap(), "u".parse().unwrap());
+    let push = |content: &'static [u8]| {
+        let digest = Digest::of(Algorithm::Sha256, content);
+        let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
+        let writer = store.open_upload(&name, &user, id).unwrap();
+        writer.append(&[Bytes::from_static(content)]).unwrap();
+        store.commit_upload(&writer, &digest).unwrap();
+        digest
+    };
+    let (config, layer) = (push(b"config"), push(b"layer"));
+    let descriptor =
+        |digest: &Digest| format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":1}}"#);
+    let text = format!(
+        r#"{{"schemaVersion":2,"config":{},"layers":[{}]}}"#,
+        descriptor(&config),
+        descriptor(&layer)
+    );
+    let media_type = MediaType::OCI_MANIFEST.parse().unwrap();
+    let image = Manifest::parse(Bytes::from(text), Some(media_type), Algorithm::Sha256).unwrap();
+    put(&store, "one", &image, "image");
+    let is_answered = || get(&store, "one", "image").is_ok_and(|found| found.is_some());
+    let unheld = || Finding::Unheld { repository: name.clone(), digest: layer };
+
+    // Only the link is gone.
+    spoil(&home, &format!("DELETE FROM repository_blobs WHERE digest = '{layer}'"));
+    assert_eq!(verify(&store, true), [unheld()]);
+    assert_eq!(verify(&store, false), [unheld()]);
+    assert_eq!(store.blob_size(&name, &layer), Ok(Some(5)));
+    // The row is gone, and its link stayed or went with it: the file is good, so all is mended.
+    for and in ["", &format!("; DELETE FROM repository_blobs WHERE digest = '{layer}'")] {
+        spoil(&home, &format!("DELETE FROM blobs WHERE digest = '{layer}'{and}"));
+        assert_eq!(verify(&store, false), [unheld(), Finding::BlobFound(layer)]);
+        assert_eq!(verify(&store, false), []);
+        assert!(is_answered());
+        assert_eq!(store.blob_size(&name, &layer), Ok(Some(5)));
+    }
+    // And its file as well: the image is not answered until the blob is pushed again.
+    spoil(&home, &format!("DELETE FROM blobs WHERE digest = '{layer}'"));
+    std::fs::remove_file(store.layout().blob(&layer)).unwrap();
+    let missing = Finding::Blob { digest: layer, damage: Damage::Missing, put_aside: None };
+    for is_dry_run in [true, false] {
+        assert!(is_answered());
+        let found = verify(&store, is_dry_run);
+        assert!(found.contains(&missing), "{found:?}");
+    }
+    assert!(!is_answered());
+    assert_eq!(push(b"layer"), layer);
+    assert!(is_answered());
     assert_eq!(verify(&store, false), []);
 }
 

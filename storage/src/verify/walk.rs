@@ -174,7 +174,7 @@ impl<'a> Walk<'a> {
                 ControlFlow::Continue(seen) if seen.is_unreadable() && attempt == 0 => {}
                 ControlFlow::Continue(seen) => {
                     has_file = seen.identity.is_some();
-                    if self.settle(digest, &seen)? {
+                    if self.settle(digest, size, &seen)? {
                         break;
                     }
                     // Somebody put another file there meanwhile: that one counts.
@@ -187,18 +187,22 @@ impl<'a> Walk<'a> {
     }
 
     /// Acts on what was seen of a file; false if by now another one is in its place.
-    fn settle(&mut self, digest: &Digest, seen: &Seen) -> Result<bool, StorageError> {
+    fn settle(&mut self, digest: &Digest, size: u64, seen: &Seen) -> Result<bool, StorageError> {
         let state =
             self.store.database.read(|connection| repository::blob_state(connection, digest))?;
         let Some(is_lost) = state else { return Ok(true) };
         let is_dry_run = self.how.is_dry_run;
         let Some(damage) = seen.damage.clone() else {
-            match is_lost {
-                false => {}
-                true if is_dry_run => self.verified.add(Finding::BlobFound(*digest)),
-                true => match self.store.regain_blob(digest, seen)? {
+            let finding = match is_lost {
+                true => Finding::BlobFound(*digest),
+                false if seen.length != size => Finding::BlobSize(*digest),
+                false => return Ok(true),
+            };
+            match is_dry_run {
+                true => self.verified.add(finding),
+                false => match self.store.regain_blob(digest, seen)? {
                     None => return Ok(false),
-                    Some(true) => self.verified.add(Finding::BlobFound(*digest)),
+                    Some(true) => self.verified.add(finding),
                     Some(false) => {}
                 },
             }

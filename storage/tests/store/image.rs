@@ -2,7 +2,7 @@
 
 use storage::{
     Algorithm, Digest, EdgeKind, Keeper, Manifest, MediaType, PartState, Reference, RemovalStep,
-    RepoName, Space, StorageError, Store, Tag,
+    RepoName, RestorePoint, Space, StorageError, Store, Tag,
 };
 
 use crate::support::{blob_path, directory, image, index, open, parse, push, repo, sha256, tag};
@@ -147,6 +147,48 @@ fn a_whole_repository_goes_in_steps() {
     assert_eq!(all, RemovalStep { tags: 15, manifests: 150 });
     assert!(steps >= 3, "{steps}");
     assert_eq!(store.repositories(None, 10), Ok(vec![other]));
+}
+
+#[test]
+fn what_is_removed_in_steps_goes_from_the_top_and_comes_back_whole() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    let children: Vec<Manifest> = (0..120).map(|n| index(&n.to_string())).collect();
+    for child in &children {
+        store.put_manifest(&name, child.clone(), vec![], None).unwrap();
+    }
+    // Both have a digest after those of all that is below them, whose order must not count.
+    let digests: Vec<&Digest> = children.iter().map(Manifest::digest).collect();
+    let last = digests.iter().max().unwrap();
+    let list = (0..).map(|n| index_of(&[&digests[..], &[&sha256(&[n])]].concat()));
+    let list = list.into_iter().find(|list| list.digest() > *last).unwrap();
+    store.put_manifest(&name, list.clone(), vec![tag("v1")], None).unwrap();
+    let bill = (0..).map(|n| referrer(list.digest(), &format!("{n}")));
+    let bill = bill.into_iter().find(|bill| bill.digest() < list.digest()).unwrap();
+    store.put_manifest(&name, bill.clone(), vec![], None).unwrap();
+    let is_there = |manifest: &Manifest| {
+        store.manifest(&name, &Reference::Digest(*manifest.digest())).unwrap().is_some()
+    };
+    // The tag, and one step of the manifests.
+    assert_eq!(store.remove_some(&name), Ok(RemovalStep { tags: 1, manifests: 0 }));
+    assert_eq!(store.remove_some(&name), Ok(RemovalStep { tags: 0, manifests: 100 }));
+    assert!(!is_there(&list));
+    let restored = store.restore_tag(&name, &tag("v1"), RestorePoint::LastChange).unwrap();
+    assert!(restored.manifests.len() >= 100);
+    assert!(is_there(&list) && is_there(&bill) && children.iter().all(is_there));
+
+    while store.remove_some(&name).unwrap() != RemovalStep::default() {}
+    let gone = store.deleted_since(&name, 1, None, 1000).unwrap();
+    assert_eq!(gone.len(), 122);
+    assert_eq!(store.deleted_since(&name, i64::MAX, None, 1000), Ok(vec![]));
+    assert_eq!(store.deleted_since(&name, 1, gone.last(), 1000), Ok(vec![]));
+    assert_eq!(store.restore_manifest(&name, list.digest()).unwrap().len(), 122);
+    assert_eq!(store.restore_manifest(&name, list.digest()), Ok(vec![]));
+    // A tag that is there by now is left.
+    store.put_manifest(&name, bill.clone(), vec![tag("v1")], None).unwrap();
+    let restored = store.restore_tag(&name, &tag("v1"), RestorePoint::IfGone(*list.digest()));
+    assert_eq!(restored.unwrap().after, Some(*bill.digest()));
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! The blobs that manifests need: each repository must hold those of its own.
+
+use super::walk::Walk;
+use super::{Damage, Finding};
+use crate::blob::file_size;
+use crate::db::collect::STEP_ROWS;
+use crate::db::repository;
+use crate::db::unheld::{self as rows, ROWS_EACH, Unheld};
+use crate::db::verify::Holder;
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::manifest::Manifest;
+
+impl Walk<'_> {
+    /// Lets a repository hold again what a manifest of it needs. What has no row gets one that is
+    /// lost, so that the manifest is not answered; if it has a file, that is read later on.
+    pub(super) fn check_needed(
+        &mut self,
+        holder: &Holder,
+        manifest: &Manifest,
+    ) -> Result<(), StorageError> {
+        let (repository, digest) = (holder.repository, *manifest.digest());
+        let needed: Vec<Digest> = manifest.required_blobs().copied().collect();
+        for step in needed.chunks(STEP_ROWS / ROWS_EACH) {
+            let unheld = |connection: &_| rows::unheld(connection, repository, step);
+            let unheld = self.store.database.read(unheld)?;
+            if unheld.is_empty() {
+                continue;
+            }
+            let file = |unheld: &Unheld| file_size(&self.store.layout, &unheld.digest);
+            let files = unheld.iter().map(file).collect::<Result<Vec<_>, _>>()?;
+            let again: Vec<(Unheld, u64)> =
+                unheld.iter().zip(&files).map(|(blob, file)| (*blob, file.unwrap_or(0))).collect();
+            let again =
+                move |connection: &_| rows::hold_again(connection, repository, &digest, &again);
+            if !self.how.is_dry_run && !self.store.database.step_to_free(again)? {
+                return Ok(());
+            }
+            let name = |connection: &_| repository::name_of(connection, repository);
+            let name = self.store.database.read(name)?;
+            for (Unheld { digest, is_known }, file) in unheld.into_iter().zip(files) {
+                self.verified.add(match is_known || file.is_some() {
+                    true => Finding::Unheld { repository: name.clone(), digest },
+                    false => Finding::Blob { digest, damage: Damage::Missing, put_aside: None },
+                });
+            }
+        }
+        Ok(())
+    }
+}
