@@ -2,7 +2,7 @@
 //! on it.
 //!
 //! This crate knows nothing of registries, HTTP or certificates. It is the only one that changes
-//! anything outside the data directory, and the only one that runs other programs.
+//! the host itself, and the only one that runs other programs.
 //!
 //! An installation is data first: a list of [`Step`]s becomes a [`Plan`] when it is held against
 //! the host, [`apply`] takes the steps and enters each in the [`Record`] before it is taken, and

@@ -3,9 +3,9 @@
 //! Modules in reading order: [`config`] and [`limits`] are what is set; [`server`] puts a running
 //! server together, [`missing`] says why there is nothing to serve, and [`notify`] tells systemd;
 //! [`net`] brings connections to [`api`], where a request is parsed by [`route`], authorized by
-//! [`auth`] and answered; [`blocking`] is the bridge to the store; [`upkeep`] is done to it now and
-//! then; [`admin`] is what commands do to a store, whether or not a server owns it; [`cli`] is the
-//! command line.
+//! [`auth`] and answered; [`blocking`] is the bridge to the store, and [`upkeep`] is done to it now
+//! and then; [`logging`] writes the log; [`admin`] is what commands do to a store, whether or not a
+//! server owns it; [`cli`] is the command line.
 
 pub mod admin;
 pub mod api;

@@ -1,10 +1,10 @@
 //! Collection: what nothing needs any more goes, while everybody pushes and pulls.
 //!
 //! It goes in this order, because each step makes the next one's work: upload sessions that lie
-//! unused; deleted manifests that can no longer be restored, and with them their edges; what was
-//! put aside because it is damaged; untagged manifests, where a rule says so; links from
-//! repositories to blobs that no manifest there names; blobs that no repository holds; files that
-//! have no row; repositories that hold nothing.
+//! unused; deleted manifests that can no longer be restored, and with them their edges; changes of
+//! tags that are long past; what was put aside because it is damaged; untagged manifests, where a
+//! rule says so; links from repositories to blobs that no manifest there names; blobs that no
+//! repository holds; files that have no row; repositories that hold nothing.
 //!
 //! Every edge in the database belongs to a manifest that is held or can be restored, so whether
 //! something is needed is one look into an index, and no mark has to be carried from one step to

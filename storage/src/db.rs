@@ -125,8 +125,8 @@ impl Database {
         }
     }
 
-    /// The same for a write that makes room, or will, or mends: on a full disk with what the reserve
-    /// holds.
+    /// The same for a write that makes room, or will, or mends: on a full disk with what the
+    /// reserve holds.
     pub(crate) fn write_to_free<T, F>(&self, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,

@@ -22,7 +22,7 @@ struct State {
     unlinking: usize,
 }
 
-/// While it lives, no file that the store names is unlinked.
+/// While it lives, collection unlinks no file that the store names.
 #[derive(Debug)]
 #[must_use = "deletions go on when it is dropped"]
 pub(crate) struct Hold(Arc<Shared>);

@@ -157,7 +157,7 @@ fn what_fails_leaves_no_registry_that_passes_for_one() {
     fs::write(&file, "short").expect("a file");
     let chosen = config(&instance, |settings| settings.init_password_file = Some(file.clone()));
     let error = initialize(&chosen, RootKey::InDirectory).err().expect("a refusal");
-    assert!(format!("{error:#}").contains("at least 8 characters"), "{error:#}");
+    assert!(format!("{error:#}").contains("at least 8 bytes"), "{error:#}");
     assert!(!instance.data().join("FORMAT").exists());
     fs::write(&file, PASSWORD).expect("a file");
     let made = initialize(&chosen, RootKey::InDirectory).expect("the rest of it");

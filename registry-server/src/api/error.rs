@@ -1,5 +1,5 @@
 //! Every error a client can meet, with its status, its OCI code and its sentence; and the one
-//! function that writes an error body.
+//! function that makes an error body.
 
 use bytes::Bytes;
 use hyper::ext::ReasonPhrase;
@@ -222,7 +222,7 @@ impl ApiError {
         }
     }
 
-    /// The reply that tells the client. The only place that writes an error body.
+    /// The reply that tells the client.
     pub fn reply(&self) -> Response<ReplyBody> {
         let (status, _) = self.status();
         let mut response = Response::new(ReplyBody::full(self.document()));

@@ -60,7 +60,7 @@ pub fn is_right(password: &[u8], hash: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PasswordError {
     /// It is too short.
-    #[error("a password has at least {PASSWORD_MIN_BYTES} characters")]
+    #[error("a password has at least {PASSWORD_MIN_BYTES} bytes")]
     Short,
     /// It is too long.
     #[error("a password has at most {PASSWORD_MAX_BYTES} bytes")]

@@ -18,7 +18,7 @@ use super::DataDir;
 use super::beside::{Owner, beside_owner_of};
 use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY};
 use super::meter::Meter;
-use super::words::{bytes, duration};
+use super::words::{bytes, counted, duration};
 use super::{print, print_json};
 use crate::admin::{self, Command, Lease, Progress, Reply};
 use crate::config::{CONFIG_FILE, installed_data_dir};
@@ -115,10 +115,10 @@ impl Summary {
 
     fn complaint(&self) -> String {
         format!(
-            "the backup is whole but for {} blobs whose bytes are wrong or gone in the registry: \
+            "the backup is whole but for {} whose bytes are wrong or gone in the registry: \
              {}; type `registry verify`, which tells what they belong to, push that again, then \
              back up again",
-            self.not_taken.len(),
+            counted(self.not_taken.len() as u64, "blob"),
             self.not_taken.join(", ")
         )
     }

@@ -5,7 +5,7 @@ use clap::Args;
 use storage::Collected;
 
 use super::meter::run_shown;
-use super::words::{bytes, duration};
+use super::words::{bytes, counted, duration};
 use super::{DataDir, print, print_json};
 use crate::admin::{Command, Reply};
 use crate::config::Span;
@@ -80,11 +80,7 @@ fn told(done: &Collected, is_dry_run: bool, is_served: bool) -> String {
     if done.foreign_files > 0 {
         text += &format!(
             "Left alone: {} in DATA/blobs that no registry put there.\n",
-            if done.foreign_files == 1 {
-                "one thing".to_owned()
-            } else {
-                format!("{} things", done.foreign_files)
-            }
+            counted(done.foreign_files, "thing")
         );
     }
     text

@@ -18,7 +18,7 @@ use super::backup::{check_space, is_installed, lies_inside};
 use super::beside::{Owner, beside_owner_of};
 use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY, quoted};
 use super::meter::Meter;
-use super::words::{bytes, duration, time};
+use super::words::{bytes, counted, duration, time};
 use super::{plain, print, print_json};
 use crate::config::{CONFIG_FILE, Settings};
 
@@ -72,10 +72,10 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
     match summary.missing.as_slice() {
         [] => Ok(()),
         missing => bail!(
-            "the registry is restored but for {} blobs that the backup has not, or not with the \
+            "the registry is restored but for {} that the backup has not, or not with the \
              right bytes: {}; after the start type `registry verify`, which tells what they belong \
              to, and push that again",
-            missing.len(),
+            counted(missing.len() as u64, "blob"),
             missing.join(", ")
         ),
     }

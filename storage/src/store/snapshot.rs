@@ -12,8 +12,8 @@ use crate::durable::{create_private, remove};
 use crate::error::StorageError;
 use crate::hold::{Hold, Unlinking};
 
-/// A copy of the database in the data directory. While it lives, no blob that it names is
-/// unlinked; its end removes it, which may wait for the disk.
+/// A copy of the database in the data directory. While it lives, collection unlinks no
+/// blob that it names; its end removes it, which may wait for the disk.
 #[derive(Debug)]
 pub struct Snapshot {
     path: PathBuf,

@@ -123,7 +123,7 @@ const TROUBLES: [Trouble; 16] = [
         makes: "echo short >/root/password",
         ends: "rm /root/password",
         flags: &["--init-password-file", "/root/password"],
-        says: &["/root/password", "at least 8 characters"],
+        says: &["/root/password", "at least 8 bytes"],
     },
     Trouble {
         name: "a start that fails",
