@@ -57,6 +57,8 @@ impl Unit {
              TimeoutStartSec={START_SECONDS}\nTimeoutStopSec={STOP_SECONDS}\n\
              WatchdogSec={WATCHDOG_SECONDS}\n\
              LimitNOFILE={OPEN_FILES}\n\
+             # The C library would keep eight heaps for each core.\n\
+             Environment=MALLOC_ARENA_MAX={HEAPS}\n\
              # A core would hold keys and passwords.\n\
              LimitCORE=0\n\n",
             self.description,
@@ -135,6 +137,8 @@ const START_SECONDS: u32 = 120;
 const STOP_SECONDS: u32 = 90;
 /// Without a sign of life from its event loop for so long the service is started anew.
 const WATCHDOG_SECONDS: u32 = 120;
+/// Heaps that the threads share: as much memory on a large machine as on a small one.
+const HEAPS: u32 = 2;
 /// Connections and the files behind them.
 const OPEN_FILES: u32 = 65536;
 
@@ -243,6 +247,11 @@ mod tests {
         assert_eq!(quoted("a\"b\\"), "\"a\\\"b\\\\\"");
         assert_eq!(lines(&unit, "ExecStart"), ["/usr/local/bin/a b --c \"50%% $$x\""]);
         assert!(can_carry("/srv/my data") && !can_carry("/srv/a\nUser=root"));
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_cores() {
+        assert_eq!(lines(&unit("/srv/a"), "Environment"), ["MALLOC_ARENA_MAX=2"]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn a_blob_that_a_client_was_told_of_is_there_when_its_manifest_comes() {
             curl.request("HEAD", path).expect(200);
         }
         reader.request("HEAD", &asked);
-        gc(&instance, &["--grace", "2s", "--json"]);
+        gc(&instance, &["--grace", "10s", "--json"]);
         curl.request("GET", &forgotten).status == 404
     });
     curl.request("GET", &asked).expect(404);

@@ -16,7 +16,9 @@ fn a_mixed_load_of_32_clients_wears_nothing_out() {
     let seconds = number("SOAK_SECONDS", 120);
     let seed = number("SOAK_SEED", fastrand::u64(..));
     tell(&format!("a soak of {seconds} s, SOAK_SEED={seed}"));
-    let mut instance = Instance::new().with_flags(&["--log-level", "warn"]);
+    // With the heaps that the unit of the service gives it.
+    let instance = Instance::new().after("export MALLOC_ARENA_MAX=2");
+    let mut instance = instance.with_flags(&["--log-level", "warn"]);
     instance.start();
     let mut load = Load::new(&instance.client(), CLIENTS, seed);
     load.set_grace(Some(GRACE_SECONDS));

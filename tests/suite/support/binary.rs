@@ -150,7 +150,8 @@ impl Instance {
         self
     }
 
-    fn after(mut self, line: &str) -> Self {
+    /// Runs a line of shell before the server, in its process.
+    pub(crate) fn after(mut self, line: &str) -> Self {
         self.setup = format!("{} && {line}", self.setup);
         self
     }
