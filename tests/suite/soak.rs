@@ -17,7 +17,7 @@ fn a_mixed_load_of_32_clients_wears_nothing_out() {
     let seed = number("SOAK_SEED", fastrand::u64(..));
     tell(&format!("a soak of {seconds} s, SOAK_SEED={seed}"));
     // With the heaps that the unit of the service gives it.
-    let instance = Instance::new().after("export MALLOC_ARENA_MAX=2");
+    let instance = Instance::new().with_variable("MALLOC_ARENA_MAX", "2");
     let mut instance = instance.with_flags(&["--log-level", "warn"]);
     instance.start();
     let mut load = Load::new(&instance.client(), CLIENTS, seed);

@@ -150,8 +150,7 @@ impl Instance {
         self
     }
 
-    /// Runs a line of shell before the server, in its process.
-    pub(crate) fn after(mut self, line: &str) -> Self {
+    fn after(mut self, line: &str) -> Self {
         self.setup = format!("{} && {line}", self.setup);
         self
     }
