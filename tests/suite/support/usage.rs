@@ -17,11 +17,13 @@ pub(crate) struct Sample {
     pub(crate) content: u64,
     /// Bytes of the files of the database.
     pub(crate) database: u64,
+    /// Requests that were answered and of which the registry remembers something.
+    pub(crate) changes: u64,
 }
 
 impl Sample {
-    /// Looks at a server that runs.
-    pub(crate) fn of(instance: &Instance) -> Self {
+    /// Looks at a server that runs and has answered so many requests that changed tags.
+    pub(crate) fn of(instance: &Instance, changes: u64) -> Self {
         let data = instance.data();
         let descriptors = fs::read_dir(format!("/proc/{}/fd", instance.pid()));
         Self {
@@ -29,6 +31,7 @@ impl Sample {
             descriptors: descriptors.expect("the server's descriptors").count() as u64,
             content: bytes_below(&data.join("blobs")) + bytes_below(&data.join("uploads")),
             database: ["", "-wal", "-shm"].map(|end| length(data, end)).iter().sum(),
+            changes,
         }
     }
 }
@@ -108,7 +111,8 @@ fn length(data: &Path, end: &str) -> u64 {
 #[test]
 fn what_grows_is_seen_and_what_varies_is_not() {
     let course = |figures: &[u64]| {
-        let sample = |&memory| Sample { memory, descriptors: 0, content: 0, database: 0 };
+        let sample =
+            |&memory| Sample { memory, descriptors: 0, content: 0, database: 0, changes: 0 };
         Samples(figures.iter().map(sample).collect()).course(|sample| sample.memory)
     };
     let steady = [900, 1, 50, 52, 49, 51, 50, 53, 48, 50, 52];
