@@ -220,7 +220,7 @@ fn a_verified_login_does_not_wait_for_those_who_guess() {
 }
 
 #[test]
-fn nothing_is_remembered_beyond_the_bounds() {
+fn logins_work_when_next_to_nothing_can_be_remembered() {
     let server = Server::with(|limits| {
         limits.login_memory_entries = 1;
         limits.login_memory_time = Duration::ZERO;

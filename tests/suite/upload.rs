@@ -6,6 +6,7 @@ use storage::Role;
 
 use crate::support::content::{OCTETS, begin_upload, noise, push_blob, sha256, sha512};
 use crate::support::http::{Client, Response};
+use crate::support::process::wait_until;
 use crate::support::server::Server;
 
 #[test]
@@ -279,15 +280,14 @@ fn a_later_request_takes_the_session_over() {
     dead.send(client.head_of("PATCH", &location, &[("Content-Length", &length)]));
     dead.send(&bytes[..300_000]);
     let mut arrived = 0;
-    // It arrives in batches; one is enough.
-    while arrived == 0 {
+    wait_until("a part of it arrives", || {
         let range = client.get(&location).expect(204).must("range").to_owned();
         arrived = match range.strip_prefix("0-").expect("a range") {
             "0" => 0,
             last => last.parse::<usize>().expect("a number") + 1,
         };
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        arrived > 0
+    });
     assert!(arrived <= 300_000);
     let place = format!("{arrived}-{}", bytes.len() - 1);
     let headers = [("Content-Range", place.as_str())];
@@ -328,7 +328,7 @@ fn sessions_expire() {
     });
     let client = server.administrator();
     let location = begin_upload(&client, "a");
-    crate::support::process::wait_until("the session expires", || {
+    wait_until("the session expires", || {
         std::fs::read_dir(server.data().join("uploads")).expect("uploads").count() == 0
     });
     client.get(&location).refused(404, "BLOB_UPLOAD_UNKNOWN");
