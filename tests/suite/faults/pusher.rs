@@ -265,5 +265,6 @@ impl Pusher {
     }
 }
 
-/// More than there are threads in which one fault each can lie ahead.
-const TRIES: usize = 20;
+/// More than there are faults that can lie ahead of one request: each of some dozens of threads has
+/// one, for each call that is to fail.
+const TRIES: usize = 500;
