@@ -103,6 +103,12 @@ pub(crate) fn file_size(layout: &Layout, digest: &Digest) -> Result<Option<u64>,
     }
 }
 
+/// Whether the file of a blob is there and has this size. A disk that cannot tell is trouble, and
+/// no reason to take the blob for lost.
+pub(crate) fn has_file(layout: &Layout, digest: &Digest, size: u64) -> Result<bool, StorageError> {
+    Ok(file_size(layout, digest)? == Some(size))
+}
+
 /// Why an upload did not become a blob.
 pub(crate) struct Unpublished {
     /// What failed.

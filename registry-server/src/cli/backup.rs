@@ -364,4 +364,4 @@ pub(super) fn is_installed(data: &Path) -> bool {
 }
 
 /// What file systems count files in, mostly.
-const BLOCK_BYTES: u64 = 4096;
+pub(super) const BLOCK_BYTES: u64 = 4096;

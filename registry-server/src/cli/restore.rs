@@ -14,7 +14,7 @@ use storage::backup::{BackupError, Origin, Restoring, SmallFiles, Taken, read_sm
 use storage::{Algorithm, Layout, StorageError, make_with_parents};
 
 use super::DataDir;
-use super::backup::{check_space, is_installed, lies_inside};
+use super::backup::{BLOCK_BYTES, check_space, is_installed, lies_inside};
 use super::beside::{Owner, beside_owner_of};
 use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY, quoted};
 use super::meter::Meter;
@@ -241,6 +241,3 @@ fn next(data: &Path, directory: &Path) -> anyhow::Result<String> {
     }
     Ok(line)
 }
-
-/// What file systems count files in, mostly.
-const BLOCK_BYTES: u64 = 4096;

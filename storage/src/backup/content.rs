@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{Advice, fadvise};
 
 use super::BackupError;
-use crate::db::copy::{BlobIndex, NamedBlob};
+use crate::db::copy::{self, BlobIndex, NamedBlob};
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::durable::{create_private, remove, sync_directory};
 use crate::error::{IoContext, StorageError};
@@ -53,8 +53,16 @@ impl Blobs {
         Ok(matches!(looked, ControlFlow::Continue(seen) if seen.damage.is_none()))
     }
 
-    /// The blobs that a database names and a repository holds, but that are not here.
-    pub(super) fn missing(&self, database: &Path) -> Result<Vec<Digest>, StorageError> {
+    /// Notes in a copy of a database that these blobs, and no others, are lost: those that it names
+    /// and a repository holds, but that are not here. Durable on return.
+    pub(super) fn note_lost(&self, database: &Path) -> Result<Vec<Digest>, StorageError> {
+        let missing = self.missing(database)?;
+        copy::note_lost(database, &missing)?;
+        File::open(database).and_then(|file| file.sync_all()).at("sync", database)?;
+        Ok(missing)
+    }
+
+    fn missing(&self, database: &Path) -> Result<Vec<Digest>, StorageError> {
         let index = BlobIndex::open(database)?;
         let mut missing = Vec::new();
         for (algorithm, prefix) in Layout::shards() {
@@ -76,10 +84,42 @@ impl Blobs {
     pub fn take(
         &self,
         digest: &Digest,
-        from: File,
+        mut from: File,
         on_bytes: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Taken, BackupError> {
-        take(&self.0, digest, from, on_bytes)
+        let (part, to) = (self.0.part(), self.0.blob(digest));
+        // Only a hint: reading works without it.
+        let _ = fadvise(&from, 0, None, Advice::Sequential);
+        remove(&part)?;
+        let mut file = create_private(&part)?;
+        let mut hasher = Hasher::new(digest.algorithm());
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut length = 0;
+        loop {
+            let count = match from.read(&mut piece) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                // As good as wrong: whoever owns the blob is told, and the others are copied.
+                Err(_) => {
+                    remove(&part)?;
+                    return Ok(Taken::Wrong);
+                }
+            };
+            hasher.update(&piece[..count]);
+            file.write_all(&piece[..count]).at("write", &part)?;
+            length += count as u64;
+            if on_bytes(count as u64).is_break() {
+                return Err(BackupError::Stopped);
+            }
+        }
+        if hasher.finish() != *digest {
+            remove(&part)?;
+            return Ok(Taken::Wrong);
+        }
+        file.sync_all().at("sync", &part)?;
+        fs::rename(&part, &to).at("rename", &part)?;
+        Ok(Taken::Whole(length))
     }
 
     /// Makes the names of blobs in one directory below `blobs/` durable.
@@ -91,58 +131,12 @@ impl Blobs {
     }
 }
 
-fn take(
-    layout: &Layout,
-    digest: &Digest,
-    mut from: File,
-    on_bytes: &mut dyn FnMut(u64) -> ControlFlow<()>,
-) -> Result<Taken, BackupError> {
-    let (part, to) = (layout.part(), layout.blob(digest));
-    // Only a hint: reading works without it.
-    let _ = fadvise(&from, 0, None, Advice::Sequential);
-    remove(&part)?;
-    let mut file = create_private(&part)?;
-    let mut hasher = Hasher::new(digest.algorithm());
-    let mut piece = vec![0; PIECE_BYTES];
-    let mut length = 0;
-    loop {
-        let count = match from.read(&mut piece) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            // As good as wrong: whoever owns the blob is told, and the others are copied.
-            Err(_) => {
-                remove(&part)?;
-                return Ok(Taken::Wrong);
-            }
-        };
-        hasher.update(&piece[..count]);
-        file.write_all(&piece[..count]).at("write", &part)?;
-        length += count as u64;
-        if on_bytes(count as u64).is_break() {
-            return Err(BackupError::Stopped);
-        }
-    }
-    if hasher.finish() != *digest {
-        remove(&part)?;
-        return Ok(Taken::Wrong);
-    }
-    file.sync_all().at("sync", &part)?;
-    fs::rename(&part, &to).at("rename", &part)?;
-    Ok(Taken::Whole(length))
-}
-
 /// Copies a whole file under a name of its own, durably but for its name.
 pub(super) fn copy_file(mut from: &File, to: &Path) -> Result<(), StorageError> {
     remove(to)?;
     let mut file = create_private(to)?;
     std::io::copy(&mut from, &mut file).at("write", to)?;
     file.sync_all().at("sync", to)
-}
-
-/// Makes what was written to a file durable.
-pub(super) fn sync_file(path: &Path) -> Result<(), StorageError> {
-    File::open(path).and_then(|file| file.sync_all()).at("sync", path)
 }
 
 /// How much of a blob is in memory.

@@ -68,9 +68,7 @@ impl Restoring {
         }
         // A backup that a command looked into needs a file beside it to be read.
         copy::settle(&self.layout.database())?;
-        let missing = self.blobs.missing(&self.layout.database())?;
-        copy::note_lost(&self.layout.database(), &missing)?;
-        content::sync_file(&self.layout.database())?;
+        let missing = self.blobs.note_lost(&self.layout.database())?;
         // Everybody may read the CA there.
         make_directory(&self.layout.tls(), 0o755)?;
         for (name, content) in tls {

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::content::{self, Blobs};
 use super::mark::Mark;
 use super::{BackupError, read_directory};
-use crate::db::{copy, unix_now};
+use crate::db::unix_now;
 use crate::digest::{Algorithm, Digest};
 use crate::durable::{make_directory, remove, sync_directory, sync_parent, write_whole};
 use crate::error::{IoContext, StorageError};
@@ -118,8 +118,7 @@ impl Target {
         let new = to.with_extension("db.new");
         content::copy_file(database, &new)?;
         // Whoever serves the backup as it is answers for what is here.
-        copy::note_lost(&new, &self.blobs.missing(&new)?)?;
-        content::sync_file(&new)?;
+        self.blobs.note_lost(&new)?;
         let logs = self.layout.database_logs();
         let is_tls_same = read_directory(&self.layout.tls())? == *tls;
         if !is_tls_same || logs.iter().any(|path| path.exists()) {

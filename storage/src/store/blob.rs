@@ -1,7 +1,7 @@
 //! Blobs: reading, mounting and deleting them.
 
 use super::Store;
-use crate::blob::{BlobReader, file_size};
+use crate::blob::{BlobReader, has_file};
 use crate::db::repository;
 use crate::digest::Digest;
 use crate::error::StorageError;
@@ -17,7 +17,9 @@ impl Store {
         let held =
             self.database.read(|connection| repository::held_blob(connection, name, digest))?;
         match held {
-            Some(blob) if !blob.is_lost && self.has_file(digest, blob.size)? => Ok(Some(blob.size)),
+            Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
+                Ok(Some(blob.size))
+            }
             _ => Ok(None),
         }
     }
@@ -100,12 +102,6 @@ impl Store {
     /// Whether the blob has a row and is not lost, and has the file that the row promises.
     pub(super) fn is_stored(&self, digest: &Digest) -> Result<bool, StorageError> {
         let size = self.database.read(|connection| repository::stored_size(connection, digest))?;
-        size.map_or(Ok(false), |size| self.has_file(digest, size))
-    }
-
-    /// Whether the file of a blob is there and has this size. A disk that cannot tell is trouble,
-    /// and no reason to take the blob for lost.
-    pub(super) fn has_file(&self, digest: &Digest, size: u64) -> Result<bool, StorageError> {
-        Ok(file_size(&self.layout, digest)? == Some(size))
+        size.map_or(Ok(false), |size| has_file(&self.layout, digest, size))
     }
 }

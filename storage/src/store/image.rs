@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::Store;
+use crate::blob::has_file;
 use crate::db::inspect::{self, HeldBytes, ManifestInfo};
 use crate::db::removal::{self, Removal, RemovalStep};
 use crate::db::repository;
@@ -182,7 +183,9 @@ impl Store {
         }
         let held = self.database.read(|c| repository::held_blob(c, name, digest))?;
         Ok(match held {
-            Some(blob) if !blob.is_lost && self.has_file(digest, blob.size)? => PartState::Present,
+            Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
+                PartState::Present
+            }
             Some(_) => PartState::Lost,
             None if kind == EdgeKind::ForeignLayer => PartState::Foreign,
             None => PartState::Absent,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Store;
-use crate::blob::file_size;
+use crate::blob::has_file;
 use crate::db::history::{self, TagChange};
 use crate::db::protection;
 use crate::db::restore::{self, RestorePoint, Restored};
@@ -43,7 +43,7 @@ impl Store {
     ) -> Result<Restored, StorageError> {
         let (name, tag, layout) = (name.clone(), tag.clone(), self.layout.clone());
         self.database.write(move |connection| {
-            let has_file = |blob: &Digest, size| Ok(file_size(&layout, blob)? == Some(size));
+            let has_file = |blob: &Digest, size| has_file(&layout, blob, size);
             restore::restore(connection, &name, &tag, point, &has_file)
         })
     }
@@ -77,7 +77,7 @@ impl Store {
     ) -> Result<Vec<Digest>, StorageError> {
         let (name, digest, layout) = (name.clone(), *digest, self.layout.clone());
         self.database.write(move |connection| {
-            let has_file = |blob: &Digest, size| Ok(file_size(&layout, blob)? == Some(size));
+            let has_file = |blob: &Digest, size| has_file(&layout, blob, size);
             restore::restore_manifest(connection, &name, &digest, &has_file)
         })
     }
