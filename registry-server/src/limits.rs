@@ -53,6 +53,9 @@ pub struct Limits {
     pub upload_idle_time: Duration,
     /// How often sessions that lay unused for too long are looked for.
     pub upload_sweep_time: Duration,
+    /// How often it is kept where the store's own clock stands: what passed since is lost when the
+    /// process is killed, and things are that much younger then.
+    pub clock_keep_time: Duration,
     /// Bytes of an upload that are gathered before they are written, at most: each hand-over to
     /// the writing thread costs, and so does a batch that outgrows the processor's cache. Two
     /// batches are in memory at most: one being written, one being gathered.
@@ -117,6 +120,7 @@ impl Default for Limits {
             reserve_bytes: 256 * MIB as u64,
             upload_idle_time: Duration::from_secs(7 * 24 * 3600),
             upload_sweep_time: Duration::from_secs(3600),
+            clock_keep_time: Duration::from_secs(60),
             upload_batch_bytes: MIB,
             upload_batch_time: Duration::from_secs(1),
             upload_memory_bytes: 32 * MIB,

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use certs::{RootKey, ServerName};
-use storage::{Holder, OnHeld, Scrub};
+use storage::{Holder, OnHeld, Scrub, StorageError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -141,6 +141,7 @@ impl Server {
             app.limits.clone(),
         ));
         tasks.spawn(expire_uploads(Arc::clone(&app)));
+        tasks.spawn(keep_time(Arc::clone(&app)));
         if let Some(interval) = upkeep.gc_interval {
             let (store, blocking) = (Arc::clone(&app.store), app.blocking.clone());
             tasks.spawn(collect_on_schedule(store, upkeep.keep, interval, blocking));
@@ -181,6 +182,20 @@ async fn expire_uploads(app: Arc<App>) {
             Ok(0) => {}
             Ok(ended) => info!(ended, "upload sessions expired"),
             Err(cause) => error!(%cause, "upload sessions could not be looked through"),
+        }
+    }
+}
+
+/// Keeps where the store's clock stands, now and then.
+async fn keep_time(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(app.limits.clock_keep_time);
+    loop {
+        ticks.tick().await;
+        let store = Arc::clone(&app.store);
+        match app.blocking.write(move || store.keep_time()).await {
+            // Whom a full disk concerns hears of it from his own write.
+            Ok(()) | Err(StorageError::Full) => {}
+            Err(cause) => error!(%cause, "the store's clock could not be kept"),
         }
     }
 }

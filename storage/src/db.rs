@@ -18,9 +18,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub(crate) use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OpenFlags, ffi};
 
+use crate::clock::Clock;
 use crate::digest::Digest;
 use crate::durable::create_private;
 use crate::error::StorageError;
@@ -63,6 +65,7 @@ pub(crate) struct Database {
     jobs: Option<mpsc::Sender<Work>>,
     writer: Option<JoinHandle<()>>,
     readers: Readers,
+    clock: Arc<Clock>,
     space: Arc<Space>,
 }
 
@@ -93,6 +96,9 @@ impl Database {
         let prepared =
             empty_log(&connection).and_then(|()| schema::migrate(&mut connection, layout));
         prepared.map_err(|error| full_if(error, space))?;
+        let tick = connection.query_row("SELECT tick FROM clock", [], |row| row.get(0))?;
+        let clock = Arc::new(Clock::from(tick));
+        give_clock(&connection, &clock)?;
         let (jobs, queue) = mpsc::channel();
         let writer = Writer::new(connection, on_fatal, on_trouble)?;
         let writer = std::thread::Builder::new()
@@ -105,8 +111,22 @@ impl Database {
                 }
             })
             .map_err(|error| StorageError::io("start the thread of", &path, &error))?;
-        let (readers, space) = (Readers::new(path), Arc::clone(space));
-        Ok(Self { jobs: Some(jobs), writer: Some(writer), readers, space })
+        let readers = Readers::new(path, Arc::clone(&clock));
+        let (jobs, writer) = (Some(jobs), Some(writer));
+        Ok(Self { jobs, writer, readers, clock, space: Arc::clone(space) })
+    }
+
+    /// The clock on which ages are counted. In SQL, `tick()` is what it shows.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Keeps where the clock stands. Durable on return.
+    pub(crate) fn keep_time(&self) -> Result<(), StorageError> {
+        self.write(|connection| {
+            connection.prepare_cached("UPDATE clock SET tick = max(tick, tick())")?.execute([])?;
+            Ok(())
+        })
     }
 
     /// Runs `work` in the writing thread and waits until its outcome is durable.
@@ -190,6 +210,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        // A registry that is stopped each day still grows older. Without it, less.
+        let _ = self.keep_time();
         // Ending the queue ends the thread after the jobs that are already in it.
         self.jobs = None;
         if let Some(writer) = self.writer.take() {
@@ -208,6 +230,13 @@ fn open_to_write(path: &Path) -> Result<Connection, StorageError> {
 fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Ok(Connection::open_with_flags(path, flags)?)
+}
+
+/// Lets a connection ask for the tick with `tick()`.
+fn give_clock(connection: &Connection, clock: &Arc<Clock>) -> Result<(), StorageError> {
+    let clock = Arc::clone(clock);
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
+    Ok(connection.create_scalar_function("tick", 0, flags, move |_| Ok(clock.now()))?)
 }
 
 /// SQLite does not tell a quota that is used up from a disk that fails; the disk does.

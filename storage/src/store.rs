@@ -147,6 +147,15 @@ impl Store {
         self.database.read(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?))
     }
 
+    /// Keeps where the store's own clock stands: what passes until the next call is lost if the
+    /// process is killed. Durable on return.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn keep_time(&self) -> Result<(), StorageError> {
+        self.database.keep_time()
+    }
+
     /// Counts what the store holds.
     ///
     /// # Errors

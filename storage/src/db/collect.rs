@@ -118,8 +118,9 @@ pub(crate) fn drop_expired(
 
 /// How many changes of tags are older than `until`.
 pub(crate) fn old_changes(connection: &Connection, until: i64) -> Result<u64, StorageError> {
-    let mut statement =
-        connection.prepare_cached("SELECT count(*) FROM tag_history WHERE changed_at <= ?1")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1",
+    )?;
     Ok(statement.query_row(params![until], |row| row.get(0))?)
 }
 
@@ -129,15 +130,16 @@ pub(crate) fn forget_changes(connection: &Connection, until: i64) -> Result<usiz
     let last: Option<i64> = connection
         .prepare_cached(
             "SELECT max(changed_at) FROM
-             (SELECT changed_at FROM tag_history WHERE changed_at <= ?1
-              ORDER BY changed_at LIMIT ?2)",
+             (SELECT changed_at FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1
+              ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)",
         )?
         .query_row(params![until, STEP_ROWS - 1], |row| row.get(0))?;
     let Some(last) = last else { return Ok(0) };
     history::note_forgotten(connection, last)?;
     let mut statement = connection.prepare_cached(
         "DELETE FROM tag_history WHERE id IN
-         (SELECT id FROM tag_history WHERE changed_at <= ?1 ORDER BY changed_at LIMIT ?2)",
+         (SELECT id FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1
+          ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)",
     )?;
     Ok(statement.execute(params![until, STEP_ROWS - 1])?)
 }

@@ -1,22 +1,24 @@
 //! The reading connections: read-only, opened when needed, kept for the next reader.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
-use super::{STATEMENTS, open_to_read};
+use super::{STATEMENTS, give_clock, open_to_read};
+use crate::clock::Clock;
 use crate::error::StorageError;
 
 /// Idle reading connections.
 pub(super) struct Readers {
     path: PathBuf,
+    clock: Arc<Clock>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::new(Vec::new()) }
+    pub(super) fn new(path: PathBuf, clock: Arc<Clock>) -> Self {
+        Self { path, clock, idle: Mutex::new(Vec::new()) }
     }
 
     /// Lends a connection to `work`. There are as many connections as readers at one time, so
@@ -46,6 +48,7 @@ impl Readers {
         let connection = open_to_read(&self.path)?;
         connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        give_clock(&connection, &self.clock)?;
         Ok(connection)
     }
 }

@@ -181,6 +181,54 @@ CREATE TABLE identity (
 );
 INSERT INTO identity VALUES (randomblob(16));
 ",
+    "
+-- One row: where the store's own clock stands, in ticks, seconds during which the store was open.
+-- It begins at the newest time that a program without it noted, so that what older rows say of
+-- times can be compared with it. repository_blobs.linked_at is a tick from here on; where people
+-- read a time, the tick has a column of its own, which is NULL in older rows.
+CREATE TABLE clock (
+    tick INTEGER NOT NULL
+);
+INSERT INTO clock SELECT coalesce(max(at), 0) FROM (
+    SELECT max(changed_at) AS at FROM tag_history
+    UNION ALL SELECT max(deleted_at) FROM deleted_manifests
+    UNION ALL SELECT max(ended_at) FROM upkeep);
+
+ALTER TABLE repository_manifests ADD COLUMN pushed_tick INTEGER;
+-- How many ticks the manifest had been there when the first index that lists it came; NULL if none
+-- did, or not since it was pushed for itself.
+ALTER TABLE repository_manifests ADD COLUMN listed_age INTEGER;
+-- Whether a tag named it of which the history knows no more.
+ALTER TABLE repository_manifests ADD COLUMN was_tagged INTEGER NOT NULL DEFAULT 0;
+
+-- The same of those that can be restored.
+ALTER TABLE deleted_manifests ADD COLUMN listed_age INTEGER;
+ALTER TABLE deleted_manifests ADD COLUMN was_tagged INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE deleted_manifests ADD COLUMN deleted_tick INTEGER NOT NULL DEFAULT 0;
+UPDATE deleted_manifests SET deleted_tick = deleted_at;
+DROP INDEX deleted_manifests_by_time;
+CREATE INDEX deleted_manifests_by_tick ON deleted_manifests (deleted_tick);
+
+ALTER TABLE tag_history ADD COLUMN changed_tick INTEGER;
+-- In the oldest row of a tag: up to which second since 1970 older changes of it are forgotten.
+ALTER TABLE tag_history ADD COLUMN forgotten_until INTEGER;
+DROP INDEX tag_history_by_time;
+CREATE INDEX tag_history_by_tick ON tag_history (coalesce(changed_tick, changed_at));
+
+ALTER TABLE upkeep ADD COLUMN ended_tick INTEGER;
+
+-- Files that no row names, since when collection has known them.
+CREATE TABLE seen_files (
+    name      TEXT PRIMARY KEY,
+    seen_tick INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Directories that hold a backup of this store, and which run wrote each last.
+CREATE TABLE backups (
+    target     TEXT PRIMARY KEY,
+    generation TEXT NOT NULL
+) WITHOUT ROWID;
+",
 ];
 
 #[cfg(test)]

@@ -1,0 +1,64 @@
+//! The store's own clock, on which ages are counted.
+//!
+//! It counts ticks: seconds during which the store was open. The wall clock may jump and a registry
+//! may rest for weeks; neither makes anything here older, so neither makes collection take what was
+//! to stay for a time. The wall clock is for display.
+//!
+//! Where it stands is kept in the database now and then ([`crate::Store::keep_time`]). A process
+//! that is killed loses what passed since: things are then a little younger than they would be,
+//! which takes nothing away.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The clock of one open store.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    began: Instant,
+    /// The tick at `began`.
+    from: AtomicI64,
+}
+
+impl Clock {
+    /// Goes on from a tick.
+    pub(crate) fn from(tick: i64) -> Self {
+        Self { began: Instant::now(), from: AtomicI64::new(tick) }
+    }
+
+    /// The tick now.
+    pub(crate) fn now(&self) -> i64 {
+        self.from.load(Ordering::Relaxed).saturating_add(ticks(self.began.elapsed()))
+    }
+
+    /// The tick that lies `time` before now.
+    pub(crate) fn ago(&self, time: Duration) -> i64 {
+        self.now().saturating_sub(ticks(time))
+    }
+
+    /// Lets time pass.
+    #[cfg(test)]
+    pub(crate) fn pass(&self, time: Duration) {
+        self.from.fetch_add(ticks(time), Ordering::Relaxed);
+    }
+}
+
+/// A time in whole ticks.
+fn ticks(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_on_from_where_it_stood_and_never_wraps() {
+        let clock = Clock::from(1000);
+        assert!((1000..1010).contains(&clock.now()));
+        clock.pass(Duration::from_secs(60));
+        assert!((1060..1070).contains(&clock.now()));
+        assert!((1000..1010).contains(&clock.ago(Duration::from_secs(60))));
+        assert!(clock.ago(Duration::MAX) < 0);
+        assert_eq!(Clock::from(i64::MAX).now(), i64::MAX);
+    }
+}
