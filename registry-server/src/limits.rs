@@ -69,6 +69,9 @@ pub struct Limits {
     pub upload_batch_min_bytes: usize,
     /// Bytes of a blob that are read at once. Two such pieces are in memory at most.
     pub download_piece_bytes: usize,
+    /// The largest blob that is read and held against its digest before its first byte is sent. It
+    /// is in memory until its last one is. For larger ones it would cost more than half of a pull.
+    pub hashed_blob_bytes: u64,
     /// Ranges of one request that are answered one by one; with more the whole blob is sent.
     pub ranges: usize,
 
@@ -126,6 +129,7 @@ impl Default for Limits {
             upload_memory_bytes: 32 * MIB,
             upload_batch_min_bytes: 64 * KIB,
             download_piece_bytes: 256 * KIB,
+            hashed_blob_bytes: MIB as u64,
             ranges: 16,
             reads: 32,
             writes: 64,

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, pread};
@@ -72,6 +73,27 @@ impl BlobReader {
         piece.truncate(wanted);
         Ok(piece)
     }
+
+    /// Reads all of the blob; `None` if its bytes are not those that `digest` names, or end early.
+    pub(crate) fn whole(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
+        match self.read_at(0, usize::MAX) {
+            Ok(bytes) => {
+                let is_right = Digest::of(digest.algorithm(), &bytes) == *digest;
+                Ok(is_right.then(|| Bytes::from(bytes)))
+            }
+            Err(StorageError::Io { kind: ErrorKind::UnexpectedEof, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A blob on its way out.
+#[derive(Debug)]
+pub enum BlobContent {
+    /// All of its bytes, which were held against the digest.
+    Whole(Bytes),
+    /// Its file, of which nothing was read yet.
+    File(BlobReader),
 }
 
 /// Hashes a file from its beginning, and counts its bytes.

@@ -39,7 +39,7 @@ mod upload;
 mod verify;
 
 pub use backup::BackupError;
-pub use blob::BlobReader;
+pub use blob::{BlobContent, BlobReader};
 pub use collect::{Collected, Keep, OnStep};
 pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::history::TagChange;

@@ -22,6 +22,8 @@ mod image;
 mod manifest;
 mod snapshot;
 mod tag;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod user;
 mod verify;
@@ -44,7 +46,8 @@ pub struct OpenOptions<'a> {
     /// Called when the database failed in a way that only a new process can mend.
     pub on_fatal: OnFatal,
     /// Called when moving the database's log into the database failed. What was acknowledged is
-    /// safe, and each write tries again; but the log grows until one succeeds.
+    /// safe, and each write tries again; but the log grows until one succeeds. Called also when
+    /// something turned out to be lost as it was asked for, with what whoever asked is told.
     pub on_trouble: OnTrouble,
 }
 
@@ -60,6 +63,7 @@ pub struct Store {
     pub(crate) space: Arc<Space>,
     /// Grows with each change of a user, so that whoever remembers a password can tell.
     users_version: AtomicU64,
+    on_trouble: OnTrouble,
     is_new: bool,
     holds: Holds,
     has_snapshot: Arc<AtomicBool>,
@@ -105,6 +109,7 @@ impl Store {
             recent: Recent::new(),
             space,
             users_version: AtomicU64::new(0),
+            on_trouble,
             is_new,
             holds: Holds::default(),
             has_snapshot: Arc::default(),

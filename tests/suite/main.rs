@@ -35,6 +35,7 @@ mod power;
 mod probe;
 mod readme;
 mod release;
+mod served;
 mod service;
 mod soak;
 mod support;

@@ -156,7 +156,14 @@ pub(crate) fn end_process(cause: &StorageError) -> ! {
 
 /// Logs a failure of the database that no caller waits for.
 pub(crate) fn log_trouble(cause: &StorageError) {
-    error!(%cause, "the database's log could not be moved into it; the next write tries again");
+    match cause {
+        StorageError::BlobLost(_) | StorageError::ManifestLost { .. } => {
+            error!("{cause}; it was asked for, and its bytes are not what they were");
+        }
+        _ => error!(
+            %cause, "the database's log could not be moved into it; the next write tries again"
+        ),
+    }
 }
 
 fn is_nobody(error: &io::Error) -> bool {

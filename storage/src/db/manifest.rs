@@ -20,6 +20,13 @@ pub struct StoredManifest {
     pub bytes: Bytes,
 }
 
+impl StoredManifest {
+    /// Whether its bytes are those that its digest names.
+    pub(crate) fn is_right(&self) -> bool {
+        Digest::of(self.digest.algorithm(), &self.bytes) == self.digest
+    }
+}
+
 /// Reads a manifest through the repository that holds it.
 ///
 /// One that needs what is lost is refused: who hears that it is there does not push it again.

@@ -1,7 +1,9 @@
 //! Manifests and tags, and lists of them.
 
 use super::Store;
+use super::blob::TRIES;
 use crate::db::list::{self, Referrer};
+use crate::db::lost::{self, Losing};
 use crate::db::manifest::{self, StoredManifest};
 use crate::db::{repository, tag};
 use crate::digest::Digest;
@@ -10,16 +12,30 @@ use crate::manifest::Manifest;
 use crate::name::{Reference, RepoName, Tag, UserName};
 
 impl Store {
-    /// Reads a manifest, if the repository holds it.
+    /// Reads a manifest, if the repository holds it, and holds its bytes against its digest.
     ///
     /// # Errors
-    /// Trouble with the database.
+    /// [`StorageError::ManifestLost`] if its bytes are others, which from then on is known, or if
+    /// something that it needs is lost; trouble with the database.
     pub fn manifest(
         &self,
         name: &RepoName,
         reference: &Reference,
     ) -> Result<Option<StoredManifest>, StorageError> {
-        self.database.read(|connection| manifest::get(connection, name, reference))
+        let mut tries = TRIES;
+        loop {
+            let get = |connection: &_| manifest::get(connection, name, reference);
+            let Some(found) = self.database.read(get)? else { return Ok(None) };
+            if found.is_right() {
+                return Ok(Some(found));
+            }
+            tries -= 1;
+            // Somebody may have pushed it meanwhile.
+            if self.lose_found_manifest(&found) || tries == 0 {
+                let manifest = found.digest;
+                return Err(StorageError::ManifestLost { manifest, lost: manifest });
+            }
+        }
     }
 
     /// The same for somebody who may push, and who will name the manifest in an index, or call it
@@ -153,5 +169,20 @@ impl Store {
     ) -> Result<(Vec<Referrer>, bool), StorageError> {
         self.database
             .read(|connection| list::referrers(connection, name, subject, artifact_type, after))
+    }
+
+    /// Calls a manifest lost whose bytes were found to be wrong when it was to be served; false if
+    /// by now it has others. Whether it can be noted or not, nobody is answered with these.
+    pub(super) fn lose_found_manifest(&self, found: &StoredManifest) -> bool {
+        let (digest, bytes) = (found.digest, found.bytes.clone());
+        let lose = move |connection: &_| lost::lose_manifest(connection, &digest, &bytes);
+        match self.database.step_to_free(lose) {
+            Ok(Losing::IsGone) => return false,
+            Ok(Losing::WasLost) => {}
+            Ok(Losing::Lost) | Err(_) => {
+                (self.on_trouble)(&StorageError::ManifestLost { manifest: digest, lost: digest });
+            }
+        }
+        true
     }
 }

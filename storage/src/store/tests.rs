@@ -1,0 +1,97 @@
+//! What no public verb can bring about: somebody comes between two steps of one, and time passes.
+
+use std::fs;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use crate::blob::BlobContent;
+use crate::db::lost::Lost;
+use crate::db::manifest::StoredManifest;
+use crate::digest::{Algorithm, Digest};
+use crate::manifest::{Manifest, MediaType};
+use crate::name::RepoName;
+
+fn fatal(error: &StorageError) -> ! {
+    panic!("the database ended the process: {error}")
+}
+
+fn open() -> (TempDir, Store) {
+    let home = tempfile::tempdir().unwrap();
+    let options = OpenOptions {
+        may_create: true,
+        uploads_per_user: 1,
+        reserve_bytes: 0,
+        on_held: &|_| OnHeld::GiveUp,
+        on_fatal: fatal,
+        on_trouble: |_| {},
+    };
+    let store = Store::open(home.path(), &options).unwrap();
+    store.finish_creation().unwrap();
+    (home, store)
+}
+
+fn repo(name: &str) -> RepoName {
+    name.parse().unwrap()
+}
+
+fn push(store: &Store, name: &str, content: &'static [u8]) -> Digest {
+    let (name, user) = (repo(name), "pusher".parse().unwrap());
+    let digest = Digest::of(Algorithm::Sha256, content);
+    let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
+    let writer = store.open_upload(&name, &user, id).unwrap();
+    writer.append(&[Bytes::from_static(content)]).unwrap();
+    store.commit_upload(&writer, &digest).unwrap();
+    digest
+}
+
+fn index(mark: &str) -> Manifest {
+    let text = format!(r#"{{"schemaVersion":2,"manifests":[],"annotations":{{"mark":"{mark}"}}}}"#);
+    let media_type = MediaType::OCI_INDEX.parse().unwrap();
+    Manifest::parse(Bytes::from(text), Some(media_type), Algorithm::Sha256).unwrap()
+}
+
+#[test]
+fn what_was_pushed_since_it_was_found_bad_is_not_called_lost() {
+    let (_home, store) = open();
+    let digest = push(&store, "a", b"content");
+    // A reader found other bytes, and by now the file is right.
+    assert_eq!(store.lose_found(&digest, 7), Ok(false));
+    let manifest = index("a");
+    store.put_manifest(&repo("a"), manifest.clone(), Vec::new(), None).unwrap();
+    let found = StoredManifest {
+        digest: *manifest.digest(),
+        media_type: manifest.media_type().to_string(),
+        bytes: Bytes::from_static(b"other bytes"),
+    };
+    assert!(!store.lose_found_manifest(&found));
+    assert_eq!(store.lost(), Ok(Lost::default()));
+    // The file is wrong; the claim of a push that is under way is waited for, and its file counts.
+    let path = store.layout().blob(&digest);
+    fs::write(&path, b"CONTENT").unwrap();
+    std::thread::scope(|scope| {
+        let claim = store.claims.claim(&digest);
+        let reader = scope.spawn(|| store.blob(&repo("a"), &digest, 1000));
+        let fresh = path.with_extension("new");
+        fs::write(&fresh, b"content").unwrap();
+        fs::rename(&fresh, &path).unwrap();
+        drop(claim);
+        assert!(matches!(reader.join().unwrap(), Ok(Some(BlobContent::Whole(_)))));
+    });
+    assert_eq!(store.lost(), Ok(Lost::default()));
+    fs::write(&path, b"CONTENT").unwrap();
+    assert_eq!(store.lose_found(&digest, 7), Ok(true));
+    assert_eq!(store.lost(), Ok(Lost { blobs: 1, manifests: 0 }));
+}
+
+#[test]
+fn a_size_that_was_recorded_wrong_is_mended_by_whoever_asks_for_the_blob() {
+    let (_home, store) = open();
+    let digest = push(&store, "a", b"content");
+    let spoil = "UPDATE blobs SET size = 6";
+    store.database.write(move |connection| Ok(connection.execute_batch(spoil)?)).unwrap();
+    assert!(matches!(store.blob(&repo("a"), &digest, 1000), Ok(Some(BlobContent::Whole(_)))));
+    assert_eq!(store.blob_size(&repo("a"), &digest), Ok(Some(7)));
+    assert_eq!(store.lost(), Ok(Lost::default()));
+}
