@@ -312,7 +312,8 @@ impl Run<'_> {
     }
 
     fn links(&mut self) -> Flow {
-        let (store, grace, until) = (self.store, self.keep.grace, ago(self.keep.grace));
+        let (store, grace) = (self.store, self.keep.grace);
+        let until = store.database.clock().ago(grace);
         let mut after: After = None;
         loop {
             let (leaving, begin) = (&self.leaving, &after);

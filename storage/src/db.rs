@@ -30,6 +30,7 @@ use crate::layout::Layout;
 use crate::name::{RepoName, Tag, UserName};
 use crate::space::Space;
 
+pub(crate) mod again;
 pub(crate) mod collect;
 pub(crate) mod copy;
 pub(crate) mod history;

@@ -35,6 +35,7 @@ mod power;
 mod probe;
 mod readme;
 mod release;
+mod repeat;
 mod served;
 mod service;
 mod soak;

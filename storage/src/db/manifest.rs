@@ -1,5 +1,7 @@
 //! Manifests, their edges and their tags.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -107,10 +109,11 @@ pub(crate) fn put(
     connection
         .prepare_cached(
             "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,
-                                               artifact_type, annotations, pushed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                                               artifact_type, annotations, pushed_at, pushed_tick)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, tick())
              ON CONFLICT (repository_id, digest)
-             DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at",
+             DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at,
+                           pushed_tick = excluded.pushed_tick",
         )?
         .execute(params![
             id,
@@ -128,6 +131,15 @@ pub(crate) fn put(
         .prepare_cached("DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2")?
         .execute(params![id, digest])?;
     tags.iter().try_for_each(|tag| tag::set(connection, id, tag, digest, by))
+}
+
+/// Writes the bytes of a manifest again, also where the writing connection takes them for right:
+/// what it has in memory is not what the disk gave to a reader.
+pub(crate) fn rewrite(connection: &Connection, manifest: &Manifest) -> Result<(), StorageError> {
+    connection
+        .prepare_cached("UPDATE manifests SET bytes = ?2 WHERE digest = ?1")?
+        .execute(params![manifest.digest(), manifest.bytes().as_ref()])?;
+    Ok(())
 }
 
 /// Removes a manifest and every tag that names it from a repository; false if it was not there.
@@ -265,6 +277,8 @@ fn missing_blobs(
         "SELECT 1 FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2
          AND NOT EXISTS (SELECT 1 FROM lost_blobs WHERE digest = ?2)",
     )?;
+    // A manifest may name tens of thousands.
+    let lost: HashSet<&Digest> = lost.iter().collect();
     let mut missing = Vec::new();
     for blob in manifest.required_blobs() {
         if lost.contains(blob) || !statement.exists(params![repository, blob])? {

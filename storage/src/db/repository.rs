@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::again::RENEWED_TICKS;
 use super::{lost, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
@@ -59,6 +60,15 @@ pub(crate) fn held_blob(
     )?;
     let row = |row: &rusqlite::Row<'_>| Ok(HeldBlob { size: row.get(0)?, is_lost: row.get(1)? });
     Ok(statement.query_row(params![name, digest], row).optional()?)
+}
+
+/// The same of many blobs, in their order.
+pub(crate) fn held_blobs(
+    connection: &Connection,
+    name: &RepoName,
+    digests: &[Digest],
+) -> Result<Vec<Option<HeldBlob>>, StorageError> {
+    digests.iter().map(|digest| held_blob(connection, name, digest)).collect()
 }
 
 /// Whether a blob of the store is lost; none if there is no such blob.
@@ -149,12 +159,15 @@ pub(crate) fn remove_blob(
     Ok(statement.execute(params![id, digest])? > 0)
 }
 
+/// Gives a blob to a repository. A link that is there and young stays as it is: a push that changes
+/// nothing writes nothing. One that lies ahead was made by a clock that was wrong.
 fn link(connection: &Connection, name: &RepoName, digest: &Digest) -> Result<(), StorageError> {
     let id = ensure(connection, name)?;
     let mut statement = connection.prepare_cached(
-        "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = excluded.linked_at",
+        "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, tick())
+         ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = excluded.linked_at
+         WHERE linked_at <= excluded.linked_at - ?3 OR linked_at > excluded.linked_at",
     )?;
-    statement.execute(params![id, digest, unix_now()])?;
+    statement.execute(params![id, digest, RENEWED_TICKS])?;
     Ok(())
 }

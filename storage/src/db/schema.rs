@@ -228,6 +228,10 @@ CREATE TABLE backups (
     target     TEXT PRIMARY KEY,
     generation TEXT NOT NULL
 ) WITHOUT ROWID;
+
+-- What lists show of referrers, and nobody of what refers to nothing.
+UPDATE repository_manifests SET artifact_type = NULL, annotations = NULL
+WHERE subject IS NULL AND (artifact_type IS NOT NULL OR annotations IS NOT NULL);
 ",
 ];
 
@@ -262,5 +266,28 @@ mod tests {
         connection.execute_batch("DELETE FROM manifests").unwrap();
         let count = "SELECT count(*) FROM lost_manifests";
         assert_eq!(connection.query_row(count, [], |row| row.get(0)), Ok(0));
+    }
+
+    #[test]
+    fn what_no_list_shows_is_kept_no_second_time_of_an_older_database() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for (number, statements) in (1..=3).zip(MIGRATIONS) {
+            connection.execute_batch(statements).unwrap();
+            connection.pragma_update(None, "user_version", number).unwrap();
+        }
+        let rows = "INSERT INTO repositories VALUES (1, 'r');
+                    INSERT INTO manifests VALUES ('a', x''), ('b', x''), ('c', x'');
+                    INSERT INTO repository_manifests VALUES (1, 'a', 't', 1, NULL, 'x', '{}', 5);
+                    INSERT INTO repository_manifests VALUES (1, 'b', 't', 1, 'a', 'x', '{}', 5);
+                    INSERT INTO repository_manifests VALUES (1, 'c', 't', 1, NULL, NULL, NULL, 5);";
+        connection.execute_batch(rows).unwrap();
+        migrate(&mut connection, &Layout::new("/data".as_ref())).unwrap();
+        let query = "SELECT group_concat(digest) FROM repository_manifests
+                     WHERE artifact_type = 'x' AND annotations = '{}'";
+        let kept: String = connection.query_row(query, [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, "b");
+        let query = "SELECT count(*) FROM repository_manifests
+                     WHERE artifact_type IS NULL AND annotations IS NULL";
+        assert_eq!(connection.query_row(query, [], |row| row.get(0)), Ok(2));
     }
 }

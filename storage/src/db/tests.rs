@@ -94,6 +94,7 @@ fn filled() -> (tempfile::TempDir, Database, Connection) {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
     let path = Layout::new(directory.path()).database();
     let connection = Connection::open_with_flags(path, flags).unwrap();
+    give_clock(&connection, &database.clock).unwrap();
     (directory, database, connection)
 }
 
@@ -105,7 +106,7 @@ fn reads_walk_no_table_and_sort_nothing() {
     let by_tag = Reference::Tag("t7".parse().unwrap());
     let by_digest = Reference::Digest(*index(&subject, "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
-    let reads: [(&str, Work<'_>); 22] = [
+    let reads: [(&str, Work<'_>); 23] = [
         ("catalog", &|c| list::repositories(c, None, 10).map(drop)),
         ("catalog, next page", &|c| list::repositories(c, Some("r3"), 10).map(drop)),
         ("tags", &|c| list::tags(c, &name, None, 10).map(drop)),
@@ -116,7 +117,13 @@ fn reads_walk_no_table_and_sort_nothing() {
         }),
         ("manifest by tag", &|c| manifest::get(c, &name, &by_tag).map(drop)),
         ("manifest by digest", &|c| manifest::get(c, &name, &by_digest).map(drop)),
-        ("blob", &|c| repository::held_blob(c, &name, &blob).map(drop)),
+        ("blob", &|c| repository::held_blobs(c, &name, &[blob]).map(drop)),
+        ("push again", &|c| {
+            let tags = ["t7".parse().unwrap()];
+            let change = again::change(c, &name, &index(&subject, "a/7"), &tags)?;
+            assert_eq!(change, again::Change::Nothing);
+            Ok(())
+        }),
         ("stored blob", &|c| repository::stored_size(c, &blob).map(drop)),
         ("blob's state", &|c| repository::blob_state(c, &blob).map(drop)),
         ("whether anything is lost", &|c| lost::is_anything(c).map(drop)),

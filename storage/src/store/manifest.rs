@@ -2,6 +2,8 @@
 
 use super::Store;
 use super::blob::TRIES;
+use crate::blob::has_file;
+use crate::db::again::{self, Change};
 use crate::db::list::{self, Referrer};
 use crate::db::lost::{self, Losing};
 use crate::db::manifest::{self, StoredManifest};
@@ -31,9 +33,15 @@ impl Store {
             }
             tries -= 1;
             // Somebody may have pushed it meanwhile.
-            if self.lose_found_manifest(&found) || tries == 0 {
-                let manifest = found.digest;
-                return Err(StorageError::ManifestLost { manifest, lost: manifest });
+            if self.lose_found_manifest(&found) {
+                return Err(lost_itself(found.digest));
+            }
+            if tries == 0 {
+                // The writing connection remembers better bytes than readers get. A push writes
+                // them anew.
+                let lost = lost_itself(found.digest);
+                (self.on_trouble)(&lost);
+                return Err(lost);
             }
         }
     }
@@ -70,17 +78,32 @@ impl Store {
         tags: Vec<Tag>,
         by: Option<&UserName>,
     ) -> Result<(), StorageError> {
-        // A row whose file is lost is no blob; only a new push brings it back.
-        let mut lost = Vec::new();
-        for blob in manifest.required_blobs() {
-            if !self.is_stored(blob)? {
-                lost.push(*blob);
+        // Here and not in the writing thread, where everybody would wait for it. The transaction
+        // looks again.
+        let absent = self.absent_blobs(name, &manifest)?;
+        if !absent.is_empty() {
+            return Err(StorageError::MissingBlobs(absent));
+        }
+        let digest = *manifest.digest();
+        let change =
+            || self.database.read(|connection| again::change(connection, name, &manifest, &tags));
+        let mut changes = change()?;
+        if changes == Change::Nothing {
+            // It is remembered first and looked for then, so that collection does not take it in
+            // between. What a delete that commits after that look takes was there when it was
+            // pushed: the two came at once, and the delete is the later one.
+            self.recent.tell(name.as_str(), &digest);
+            changes = change()?;
+            if changes == Change::Nothing {
+                return Ok(());
             }
         }
-        let (repository, digest) = (name.clone(), *manifest.digest());
-        let by = by.cloned();
+        let (repository, by) = (name.clone(), by.cloned());
         self.database.write(move |connection| {
-            manifest::put(connection, &repository, &manifest, &lost, &tags, by.as_ref())
+            if changes == Change::Bytes {
+                manifest::rewrite(connection, &manifest)?;
+            }
+            manifest::put(connection, &repository, &manifest, &[], &tags, by.as_ref())
         })?;
         // Without regard to the clock, which may be set.
         self.recent.tell(name.as_str(), &digest);
@@ -171,6 +194,30 @@ impl Store {
             .read(|connection| list::referrers(connection, name, subject, artifact_type, after))
     }
 
+    /// The blobs that a manifest needs and its repository does not hold. A row whose file is gone is
+    /// no blob: only a new push brings it back.
+    fn absent_blobs(
+        &self,
+        name: &RepoName,
+        manifest: &Manifest,
+    ) -> Result<Vec<Digest>, StorageError> {
+        let needed: Vec<Digest> = manifest.required_blobs().copied().collect();
+        let mut absent = Vec::new();
+        for page in needed.chunks(PAGE_BLOBS) {
+            let held = |connection: &_| repository::held_blobs(connection, name, page);
+            for (digest, held) in page.iter().zip(self.database.read(held)?) {
+                let is_there = match held {
+                    Some(blob) if !blob.is_lost => has_file(&self.layout, digest, blob.size)?,
+                    _ => false,
+                };
+                if !is_there {
+                    absent.push(*digest);
+                }
+            }
+        }
+        Ok(absent)
+    }
+
     /// Calls a manifest lost whose bytes were found to be wrong when it was to be served; false if
     /// by now it has others. Whether it can be noted or not, nobody is answered with these.
     pub(super) fn lose_found_manifest(&self, found: &StoredManifest) -> bool {
@@ -180,9 +227,16 @@ impl Store {
             Ok(Losing::IsGone) => return false,
             Ok(Losing::WasLost) => {}
             Ok(Losing::Lost) | Err(_) => {
-                (self.on_trouble)(&StorageError::ManifestLost { manifest: digest, lost: digest });
+                (self.on_trouble)(&lost_itself(digest));
             }
         }
         true
     }
 }
+
+fn lost_itself(manifest: Digest) -> StorageError {
+    StorageError::ManifestLost { manifest, lost: manifest }
+}
+
+/// Blobs that one read looks for.
+const PAGE_BLOBS: usize = 256;

@@ -1,6 +1,7 @@
 //! What no public verb can bring about: somebody comes between two steps of one, and time passes.
 
 use std::fs;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use crate::db::lost::Lost;
 use crate::db::manifest::StoredManifest;
 use crate::digest::{Algorithm, Digest};
 use crate::manifest::{Manifest, MediaType};
-use crate::name::RepoName;
+use crate::name::{Reference, RepoName};
 
 fn fatal(error: &StorageError) -> ! {
     panic!("the database ended the process: {error}")
@@ -94,4 +95,80 @@ fn a_size_that_was_recorded_wrong_is_mended_by_whoever_asks_for_the_blob() {
     assert!(matches!(store.blob(&repo("a"), &digest, 1000), Ok(Some(BlobContent::Whole(_)))));
     assert_eq!(store.blob_size(&repo("a"), &digest), Ok(Some(7)));
     assert_eq!(store.lost(), Ok(Lost::default()));
+}
+
+/// The rows that say when something was pushed last.
+fn stamps(store: &Store) -> (i64, i64) {
+    let query = "SELECT (SELECT max(pushed_tick) FROM repository_manifests),
+                        (SELECT max(linked_at) FROM repository_blobs)";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    store.database.read(|connection| Ok(connection.query_row(query, [], row)?)).unwrap()
+}
+
+#[test]
+fn pushing_again_renews_when_it_was_pushed_once_an_hour() {
+    let (_home, store) = open();
+    let (name, manifest) = (repo("a"), index("a"));
+    let tags = vec!["t".parse().unwrap()];
+    let again = || {
+        push(&store, "a", b"content");
+        store.put_manifest(&name, manifest.clone(), tags.clone(), None).unwrap();
+    };
+    again();
+    let first = stamps(&store);
+    store.database.clock().pass(Duration::from_secs(1800));
+    again();
+    assert_eq!(stamps(&store), first);
+    store.database.clock().pass(Duration::from_secs(1801));
+    again();
+    let second = stamps(&store);
+    assert!(second.0 >= first.0 + 3600 && second.1 >= first.1 + 3600, "{first:?} {second:?}");
+    let changes = store.tag_history(&name, None, None, 9).unwrap().unwrap();
+    assert_eq!(changes.len(), 1);
+}
+
+#[test]
+fn a_manifest_without_its_blobs_is_refused_while_the_writing_thread_is_busy() {
+    let (_home, store) = open();
+    let digest = push(&store, "a", b"content");
+    let text = format!(
+        r#"{{"schemaVersion":2,"layers":[],
+            "config":{{"mediaType":"a/b","digest":"{digest}","size":7}}}}"#
+    );
+    let media_type: MediaType = MediaType::OCI_MANIFEST.parse().unwrap();
+    let image = || {
+        let bytes = Bytes::from(text.clone());
+        Manifest::parse(bytes, Some(media_type.clone()), Algorithm::Sha256).unwrap()
+    };
+    let tags = || vec!["t".parse().unwrap()];
+    store.put_manifest(&repo("a"), image(), tags(), None).unwrap();
+    std::thread::scope(|scope| {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let store = &store;
+        let busy = scope.spawn(move || {
+            store.database.write(move |_| {
+                let _ = held.recv();
+                Ok(())
+            })
+        });
+        let refused = store.put_manifest(&repo("b"), image(), tags(), None);
+        assert_eq!(refused, Err(StorageError::MissingBlobs(vec![digest])));
+        // What changes nothing does not wait for it either.
+        store.put_manifest(&repo("a"), image(), tags(), None).unwrap();
+        drop(release);
+        busy.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_push_writes_the_bytes_that_readers_do_not_get_anew() {
+    let (_home, store) = open();
+    let (name, manifest) = (repo("a"), index("a"));
+    store.put_manifest(&name, manifest.clone(), Vec::new(), None).unwrap();
+    let spoil = "UPDATE manifests SET bytes = x'00'";
+    store.database.write(move |connection| Ok(connection.execute_batch(spoil)?)).unwrap();
+    // Nobody has met it yet, so no row says that it is lost.
+    store.put_manifest(&name, manifest.clone(), Vec::new(), None).unwrap();
+    let found = store.manifest(&name, &Reference::Digest(*manifest.digest())).unwrap();
+    assert_eq!(found.unwrap().bytes, *manifest.bytes());
 }
