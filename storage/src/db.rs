@@ -35,6 +35,7 @@ pub(crate) mod copy;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod list;
+mod listed;
 pub(crate) mod lost;
 pub(crate) mod manifest;
 pub(crate) mod protection;

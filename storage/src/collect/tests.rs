@@ -16,6 +16,7 @@ use crate::name::{Reference, RepoName, Tag, UserName};
 use crate::store::OpenOptions;
 use crate::{RemovalStep, RestorePoint};
 
+mod children;
 mod told;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -23,6 +24,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const NOTHING: Keep = Keep {
     grace: Duration::ZERO,
     untagged: None,
+    listed_within: HOUR,
     deleted: Duration::ZERO,
     history: Duration::ZERO,
     uploads: Duration::ZERO,
