@@ -3,8 +3,9 @@
 //! It goes in this order, because each step makes the next one's work: upload sessions that lie
 //! unused; deleted manifests that can no longer be restored, and with them their edges; changes of
 //! tags that are long past; what was put aside because it is damaged; manifests that came for an
-//! index which is gone, and other untagged ones, where a rule says so; links from repositories to blobs that no manifest there names; blobs that no
-//! repository holds; files that have no row; repositories that hold nothing.
+//! index which is gone, and other untagged ones, where a rule says so; deleted blobs that nothing
+//! can bring back any more; links from repositories to blobs that no manifest there names; blobs
+//! that no repository holds; files that have no row; repositories that hold nothing.
 //!
 //! Every edge in the database belongs to a manifest that is held or can be restored, so whether
 //! something is needed is one look into an index, and no mark has to be carried from one step to
@@ -28,6 +29,7 @@ use crate::durable::remove;
 use crate::error::StorageError;
 use crate::store::Store;
 
+mod deleted_links;
 pub(crate) mod files;
 #[cfg(test)]
 mod tests;
@@ -186,6 +188,7 @@ impl Run<'_> {
         self.store.recent.forget_old(self.keep.grace);
         if missing.is_zero() {
             unless_stopped!(self.untagged_manifests());
+            unless_stopped!(self.deleted_links());
             unless_stopped!(self.links());
             unless_stopped!(self.blobs());
             unless_stopped!(self.stray_files());

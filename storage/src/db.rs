@@ -32,6 +32,7 @@ use crate::space::Space;
 
 pub(crate) mod collect;
 pub(crate) mod copy;
+pub(crate) mod deleted_links;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod list;

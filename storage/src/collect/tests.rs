@@ -17,6 +17,7 @@ use crate::store::OpenOptions;
 use crate::{RemovalStep, RestorePoint};
 
 mod children;
+mod deleted_links;
 mod told;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -122,6 +123,7 @@ fn sizes(store: &Store) -> Vec<(String, u64)> {
         "manifests",
         "repository_manifests",
         "deleted_manifests",
+        "deleted_links",
         "edges",
         "tags",
         "tag_history",

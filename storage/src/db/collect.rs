@@ -39,7 +39,7 @@ pub(crate) struct Link {
 pub(crate) struct Blob {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
-    /// How many repositories hold it.
+    /// How many repositories hold it, or can have it back with a manifest.
     pub(crate) links: u64,
 }
 
@@ -325,6 +325,7 @@ pub(crate) fn blobs(
     let mut statement = connection.prepare_cached(
         "SELECT digest, size,
                 (SELECT count(*) FROM repository_blobs l WHERE l.digest = b.digest)
+                + (SELECT count(*) FROM deleted_links l WHERE l.digest = b.digest)
          FROM blobs b WHERE digest > ?1 ORDER BY digest LIMIT ?2",
     )?;
     let after = after.map_or_else(String::new, Digest::to_string);
@@ -335,14 +336,15 @@ pub(crate) fn blobs(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Drops the rows of blobs that no repository holds; returns which.
+/// Drops the rows of blobs that no repository holds or can have back; returns which.
 pub(crate) fn drop_blobs(
     connection: &Connection,
     blobs: &[Digest],
 ) -> Result<Vec<Digest>, StorageError> {
     let mut statement = connection.prepare_cached(
         "DELETE FROM blobs WHERE digest = ?1
-         AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE digest = ?1)",
+         AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE digest = ?1)
+         AND NOT EXISTS (SELECT 1 FROM deleted_links WHERE digest = ?1)",
     )?;
     let mut dropped = Vec::new();
     for digest in blobs {
@@ -424,14 +426,17 @@ const UNLISTED_DUE: &str = "coalesce(m.pushed_tick, m.pushed_at) <= ?3
 const EMPTY: &str = "NOT EXISTS (SELECT 1 FROM repository_manifests x WHERE x.repository_id = r.id)
     AND NOT EXISTS (SELECT 1 FROM repository_blobs x WHERE x.repository_id = r.id)
     AND NOT EXISTS (SELECT 1 FROM deleted_manifests x WHERE x.repository_id = r.id)
+    AND NOT EXISTS (SELECT 1 FROM deleted_links x WHERE x.repository_id = r.id)
     AND NOT EXISTS (SELECT 1 FROM tag_history x WHERE x.repository_id = r.id)
     AND NOT EXISTS (SELECT 1 FROM protected_tags x WHERE x.repository_id = r.id)";
 
-fn held(row: &rusqlite::Row<'_>) -> rusqlite::Result<Held> {
+/// The row of something in a repository.
+pub(super) fn held(row: &rusqlite::Row<'_>) -> rusqlite::Result<Held> {
     Ok(Held { repository: row.get(0)?, digest: row.get(1)? })
 }
 
-fn key(after: &After) -> (i64, String) {
+/// The key after which a page begins.
+pub(super) fn key(after: &After) -> (i64, String) {
     match after {
         Some(Held { repository, digest }) => (*repository, digest.to_string()),
         // Identifiers begin at 1.

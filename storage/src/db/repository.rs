@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{lost, unix_now};
+use super::{deleted_links, lost, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::RepoName;
@@ -124,7 +124,8 @@ pub(crate) fn mount(
     Ok(is_held)
 }
 
-/// Takes a blob out of a repository; false if it was not there.
+/// Takes a blob out of a repository; false if it was not there. A deleted manifest that names it
+/// keeps its file, and can be restored with it.
 pub(crate) fn remove_blob(
     connection: &Connection,
     name: &RepoName,
@@ -146,7 +147,11 @@ pub(crate) fn remove_blob(
     }
     let mut statement = connection
         .prepare_cached("DELETE FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2")?;
-    Ok(statement.execute(params![id, digest])? > 0)
+    let is_gone = statement.execute(params![id, digest])? > 0;
+    if is_gone {
+        deleted_links::keep(connection, id, digest)?;
+    }
+    Ok(is_gone)
 }
 
 fn link(connection: &Connection, name: &RepoName, digest: &Digest) -> Result<(), StorageError> {

@@ -9,10 +9,10 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{history, manifest, repository, tag};
+use super::{deleted_links, history, manifest, repository, tag};
 use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::{EdgeKind, Manifest};
+use crate::manifest::{Edge, EdgeKind, Manifest};
 use crate::name::{RepoName, Tag};
 
 /// What a tag is to name again.
@@ -256,6 +256,11 @@ fn put_again(
         .map_err(|error| damaged(error.to_string()))?;
     if *manifest.digest() != digest {
         return Err(damaged(format!("its digest is {}", manifest.digest())));
+    }
+    // What was deleted after it, which for foreign layers need not be there.
+    let is_blob = |edge: &&Edge| !matches!(edge.kind, EdgeKind::Child | EdgeKind::Subject);
+    for edge in manifest.edges().iter().filter(is_blob) {
+        deleted_links::bring_back(connection, repository, &edge.child)?;
     }
     let mut lost = Vec::new();
     for blob in manifest.required_blobs() {

@@ -230,7 +230,7 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         collect::Rule::Untagged { until: 9, since: 9 },
         collect::Rule::Unlisted { until: 9, within: 9 },
     ];
-    let steps: [(&str, Work<'_>); 16] = [
+    let steps: [(&str, Work<'_>); 18] = [
         ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
         ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
         ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
@@ -242,6 +242,8 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         ("links", &|c| collect::links(c, &after, 9).map(drop)),
         ("parents", &|c| collect::parents(c, &manifest).map(drop)),
         ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
+        ("deleted links", &|c| deleted_links::page(c, &after).map(drop)),
+        ("release", &|c| deleted_links::release(c, &[held(blob)])),
         ("blobs", &|c| collect::blobs(c, Some(&blob)).map(drop)),
         ("drop blobs", &|c| collect::drop_blobs(c, &[blob]).map(drop)),
         ("without rows", &|c| collect::without_rows(c, &[blob]).map(drop)),
