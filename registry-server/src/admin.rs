@@ -321,9 +321,12 @@ pub fn execute(
             upload_seconds,
         } => {
             let or = |seconds: Option<u64>, time| seconds.map_or(time, Duration::from_secs);
+            let grace = or(grace_seconds, upkeep.keep.grace);
             let keep = Keep {
-                grace: or(grace_seconds, upkeep.keep.grace),
+                grace,
                 untagged: untagged_seconds.map(Duration::from_secs).or(upkeep.keep.untagged),
+                // That nobody pushes now makes no difference to what was pushed for an index then.
+                listed_within: upkeep.keep.listed_within.max(grace),
                 deleted: or(deleted_seconds, upkeep.keep.deleted),
                 history: upkeep.keep.history,
                 uploads: or(upload_seconds, upkeep.keep.uploads),

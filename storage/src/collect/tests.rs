@@ -16,6 +16,8 @@ use crate::name::{Reference, RepoName, Tag, UserName};
 use crate::store::OpenOptions;
 use crate::{RemovalStep, RestorePoint};
 
+mod children;
+mod deleted_links;
 mod told;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -23,6 +25,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const NOTHING: Keep = Keep {
     grace: Duration::ZERO,
     untagged: None,
+    listed_within: HOUR,
     deleted: Duration::ZERO,
     history: Duration::ZERO,
     uploads: Duration::ZERO,
@@ -120,6 +123,7 @@ fn sizes(store: &Store) -> Vec<(String, u64)> {
         "manifests",
         "repository_manifests",
         "deleted_manifests",
+        "deleted_links",
         "edges",
         "tags",
         "tag_history",

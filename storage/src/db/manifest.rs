@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{lost, protection, repository, tag, unix_now};
+use super::{listed, lost, protection, repository, tag, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::{Edge, EdgeKind, Manifest};
@@ -106,15 +106,21 @@ pub(crate) fn put(
     if is_retyped {
         protection::refuse_needed(connection, id, digest)?;
     }
+    // By when it was pushed before, as long as that is known.
+    listed::note(connection, id, digest)?;
     connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,
-                                               artifact_type, annotations, pushed_at, pushed_tick)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, tick())
+                                               artifact_type, annotations, pushed_at, pushed_tick,
+                                               was_tagged)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, tick(),
+                     coalesce((SELECT was_tagged FROM deleted_manifests
+                               WHERE repository_id = ?1 AND digest = ?2), 0))
              ON CONFLICT (repository_id, digest)
              DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at,
-                           pushed_tick = excluded.pushed_tick",
-        )?
+                           pushed_tick = excluded.pushed_tick,
+                           listed_age = iif(EXISTS ({PARENTS}), listed_age, NULL)"
+        ))?
         .execute(params![
             id,
             digest,
@@ -126,6 +132,7 @@ pub(crate) fn put(
             unix_now(),
         ])?;
     put_edges(connection, id, digest, manifest.edges())?;
+    listed::note(connection, id, digest)?;
     // What was deleted and comes back is deleted no more.
     connection
         .prepare_cached("DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2")?
@@ -153,6 +160,7 @@ pub(crate) fn remove(
     by: Option<&UserName>,
 ) -> Result<bool, StorageError> {
     let Some(id) = repository::find(connection, name)? else { return Ok(false) };
+    listed::note(connection, id, digest)?;
     remove_row(connection, id, digest, by)
 }
 
@@ -183,9 +191,10 @@ pub(super) fn set_aside(
 ) -> Result<(), StorageError> {
     connection
         .prepare_cached(
-            "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at)
-             SELECT repository_id, digest, media_type, ?3 FROM repository_manifests
-             WHERE repository_id = ?1 AND digest = ?2",
+            "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at,
+                                            listed_age, was_tagged)
+             SELECT repository_id, digest, media_type, ?3, listed_age, was_tagged
+             FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
         .execute(params![repository, digest, deleted_at])?;
     connection

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{manifest, protection, repository, restore, tag};
+use super::{listed, manifest, protection, repository, restore, tag};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::EdgeKind;
@@ -102,6 +102,7 @@ pub(crate) fn remove(
             tag::remove_row(connection, id, tag, None)?;
         }
         for digest in &removal.manifests {
+            listed::note(connection, id, digest)?;
             manifest::remove_row(connection, id, digest, None)?;
         }
     }

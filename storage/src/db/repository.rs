@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::again::RENEWED_TICKS;
-use super::{lost, unix_now};
+use super::{deleted_links, lost, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::RepoName;
@@ -134,7 +134,8 @@ pub(crate) fn mount(
     Ok(is_held)
 }
 
-/// Takes a blob out of a repository; false if it was not there.
+/// Takes a blob out of a repository; false if it was not there. A deleted manifest that names it
+/// keeps its file, and can be restored with it.
 pub(crate) fn remove_blob(
     connection: &Connection,
     name: &RepoName,
@@ -156,7 +157,11 @@ pub(crate) fn remove_blob(
     }
     let mut statement = connection
         .prepare_cached("DELETE FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2")?;
-    Ok(statement.execute(params![id, digest])? > 0)
+    let is_gone = statement.execute(params![id, digest])? > 0;
+    if is_gone {
+        deleted_links::keep(connection, id, digest)?;
+    }
+    Ok(is_gone)
 }
 
 /// Gives a blob to a repository. A link that is there and young stays as it is: a push that changes

@@ -200,6 +200,9 @@ ALTER TABLE repository_manifests ADD COLUMN pushed_tick INTEGER;
 ALTER TABLE repository_manifests ADD COLUMN listed_age INTEGER;
 -- Whether a tag named it of which the history knows no more.
 ALTER TABLE repository_manifests ADD COLUMN was_tagged INTEGER NOT NULL DEFAULT 0;
+-- Those that an index listed once: collection need not read the others.
+CREATE INDEX listed_manifests ON repository_manifests (repository_id, digest)
+    WHERE listed_age IS NOT NULL;
 
 -- The same of those that can be restored.
 ALTER TABLE deleted_manifests ADD COLUMN listed_age INTEGER;
@@ -208,6 +211,14 @@ ALTER TABLE deleted_manifests ADD COLUMN deleted_tick INTEGER NOT NULL DEFAULT 0
 UPDATE deleted_manifests SET deleted_tick = deleted_at;
 DROP INDEX deleted_manifests_by_time;
 CREATE INDEX deleted_manifests_by_tick ON deleted_manifests (deleted_tick);
+-- Blobs that were deleted while a deleted manifest of the repository named them: nobody reaches
+-- them, and what is restored brings them back.
+CREATE TABLE deleted_links (
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    digest        TEXT NOT NULL REFERENCES blobs (digest),
+    PRIMARY KEY (repository_id, digest)
+) WITHOUT ROWID;
+CREATE INDEX deleted_links_by_digest ON deleted_links (digest);
 
 ALTER TABLE tag_history ADD COLUMN changed_tick INTEGER;
 -- In the oldest row of a tag: up to which second since 1970 older changes of it are forgotten.

@@ -232,16 +232,24 @@ fn collection_reads_and_changes_no_more_than_its_step() {
     let manifest = held(*index(&digest("subject"), "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
     let one = std::slice::from_ref;
-    let steps: [(&str, Work<'_>); 14] = [
+    let rules = [
+        collect::Rule::Untagged { until: 9, since: 9 },
+        collect::Rule::Unlisted { until: 9, within: 9 },
+    ];
+    let steps: [(&str, Work<'_>); 18] = [
         ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
         ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
         ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
-        ("untagged", &|c| collect::untagged(c, &after, 9, 9).map(drop)),
+        ("untagged", &|c| collect::untagged(c, &after, rules[0]).map(drop)),
+        ("unlisted", &|c| collect::untagged(c, &after, rules[1]).map(drop)),
         ("kept", &|c| collect::is_kept_by_others(c, &manifest, &|_| false).map(drop)),
-        ("retire", &|c| collect::retire(c, one(&manifest), 9, 9).map(drop)),
+        ("retire", &|c| collect::retire(c, one(&manifest), rules[0]).map(drop)),
+        ("retire unlisted", &|c| collect::retire(c, one(&manifest), rules[1]).map(drop)),
         ("links", &|c| collect::links(c, &after, 9).map(drop)),
         ("parents", &|c| collect::parents(c, &manifest).map(drop)),
         ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
+        ("deleted links", &|c| deleted_links::page(c, &after).map(drop)),
+        ("release", &|c| deleted_links::release(c, &[held(blob)])),
         ("blobs", &|c| collect::blobs(c, Some(&blob)).map(drop)),
         ("drop blobs", &|c| collect::drop_blobs(c, &[blob]).map(drop)),
         ("without rows", &|c| collect::without_rows(c, &[blob]).map(drop)),

@@ -210,8 +210,14 @@ impl<'a> Checked<'a> {
             return Err(format!("verification found {:?}", seen.findings));
         }
         let none = Duration::ZERO;
-        let keep =
-            Keep { grace: none, untagged: None, deleted: none, history: none, uploads: none };
+        let keep = Keep {
+            grace: none,
+            untagged: None,
+            listed_within: none,
+            deleted: none,
+            history: none,
+            uploads: none,
+        };
         let go_on: OnStep<'_> = &mut |_| ControlFlow::Continue(());
         let done = self.store.collect(&keep, false, go_on).map_err(said("collect"))?;
         if !done.is_whole || done.foreign_files > 0 {
