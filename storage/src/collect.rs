@@ -177,7 +177,7 @@ macro_rules! unless_stopped {
 
 impl Run<'_> {
     fn whole(&mut self) -> Flow {
-        let ended = self.store.sessions.sweep(self.keep.uploads, self.is_dry_run)?;
+        let ended = self.store.sweep_uploads(self.keep.uploads, self.is_dry_run)?;
         (self.done.uploads, self.done.upload_bytes) = (ended.sessions, ended.bytes);
         unless_stopped!(self.deleted_manifests(ago(self.keep.deleted)));
         unless_stopped!(self.tag_changes());

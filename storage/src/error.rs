@@ -17,7 +17,10 @@ use crate::space::ByteCount;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StorageError {
     /// The bytes of a blob are not those that its digest names.
-    #[error("the content has the digest {actual}, not {expected}: send it again")]
+    #[error(
+        "the content has the digest {actual}, not {expected}: this upload has ended, begin a new \
+         one and send the content again"
+    )]
     DigestMismatch {
         /// What the client promised.
         expected: Digest,

@@ -18,8 +18,10 @@ use crate::sessions::Sessions;
 use crate::space::Space;
 
 mod blob;
+mod finished;
 mod image;
 mod manifest;
+mod publish;
 mod snapshot;
 mod tag;
 #[cfg(test)]

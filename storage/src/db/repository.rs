@@ -111,6 +111,19 @@ pub(crate) fn add_blob(
     link(connection, name, digest)
 }
 
+/// Gives a blob that the store has to a repository, whose user has pushed the same bytes. Says
+/// whether its row is sound: whether it is not lost, and of this size; none if it has no row.
+pub(crate) fn link_stored(
+    connection: &Connection,
+    name: &RepoName,
+    digest: &Digest,
+    size: u64,
+) -> Result<Option<bool>, StorageError> {
+    let Some(is_lost) = blob_state(connection, digest)? else { return Ok(None) };
+    link(connection, name, digest)?;
+    Ok(Some(!is_lost && stored_size(connection, digest)? == Some(size)))
+}
+
 /// Gives a blob of another repository to this one; false if it is lost, or if `from` does not hold
 /// it, or, without `from`, no repository does.
 pub(crate) fn mount(

@@ -141,6 +141,13 @@ pub(crate) fn files(root: &Path, below: &str) -> Vec<PathBuf> {
     tree(&root.join(below)).into_iter().filter(|path| path.is_file()).collect()
 }
 
+/// The files of uploads that hold bytes: those of open ones.
+pub(crate) fn open_files(root: &Path) -> Vec<PathBuf> {
+    let mut found = files(root, "uploads");
+    found.retain(|path| path.extension().is_none());
+    found
+}
+
 /// Where the file of a blob is.
 pub(crate) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
     let hex = digest.hex();
