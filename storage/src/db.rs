@@ -18,9 +18,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub(crate) use rusqlite::Connection;
+use rusqlite::ffi;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{OpenFlags, ffi};
 
 use crate::clock::Clock;
 use crate::digest::Digest;
@@ -37,12 +37,14 @@ pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod lost;
 pub(crate) mod manifest;
+mod open;
 pub(crate) mod protection;
 mod reader;
 pub(crate) mod removal;
 pub(crate) mod repository;
 pub(crate) mod restore;
 mod schema;
+pub(crate) mod shape;
 pub(crate) mod space;
 pub(crate) mod tag;
 pub(crate) mod unheld;
@@ -51,6 +53,7 @@ pub(crate) mod user;
 pub(crate) mod verify;
 mod writer;
 
+use open::{open_to_read, open_to_write};
 use reader::Readers;
 use writer::{Work, Writer};
 
@@ -218,18 +221,6 @@ impl Drop for Database {
             let _ = writer.join();
         }
     }
-}
-
-/// A connection that writes to a database that is there; one thread at a time uses it.
-fn open_to_write(path: &Path) -> Result<Connection, StorageError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(path, flags)?)
-}
-
-/// The same for one that only reads.
-fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(path, flags)?)
 }
 
 /// Lets a connection ask for the tick with `tick()`.

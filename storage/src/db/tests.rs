@@ -91,9 +91,7 @@ fn filled() -> (tempfile::TempDir, Database, Connection) {
         Ok(())
     };
     database.write(fill).unwrap();
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let path = Layout::new(directory.path()).database();
-    let connection = Connection::open_with_flags(path, flags).unwrap();
+    let connection = open_to_write(&Layout::new(directory.path()).database()).unwrap();
     (directory, database, connection)
 }
 
