@@ -32,6 +32,7 @@ use crate::space::Space;
 
 pub(crate) mod collect;
 pub(crate) mod copy;
+mod gate;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod list;
@@ -55,6 +56,7 @@ mod writer;
 
 use open::{open_to_read, open_to_write};
 use reader::Readers;
+pub(crate) use reader::Reading;
 use writer::{Work, Writer};
 
 /// What to do when the database can no longer be trusted: log it and end the process.
@@ -79,6 +81,7 @@ impl Database {
         layout: &Layout,
         space: &Arc<Space>,
         may_create: bool,
+        reading: Reading,
         on_fatal: OnFatal,
         on_trouble: OnTrouble,
     ) -> Result<Self, StorageError> {
@@ -103,7 +106,8 @@ impl Database {
         let clock = Arc::new(Clock::from(tick));
         give_clock(&connection, &clock)?;
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer::new(connection, on_fatal, on_trouble)?;
+        let readers = Readers::new(path.clone(), Arc::clone(&clock), reading);
+        let writer = Writer::new(connection, readers.gate(), on_fatal, on_trouble)?;
         let writer = std::thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || {
@@ -114,7 +118,6 @@ impl Database {
                 }
             })
             .map_err(|error| StorageError::io("start the thread of", &path, &error))?;
-        let readers = Readers::new(path, Arc::clone(&clock));
         let (jobs, writer) = (Some(jobs), Some(writer));
         Ok(Self { jobs, writer, readers, clock, space: Arc::clone(space) })
     }
