@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::db::shape::SchemaFault;
 use crate::digest::Digest;
 use crate::lock::Holder;
 use crate::name::{RepoName, Tag};
@@ -230,6 +231,17 @@ pub enum StorageError {
          and restore it from a backup if it stays so"
     )]
     DatabaseDamaged(String),
+    /// The database holds tables, or what can run, that the registry did not make.
+    #[error(
+        "{} holds {fault}, which the registry did not make: nothing in it is read or run; find out \
+         who wrote to it, and restore it from a backup", .path.display()
+    )]
+    ForeignSchema {
+        /// The database.
+        path: PathBuf,
+        /// What was found first.
+        fault: SchemaFault,
+    },
     /// The database could not be synced: what the disk holds of it is not known.
     #[error("the database cannot be synced: {0}")]
     NotSynced(String),

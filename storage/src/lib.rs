@@ -49,6 +49,7 @@ pub use db::lost::{Lost, LostDigests};
 pub use db::manifest::StoredManifest;
 pub use db::removal::{Keeper, Removal, RemovalStep};
 pub use db::restore::{RestorePoint, Restored};
+pub use db::shape::SchemaFault;
 pub use db::space::Space;
 pub use db::user::{Role, RoleError, User};
 pub use db::{OnFatal, OnTrouble};

@@ -15,6 +15,7 @@ mod cli;
 mod clients;
 mod collect;
 mod crash;
+mod database;
 mod faults;
 mod full;
 mod guide;

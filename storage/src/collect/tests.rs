@@ -44,6 +44,8 @@ fn open_at(root: &Path) -> Store {
         may_create: true,
         uploads_per_user: 10,
         reserve_bytes: 0,
+        idle_connections: 16,
+        read_pause_time: std::time::Duration::from_secs(1),
         on_held: &|_| OnHeld::Wait,
         on_fatal: |error| panic!("{error}"),
         on_trouble: |_| {},

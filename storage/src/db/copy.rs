@@ -56,7 +56,7 @@ impl CopyRequest {
     fn copy(&self, from: &Connection, mut between: impl FnMut()) -> Result<bool, StorageError> {
         let mut to = open_to_write(&self.to)?;
         // Nothing of the copy has to survive a crash, so the writing thread waits for no sync.
-        to.pragma_update(None, "journal_mode", "OFF")?;
+        to.pragma_update(None, "journal_mode", "MEMORY")?;
         to.pragma_update(None, "synchronous", "OFF")?;
         // Few pages that are left to be written at once in the end.
         to.pragma_update(None, "cache_size", COPY_CACHE_PAGES)?;

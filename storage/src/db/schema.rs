@@ -12,7 +12,7 @@ use crate::layout::Layout;
 /// Brings the database to the newest schema.
 pub(super) fn migrate(connection: &mut Connection, layout: &Layout) -> Result<(), StorageError> {
     let applied: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    let known = known();
     if applied > known {
         let path = layout.root().to_owned();
         return Err(StorageError::NewerFormat { path, found: applied, known });
@@ -26,8 +26,13 @@ pub(super) fn migrate(connection: &mut Connection, layout: &Layout) -> Result<()
     Ok(())
 }
 
+/// The number of the newest migration.
+pub(super) fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
 /// All migrations in order; the first has number 1.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE repositories (
     id   INTEGER PRIMARY KEY,

@@ -15,11 +15,13 @@ fn fatal(error: &StorageError) -> ! {
     panic!("the database ended the process: {error}")
 }
 
+const READING: Reading = Reading { connections: 16, most_wait: Duration::from_secs(1) };
+
 fn open() -> (tempfile::TempDir, Database) {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path());
     let space = Arc::new(Space::new(&layout, 0));
-    let database = Database::open(&layout, &space, true, fatal, |_| {}).unwrap();
+    let database = Database::open(&layout, &space, true, READING, fatal, |_| {}).unwrap();
     (directory, database)
 }
 
@@ -91,9 +93,7 @@ fn filled() -> (tempfile::TempDir, Database, Connection) {
         Ok(())
     };
     database.write(fill).unwrap();
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let path = Layout::new(directory.path()).database();
-    let connection = Connection::open_with_flags(path, flags).unwrap();
+    let connection = open_to_write(&Layout::new(directory.path()).database()).unwrap();
     give_clock(&connection, &database.clock).unwrap();
     (directory, database, connection)
 }

@@ -24,6 +24,8 @@ fn open() -> (TempDir, Store) {
         may_create: true,
         uploads_per_user: 1,
         reserve_bytes: 0,
+        read_pause_time: std::time::Duration::from_millis(100),
+        idle_connections: 4,
         on_held: &|_| OnHeld::GiveUp,
         on_fatal: fatal,
         on_trouble: |_| {},

@@ -41,6 +41,8 @@ pub(crate) fn open_with_reserve(
             may_create,
             uploads_per_user: UPLOADS_PER_USER,
             reserve_bytes,
+            idle_connections: 16,
+            read_pause_time: std::time::Duration::from_secs(1),
             on_held: &on_held,
             on_fatal: fatal,
             on_trouble: |_| {},

@@ -44,6 +44,8 @@ pub(super) fn open(data: &Path) -> Result<Store, String> {
         may_create: false,
         uploads_per_user: usize::MAX,
         reserve_bytes: 0,
+        idle_connections: 16,
+        read_pause_time: std::time::Duration::from_secs(1),
         // A program that another test starts at this moment shares our lock until it is itself.
         on_held: &|_| OnHeld::Wait,
         on_fatal: fatal,

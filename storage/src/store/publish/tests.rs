@@ -18,6 +18,8 @@ fn open() -> (tempfile::TempDir, Store) {
         may_create: true,
         uploads_per_user: 2 * CLIENTS,
         reserve_bytes: 0,
+        read_pause_time: std::time::Duration::from_millis(100),
+        idle_connections: 4,
         on_held: &|_| OnHeld::Wait,
         on_fatal: |error| panic!("{error}"),
         on_trouble: |_| {},
