@@ -16,6 +16,7 @@ mod clients;
 mod collect;
 mod crash;
 mod faults;
+mod fixture;
 mod full;
 mod guide;
 mod host;
