@@ -17,6 +17,7 @@ mod collect;
 mod crash;
 mod database;
 mod faults;
+mod fixture;
 mod full;
 mod guide;
 mod host;
