@@ -77,7 +77,14 @@ const UNKNOWN: StorageError = StorageError::UploadUnknown;
 
 fn collect(store: &Store, uploads: Duration) {
     let none = Duration::ZERO;
-    let keep = Keep { grace: none, untagged: None, deleted: none, history: none, uploads };
+    let keep = Keep {
+        grace: none,
+        untagged: None,
+        listed_within: none,
+        deleted: none,
+        history: none,
+        uploads,
+    };
     let done = store.collect(&keep, false, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!(done.is_whole);
 }
