@@ -113,6 +113,15 @@ impl Sessions {
         }
     }
 
+    /// Forgets the oldest finished sessions of each user who has too many of them, which those of an
+    /// earlier process may bring about.
+    pub(crate) fn trim_finished(&self) {
+        let forgotten = self.lock().finished.trim();
+        for id in forgotten {
+            remove_files(&self.layout, id);
+        }
+    }
+
     /// Forgets a finished session and what was noted of it.
     pub(crate) fn forget_finished(&self, id: UploadId) {
         if self.lock().finished.remove(id) {
