@@ -193,10 +193,10 @@ impl Sessions {
                     bytes += if ended.insert(id) { held } else { 0 };
                 }
                 // Nothing of it was open, so nothing ends.
-                Some(Found::Finished(_)) if file_is_old && self.is_finished_for(id, idle) => {
-                    if !is_dry_run {
-                        self.forget_finished(id);
-                    }
+                Some(Found::Finished(_))
+                    if file_is_old && !is_dry_run && self.is_finished_for(id, idle) =>
+                {
+                    self.forget_finished(id);
                 }
                 None if file_is_old => {
                     if !is_dry_run {
@@ -251,7 +251,6 @@ impl Known {
         }
         Some(match Session::recover(layout, id)? {
             Recovered::Open(session) => {
-                let session = Arc::new(session);
                 self.open.insert(id, Arc::clone(&session));
                 Found::Open(session)
             }
