@@ -113,8 +113,8 @@ impl Sessions {
         }
     }
 
-    /// Forgets the oldest finished sessions of each user who has too many of them, which those of an
-    /// earlier process may bring about.
+    /// Forgets the oldest finished sessions of each user who has too many of them, which those of
+    /// an earlier process may bring about.
     pub(crate) fn trim_finished(&self) {
         let forgotten = self.lock().finished.trim();
         for id in forgotten {

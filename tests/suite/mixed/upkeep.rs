@@ -48,8 +48,8 @@ impl Load {
     }
 
     /// Checks that the store has the blobs of all images and no other. Of uploads, those that are
-    /// given are there, and at most those of requests that broke beside them, and notes of some that
-    /// are finished.
+    /// given are there, and beside them at most those of requests that broke, and notes of some
+    /// that are finished.
     #[track_caller]
     fn check_files(&self, instance: &Instance, open: &BTreeSet<String>) {
         let files = Files::read(instance.data());
