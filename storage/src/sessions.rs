@@ -113,6 +113,15 @@ impl Sessions {
         }
     }
 
+    /// Forgets the oldest finished sessions of each user who has too many of them, which those of
+    /// an earlier process may bring about.
+    pub(crate) fn trim_finished(&self) {
+        let forgotten = self.lock().finished.trim();
+        for id in forgotten {
+            remove_files(&self.layout, id);
+        }
+    }
+
     /// Forgets a finished session and what was noted of it.
     pub(crate) fn forget_finished(&self, id: UploadId) {
         if self.lock().finished.remove(id) {
@@ -184,10 +193,10 @@ impl Sessions {
                     bytes += if ended.insert(id) { held } else { 0 };
                 }
                 // Nothing of it was open, so nothing ends.
-                Some(Found::Finished(_)) if file_is_old && self.is_finished_for(id, idle) => {
-                    if !is_dry_run {
-                        self.forget_finished(id);
-                    }
+                Some(Found::Finished(_))
+                    if file_is_old && !is_dry_run && self.is_finished_for(id, idle) =>
+                {
+                    self.forget_finished(id);
                 }
                 None if file_is_old => {
                     if !is_dry_run {
@@ -242,7 +251,6 @@ impl Known {
         }
         Some(match Session::recover(layout, id)? {
             Recovered::Open(session) => {
-                let session = Arc::new(session);
                 self.open.insert(id, Arc::clone(&session));
                 Found::Open(session)
             }

@@ -14,7 +14,7 @@
 //! earlier one may belong to a connection that is dead without anyone having noticed.
 
 use std::fs;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use crate::digest::{Algorithm, Hasher};
@@ -65,7 +65,7 @@ struct Progress {
 #[derive(Debug)]
 pub(crate) enum Recovered {
     /// It is open.
-    Open(Session),
+    Open(Arc<Session>),
     /// Its bytes became a blob, or the process died when they were about to.
     Finished(Finished),
 }
@@ -123,7 +123,7 @@ impl Session {
         let age = bytes.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
         let last_used = age.and_then(|age| now.checked_sub(age)).unwrap_or(now);
         let progress = Progress { offset: bytes.len(), is_over: false, last_used };
-        Some(Recovered::Open(Self {
+        Some(Recovered::Open(Arc::new(Self {
             id,
             repository: meta.repository,
             user: meta.user,
@@ -131,7 +131,7 @@ impl Session {
             meta_bytes: meta.first_bytes,
             state: Mutex::new(State { hasher: None, writer: 0 }),
             progress: Mutex::new(progress),
-        }))
+        })))
     }
 
     /// The number of bytes received. Counts as a use of the session.

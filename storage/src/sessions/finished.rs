@@ -23,12 +23,17 @@ impl FinishedSessions {
         self.remove(id);
         let of_user = self.by_user.entry(finished.user.clone()).or_default();
         of_user.push_back(id);
-        let excess = of_user.len().saturating_sub(FINISHED_UPLOADS_PER_USER);
-        let forgotten: Vec<UploadId> = of_user.drain(..excess).collect();
+        let forgotten = excess(of_user);
         self.all.insert(id, finished);
-        for id in &forgotten {
-            self.all.remove(id);
-        }
+        forgotten.iter().for_each(|id| drop(self.all.remove(id)));
+        forgotten
+    }
+
+    /// Forgets the oldest of each user who has too many of them; returns which.
+    #[must_use = "their files are to be removed"]
+    pub(super) fn trim(&mut self) -> Vec<UploadId> {
+        let forgotten: Vec<UploadId> = self.by_user.values_mut().flat_map(excess).collect();
+        forgotten.iter().for_each(|id| drop(self.all.remove(id)));
         forgotten
     }
 
@@ -57,6 +62,12 @@ impl FinishedSessions {
     pub(super) fn ids(&self) -> Vec<UploadId> {
         self.all.keys().copied().collect()
     }
+}
+
+/// Takes off the oldest that are too many.
+fn excess(of_user: &mut VecDeque<UploadId>) -> Vec<UploadId> {
+    let excess = of_user.len().saturating_sub(FINISHED_UPLOADS_PER_USER);
+    of_user.drain(..excess).collect()
 }
 
 /// Finished sessions of one user that are remembered: many more than one user's clients end in the

@@ -115,6 +115,7 @@ impl Store {
         let ended = self.sessions.sweep(idle, is_dry_run)?;
         if !is_dry_run {
             self.put_back_all()?;
+            self.sessions.trim_finished();
         }
         Ok(ended)
     }
