@@ -33,6 +33,7 @@ use crate::space::Space;
 pub(crate) mod again;
 pub(crate) mod collect;
 pub(crate) mod copy;
+pub(crate) mod forget;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod list;

@@ -20,7 +20,7 @@ pub(super) fn ensure(connection: &Connection, name: &RepoName) -> Result<i64, St
 }
 
 /// The row of a repository.
-pub(super) fn find(connection: &Connection, name: &RepoName) -> Result<Option<i64>, StorageError> {
+pub(crate) fn find(connection: &Connection, name: &RepoName) -> Result<Option<i64>, StorageError> {
     let mut statement = connection.prepare_cached("SELECT id FROM repositories WHERE name = ?1")?;
     Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
 }
