@@ -82,6 +82,8 @@ pub enum Command {
         untagged_seconds: Option<u64>,
         /// How long what was deleted is kept.
         deleted_seconds: Option<u64>,
+        /// How long it is kept what tags named.
+        history_seconds: Option<u64>,
         /// How long unused upload sessions are kept.
         upload_seconds: Option<u64>,
     },
@@ -318,6 +320,7 @@ pub fn execute(
             grace_seconds,
             untagged_seconds,
             deleted_seconds,
+            history_seconds,
             upload_seconds,
         } => {
             let or = |seconds: Option<u64>, time| seconds.map_or(time, Duration::from_secs);
@@ -328,7 +331,7 @@ pub fn execute(
                 // That nobody pushes now makes no difference to what was pushed for an index then.
                 listed_within: upkeep.keep.listed_within.max(grace),
                 deleted: or(deleted_seconds, upkeep.keep.deleted),
-                history: upkeep.keep.history,
+                history: or(history_seconds, upkeep.keep.history),
                 uploads: or(upload_seconds, upkeep.keep.uploads),
             };
             collect(store, &keep, dry_run, running.is_some(), on_progress)

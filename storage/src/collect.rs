@@ -31,6 +31,7 @@ use crate::store::Store;
 
 mod deleted_links;
 pub(crate) mod files;
+mod history;
 #[cfg(test)]
 mod tests;
 
@@ -46,7 +47,8 @@ pub struct Keep {
     pub listed_within: Duration,
     /// What was deleted within this time, so that it can be restored.
     pub deleted: Duration,
-    /// What tags named within this time. Rows are small, and undo a wrong move long after.
+    /// What tags named within this time, and in any case within `deleted`. Rows are small, and undo
+    /// a wrong move long after.
     pub history: Duration,
     /// Upload sessions that were used within this time.
     pub uploads: Duration,
@@ -181,6 +183,7 @@ impl Run<'_> {
         (self.done.uploads, self.done.upload_bytes) = (ended.sessions, ended.bytes);
         unless_stopped!(self.deleted_manifests(ago(self.keep.deleted)));
         unless_stopped!(self.tag_changes());
+        unless_stopped!(self.surplus_changes());
         self.damaged_files()?;
         // Who was told what before this process started, nobody knows.
         let missing = self.keep.grace.saturating_sub(self.store.recent.age());
@@ -228,8 +231,13 @@ impl Run<'_> {
         }
     }
 
+    /// Changes of tags until this tick are old.
+    fn history_ends(&self) -> i64 {
+        self.store.database.clock().ago(self.keep.history.max(self.keep.deleted))
+    }
+
     fn tag_changes(&mut self) -> Flow {
-        let until = ago(self.keep.history.max(self.keep.deleted));
+        let until = self.history_ends();
         let mut left =
             self.store.database.read(|connection| rows::old_changes(connection, until))?;
         self.done.tag_changes = left;

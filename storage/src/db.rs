@@ -34,6 +34,7 @@ pub(crate) mod again;
 pub(crate) mod collect;
 pub(crate) mod copy;
 pub(crate) mod deleted_links;
+pub(crate) mod forget;
 mod gate;
 pub(crate) mod history;
 pub(crate) mod inspect;

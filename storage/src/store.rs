@@ -73,6 +73,8 @@ pub struct Store {
     /// Grows with each change of a user, so that whoever remembers a password can tell.
     users_version: AtomicU64,
     on_trouble: OnTrouble,
+    /// Tags that pushes named since the store was opened.
+    tags_pushed: AtomicU64,
     is_new: bool,
     holds: Holds,
     has_snapshot: Arc<AtomicBool>,
@@ -121,6 +123,7 @@ impl Store {
             space,
             users_version: AtomicU64::new(0),
             on_trouble,
+            tags_pushed: AtomicU64::new(0),
             is_new,
             holds: Holds::default(),
             has_snapshot: Arc::default(),

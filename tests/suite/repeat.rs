@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use storage::MediaType;
 
+use crate::support::binary::Instance;
 use crate::support::content::{
     LAYER, Manifest, begin_upload, descriptor, push_blob, push_image, sha256,
 };
@@ -72,4 +73,49 @@ fn a_manifest_of_thirty_six_thousand_layers_that_are_not_there_is_refused_in_one
     assert!(message.len() < 2000, "{message}");
     // An upload goes on meanwhile and afterwards.
     begin_upload(&client, "app");
+}
+
+#[test]
+fn two_manifests_that_alternate_under_many_tags_leave_a_bounded_history() {
+    const TAGS: usize = 20;
+    let mut instance = Instance::started();
+    let client = instance.client();
+    let images = [b"one", b"two"].map(|layer| push_image(&client, "app", "1", layer));
+    let tags: Vec<String> = (0..TAGS).map(|n| format!("tag=t{n}")).collect();
+    let push = |image: &Manifest| {
+        let reference = format!("{}?{}", image.digest(), tags.join("&"));
+        image.put(&client, "app", &reference).expect(201);
+    };
+    let sizes = [270, 30].map(|count| {
+        (0..count).for_each(|n| push(&images[n % 2]));
+        changes(&instance, "app").len()
+    });
+    assert_eq!(sizes, [TAGS * 256 + 2; 2]);
+    assert_eq!(changes(&instance, "app:t7").len(), 256);
+    // Nobody knows any more what it named then, so nobody is told something.
+    let restore =
+        |tag: &str, before| instance.command(&["tag", "restore"], &[tag, "--before", before]);
+    let long_ago = "2020-01-31T08:15:00Z";
+    let told = restore("app:t7", long_ago).fails(1);
+    assert!(told.contains("no change of app:t7 is known that could be undone"), "{told}");
+    let told = restore("app:1", long_ago).fails(1);
+    assert!(told.contains("app:1 did not exist at that time"), "{told}");
+    restore("app:t7", "2999-01-31T08:15:00Z").ok();
+    instance.command(&["tag", "restore"], &["app:t7"]).ok();
+    assert_eq!(client.get("/v2/app/manifests/t7").expect(200).body, images[0].bytes);
+
+    // Who needs the room has all of it at once; what tags name stays.
+    let kept = instance.command(&["gc"], &["--history-time", "0s"]).ok();
+    assert!(kept.contains("changes of tags      0 gone"), "{kept}");
+    let cut = instance.command(&["gc"], &["--history-time", "0s", "--undo-time", "0s"]).ok();
+    assert!(cut.contains("changes of tags      5122 gone"), "{cut}");
+    assert_eq!(changes(&instance, "app").len(), 0);
+    assert_eq!(client.get("/v2/app/manifests/t7").expect(200).body, images[0].bytes);
+    instance.stop();
+}
+
+/// The changes of a repository's tags, or of one of them, as the command line prints them.
+fn changes(instance: &Instance, image: &str) -> Vec<Value> {
+    let printed = instance.command(&["tag", "history"], &[image, "--json"]).ok();
+    serde_json::from_str(&printed).expect("JSON")
 }

@@ -134,6 +134,8 @@ pub struct PartEntry {
     pub platform: Option<String>,
     /// Whether it is there: present, absent, foreign or lost.
     pub state: String,
+    /// Whether it is a manifest. A child that is a blob is a part of a build cache.
+    pub is_manifest: bool,
 }
 
 /// One manifest that refers to another.
@@ -277,6 +279,7 @@ fn part(part: ImagePart) -> PartEntry {
         size: part.descriptor.size,
         platform: part.descriptor.platform,
         state: state.to_owned(),
+        is_manifest: part.is_manifest,
     }
 }
 

@@ -29,6 +29,10 @@ pub(super) struct GcArgs {
     /// undo-time]
     #[arg(long, value_name = "TIME")]
     undo_time: Option<Span>,
+    /// Forget what tags named longer ago than this, though never within the undo time
+    /// [default: 90d]
+    #[arg(long, value_name = "TIME")]
+    history_time: Option<Span>,
     /// Let upload sessions go that nobody used for this long [default: 7d]
     #[arg(long, value_name = "TIME")]
     uploads_after: Option<Span>,
@@ -44,6 +48,7 @@ pub(super) fn run(args: GcArgs) -> anyhow::Result<()> {
         grace_seconds: seconds(args.grace),
         untagged_seconds: seconds(args.untagged_after),
         deleted_seconds: seconds(args.undo_time),
+        history_seconds: seconds(args.history_time),
         upload_seconds: seconds(args.uploads_after),
     };
     let Reply::Collected(done, is_served) = run_shown(&args.data.path()?, command)? else {

@@ -153,7 +153,8 @@ fn age(store: &Store, by: Duration) {
         "UPDATE repository_blobs SET linked_at = linked_at - {seconds};
          UPDATE repository_manifests SET pushed_at = pushed_at - {seconds};
          UPDATE deleted_manifests SET deleted_at = deleted_at - {seconds};
-         UPDATE tag_history SET changed_at = changed_at - {seconds};"
+         UPDATE tag_history SET changed_at = changed_at - {seconds},
+                                changed_tick = changed_tick - {seconds};"
     );
     store.database.write(move |c| Ok(c.execute_batch(&statements)?)).unwrap();
 }

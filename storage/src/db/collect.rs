@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{history, manifest, unix_now};
+use super::{forget, history, manifest, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 
@@ -133,15 +133,16 @@ pub(crate) fn forget_changes(connection: &Connection, until: i64) -> Result<usiz
              (SELECT changed_at FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1
               ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)",
         )?
-        .query_row(params![until, STEP_ROWS - 1], |row| row.get(0))?;
+        .query_row(params![until, FORGOTTEN_CHANGES], |row| row.get(0))?;
     let Some(last) = last else { return Ok(0) };
     history::note_forgotten(connection, last)?;
+    forget::keep_tagged(connection, until, FORGOTTEN_CHANGES)?;
     let mut statement = connection.prepare_cached(
         "DELETE FROM tag_history WHERE id IN
          (SELECT id FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1
           ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)",
     )?;
-    Ok(statement.execute(params![until, STEP_ROWS - 1])?)
+    Ok(statement.execute(params![until, FORGOTTEN_CHANGES])?)
 }
 
 /// Which manifests without a tag may go, if no other manifest keeps them.
@@ -402,6 +403,8 @@ pub(crate) fn ago(time: std::time::Duration) -> i64 {
     unix_now().saturating_sub(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
+/// Changes of tags that one step forgets: each may cost its row and the one of a manifest.
+const FORGOTTEN_CHANGES: usize = STEP_ROWS / 2 - 1;
 /// Whether the manifest `m` was pushed before ?3, has no tag and had none after ?4.
 const DUE: &str = "m.pushed_at <= ?3
     AND NOT EXISTS (SELECT 1 FROM tags t

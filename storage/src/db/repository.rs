@@ -20,7 +20,7 @@ pub(super) fn ensure(connection: &Connection, name: &RepoName) -> Result<i64, St
 }
 
 /// The row of a repository.
-pub(super) fn find(connection: &Connection, name: &RepoName) -> Result<Option<i64>, StorageError> {
+pub(crate) fn find(connection: &Connection, name: &RepoName) -> Result<Option<i64>, StorageError> {
     let mut statement = connection.prepare_cached("SELECT id FROM repositories WHERE name = ?1")?;
     Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
 }
@@ -155,13 +155,15 @@ pub(crate) fn remove_blob(
     digest: &Digest,
 ) -> Result<bool, StorageError> {
     let Some(id) = find(connection, name)? else { return Ok(false) };
+    // What is listed as a child may be a blob: the parts of a build cache are, which buildkit lists
+    // in an index. Who names a subject does not need it.
     let manifest = connection
         .prepare_cached(
-            "SELECT e.parent FROM edges e
+            "SELECT e.parent FROM repository_blobs l
+             JOIN edges e ON e.repository_id = l.repository_id AND e.child = l.digest
              JOIN repository_manifests m
                ON m.repository_id = e.repository_id AND m.digest = e.parent
-             WHERE e.repository_id = ?1 AND e.child = ?2
-               AND e.kind IN ('config', 'layer', 'blob', 'foreign-layer') LIMIT 1",
+             WHERE l.repository_id = ?1 AND l.digest = ?2 AND e.kind <> 'subject' LIMIT 1",
         )?
         .query_row(params![id, digest], |row| row.get(0))
         .optional()?;

@@ -64,7 +64,7 @@ pub(crate) fn restore(
         RestorePoint::IfGone(digest) => Some(digest),
         RestorePoint::LastChange => history::last(connection, id, tag)?.ok_or_else(unknown)?.before,
         RestorePoint::Before(time) => {
-            if history::is_forgotten(connection, time)? {
+            if history::is_forgotten(connection, id, tag, time)? {
                 return Err(unknown());
             }
             let then = match history::first_since(connection, id, tag, time)? {

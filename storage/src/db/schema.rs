@@ -245,6 +245,9 @@ CREATE TABLE backups (
     generation TEXT NOT NULL
 ) WITHOUT ROWID;
 
+-- Up to which second since 1970 changes of tags are forgotten of which no row is left.
+ALTER TABLE repositories ADD COLUMN forgotten_until INTEGER;
+
 -- What lists show of referrers, and nobody of what refers to nothing.
 UPDATE repository_manifests SET artifact_type = NULL, annotations = NULL
 WHERE subject IS NULL AND (artifact_type IS NOT NULL OR annotations IS NOT NULL);

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{protection, repository, unix_now};
+use super::{forget, protection, repository, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::{RepoName, Tag, UserName};
@@ -30,6 +30,8 @@ pub(super) fn set(
         .execute(params![repository, tag, digest, unix_now()])?;
     if is_change {
         note(connection, repository, tag, before.as_ref(), Some(digest), by)?;
+        // Removing a tag notes a change too, but nobody can remove it twice without setting it.
+        forget::bound_tag(connection, repository, tag)?;
     }
     Ok(())
 }
@@ -92,10 +94,14 @@ fn note(
     after: Option<&Digest>,
     by: Option<&UserName>,
 ) -> Result<(), StorageError> {
+    // The first one that is known of a tag says what its repository knows no more.
     connection
         .prepare_cached(
-            "INSERT INTO tag_history (repository_id, name, before, after, changed_at, changed_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO tag_history (repository_id, name, before, after, changed_at, changed_by,
+                                      changed_tick, forgotten_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, tick(),
+                     iif(EXISTS (SELECT 1 FROM tag_history WHERE repository_id = ?1 AND name = ?2),
+                         NULL, (SELECT forgotten_until FROM repositories WHERE id = ?1)))",
         )?
         .execute(params![repository, tag, before, after, unix_now(), by])?;
     Ok(())

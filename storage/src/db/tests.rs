@@ -236,7 +236,7 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         collect::Rule::Untagged { until: 9, since: 9 },
         collect::Rule::Unlisted { until: 9, within: 9 },
     ];
-    let steps: [(&str, Work<'_>); 18] = [
+    let steps: [(&str, Work<'_>); 22] = [
         ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
         ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
         ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
@@ -255,6 +255,10 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         ("without rows", &|c| collect::without_rows(c, &[blob]).map(drop)),
         ("repositories", &|c| collect::repositories(c, 1).map(drop)),
         ("drop repositories", &|c| collect::drop_repositories(c, &[1]).map(drop)),
+        ("surplus", &|c| forget::surplus(c, 1).map(drop)),
+        ("count surplus", &|c| forget::count(c, 1, 7, 7).map(drop)),
+        ("forget surplus", &|c| forget::forget_until(c, 1, 7).map(drop)),
+        ("repository", &|c| forget::next_repository(c, 1).map(drop)),
     ];
     for (what, work) in steps {
         assert_indexed(what, &plans(&mut connection, work));

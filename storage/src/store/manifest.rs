@@ -1,5 +1,7 @@
 //! Manifests and tags, and lists of them.
 
+use std::sync::atomic::Ordering;
+
 use super::Store;
 use super::blob::TRIES;
 use crate::blob::has_file;
@@ -7,7 +9,7 @@ use crate::db::again::{self, Change};
 use crate::db::list::{self, Referrer};
 use crate::db::lost::{self, Losing};
 use crate::db::manifest::{self, StoredManifest};
-use crate::db::{repository, tag};
+use crate::db::{forget, repository, tag};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::Manifest;
@@ -98,7 +100,7 @@ impl Store {
                 return Ok(());
             }
         }
-        let (repository, by) = (name.clone(), by.cloned());
+        let (repository, by, count) = (name.clone(), by.cloned(), tags.len() as u64);
         self.database.write(move |connection| {
             if changes == Change::Bytes {
                 manifest::rewrite(connection, &manifest)?;
@@ -107,6 +109,11 @@ impl Store {
         })?;
         // Without regard to the clock, which may be set.
         self.recent.tell(name.as_str(), &digest);
+        let before = self.tags_pushed.fetch_add(count, Ordering::Relaxed);
+        if before / LOOK_CHANGES != before.saturating_add(count) / LOOK_CHANGES {
+            // The push is done. What cannot be forgotten now is for the next look, or collection.
+            let _ = self.bound_history(name);
+        }
         Ok(())
     }
 
@@ -194,6 +201,18 @@ impl Store {
             .read(|connection| list::referrers(connection, name, subject, artifact_type, after))
     }
 
+    /// Forgets the oldest changes of tags of a repository that has more than are kept of one.
+    fn bound_history(&self, name: &RepoName) -> Result<(), StorageError> {
+        let surplus = |connection: &_| match repository::find(connection, name)? {
+            Some(id) => Ok(forget::surplus(connection, id)?.map(|last| (id, last))),
+            None => Ok(None),
+        };
+        let Some((id, last)) = self.database.read(surplus)? else { return Ok(()) };
+        let forget = move |connection: &_| forget::forget_until(connection, id, last);
+        while self.database.step_to_free(forget)? > 0 {}
+        Ok(())
+    }
+
     /// The blobs that a manifest needs and its repository does not hold. A row whose file is gone is
     /// no blob: only a new push brings it back.
     fn absent_blobs(
@@ -238,5 +257,8 @@ fn lost_itself(manifest: Digest) -> StorageError {
     StorageError::ManifestLost { manifest, lost: manifest }
 }
 
+/// Tags that pushes name between two looks at how many changes a repository has: each look takes as
+/// long as hundreds of changes.
+const LOOK_CHANGES: u64 = 1024;
 /// Blobs that one read looks for.
 const PAGE_BLOBS: usize = 256;

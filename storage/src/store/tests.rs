@@ -1,6 +1,7 @@
 //! What no public verb can bring about: somebody comes between two steps of one, and time passes.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,8 +9,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::blob::BlobContent;
+use crate::collect::Keep;
 use crate::db::lost::Lost;
 use crate::db::manifest::StoredManifest;
+use crate::db::restore::RestorePoint;
 use crate::digest::{Algorithm, Digest};
 use crate::manifest::{Manifest, MediaType};
 use crate::name::{Reference, RepoName};
@@ -173,4 +176,100 @@ fn a_push_writes_the_bytes_that_readers_do_not_get_anew() {
     store.put_manifest(&name, manifest.clone(), Vec::new(), None).unwrap();
     let found = store.manifest(&name, &Reference::Digest(*manifest.digest())).unwrap();
     assert_eq!(found.unwrap().bytes, *manifest.bytes());
+}
+
+fn spoil(store: &Store, statements: &'static str) {
+    store.database.write(move |connection| Ok(connection.execute_batch(statements)?)).unwrap();
+}
+
+fn number(store: &Store, query: &str) -> i64 {
+    store.database.read(|c| Ok(c.query_row(query, [], |row| row.get(0))?)).unwrap()
+}
+
+fn put(store: &Store, name: &str, manifest: &Manifest, tag: &str) {
+    store.put_manifest(&repo(name), manifest.clone(), vec![tag.parse().unwrap()], None).unwrap();
+}
+
+/// What becomes of a tag that is to name again what it named before a time.
+fn restored(store: &Store, tag: &str, time: i64) -> Result<Option<Digest>, StorageError> {
+    let point = RestorePoint::Before(time);
+    store.restore_tag(&repo("a"), &tag.parse().unwrap(), point).map(|restored| restored.after)
+}
+
+fn nothing_to_undo(tag: &str) -> StorageError {
+    StorageError::NothingToUndo { repository: repo("a"), tag: tag.parse().unwrap() }
+}
+
+#[test]
+fn what_is_forgotten_of_a_tag_is_known_to_be_and_its_manifest_remembers_that_it_had_one() {
+    let (_home, store) = open();
+    let [first, second, third] = ["1", "2", "3"].map(index);
+    for (manifest, tag) in [(&first, "t"), (&second, "t"), (&third, "other"), (&third, "t")] {
+        put(&store, "a", manifest, tag);
+    }
+    // 256 changes of the tag, at the seconds 1 to 256.
+    spoil(
+        &store,
+        "DELETE FROM tag_history WHERE name = 't' AND after IS NOT
+             (SELECT digest FROM tags WHERE name = 't');
+         INSERT INTO tag_history (repository_id, name, before, after, changed_at)
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 255)
+             SELECT h.repository_id, h.name, h.after, h.before, 0 FROM n, tag_history h
+             WHERE h.name = 't';
+         UPDATE tag_history SET changed_at = id - (SELECT min(id) - 1 FROM tag_history h
+                                                   WHERE h.name = 't')
+             WHERE name = 't';
+         UPDATE repository_manifests SET pushed_tick = -9;",
+    );
+    let count = "SELECT count(*) FROM tag_history WHERE name = 't'";
+    assert_eq!(number(&store, count), 256);
+    assert_eq!(restored(&store, "t", 1), Ok(Some(*second.digest())));
+    assert_eq!(number(&store, count), 256);
+    assert_eq!(restored(&store, "t", 1), Err(nothing_to_undo("t")));
+    assert_eq!(restored(&store, "t", 2), Ok(Some(*third.digest())));
+    let tagged = "SELECT count(*) FROM repository_manifests
+                  WHERE was_tagged = 1 AND pushed_tick >= 0 AND digest IN
+                  (SELECT after FROM tag_history WHERE name = 'other')";
+    assert_eq!(number(&store, tagged), 1);
+    assert_eq!(number(&store, "SELECT sum(was_tagged) FROM repository_manifests"), 2);
+}
+
+#[test]
+fn changes_of_a_repository_are_bounded_by_pushes_and_by_collection() {
+    const FILL: &str = "INSERT INTO tag_history (repository_id, name, after, changed_at)
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100500)
+         SELECT 1, 'gone' || (i % 1000), 'x', i FROM n";
+    let count = "SELECT count(*) FROM tag_history";
+    let (_home, store) = open();
+    put(&store, "a", &index("1"), "t");
+    spoil(&store, "UPDATE tag_history SET changed_at = 0");
+    spoil(&store, FILL);
+    put(&store, "a", &index("2"), "t");
+    assert_eq!(number(&store, count), 100_502, "not with each push");
+    store.tags_pushed.store(1023, std::sync::atomic::Ordering::Relaxed);
+    put(&store, "a", &index("3"), "t");
+    assert_eq!(number(&store, count), 100_000);
+    // Of this tag nothing is left, so nobody knows what it named; of the other all is.
+    put(&store, "a", &index("1"), "gone999x");
+    assert_eq!(restored(&store, "gone999x", 400), Err(nothing_to_undo("gone999x")));
+    assert!(matches!(restored(&store, "gone999x", 600), Err(StorageError::NotThereThen { .. })));
+    spoil(&store, FILL);
+    let keep = Keep {
+        grace: Duration::ZERO,
+        untagged: None,
+        listed_within: Duration::ZERO,
+        deleted: Duration::from_secs(7 * 24 * 3600),
+        history: Duration::from_secs(7 * 24 * 3600),
+        uploads: Duration::MAX,
+    };
+    spoil(&store, "UPDATE tag_history SET changed_tick = 0");
+    let collect = |is_dry_run| {
+        store.collect(&keep, is_dry_run, &mut |_| ControlFlow::Continue(())).unwrap().tag_changes
+    };
+    let surplus = number(&store, count) - 100_000;
+    assert_eq!(
+        [collect(true), collect(false), collect(false)],
+        [surplus as u64, surplus as u64, 0]
+    );
+    assert_eq!(number(&store, count), 100_000);
 }
