@@ -35,6 +35,7 @@ pub(crate) mod copy;
 pub(crate) mod deleted_links;
 pub(crate) mod history;
 pub(crate) mod inspect;
+pub(crate) mod kept;
 pub(crate) mod list;
 mod listed;
 pub(crate) mod lost;

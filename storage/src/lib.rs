@@ -40,7 +40,7 @@ mod verify;
 
 pub use backup::BackupError;
 pub use blob::BlobReader;
-pub use collect::{Collected, Keep, OnStep};
+pub use collect::{Collected, Keep, KeptUntagged, OnStep, Share};
 pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::history::TagChange;
 pub use db::inspect::ManifestInfo;

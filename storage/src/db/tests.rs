@@ -230,7 +230,10 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         collect::Rule::Untagged { until: 9, since: 9 },
         collect::Rule::Unlisted { until: 9, within: 9 },
     ];
-    let steps: [(&str, Work<'_>); 18] = [
+    fn look(connection: &Connection) -> kept::Look<'_> {
+        kept::Look { connection, is_leaving: &|_| false, pushed_until: 9, tagged_until: 9 }
+    }
+    let steps: [(&str, Work<'_>); 20] = [
         ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
         ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
         ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
@@ -242,6 +245,8 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         ("links", &|c| collect::links(c, &after, 9).map(drop)),
         ("parents", &|c| collect::parents(c, &manifest).map(drop)),
         ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
+        ("kept", &|c| look(c).page(&None).map(drop)),
+        ("blobs of what is kept", &|c| look(c).blobs(&manifest, None, &mut |_| false).map(drop)),
         ("deleted links", &|c| deleted_links::page(c, &after).map(drop)),
         ("release", &|c| deleted_links::release(c, &[held(blob)])),
         ("blobs", &|c| collect::blobs(c, Some(&blob)).map(drop)),
