@@ -58,7 +58,7 @@ pub use error::StorageError;
 pub use layout::Layout;
 pub use lock::{Holder, OnHeld};
 pub use manifest::{Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError};
-pub use name::{ImageName, NameError, Reference, RepoName, Tag, UploadId, UserName};
+pub use name::{ImageName, NameError, Reference, RepoName, Tag, TagPattern, UploadId, UserName};
 pub use space::{ByteCount, DiskSpace};
 pub use store::{ImagePart, OpenOptions, PartState, Snapshot, Store};
 pub use survey::{Content, Survey};

@@ -20,6 +20,7 @@ use crate::space::Space;
 mod blob;
 mod image;
 mod manifest;
+mod matching;
 mod snapshot;
 mod tag;
 mod upload;

@@ -275,7 +275,16 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
     let last = restore::RestorePoint::LastChange;
     let then = restore::RestorePoint::Before(0);
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
-    let works: [(&str, Work<'_>); 20] = [
+    let pattern: crate::name::TagPattern = "t1*".parse().unwrap();
+    let likewise: Vec<Tag> = vec!["t10".parse().unwrap(), "t11".parse().unwrap()];
+    let works: [(&str, Work<'_>); 23] = [
+        ("tags like a pattern", &|c| {
+            removal::matching(c, &name, &pattern, Some(&tag), 10).map(drop)
+        }),
+        ("plan of tags", &|c| {
+            removal::plan_tags(c, &name, &likewise, removal::Going::default()).map(drop)
+        }),
+        ("remove tags", &|c| removal::remove_tags(c, &name, &likewise).map(drop)),
         ("history", &|c| history::changes(c, &name, None, None, 10).map(drop)),
         ("history of a tag", &|c| history::changes(c, &name, Some(&tag), Some(9), 10).map(drop)),
         ("gone tags", &|c| restore::gone_tags(c, &name, &[shown], 10).map(drop)),
