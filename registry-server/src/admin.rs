@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use storage::{
     BackupError, Collected, DiskSpace, ImageName, Keep, RepoName, Role, Snapshot, StorageError,
-    Store, User, UserName, remove_durably,
+    Store, TagPattern, User, UserName, remove_durably,
 };
 use thiserror::Error;
 
@@ -264,6 +264,17 @@ pub enum CommandError {
     /// One image is to be removed, with the flag for a whole repository.
     #[error("--all is for a whole repository, and {0} is one image: leave out one of the two")]
     NeedsRepository(ImageName),
+    /// No tag is like a pattern.
+    #[error(
+        "no tag of {repository} is like {pattern}: `registry ls {repository}` shows them, and \
+         `registry tag history {repository}` those that were there"
+    )]
+    NothingMatches {
+        /// The repository.
+        repository: RepoName,
+        /// The pattern.
+        pattern: TagPattern,
+    },
     /// Whoever gave the command is gone.
     #[error("stopped before the end")]
     Stopped,
@@ -287,8 +298,8 @@ impl Command {
             | Self::UserRemove { .. }
             | Self::Repositories { .. }
             | Self::Tags { .. }
-            | Self::Tag(_)
-            | Self::Image(_) => false,
+            | Self::Tag(_) => false,
+            Self::Image(command) => command.is_long(),
             Self::Backup | Self::Collect { .. } | Self::Verify { .. } => true,
         }
     }

@@ -32,8 +32,11 @@ use crate::store::Store;
 mod deleted_links;
 pub(crate) mod files;
 mod history;
+mod kept;
 #[cfg(test)]
 mod tests;
+
+pub use kept::{KeptUntagged, Share};
 
 /// What collection leaves, whatever else is true of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,10 @@ pub struct Collected {
     pub deleted_manifests: u64,
     /// Manifests without a tag.
     pub untagged_manifests: u64,
+    /// What stays of those; none if the run did not come to its end, or was one of a program that
+    /// did not count it.
+    #[serde(default)]
+    pub untagged_kept: Option<KeptUntagged>,
     /// Changes of tags that are forgotten.
     pub tag_changes: u64,
     /// Blobs that were taken out of a repository.
@@ -196,7 +203,8 @@ impl Run<'_> {
             unless_stopped!(self.blobs());
             unless_stopped!(self.stray_files());
         }
-        self.repositories()
+        unless_stopped!(self.repositories());
+        self.kept()
     }
 
     fn step(&mut self) -> Flow {

@@ -38,6 +38,7 @@ pub(crate) mod forget;
 mod gate;
 pub(crate) mod history;
 pub(crate) mod inspect;
+pub(crate) mod kept;
 pub(crate) mod list;
 mod listed;
 pub(crate) mod lost;

@@ -40,7 +40,7 @@ mod verify;
 
 pub use backup::BackupError;
 pub use blob::{BlobContent, BlobReader};
-pub use collect::{Collected, Keep, OnStep};
+pub use collect::{Collected, Keep, KeptUntagged, OnStep, Share};
 pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::history::TagChange;
 pub use db::inspect::ManifestInfo;
@@ -59,7 +59,7 @@ pub use error::StorageError;
 pub use layout::Layout;
 pub use lock::{Holder, OnHeld};
 pub use manifest::{Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError};
-pub use name::{ImageName, NameError, Reference, RepoName, Tag, UploadId, UserName};
+pub use name::{ImageName, NameError, Reference, RepoName, Tag, TagPattern, UploadId, UserName};
 pub use space::{ByteCount, DiskSpace};
 pub use store::{ImagePart, OpenOptions, PartState, Snapshot, Store};
 pub use survey::{Content, Survey};

@@ -22,6 +22,7 @@ mod blob;
 mod finished;
 mod image;
 mod manifest;
+mod matching;
 mod publish;
 mod snapshot;
 mod tag;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::binary::Instance;
 use crate::support::clients::{Curl, Machine, directory};
@@ -136,9 +136,23 @@ fn children_pushed_by_digest_then_a_collection_then_their_index_are_all_there_un
     let done = gc(&instance, &ALL);
     assert_eq!((number(&done, "untagged_manifests"), number(&done, "blobs")), (3, 4));
     all_are(404);
-    // What no list ever named stays.
+    // What no list ever named stays, which is told with the reason.
     curl.request("GET", &format!("/v2/app/manifests/{}", lone.manifest.digest())).expect(200);
     assert_eq!(files(&instance.data().join("blobs")), 2);
+    let bytes = lone.manifest.bytes.len() + lone.layer.len() + lone.config.len();
+    let kept = json!({ "manifests": 1, "bytes": bytes });
+    assert_eq!(done["untagged_kept"]["never_tagged"], kept);
+    let size = storage::ByteCount(bytes as u64);
+    let line = format!("1 manifest ({size}) pushed by digest and never tagged");
+    let told = instance.command(&["gc"], &["--dry-run"]).ok();
+    assert!(told.contains(&line) && told.contains("--untagged-after TIME"), "{told}");
+    let status = instance.command(&["status"], &[]).ok();
+    assert!(status.contains(&line), "{status}");
+    let status: Value =
+        serde_json::from_str(&instance.command(&["status"], &["--json"]).ok()).expect("JSON");
+    assert_eq!(status["last_collection"]["did"]["untagged_kept"]["never_tagged"], kept);
+    instance.command(&["rm"], &[&format!("app@{}", lone.manifest.digest())]).ok();
+    assert_eq!(number(&gc(&instance, &ALL), "blobs"), 2);
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn undoing_goes_as_the_page_on_operations_says() {
     write_directory(&machine.path("other"), &other.manifest, std::slice::from_ref(&other));
     let shell = Shell::new(&instance, &machine);
     let blocks = page::blocks("## Undo");
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     for Exchange { command, printed } in blocks.into_iter().flatten() {
         let told = without_sizes(&shell.run(command));
         assert_eq!(told.trim_end(), without_sizes(printed).trim_end(), "$ {command}");

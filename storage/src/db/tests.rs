@@ -236,7 +236,10 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         collect::Rule::Untagged { until: 9, since: 9 },
         collect::Rule::Unlisted { until: 9, within: 9 },
     ];
-    let steps: [(&str, Work<'_>); 22] = [
+    fn look(connection: &Connection) -> kept::Look<'_> {
+        kept::Look { connection, is_leaving: &|_| false, pushed_until: 9, tagged_until: 9 }
+    }
+    let steps: [(&str, Work<'_>); 24] = [
         ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
         ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
         ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
@@ -248,6 +251,8 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         ("links", &|c| collect::links(c, &after, 9).map(drop)),
         ("parents", &|c| collect::parents(c, &manifest).map(drop)),
         ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
+        ("kept", &|c| look(c).page(&None).map(drop)),
+        ("blobs of what is kept", &|c| look(c).blobs(&manifest, None, &mut |_| false).map(drop)),
         ("deleted links", &|c| deleted_links::page(c, &after).map(drop)),
         ("release", &|c| deleted_links::release(c, &[held(blob)])),
         ("blobs", &|c| collect::blobs(c, Some(&blob)).map(drop)),
@@ -280,7 +285,16 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
     let last = restore::RestorePoint::LastChange;
     let then = restore::RestorePoint::Before(0);
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
-    let works: [(&str, Work<'_>); 20] = [
+    let pattern: crate::name::TagPattern = "t1*".parse().unwrap();
+    let likewise: Vec<Tag> = vec!["t10".parse().unwrap(), "t11".parse().unwrap()];
+    let works: [(&str, Work<'_>); 23] = [
+        ("tags like a pattern", &|c| {
+            removal::matching(c, &name, &pattern, Some(&tag), 10).map(drop)
+        }),
+        ("plan of tags", &|c| {
+            removal::plan_tags(c, &name, &likewise, removal::Going::default()).map(drop)
+        }),
+        ("remove tags", &|c| removal::remove_tags(c, &name, &likewise).map(drop)),
         ("history", &|c| history::changes(c, &name, None, None, 10).map(drop)),
         ("history of a tag", &|c| history::changes(c, &name, Some(&tag), Some(9), 10).map(drop)),
         ("gone tags", &|c| restore::gone_tags(c, &name, &[shown], 10).map(drop)),
