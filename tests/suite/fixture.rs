@@ -87,7 +87,11 @@ fn what_older_programs_left_is_all_there_and_goes_on() {
         check::answers_as_told(&instance, &facts, fixture.name);
         check::goes_on(&instance, &facts);
         instance.stop();
-        tell(&format!("{}: {} facts hold, before and after a collection", fixture.name, facts.len()));
+        tell(&format!(
+            "{}: {} facts hold, before and after a collection",
+            fixture.name,
+            facts.len()
+        ));
     }
 }
 
