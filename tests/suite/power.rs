@@ -16,8 +16,8 @@
 //!
 //! `strace.rs`, `process.rs` and `record.rs` make the record; `tree.rs` and `disk.rs` are the
 //! model, and `draw.rs` draws from it. `recording.rs`, `scenes.rs` and `load.rs` are what is
-//! recorded, `old.rs` the store that is migrated. `acts.rs` knows what clients were told,
-//! `judge.rs` and `check.rs` open a state and judge it, and `bite.rs` shows that they find what
+//! recorded, `old.rs` the stores that are migrated. `acts.rs` knows what clients were told,
+//! `judge.rs`, `check.rs` and `checked.rs` open a state and judge it, and `bite.rs` shows that they find what
 //! they should.
 //!
 //! `REGISTRY_POWER_STATES` says how many states are drawn, and `REGISTRY_POWER_SEED` from which
@@ -36,11 +36,13 @@ use crate::support::report::tell;
 mod acts;
 mod bite;
 mod check;
+mod checked;
 mod disk;
 mod draw;
 mod judge;
 mod load;
 mod old;
+mod pairs;
 mod process;
 mod record;
 mod recording;

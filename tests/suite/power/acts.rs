@@ -11,13 +11,26 @@ pub(super) enum Key {
     Blob(String, String),
     /// A manifest, by repository and digest. Its value is its media type.
     Manifest(String, String),
+    /// The same of a manifest that collection may take, or not.
+    Child(String, String),
     /// A tag, by repository and name. Its value is the digest that it names.
     Tag(String, String),
     /// A user, by name. The value is the role.
     User(String),
     /// A file of a first start, by its path in the store's directory. Its value is its content.
     File(String),
+    /// Whether a deleted manifest can be restored, by repository and digest.
+    Undo(String, String),
+    /// Whether a blob that the store names has no good file, by digest.
+    Bad(String),
+    /// Whether a blob is known to be lost, by digest.
+    Lost(String),
 }
+
+/// The value of what is so, and has no other value.
+pub(super) const YES: &str = "yes";
+/// The value of what may be so or not.
+pub(super) const EITHER: &str = "either";
 
 /// What becomes of each key; none if it goes.
 pub(super) type Effects = Vec<(Key, Option<String>)>;
@@ -49,9 +62,26 @@ impl Acts {
         answer
     }
 
+    /// Sends a request that tells only when it is over what it did. Each of its effects happens
+    /// whole or not at all, and independently of the others.
+    pub(super) fn hear<T>(&self, send: impl FnOnce() -> (Vec<Effects>, T)) -> T {
+        let began = now();
+        let (told, answer) = send();
+        let ended = Some(now());
+        self.with(|acts| {
+            acts.extend(told.into_iter().map(|effects| Act { began, ended, effects }))
+        });
+        answer
+    }
+
     /// Notes what was there before everything else.
     pub(super) fn given(&self, effects: Effects) {
-        self.with(|acts| acts.push(Act { began: 0, ended: Some(0), effects }));
+        self.happened(0, effects);
+    }
+
+    /// Notes what somebody did to the disk at this time, while the registry rested.
+    pub(super) fn happened(&self, time: u64, effects: Effects) {
+        self.with(|acts| acts.push(Act { began: time, ended: Some(time), effects }));
     }
 
     /// Notes that collections ran from that time on until now, the last of them alone: of the
@@ -89,6 +119,15 @@ impl Acts {
         Expected { values, under_way: under_way.into_iter().map(|act| act.effects).collect() }
     }
 
+    /// What tells two times apart of which the same is expected from those of which it may not be:
+    /// how many requests had begun, and how many had ended.
+    pub(super) fn phase_at(&self, time: u64) -> (usize, usize) {
+        self.with(|acts| {
+            let begun = acts.iter().filter(|act| act.began <= time).count();
+            (begun, acts.iter().filter(|act| act.ended.is_some_and(|end| end <= time)).count())
+        })
+    }
+
     /// The times at which acknowledgements came, in order.
     pub(super) fn acknowledgements(&self) -> Vec<u64> {
         let mut ends: Vec<_> = self.with(|acts| acts.iter().filter_map(|act| act.ended).collect());
@@ -111,6 +150,12 @@ pub(super) struct Expected {
 }
 
 impl Expected {
+    /// Whether a key has one value that it must have.
+    pub(super) fn is_certain(&self, key: &Key) -> bool {
+        let is_open = self.under_way.iter().flatten().any(|(open, _)| open == key);
+        !is_open && self.values[key].as_deref() != Some(EITHER)
+    }
+
     /// Every key.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
         self.values.keys()
@@ -121,8 +166,9 @@ impl Expected {
     pub(super) fn judge(&self, found: &BTreeMap<Key, Option<String>>) -> Result<(), String> {
         let mut open: BTreeMap<&Key, ()> = BTreeMap::new();
         for effects in &self.under_way {
-            let happened = effects.iter().all(|(key, after)| found[key] == *after);
-            let did_not = effects.iter().all(|(key, _)| found[key] == self.values[key]);
+            let is = |key: &Key, value: &Option<String>| is_so(&found[key], value);
+            let happened = effects.iter().all(|(key, after)| is(key, after));
+            let did_not = effects.iter().all(|(key, _)| is(key, &self.values[key]));
             if !happened && !did_not {
                 let now: Vec<_> = effects.iter().map(|(key, _)| (key, &found[key])).collect();
                 return Err(format!("half of {effects:?} happened: {now:?}"));
@@ -130,12 +176,16 @@ impl Expected {
             open.extend(effects.iter().map(|(key, _)| (key, ())));
         }
         for (key, value) in &self.values {
-            if !open.contains_key(key) && found[key] != *value {
+            if !open.contains_key(key) && !is_so(&found[key], value) {
                 return Err(format!("{key:?} should be {value:?}, and is {:?}", found[key]));
             }
         }
         Ok(())
     }
+}
+
+fn is_so(found: &Option<String>, wanted: &Option<String>) -> bool {
+    wanted.as_deref() == Some(EITHER) || found == wanted
 }
 
 /// The time on the clock that strace reads, too, in microseconds since 1970.

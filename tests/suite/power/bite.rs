@@ -169,7 +169,7 @@ fn describe(recording: &Recording, event: usize) -> String {
         Change::Make { name, .. } => format!("made {}", general(name)),
         Change::Remove { name, .. } => format!("removed {}", general(name)),
         Change::Rename { name, .. } => format!("renamed to {}", general(name)),
-        Change::Sync { .. } => unreachable!("a sync makes itself durable"),
+        Change::Rot { .. } | Change::Sync { .. } => unreachable!("it is durable at once"),
     }
 }
 

@@ -1,38 +1,44 @@
 //! Whether a store that clients had used is what it must be.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use storage::{
-    Algorithm, Digest, Keep, Manifest, MediaType, OnHeld, OnStep, OpenOptions, Reference, RepoName,
+    Algorithm, Digest, Finding, Keep, OnHeld, OnStep, OpenOptions, Reference, RepoName,
     StorageError, Store, Verification,
 };
 
 use super::acts::{Expected, Key};
+use super::checked::{Checked, MANY, parsed, said};
 use super::load::Session;
 use crate::support::binary::USER;
 
 /// What a check found wrong.
 pub(super) type Verdict = Result<(), String>;
 
+/// What a store said of all keys.
+type Found = BTreeMap<Key, Option<String>>;
+
 /// Checks a store that clients had used: what they were told holds, and nothing is half there.
 pub(super) fn check(data: &Path, expected: &Expected, sessions: &[Session]) -> Verdict {
     let store = open(data)?;
     let mut checked = Checked::new(&store, data);
-    let mut found = BTreeMap::new();
-    for key in expected.keys() {
-        found.insert(key.clone(), checked.value(key)?);
-    }
+    checked.verify(expected.keys())?;
+    let found = checked.values(expected.keys())?;
     expected.judge(&found)?;
     checked.lists(&found)?;
+    checked.undo(&found, expected)?;
     for session in sessions {
         checked.session(session)?;
     }
-    checked.upkeep(&found)
+    lap();
+    let r = checked.collect(&found);
+    drop(checked);
+    drop(store);
+    r
 }
 
 /// Opens a store that must be there.
@@ -54,109 +60,40 @@ pub(super) fn open(data: &Path) -> Result<Store, String> {
     Store::open(data, &options).map_err(said("open the store"))
 }
 
-/// A store that is being checked.
-pub(super) struct Checked<'a> {
-    store: &'a Store,
-    data: &'a Path,
-    /// Blobs whose bytes were read and are right.
-    right: HashSet<Digest>,
-    /// Manifests whose bytes are right, with the blobs that each needs.
-    manifests: HashMap<Digest, (Bytes, Vec<Digest>)>,
-    /// Blobs that manifests need.
-    needed: BTreeSet<String>,
-    /// Blobs that were found in a repository, with their sizes, since the last change.
-    sizes: HashMap<(RepoName, Digest), Option<u64>>,
-}
-
-impl<'a> Checked<'a> {
-    pub(super) fn new(store: &'a Store, data: &'a Path) -> Self {
-        let (right, manifests, sizes) = (HashSet::new(), HashMap::new(), HashMap::new());
-        Self { store, data, right, manifests, needed: BTreeSet::new(), sizes }
+impl Checked<'_> {
+    /// Everything verifies, but for blobs of which these keys tell that they may be bad.
+    pub(super) fn verify<'k>(&mut self, keys: impl Iterator<Item = &'k Key>) -> Verdict {
+        let how = Verification { bytes_per_second: None, is_dry_run: true };
+        let seen = self.store.verify(&how, &mut |_| ControlFlow::Continue(()));
+        let seen = seen.map_err(said("verify the store"))?;
+        let lost = self.store.lost_digests(MANY).map_err(said("list what is lost"))?;
+        self.lost = lost.blobs.into_iter().collect();
+        // What is known to be lost is no finding, unless its file is good again.
+        self.bad.clone_from(&self.lost);
+        let may_be_bad: BTreeSet<&str> = keys
+            .filter_map(|key| if let Key::Bad(digest) = key { Some(digest.as_str()) } else { None })
+            .collect();
+        for finding in &seen.findings {
+            let (Finding::Blob { digest, .. } | Finding::BlobFound(digest)) = finding else {
+                return Err(format!("verification found {finding:?}"));
+            };
+            if !may_be_bad.contains(digest.to_string().as_str()) {
+                return Err(format!("verification found {finding:?}"));
+            }
+            match finding {
+                Finding::Blob { .. } => self.bad.insert(*digest),
+                _ => self.bad.remove(digest),
+            };
+        }
+        if seen.is_done { Ok(()) } else { Err("verification did not end".to_owned()) }
     }
 
-    /// The value of a key, after checking that everything that belongs to it is there.
-    fn value(&mut self, key: &Key) -> Result<Option<String>, String> {
-        match key {
-            Key::Blob(repository, digest) => {
-                let size = self.blob(&parsed(repository), &parsed(digest))?;
-                Ok(size.map(|size| size.to_string()))
-            }
-            Key::Manifest(repository, digest) => {
-                let found = self.manifest(&parsed(repository), &parsed(digest))?;
-                Ok(found.map(|(_, media_type)| media_type))
-            }
-            Key::Tag(repository, tag) => {
-                let found = self.manifest(&parsed(repository), &parsed(tag))?;
-                Ok(found.map(|(digest, _)| digest.to_string()))
-            }
-            Key::User(name) => {
-                let user = self.store.user(&parsed(name)).map_err(said("find a user"))?;
-                Ok(user.map(|user| user.role.to_string()))
-            }
-            Key::File(path) => Ok(fs::read_to_string(self.data.join(path)).ok()),
-        }
-    }
-
-    /// The size of a blob that the repository holds. Its bytes must be right.
-    fn blob(&mut self, name: &RepoName, digest: &Digest) -> Result<Option<u64>, String> {
-        if let Some(size) = self.sizes.get(&(name.clone(), *digest)) {
-            return Ok(*size);
-        }
-        let found = self.store.open_blob(name, digest).map_err(said("open a blob"))?;
-        let size = self.store.blob_size(name, digest).map_err(said("look for a blob"))?;
-        let Some(reader) = found else {
-            let is_nowhere = size.is_none();
-            return is_nowhere.then_some(None).ok_or(format!("{digest} is there and not there"));
-        };
-        if !self.right.contains(digest) {
-            let length = usize::try_from(reader.size()).expect("a small blob");
-            let bytes = reader.read_at(0, length).map_err(said("read a blob"))?;
-            if Digest::of(digest.algorithm(), &bytes) != *digest {
-                return Err(format!("{digest} has wrong bytes"));
-            }
-            self.right.insert(*digest);
-        }
-        self.sizes.insert((name.clone(), *digest), size);
-        Ok(size)
-    }
-
-    /// The digest and the media type of a manifest. Its bytes must be right, and the blobs that
-    /// it needs in its repository.
-    fn manifest(
-        &mut self,
-        name: &RepoName,
-        reference: &Reference,
-    ) -> Result<Option<(Digest, String)>, String> {
-        let found = self.store.manifest(name, reference).map_err(said("read a manifest"))?;
-        let Some(found) = found else { return Ok(None) };
-        let known = self.manifests.get(&found.digest);
-        if known.is_none_or(|(bytes, _)| *bytes != found.bytes) {
-            let media_type: MediaType = parsed(&found.media_type);
-            let bytes = found.bytes.clone();
-            let manifest = Manifest::parse(bytes, Some(media_type), Algorithm::Sha256);
-            let manifest = manifest.map_err(said("parse a manifest"))?;
-            if *manifest.digest() != found.digest {
-                return Err(format!("the manifest {} has wrong bytes", found.digest));
-            }
-            let needed = manifest.edges().iter().filter(|edge| edge.kind.is_required_blob());
-            let needed = needed.map(|edge| edge.child).collect();
-            self.manifests.insert(found.digest, (found.bytes, needed));
-        }
-        for blob in self.manifests[&found.digest].1.clone() {
-            if self.blob(name, &blob)?.is_none() {
-                return Err(format!("{} has no {blob}", found.digest));
-            }
-            self.needed.insert(blob.to_string());
-        }
-        Ok(Some((found.digest, found.media_type)))
-    }
-
-    /// Lists must say what single requests say.
-    fn lists(&self, found: &BTreeMap<Key, Option<String>>) -> Verdict {
+    /// Lists must say what single requests say. They also name what cannot be read just now.
+    fn lists(&mut self, found: &Found) -> Verdict {
         let (mut repositories, mut tags) = (BTreeSet::new(), BTreeMap::new());
         for (key, value) in found {
             match (key, value) {
-                (Key::Manifest(repository, _), Some(_)) => {
+                (Key::Manifest(repository, _) | Key::Child(repository, _), Some(_)) => {
                     repositories.insert(repository.clone());
                 }
                 (Key::Tag(repository, tag), Some(digest)) => {
@@ -170,14 +107,49 @@ impl<'a> Checked<'a> {
         for name in &all {
             let page = self.store.tags(name, None, MANY).map_err(said("list tags"))?;
             for (tag, digest) in page.unwrap_or_default() {
-                listed.insert((name.to_string(), tag.to_string()), digest.to_string());
+                let tag = tag.to_string();
+                if self.hides_something() && self.manifest(name, &parsed(&tag))?.is_none() {
+                    continue;
+                }
+                listed.insert((name.to_string(), tag), digest.to_string());
             }
         }
-        if all.iter().map(RepoName::to_string).collect::<BTreeSet<_>>() != repositories {
+        let named: BTreeSet<_> = all.iter().map(RepoName::to_string).collect();
+        let is_right = if self.hides_something() {
+            named.is_superset(&repositories)
+        } else {
+            named == repositories
+        };
+        if !is_right {
             return Err(format!("the repositories are {all:?} and not {repositories:?}"));
         }
         if listed != tags {
             return Err(format!("the tags are {listed:?} and not {tags:?}"));
+        }
+        Ok(())
+    }
+
+    /// What was deleted and must be there for a restoration comes back whole. It goes again.
+    fn undo(&mut self, found: &Found, expected: &Expected) -> Verdict {
+        for (key, value) in found {
+            let Key::Undo(repository, digest) = key else { continue };
+            if value.is_none() || !expected.is_certain(key) {
+                continue;
+            }
+            let (name, digest): (RepoName, Digest) = (parsed(repository), parsed(digest));
+            let back = self.store.restore_manifest(&name, &digest);
+            let back = back.map_err(|error| format!("{key:?} cannot be restored: {error}"))?;
+            self.look_again();
+            if !back.contains(&digest)
+                || self.manifest(&name, &Reference::Digest(digest))?.is_none()
+            {
+                return Err(format!("{key:?} was restored and is not there"));
+            }
+            for manifest in back {
+                let is_gone = self.store.delete_manifest(&name, &manifest, None);
+                is_gone.map_err(said("delete again what was restored"))?;
+            }
+            self.look_again();
         }
         Ok(())
     }
@@ -202,15 +174,8 @@ impl<'a> Checked<'a> {
         }
     }
 
-    /// What upkeep finds: everything verifies, and collection takes everything that nobody needs,
-    /// and nothing else.
-    pub(super) fn upkeep(&mut self, found: &BTreeMap<Key, Option<String>>) -> Verdict {
-        let how = Verification { bytes_per_second: None, is_dry_run: true };
-        let seen = self.store.verify(&how, &mut |_| ControlFlow::Continue(()));
-        let seen = seen.map_err(said("verify the store"))?;
-        if !seen.is_done || !seen.findings.is_empty() {
-            return Err(format!("verification found {:?}", seen.findings));
-        }
+    /// Collection takes everything that nobody needs, and nothing else.
+    pub(super) fn collect(&mut self, found: &Found) -> Verdict {
         let none = Duration::ZERO;
         let keep = Keep {
             grace: none,
@@ -225,14 +190,18 @@ impl<'a> Checked<'a> {
         if !done.is_whole || done.foreign_files > 0 {
             return Err(format!("collection did {done:?}"));
         }
-        self.needed.clear();
-        self.sizes.clear();
+        self.take_needed();
+        self.look_again();
         for (key, value) in found {
-            if matches!(key, Key::Manifest(..) | Key::Tag(..)) && self.value(key)? != *value {
-                return Err(format!("collection took {key:?}"));
+            match key {
+                Key::Manifest(..) | Key::Tag(..) if self.value(key)? != *value => {
+                    return Err(format!("collection took {key:?}"));
+                }
+                Key::Child(..) => drop(self.value(key)?),
+                _ => {}
             }
         }
-        let mut files = BTreeSet::new();
+        let (needed, mut files) = (self.take_needed(), BTreeSet::new());
         let blobs = self.data.join("blobs");
         for algorithm in Algorithm::ALL {
             for shard in entries(&blobs.join(algorithm.name()))? {
@@ -241,8 +210,13 @@ impl<'a> Checked<'a> {
                 }
             }
         }
-        if files != self.needed {
-            return Err(format!("after collection there are {files:?} and not {:?}", self.needed));
+        // Files of images that nobody can have: bad ones until a verification puts them aside, good
+        // ones until it calls them found.
+        for hidden in self.bad.iter().chain(&self.lost) {
+            files.remove(&hidden.to_string());
+        }
+        if files != needed {
+            return Err(format!("after collection there are {files:?} and not {needed:?}"));
         }
         let uploads = entries(&self.data.join("uploads"))?;
         if uploads.is_empty() { Ok(()) } else { Err(format!("collection left {uploads:?}")) }
@@ -255,17 +229,4 @@ fn entries(directory: &Path) -> Result<Vec<String>, String> {
         entry.expect("an entry").file_name().to_string_lossy().into_owned()
     };
     Ok(listed.map(name).collect())
-}
-
-/// What the load used parses.
-fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
-    text.parse().expect("what the load used")
-}
-
-/// More than the load makes of anything.
-const MANY: usize = 10_000;
-
-/// Says what could not be done.
-pub(super) fn said<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> String {
-    move |error| format!("cannot {what}: {error}")
 }

@@ -1,9 +1,12 @@
 //! What a disk may hold after a power cut: everything that was synced, and of the rest whatever
 //! the model allows.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::path::Path;
+
+use aws_lc_rs::digest::{Context, SHA256};
 
 use super::record::Record;
 use super::tree::{Change, Inode, Tree};
@@ -70,6 +73,42 @@ struct File {
     pending: Vec<usize>,
 }
 
+/// What a disk holds: directories before what is in them, by their paths.
+pub(super) struct State<'a>(Vec<(String, Entry<'a>)>);
+
+enum Entry<'a> {
+    Directory,
+    File(Cow<'a, [u8]>),
+}
+
+impl State<'_> {
+    /// Makes all of it in an empty directory.
+    pub(super) fn lay_out(&self, directory: &Path) {
+        for (path, entry) in &self.0 {
+            let path = directory.join(path);
+            match entry {
+                Entry::Directory => fs::create_dir(path).expect("a directory"),
+                Entry::File(content) => fs::write(path, content).expect("a file"),
+            }
+        }
+    }
+
+    /// A number that another state has only by a chance that nobody meets.
+    pub(super) fn fingerprint(&self) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        for (path, entry) in &self.0 {
+            let content = match entry {
+                Entry::Directory => [].as_slice(),
+                Entry::File(content) => content,
+            };
+            let kind = if matches!(entry, Entry::Directory) { "directory" } else { "file" };
+            context.update(format!("{kind} {path} {} ", content.len()).as_bytes());
+            context.update(content);
+        }
+        context.finish().as_ref().try_into().expect("32 bytes")
+    }
+}
+
 impl<'a> Disk<'a> {
     /// The disk before the first event, as it is if these syncs never happened.
     pub(super) fn new(record: &'a Record, dropped: &[usize]) -> Self {
@@ -93,6 +132,10 @@ impl<'a> Disk<'a> {
             match *change {
                 Change::Write { file, .. } | Change::Resize { file, .. } => {
                     self.files.entry(file).or_default().pending.push(self.at);
+                }
+                // Nothing of a file that was published waits for a sync.
+                Change::Rot { file, offset, byte } => {
+                    self.files.entry(file).or_default().durable[offset] = byte;
                 }
                 Change::Sync { of, before, .. } => {
                     if !self.dropped.contains(&self.at) {
@@ -124,31 +167,36 @@ impl<'a> Disk<'a> {
         self.unsynced().into_iter().filter(is_covered).collect()
     }
 
-    /// Makes what the disk holds after a power cut at this moment, in an empty directory.
-    pub(super) fn lay_out(&self, fates: &Fates, directory: &Path) {
+    /// What the disk holds after a power cut at this moment.
+    pub(super) fn state(&self, fates: &Fates) -> State<'_> {
         let mut tree = self.names.clone();
         for &(event, is_durable) in &self.later_names {
             if is_durable || fates.of(event) != Fate::Lost {
                 tree.apply(&self.record.events[event].change);
             }
         }
+        let mut entries = Vec::new();
         tree.walk(&mut |path, inode| {
-            let path = directory.join(path);
-            if tree.is_directory(inode) {
-                return fs::create_dir(path).expect("a directory");
-            }
-            let Some(file) = self.files.get(&inode) else {
-                return fs::write(path, b"").expect("an empty file");
+            let entry = if tree.is_directory(inode) {
+                Entry::Directory
+            } else {
+                Entry::File(self.content(inode, fates))
             };
-            if file.pending.is_empty() {
-                return fs::write(path, &file.durable).expect("a file");
-            }
-            let mut content = file.durable.clone();
-            for &event in &file.pending {
-                apply(&self.record.events[event].change, fates.of(event), &mut content);
-            }
-            fs::write(path, content).expect("a file");
+            entries.push((path.to_owned(), entry));
         });
+        State(entries)
+    }
+
+    fn content(&self, inode: Inode, fates: &Fates) -> Cow<'_, [u8]> {
+        let Some(file) = self.files.get(&inode) else { return Cow::Borrowed(&[]) };
+        if file.pending.iter().all(|&event| fates.of(event) == Fate::Lost) {
+            return Cow::Borrowed(&file.durable);
+        }
+        let mut content = file.durable.clone();
+        for &event in &file.pending {
+            apply(&self.record.events[event].change, fates.of(event), &mut content);
+        }
+        Cow::Owned(content)
     }
 
     fn sync(&mut self, of: Inode, before: usize) {

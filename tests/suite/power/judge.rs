@@ -10,8 +10,9 @@ use registry_server::config::Settings;
 use registry_server::server::{self, Given};
 use tempfile::TempDir;
 
-use super::check::{Checked, Verdict, check, open, said};
-use super::disk::{Disk, Fates};
+use super::check::{Verdict, check, open};
+use super::checked::{Checked, said};
+use super::disk::{Disk, Fates, State};
 use super::recording::Recording;
 use crate::support::binary::USER;
 
@@ -22,12 +23,16 @@ pub(super) fn judge(
     fates: &Fates,
     events: usize,
 ) -> Verdict {
-    let state = scratch();
-    disk.lay_out(fates, state.path());
-    let data = state.path().join(recording.data);
+    judge_state(recording, &disk.state(fates), recording.time_of(events))
+}
+
+/// The same for a state that the disk may be in at this time.
+pub(super) fn judge_state(recording: &Recording, state: &State<'_>, time: u64) -> Verdict {
+    let directory = scratch();
+    state.lay_out(directory.path());
+    let data = directory.path().join(recording.data);
     // In the way of the file that would hold some MiB of memory for nothing.
     let _ = fs::create_dir(data.join("reserve"));
-    let time = recording.time_of(events);
     if time < recording.made {
         return check_first_start(&data);
     }
@@ -57,7 +62,9 @@ fn check_first_start(data: &Path) -> Verdict {
     {
         return Err("the password in its file is not the first user's".to_owned());
     }
-    Checked::new(&store, data).upkeep(&BTreeMap::new())
+    let mut checked = Checked::new(&store, data);
+    checked.verify(std::iter::empty())?;
+    checked.collect(&BTreeMap::new())
 }
 
 /// A directory in memory, if this machine has one: thousands of states would wear a disk out.

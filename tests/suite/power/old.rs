@@ -1,60 +1,53 @@
-//! A store that an older program left, which is kept in `tests/fixtures`.
+//! A store that an older program left, as keys and values.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::time::SystemTime;
-
-use certs::{RootKey, ServerName};
-
-use super::acts::{Effects, Key};
+use super::acts::{Effects, Key, YES};
 use super::load::Session;
-use crate::support::content::noise;
-use crate::support::process::run;
-
-/// Unpacks it into a directory, which is made, and gives it certificates, which it has not: a
-/// server that finds its own makes none.
-pub(super) fn unpack(data: &Path) {
-    fs::create_dir(data).expect("a directory");
-    let mut tar = Command::new("tar");
-    tar.args(["--extract", "--gzip", "--file", ARCHIVE, "--directory"]).arg(data);
-    run(&mut tar).ok();
-    let (own, always) = (installer::own_names(), ["127.0.0.1", "::1"].map(str::to_owned));
-    let mut names: Vec<ServerName> = vec!["localhost".parse().expect("a name")];
-    for name in own.into_iter().chain(always).filter_map(|name| name.parse().ok()) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    let tls = data.join("tls");
-    certs::ensure(&tls, RootKey::InDirectory, &names, SystemTime::now()).expect("certificates");
-}
+use crate::fixture::{Fact, Fixture};
+use crate::support::content::sha256;
 
 /// What clients were told of it.
-pub(super) fn content() -> Effects {
-    let lines = CONTENT.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let words: Vec<&str> = line.split(' ').collect();
-            let word = |at: usize| words[at].to_owned();
-            let key = match words[0] {
-                "blob" => Key::Blob(word(1), word(2)),
-                "manifest" => Key::Manifest(word(1), word(2)),
-                "tag" => Key::Tag(word(1), word(2)),
-                _ => Key::User(word(1)),
-            };
-            let value = words[words.len() - 1];
-            (key, (value != "-").then(|| value.to_owned()))
-        })
-        .collect()
+pub(super) fn content(fixture: &Fixture) -> Effects {
+    fixture.facts().into_iter().flat_map(effects).collect()
 }
 
-/// The upload that is open in it.
-pub(super) fn session() -> Session {
-    let location = "/v2/old/open/blobs/uploads/98fc263f-8bcc-4662-bb40-24b85ebc01ce";
-    let (repository, location) = ("old/open".to_owned(), location.to_owned());
-    Session { repository, location, sent: noise(1006, 682) }
+/// The uploads that are open in it.
+pub(super) fn sessions(fixture: &Fixture) -> Vec<Session> {
+    let session = |fact| match fact {
+        Fact::Upload { repository, id, sent } => {
+            let location = format!("/v2/{repository}/blobs/uploads/{id}");
+            Some(Session { repository, location, sent })
+        }
+        _ => None,
+    };
+    fixture.facts().into_iter().filter_map(session).collect()
 }
 
-const ARCHIVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/schema-1.tar.gz");
-const CONTENT: &str = include_str!("../../fixtures/schema-1.txt");
+fn effects(fact: Fact) -> Effects {
+    let yes = || Some(YES.to_owned());
+    match fact {
+        Fact::Blob { repository, digest, size } => vec![(Key::Blob(repository, digest), size)],
+        Fact::Manifest { repository, digest, media_type } => {
+            vec![(Key::Manifest(repository, digest), media_type)]
+        }
+        Fact::Child { repository, digest, media_type } => {
+            vec![(Key::Child(repository, digest), Some(media_type))]
+        }
+        Fact::Tag { repository, tag, digest } => vec![(Key::Tag(repository, tag), digest)],
+        Fact::User { name, role } => vec![(Key::User(name), Some(role))],
+        Fact::Lost { repository, bytes, tag } => {
+            let digest = sha256(&bytes);
+            vec![
+                (Key::Blob(repository.clone(), digest.clone()), None),
+                (Key::Tag(repository, tag), None),
+                (Key::Bad(digest.clone()), yes()),
+                (Key::Lost(digest), yes()),
+            ]
+        }
+        Fact::Undo { repository, digest, .. } => vec![(Key::Undo(repository, digest), yes())],
+        // What the door that clients use shows of these is looked at there.
+        Fact::Protected { .. }
+        | Fact::History { .. }
+        | Fact::Referrer { .. }
+        | Fact::Upload { .. } => Vec::new(),
+    }
+}

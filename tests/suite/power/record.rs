@@ -2,7 +2,7 @@
 //! record of a program, and refuses a record that it does not understand.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::process::{Open, Process, length};
@@ -17,6 +17,17 @@ pub(super) struct Record {
     pub(super) contents: Vec<Option<Vec<u8>>>,
     /// What happened, in order.
     pub(super) events: Vec<Event>,
+}
+
+/// A byte that something changed on the disk which is no program of ours: from this time on it is
+/// so, and nothing brings the old one back.
+#[derive(Debug)]
+pub(super) struct Hand {
+    pub(super) time: u64,
+    /// The file, below the root.
+    pub(super) path: PathBuf,
+    pub(super) offset: usize,
+    pub(super) byte: u8,
 }
 
 /// Makes a [`Record`] of one program after the other.
@@ -42,8 +53,10 @@ impl Recorder {
         Self { root, record, live: base, inodes }
     }
 
-    /// Adds what one program did, from its start to its end.
-    pub(super) fn add(&mut self, record: &str) {
+    /// Adds what one program did, from its start to its end, and what hands did meanwhile, in
+    /// order.
+    pub(super) fn add(&mut self, record: &str, hands: &[Hand]) {
+        let mut hands = hands.iter().peekable();
         let threads = strace::threads(record);
         let main = record.split(' ').next().expect("a thread").parse().expect("its number");
         let mut process = Process::default();
@@ -57,6 +70,9 @@ impl Recorder {
             }
             Step::Left(call) if call.result.is_none() => {}
             Step::Left(call) if is_of(main, call.thread, &threads) => {
+                while let Some(hand) = hands.next_if(|hand| hand.time < call.time) {
+                    self.lay_on(hand);
+                }
                 self.take(&mut process, &call);
             }
             Step::Left(call) => self.refuse_changes_of_a_child(&call),
@@ -66,6 +82,13 @@ impl Recorder {
     /// The record of all that was added.
     pub(super) fn finish(self) -> Record {
         self.record
+    }
+
+    fn lay_on(&mut self, hand: &Hand) {
+        let path = hand.path.to_str().expect("a path in UTF-8");
+        let file = self.live.find(path).expect("a file that a hand changes");
+        let change = Change::Rot { file, offset: hand.offset, byte: hand.byte };
+        self.record.events.push(Event { time: hand.time, change });
     }
 
     fn take(&mut self, process: &mut Process, call: &Call<'_>) {

@@ -10,10 +10,11 @@ use tempfile::TempDir;
 use super::acts::{Acts, Key, now};
 use super::load::{Load, Session, fresh_bytes};
 use super::old;
-use super::record::{Record, Recorder};
+use super::record::{Hand, Record, Recorder};
 use super::scenes;
 use super::strace;
-use super::tree::Change;
+use super::tree::{Change, Event};
+use crate::fixture::{self, Fixture};
 use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::content::noise;
 use crate::support::http::Client;
@@ -51,15 +52,23 @@ pub(super) struct Recording {
 impl Recording {
     /// All recordings, made at the first call.
     pub(super) fn all() -> &'static [Self] {
-        static ALL: OnceLock<[Recording; 2]> = OnceLock::new();
-        ALL.get_or_init(|| [record_a_life(), record_a_migration()])
+        static ALL: OnceLock<Vec<Recording>> = OnceLock::new();
+        ALL.get_or_init(|| {
+            let migrations = fixture::ALL.iter().map(record_a_migration);
+            [record_a_life()].into_iter().chain(migrations).collect()
+        })
     }
 
     /// The last events before a cut, for people.
     pub(super) fn tell_near(&self, events: usize) -> String {
         let near = &self.record.events[events.saturating_sub(TOLD_EVENTS)..events];
-        let lines: Vec<_> = near.iter().map(|event| format!("{:.200?}", event.change)).collect();
-        lines.join("\n")
+        let line = |event: &Event| match &event.change {
+            Change::Write { file, offset, bytes } => {
+                format!("Write {{ file: {file}, offset: {offset}, {} bytes }}", bytes.len())
+            }
+            change => format!("{change:?}"),
+        };
+        near.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// A time before which everything happened that did so before this event, and after which
@@ -70,11 +79,13 @@ impl Recording {
 }
 
 /// A server under strace, with what is known of it.
-struct Stage {
-    instance: Instance,
+pub(super) struct Stage {
+    pub(super) instance: Instance,
     trace: PathBuf,
     recorder: Recorder,
-    acts: Acts,
+    pub(super) acts: Acts,
+    /// What hands change on the disk while the server runs, in order.
+    pub(super) hands: Vec<Hand>,
     marks: Vec<(Category, u64)>,
     sessions: Vec<Session>,
     // Last, so that it goes when nobody writes to it any more.
@@ -83,7 +94,7 @@ struct Stage {
 
 impl Stage {
     /// A stage on which the store is at `data` below a directory that `prepare` fills.
-    fn new(data: &str, prepare: impl FnOnce(&TempDir)) -> Self {
+    pub(super) fn new(data: &str, prepare: impl FnOnce(&TempDir)) -> Self {
         let root = tempfile::Builder::new().prefix("registry-power-").tempdir();
         let root = root.expect("a directory");
         prepare(&root);
@@ -91,8 +102,9 @@ impl Stage {
         let trace = instance.root().join("trace");
         let recorder = Recorder::new(root.path());
         let instance = instance.under(strace::prefix(&trace));
-        let (acts, marks, sessions) = (Acts::default(), Vec::new(), Vec::new());
-        Self { instance, trace, recorder, acts, marks, sessions, _root: root }
+        let (acts, hands) = (Acts::default(), Vec::new());
+        let (marks, sessions) = (Vec::new(), Vec::new());
+        Self { instance, trace, recorder, acts, hands, marks, sessions, _root: root }
     }
 
     /// From now on the record shows this.
@@ -106,7 +118,7 @@ impl Stage {
     }
 
     /// Stops the server in order.
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.instance.stop();
         self.take_over();
     }
@@ -118,16 +130,16 @@ impl Stage {
             text = fs::read_to_string(&self.trace).unwrap_or_default();
             strace::is_whole(&text)
         });
-        self.recorder.add(&text);
+        self.recorder.add(&text, &std::mem::take(&mut self.hands));
         fs::remove_file(&self.trace).expect("strace's file");
     }
 
-    fn client(&self, password: &str) -> Client {
+    pub(super) fn client(&self, password: &str) -> Client {
         let address = self.instance.address().parse().expect("an address");
         Client::new(address, &self.instance.ca(), Some((USER, password)))
     }
 
-    fn finish(mut self, data: &'static str, made: u64) -> Recording {
+    pub(super) fn finish(mut self, data: &'static str, made: u64) -> Recording {
         self.marks.push((Category::Restart, u64::MAX));
         let record = self.recorder.finish();
         let event_at = |time| record.events.partition_point(|event| event.time < time);
@@ -199,12 +211,12 @@ fn record_a_life() -> Recording {
     stage.finish(LIFE_DATA, made)
 }
 
-/// This program's first start on a store that the first released schema has.
-fn record_a_migration() -> Recording {
+/// This program's first start on a store that an older one left.
+fn record_a_migration(fixture: &Fixture) -> Recording {
     let mut stage =
-        Stage::new(MIGRATION_DATA, |root| old::unpack(&root.path().join(MIGRATION_DATA)));
-    stage.acts.given(old::content());
-    stage.sessions.push(old::session());
+        Stage::new(MIGRATION_DATA, |root| fixture.unpack(&root.path().join(MIGRATION_DATA)));
+    stage.acts.given(old::content(fixture));
+    stage.sessions = old::sessions(fixture);
     stage.mark(Category::Migration);
     stage.instance.start();
     let client = stage.client(PASSWORD);

@@ -34,20 +34,22 @@ pub(super) enum Change {
     Remove { parent: Inode, name: Arc<str> },
     /// A file got another name.
     Rename { from: (Inode, Arc<str>), parent: Inode, name: Arc<str>, moved: Inode },
+    /// A byte of a file became another on the disk itself.
+    Rot { file: Inode, offset: usize, byte: u8 },
     /// A file or a directory was synced, which was at this path below the root then. It covers
     /// the events that had come before this number.
     Sync { of: Inode, path: String, before: usize },
 }
 
 impl Change {
-    /// The file or directory whose sync makes this durable; none for a sync.
+    /// The file or directory whose sync makes this durable; none for what is durable at once.
     pub(super) fn owner(&self) -> Option<Inode> {
         match *self {
             Self::Write { file, .. } | Self::Resize { file, .. } => Some(file),
             Self::Make { parent, .. } | Self::Remove { parent, .. } => Some(parent),
             // A rename is one step of a journal, and that is with the directory of the new name.
             Self::Rename { parent, .. } => Some(parent),
-            Self::Sync { .. } => None,
+            Self::Rot { .. } | Self::Sync { .. } => None,
         }
     }
 
@@ -136,7 +138,10 @@ impl Tree {
                 }
                 self.entries_mut(*parent).insert(Arc::clone(name), *moved);
             }
-            Change::Write { .. } | Change::Resize { .. } | Change::Sync { .. } => {}
+            Change::Write { .. }
+            | Change::Resize { .. }
+            | Change::Rot { .. }
+            | Change::Sync { .. } => {}
         }
     }
 

@@ -1,0 +1,168 @@
+//! All short sequences of what changes a registry: each pair of operations in CI, each triple in a
+//! recipe of its own, on the same objects, and after each event the power goes in every simple way.
+//!
+//! The kinds of operations stand in [`step::Kind`]. A session of the recorded server plays all
+//! sequences that begin with the same operation, or with the same two of a triple, one after the
+//! other, each in repositories of its own: what an earlier one left unsynced may still be lost then,
+//! so a sequence in a session meets more states than by itself, and none less. `scene.rs` knows
+//! what each repository holds, and `fates.rs` what may become of the disk at a cut.
+//!
+//! A state that is equal to one that was judged is not judged again, unless something else is
+//! expected of it. `REGISTRY_POWER_LENGTH=3` plays triples.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use super::disk::Disk;
+use super::judge::judge_state;
+use super::load::Load;
+use super::recording::{Recording, Stage};
+use super::{in_parallel, variable};
+use crate::support::binary::Instance;
+use crate::support::process::run;
+use crate::support::report::tell;
+
+mod fates;
+mod scene;
+mod step;
+
+use scene::Scene;
+use step::Kind;
+
+#[test]
+fn every_pair_of_operations_survives_a_power_cut_after_every_event() {
+    let length = usize::try_from(variable("REGISTRY_POWER_LENGTH").unwrap_or(2)).expect("a number");
+    let began = Instant::now();
+    let (new_store, sessions) = (new_store(), sequences(length - 1));
+    let total = Mutex::new(Counts::default());
+    in_parallel(&sessions, |beginning| {
+        let played: Vec<Vec<Kind>> =
+            Kind::ALL.iter().map(|last| [beginning.as_slice(), &[*last]].concat()).collect();
+        let counts = cut_session(&played, new_store.data());
+        total.lock().expect("the counts").add(&counts);
+    });
+    let total = total.into_inner().expect("the counts");
+    tell(&format!(
+        "power cuts in all {} sequences of {length} operations: {} cuts, {} states, of which {} \
+         were judged and {} were equal to one of these, in {:?}",
+        total.sequences,
+        total.cuts,
+        total.judged + total.equal,
+        total.judged,
+        total.equal,
+        began.elapsed()
+    ));
+    assert_eq!(total.sequences, Kind::ALL.len().pow(u32::try_from(length).expect("a number")));
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    sequences: usize,
+    cuts: usize,
+    judged: usize,
+    equal: usize,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.sequences += other.sequences;
+        self.cuts += other.cuts;
+        self.judged += other.judged;
+        self.equal += other.equal;
+    }
+}
+
+/// All sequences of so many operations.
+fn sequences(length: usize) -> Vec<Vec<Kind>> {
+    (0..length).fold(vec![Vec::new()], |shorter, _| {
+        let longer = |one: Vec<Kind>| Kind::ALL.map(|next| [one.as_slice(), &[next]].concat());
+        shorter.into_iter().flat_map(longer).collect()
+    })
+}
+
+/// Plays sequences in one session of the server, and cuts the power at every moment of each.
+fn cut_session(sequences: &[Vec<Kind>], new_store: &Path) -> Counts {
+    let began = Instant::now();
+    let session = record(sequences, new_store);
+    let recording = &session.recording;
+    let mut counts = Counts { sequences: sequences.len(), ..Counts::default() };
+    let mut disk = Disk::new(&recording.record, &[]);
+    let mut judged = HashSet::new();
+    for (sequence, first, end) in &session.spans {
+        for events in *first..=*end {
+            disk.advance_to(events);
+            counts.cuts += 1;
+            let time = recording.time_of(events);
+            let phase = recording.acts.phase_at(time);
+            for fates in fates::all(&recording.record, &disk.unsynced(), *first) {
+                let state = disk.state(&fates);
+                if !judged.insert((phase, state.fingerprint())) {
+                    counts.equal += 1;
+                    continue;
+                }
+                counts.judged += 1;
+                if let Err(wrong) = judge_state(recording, &state, time) {
+                    let near = recording.tell_near(events);
+                    panic!(
+                        "{sequence:?}, cut {} of {}, {fates:?}: {wrong}\nafter:\n{near}",
+                        events - first,
+                        end - first
+                    );
+                }
+            }
+        }
+    }
+    tell(&format!("{:?}: {counts:?} {:?}", sequences[0], began.elapsed()));
+    counts
+}
+
+/// A session of the server, and which events belong to which sequence.
+struct Session {
+    recording: Recording,
+    spans: Vec<(Vec<Kind>, usize, usize)>,
+}
+
+/// Plays sequences one after the other, each from a state that was prepared before.
+fn record(sequences: &[Vec<Kind>], new_store: &Path) -> Session {
+    let mut stage = Stage::new(DATA, |root| {
+        let data = root.path().join(DATA);
+        run(Command::new("cp").arg("--archive").arg(new_store).arg(data)).ok();
+    });
+    stage.instance.start();
+    let client = stage.client(&stage.instance.password());
+    let mut scenes: Vec<Scene> = Vec::new();
+    let mut marks = Vec::new();
+    for (number, sequence) in sequences.iter().enumerate() {
+        let load = Load { client: &client, acts: &stage.acts };
+        scenes.push(Scene::prepare(&load, number, sequence[0]));
+        let began = super::acts::now();
+        for kind in sequence {
+            let hand = step::play(*kind, &load, stage.instance.data(), &mut scenes);
+            stage.hands.extend(hand);
+        }
+        marks.push((sequence.clone(), began, super::acts::now()));
+    }
+    stage.stop();
+    let recording = stage.finish(DATA, 0);
+    let event_at = |time| recording.record.events.partition_point(|event| event.time < time);
+    let span = |(sequence, began, end)| (sequence, event_at(began), event_at(end));
+    let spans = marks.into_iter().map(span).collect();
+    Session { recording, spans }
+}
+
+/// A store after its first start.
+fn new_store() -> Instance {
+    let mut instance = Instance::started();
+    instance.stop();
+    // What each start makes anew, and large.
+    fs::remove_file(instance.data().join("reserve")).expect("the reserve");
+    instance
+}
+
+/// Where the store is below the root.
+const DATA: &str = "data";
