@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use storage::backup::generation::{Found, Generation};
 use storage::{
     BackupError, Collected, DiskSpace, ImageName, Keep, RepoName, Role, Snapshot, StorageError,
     Store, User, UserName, remove_durably,
@@ -27,8 +28,8 @@ mod socket;
 mod tag;
 mod verify;
 
+pub use client::{Leased, own, run, run_leased, run_long};
 pub(crate) use client::{end_process, log_trouble};
-pub use client::{run, run_leased, run_long};
 pub use image::{
     AllEntry, ImageCommand, ImageReply, ManifestEntry, PartEntry, ReferrerEntry, RemovedEntry,
 };
@@ -106,6 +107,13 @@ pub enum Command {
     /// Asks for a copy of the database, and that no blob it names goes, until the connection is
     /// closed.
     Backup,
+    /// Notes that a backup is to be written, where this was found.
+    BeginBackup {
+        /// What was found there.
+        found: Found,
+        /// What is to be written there.
+        next: Generation,
+    },
 }
 
 /// What a command brings back.
@@ -126,6 +134,8 @@ pub enum Reply {
     Tags(Vec<TagEntry>),
     /// The name of the copy of the database, in the data directory.
     Snapshot(String),
+    /// Whether the backup is noted: not if another registry was the last to write there.
+    BackupBegun(bool),
     /// What collection did, and whether a server did it.
     Collected(Box<Collected>, bool),
     /// What a command about tags brings back.
@@ -286,7 +296,8 @@ impl Command {
             | Self::Repositories { .. }
             | Self::Tags { .. }
             | Self::Tag(_)
-            | Self::Image(_) => false,
+            | Self::Image(_)
+            | Self::BeginBackup { .. } => false,
             Self::Backup | Self::Collect { .. } | Self::Verify { .. } => true,
         }
     }
@@ -337,6 +348,9 @@ pub fn execute(
         Command::Tag(command) => tag::execute(store, command).map(Reply::Tag),
         Command::Image(command) => image::execute(store, command).map(Reply::Image),
         Command::Backup => lease::take(store, on_progress, keep),
+        Command::BeginBackup { found, next } => {
+            store.begin_backup(found, next).map(Reply::BackupBegun).map_err(CommandError::from)
+        }
     };
     outcome.unwrap_or_else(|error| Reply::Failed(error.to_string()))
 }

@@ -1,6 +1,6 @@
 //! The reading connections: read-only, opened when needed, kept for the next reader.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -44,7 +44,13 @@ impl Readers {
         result
     }
 
-    fn open(&self) -> Result<Connection, StorageError> {
+    /// The database's file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A connection of its own, for who keeps it long.
+    pub(super) fn open(&self) -> Result<Connection, StorageError> {
         let connection = open_to_read(&self.path)?;
         connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);

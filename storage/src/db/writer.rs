@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use rusqlite::Connection;
 
 use super::copy::CopyRequest;
-use super::{OnFatal, OnTrouble};
+use super::{OnFatal, OnTrouble, empty_log};
 use crate::error::StorageError;
 
 /// What the writing thread is asked for.
@@ -18,6 +18,8 @@ pub(super) enum Work {
     Write(Box<dyn Job>),
     /// A copy of the database.
     Copy(CopyRequest),
+    /// That all that the log holds be moved into the database. It is between two groups of writes.
+    EmptyLog(mpsc::SyncSender<Result<(), StorageError>>),
 }
 
 /// One waiting write.
@@ -105,13 +107,17 @@ impl Writer {
     /// Commits a group of waiting writes, beginning with `first`; gives a copy that was asked for
     /// instead or behind them.
     fn serve(&self, first: Work, queue: &mpsc::Receiver<Work>) -> Option<CopyRequest> {
-        let (mut group, mut copy) = (Vec::new(), None);
+        let (mut group, mut copy, mut empty) = (Vec::new(), None, None);
         let mut next = Some(first);
         while let Some(work) = next {
             match work {
                 Work::Write(job) => group.push(job),
                 Work::Copy(request) => {
                     copy = Some(request);
+                    break;
+                }
+                Work::EmptyLog(reply) => {
+                    empty = Some(reply);
                     break;
                 }
             }
@@ -127,6 +133,14 @@ impl Writer {
             if is_full || self.log_pages.load(Ordering::Relaxed) >= CHECKPOINT_PAGES {
                 self.checkpoint();
             }
+        }
+        if let Some(reply) = empty {
+            let emptied = empty_log(&self.connection);
+            if let Err(error) = &emptied {
+                self.end_if_not_synced(error);
+            }
+            // Whoever waited may be gone.
+            let _ = reply.send(emptied);
         }
         copy
     }
@@ -338,6 +352,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_copy_ends_where_the_room_does() {
+        let (directory, connection) = database();
+        let rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+                    INSERT INTO t SELECT randomblob(8000) FROM n";
+        connection.execute_batch(rows).unwrap();
+        let to = directory.path().join("copy");
+        std::fs::write(&to, "").unwrap();
+        let no_room = StorageError::NoRoom { wanted_bytes: 1, free_bytes: 2, kept_bytes: 3 };
+        let (said, steps) = (no_room.clone(), AtomicI32::new(0));
+        let has_room = move |_| match steps.fetch_add(1, Ordering::Relaxed) {
+            0..3 => Ok(()),
+            _ => Err(said.clone()),
+        };
+        let (request, state, outcome) = crate::db::copy::request(&to, Box::new(has_room));
+        let (sender, queue) = mpsc::channel();
+        sender.send(Work::Copy(request)).unwrap();
+        drop(sender);
+        Writer::new(connection, fatal, |_| {}).unwrap().run(&queue);
+        assert_eq!(outcome.recv().unwrap(), Err(no_room));
+        assert_eq!(state.done.load(Ordering::Relaxed), 3 * 64);
+    }
+
     const LINKS: i64 = 12;
 
     #[test]
@@ -350,7 +387,7 @@ mod tests {
         let to = directory.path().join("copy");
         std::fs::write(&to, "").unwrap();
         let (sender, queue) = mpsc::channel();
-        let (request, copy, outcome) = crate::db::copy::request(&to);
+        let (request, copy, outcome) = crate::db::copy::request(&to, Box::new(|_| Ok(())));
         let (pages, state) = (Mutex::default(), Arc::clone(&copy));
         sender.send(Work::Copy(request)).unwrap();
         let chain = Arc::new(Chain { sender, copy, pages });
