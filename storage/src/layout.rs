@@ -70,6 +70,10 @@ impl Layout {
         self.root.join("registry.db")
     }
 
+    pub(crate) fn database_log(&self) -> PathBuf {
+        self.root.join("registry.db-wal")
+    }
+
     /// The files that SQLite keeps beside the database; they belong to that database alone.
     pub(crate) fn database_logs(&self) -> [PathBuf; 3] {
         ["registry.db-wal", "registry.db-shm", "registry.db-journal"]

@@ -239,10 +239,15 @@ CREATE TABLE seen_files (
     seen_tick INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Directories that hold a backup of this store, and which run wrote each last.
+-- When the store was made from a backup, in seconds since 1970; NULL if it was not.
+ALTER TABLE identity ADD COLUMN restored_at INTEGER;
+-- Directories that hold a backup of this store: what the directory said of the run before when the
+-- last run of this store began there, and what it says since; NULL after the first.
 CREATE TABLE backups (
     target     TEXT PRIMARY KEY,
-    generation TEXT NOT NULL
+    generation TEXT NOT NULL,
+    next       TEXT,
+    begun_tick INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 -- Up to which second since 1970 changes of tags are forgotten of which no row is left.

@@ -34,7 +34,6 @@ pub(super) fn check(data: &Path, expected: &Expected, sessions: &[Session]) -> V
     for session in sessions {
         checked.session(session)?;
     }
-    lap();
     let r = checked.collect(&found);
     drop(checked);
     drop(store);
