@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use storage::{
     BackupError, Collected, DiskSpace, ImageName, Keep, RepoName, Role, Snapshot, StorageError,
-    Store, User, UserName, remove_durably,
+    Store, TagPattern, User, UserName, remove_durably,
 };
 use thiserror::Error;
 
@@ -82,6 +82,8 @@ pub enum Command {
         untagged_seconds: Option<u64>,
         /// How long what was deleted is kept.
         deleted_seconds: Option<u64>,
+        /// How long it is kept what tags named.
+        history_seconds: Option<u64>,
         /// How long unused upload sessions are kept.
         upload_seconds: Option<u64>,
     },
@@ -262,6 +264,17 @@ pub enum CommandError {
     /// One image is to be removed, with the flag for a whole repository.
     #[error("--all is for a whole repository, and {0} is one image: leave out one of the two")]
     NeedsRepository(ImageName),
+    /// No tag is like a pattern.
+    #[error(
+        "no tag of {repository} is like {pattern}: `registry ls {repository}` shows them, and \
+         `registry tag history {repository}` those that were there"
+    )]
+    NothingMatches {
+        /// The repository.
+        repository: RepoName,
+        /// The pattern.
+        pattern: TagPattern,
+    },
     /// Whoever gave the command is gone.
     #[error("stopped before the end")]
     Stopped,
@@ -285,8 +298,8 @@ impl Command {
             | Self::UserRemove { .. }
             | Self::Repositories { .. }
             | Self::Tags { .. }
-            | Self::Tag(_)
-            | Self::Image(_) => false,
+            | Self::Tag(_) => false,
+            Self::Image(command) => command.is_long(),
             Self::Backup | Self::Collect { .. } | Self::Verify { .. } => true,
         }
     }
@@ -318,14 +331,18 @@ pub fn execute(
             grace_seconds,
             untagged_seconds,
             deleted_seconds,
+            history_seconds,
             upload_seconds,
         } => {
             let or = |seconds: Option<u64>, time| seconds.map_or(time, Duration::from_secs);
+            let grace = or(grace_seconds, upkeep.keep.grace);
             let keep = Keep {
-                grace: or(grace_seconds, upkeep.keep.grace),
+                grace,
                 untagged: untagged_seconds.map(Duration::from_secs).or(upkeep.keep.untagged),
+                // That nobody pushes now makes no difference to what was pushed for an index then.
+                listed_within: upkeep.keep.listed_within.max(grace),
                 deleted: or(deleted_seconds, upkeep.keep.deleted),
-                history: upkeep.keep.history,
+                history: or(history_seconds, upkeep.keep.history),
                 uploads: or(upload_seconds, upkeep.keep.uploads),
             };
             collect(store, &keep, dry_run, running.is_some(), on_progress)

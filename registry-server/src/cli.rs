@@ -93,7 +93,8 @@ enum Command {
     Rm {
         #[command(flatten)]
         data: DataDir,
-        /// The image; a whole repository with --all
+        /// The image; with * and ? in its tag, in quotes, all images whose tags are like that; a
+        /// whole repository with --all
         #[arg(value_name = "REPO:TAG|REPO@DIGEST")]
         image: String,
         /// Remove everything in a repository

@@ -168,6 +168,7 @@ impl Default for Upkeep {
             keep: Keep {
                 grace: DAY,
                 untagged: None,
+                listed_within: DAY,
                 deleted: 7 * DAY,
                 history: TAG_HISTORY_TIME,
                 uploads: Limits::default().upload_idle_time,
@@ -306,6 +307,7 @@ impl Settings {
             keep: Keep {
                 grace: or(self.gc_grace, default.keep.grace),
                 untagged: self.gc_untagged_after.map(|Span(time)| time),
+                listed_within: or(self.gc_grace, default.keep.listed_within),
                 deleted: or(self.undo_time, default.keep.deleted),
                 history: or(self.undo_time, default.keep.history).max(default.keep.history),
                 uploads: default.keep.uploads,

@@ -69,6 +69,9 @@ pub struct Limits {
     pub upload_batch_min_bytes: usize,
     /// Bytes of a blob that are read at once. Two such pieces are in memory at most.
     pub download_piece_bytes: usize,
+    /// The largest blob that is read and held against its digest before its first byte is sent. It
+    /// is in memory until its last one is. For larger ones it would cost more than half of a pull.
+    pub hashed_blob_bytes: u64,
     /// Ranges of one request that are answered one by one; with more the whole blob is sent.
     pub ranges: usize,
 
@@ -77,6 +80,9 @@ pub struct Limits {
     /// Writes to the disk or the database at once. Apart from the reads, so that no number of
     /// waiting pushes keeps a pull waiting.
     pub writes: usize,
+    /// How long a read of the database waits at most, once in 32 MiB of changes, when readers that
+    /// overlap keep its log from being truncated: as long as a page of a list takes on a slow disk.
+    pub read_pause_time: Duration,
     /// Pieces of upkeep at once: collection, verification, backup, by hand and on schedule. Those
     /// beyond wait for their turn.
     pub longs: usize,
@@ -95,6 +101,13 @@ pub struct Limits {
 
     /// The longest command over the socket.
     pub command_bytes: usize,
+}
+
+impl Limits {
+    /// Readers of the database at once, at most: whatever blocks on the store may read.
+    pub fn database_readers(&self) -> usize {
+        self.reads + self.writes + self.longs
+    }
 }
 
 impl Default for Limits {
@@ -126,9 +139,11 @@ impl Default for Limits {
             upload_memory_bytes: 32 * MIB,
             upload_batch_min_bytes: 64 * KIB,
             download_piece_bytes: 256 * KIB,
+            hashed_blob_bytes: MIB as u64,
             ranges: 16,
             reads: 32,
             writes: 64,
+            read_pause_time: Duration::from_secs(1),
             longs: 8,
             login_memory_time: Duration::from_secs(600),
             login_memory_entries: 4096,

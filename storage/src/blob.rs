@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, pread};
@@ -72,6 +73,27 @@ impl BlobReader {
         piece.truncate(wanted);
         Ok(piece)
     }
+
+    /// Reads all of the blob; `None` if its bytes are not those that `digest` names, or end early.
+    pub(crate) fn whole(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
+        match self.read_at(0, usize::MAX) {
+            Ok(bytes) => {
+                let is_right = Digest::of(digest.algorithm(), &bytes) == *digest;
+                Ok(is_right.then(|| Bytes::from(bytes)))
+            }
+            Err(StorageError::Io { kind: ErrorKind::UnexpectedEof, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A blob on its way out.
+#[derive(Debug)]
+pub enum BlobContent {
+    /// All of its bytes, which were held against the digest.
+    Whole(Bytes),
+    /// Its file, of which nothing was read yet.
+    File(BlobReader),
 }
 
 /// Hashes a file from its beginning, and counts its bytes.
@@ -113,55 +135,109 @@ pub(crate) fn has_file(layout: &Layout, digest: &Digest, size: u64) -> Result<bo
 pub(crate) struct Unpublished {
     /// What failed.
     pub(crate) error: StorageError,
-    /// Whether the upload is where it was, as it was: to be tried again when there is space, for
-    /// example. After a failed sync it is not, and nothing of it is to be synced again.
-    pub(crate) is_intact: bool,
+    /// What is left of the upload.
+    pub(crate) left: Left,
+}
+
+/// What a failure leaves of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It is where it was, as it was: to be tried again when there is space, for example.
+    Intact,
+    /// Its file has the name of the blob, complete and synced, but the row could not be written
+    /// that makes it one: what was noted beside the upload tells where it is.
+    Placed,
+    /// Nothing that may be used: after a failed sync nothing of it is to be synced again.
+    Nothing,
 }
 
 impl From<StorageError> for Unpublished {
     fn from(error: StorageError) -> Self {
-        Self { error, is_intact: true }
+        Self { error, left: Left::Intact }
     }
 }
 
-/// Syncs a checked upload and gives it its final name.
-///
-/// Crash argument: the content is synced before the rename and the directory after it. A crash
-/// before the last step leaves either the upload or a complete blob that no row names; neither is
-/// visible, and collection reclaims both. The row is written only after this returns.
-pub(crate) fn publish(
-    layout: &Layout,
-    file: &File,
-    from: &Path,
-    digest: &Digest,
-) -> Result<(), Unpublished> {
-    let to = layout.blob(digest);
-    let shard = to.parent().unwrap_or(layout.root());
-    let broken = |error| Unpublished { error, is_intact: false };
-    let directory = File::open(shard).at("open", shard)?;
-    file.sync_data().at("sync", from).map_err(broken)?;
-    // What is not renamed is where it was; the directory may have no room for one more name.
-    fs::rename(from, &to).at("rename", from)?;
-    directory.sync_all().at("sync", shard).map_err(|error| {
-        // Whoever asks for it would be answered from a name that may not last.
-        let _ = fs::remove_file(&to);
-        broken(error)
-    })
+/// A checked upload whose content is synced, on its way to its final name.
+pub(crate) struct Synced<'a> {
+    from: &'a Path,
+    to: PathBuf,
+    /// The directory of the final name.
+    shard: PathBuf,
+    directory: File,
 }
 
-/// Makes a published blob the upload again that it was, after `error` kept its row from being
-/// written.
-///
-/// Crash argument: whichever of the two names a crash leaves, no row was acknowledged for it. Where
-/// a row was there and its file was lost, the file is lost as before.
-pub(crate) fn put_back(
-    layout: &Layout,
-    to: &Path,
-    digest: &Digest,
-    error: StorageError,
-) -> Unpublished {
-    let is_intact = fs::rename(layout.blob(digest), to).is_ok();
-    Unpublished { error, is_intact }
+impl<'a> Synced<'a> {
+    /// Syncs the content of a checked upload.
+    pub(crate) fn new(
+        layout: &Layout,
+        file: &File,
+        from: &'a Path,
+        digest: &Digest,
+    ) -> Result<Self, Unpublished> {
+        let to = layout.blob(digest);
+        let shard = to.parent().unwrap_or(layout.root()).to_owned();
+        let directory = File::open(&shard).at("open", &shard)?;
+        file.sync_data().at("sync", from).map_err(broken)?;
+        Ok(Self { from, to, shard, directory })
+    }
+
+    /// Gives it the name of a blob that no row names yet.
+    ///
+    /// Crash argument: the content is synced before the rename and the directory after it. A crash
+    /// before the last step leaves either the upload or a complete blob that no row names; neither
+    /// is visible. The row is written only after this returns. Who holds the claim is alone with
+    /// the name, so what is removed after a failed sync is nobody's but ours.
+    pub(crate) fn place(self) -> Result<Placed<'a>, Unpublished> {
+        self.rename()?;
+        match self.sync_directory() {
+            Ok(()) => Ok(Placed { from: self.from, to: self.to }),
+            Err(error) => {
+                // Whoever asks for it would be answered from a name that may not last.
+                let _ = fs::remove_file(&self.to);
+                Err(broken(error))
+            }
+        }
+    }
+
+    /// Gives it the name of a blob that a row names, over the file that is there.
+    ///
+    /// Crash argument: the name leads to the old file or to the new one at any moment, and the new
+    /// one is complete and synced. So nothing is worse than it was if the sync of the directory
+    /// fails: the file stays, because the row names it, and the upload is over.
+    pub(crate) fn replace(self) -> Result<(), Unpublished> {
+        self.rename()?;
+        self.sync_directory().map_err(broken)
+    }
+
+    /// What is not renamed is where it was; the directory may have no room for one more name.
+    fn rename(&self) -> Result<(), StorageError> {
+        fs::rename(self.from, &self.to).at("rename", self.from)
+    }
+
+    fn sync_directory(&self) -> Result<(), StorageError> {
+        self.directory.sync_all().at("sync", &self.shard)
+    }
+}
+
+/// A blob that is in place and has no row yet.
+pub(crate) struct Placed<'a> {
+    from: &'a Path,
+    to: PathBuf,
+}
+
+impl Placed<'_> {
+    /// Makes it the upload again that it was, after `error` kept its row from being written.
+    ///
+    /// Crash argument: whichever of the two names a crash leaves, no row names the file, so it is
+    /// the upload's, which knows both.
+    pub(crate) fn put_back(self, error: StorageError) -> Unpublished {
+        let is_back = fs::rename(&self.to, self.from).is_ok();
+        Unpublished { error, left: if is_back { Left::Intact } else { Left::Placed } }
+    }
+}
+
+fn broken(error: StorageError) -> Unpublished {
+    Unpublished { error, left: Left::Nothing }
 }
 
 /// How much is read at once to hash a file.

@@ -1,8 +1,13 @@
 //! Who works on the file of a digest: a commit, which puts it there, or collection and
 //! verification, which take it away. One at a time for each digest: a commit whose row cannot be
 //! written takes its file back, which must not be the file that another commit relies on.
+//!
+//! Commits of one digest that wait for each other share one publication: whoever began to wait
+//! before a publication began, and still waits when it has succeeded, has nothing left to publish.
+//! Its own bytes were right when it came, and bytes that are just as right got their name, were
+//! synced and have their row since then.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
@@ -10,30 +15,107 @@ use crate::digest::Digest;
 /// The digests that are being worked on.
 #[derive(Default)]
 pub(crate) struct Claims {
-    held: Mutex<HashSet<Digest>>,
+    state: Mutex<State>,
     freed: Condvar,
 }
 
+#[derive(Default)]
+struct State {
+    held: HashSet<Digest>,
+    /// How many publications have begun, of whatever digest; the last one has this number.
+    begun: u64,
+    /// Commits that wait for their turn, by their digest.
+    waiting: HashMap<Digest, Waiting>,
+}
+
+/// The commits that wait for one digest.
+#[derive(Default)]
+struct Waiting {
+    commits: usize,
+    /// The number of the last publication that succeeded while one of them waited; 0 for none.
+    published: u64,
+}
+
+/// What a commit does when its turn has come.
+pub(crate) enum Turn<'a> {
+    /// It publishes its bytes.
+    Publish(Publication<'a>),
+    /// It relies on a publication that began and succeeded while it waited.
+    Rely,
+}
+
 impl Claims {
-    /// Claims one digest. Waits while somebody else works on it: another commit, or one short step
-    /// of collection or verification.
+    /// Claims one digest. Waits while somebody else works on it: a commit, or one short step of
+    /// collection or verification.
     pub(crate) fn claim(&self, digest: &Digest) -> Claim<'_> {
-        let mut held = self.lock();
-        while !held.insert(*digest) {
-            held = self.freed.wait(held).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        while !state.held.insert(*digest) {
+            state = self.wait(state);
         }
-        Claim { claims: self, digests: vec![*digest] }
+        self.claimed(digest)
     }
 
     /// Claims those of the digests that nobody works on, and waits for nobody.
     pub(crate) fn claim_free(&self, digests: impl IntoIterator<Item = Digest>) -> Claim<'_> {
-        let mut held = self.lock();
-        let digests = digests.into_iter().filter(|digest| held.insert(*digest)).collect();
+        let mut state = self.lock();
+        let digests = digests.into_iter().filter(|digest| state.held.insert(*digest)).collect();
         Claim { claims: self, digests }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<Digest>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Claims one digest for a commit whose bytes were found right, unless somebody else publishes
+    /// it first, from beginning to end.
+    pub(crate) fn claim_to_publish(&self, digest: &Digest) -> Turn<'_> {
+        let mut state = self.lock();
+        let came = state.begun;
+        let mut is_waiting = false;
+        let is_covered = loop {
+            if state.waiting.get(digest).is_some_and(|waiting| waiting.published > came) {
+                break true;
+            }
+            if state.held.insert(*digest) {
+                break false;
+            }
+            if !is_waiting {
+                state.waiting.entry(*digest).or_default().commits += 1;
+                is_waiting = true;
+            }
+            state = self.wait(state);
+        };
+        if is_waiting && let Some(waiting) = state.waiting.get_mut(digest) {
+            waiting.commits -= 1;
+            if waiting.commits == 0 {
+                state.waiting.remove(digest);
+            }
+        }
+        if is_covered {
+            return Turn::Rely;
+        }
+        state.begun += 1;
+        Turn::Publish(Publication { claim: self.claimed(digest), number: state.begun })
+    }
+
+    /// How many publications have begun.
+    #[cfg(test)]
+    pub(crate) fn publications(&self) -> u64 {
+        self.lock().begun
+    }
+
+    /// How many commits wait for a digest.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self, digest: &Digest) -> usize {
+        self.lock().waiting.get(digest).map_or(0, |waiting| waiting.commits)
+    }
+
+    fn claimed(&self, digest: &Digest) -> Claim<'_> {
+        Claim { claims: self, digests: vec![*digest] }
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.freed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -52,44 +134,32 @@ impl Claim<'_> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        let mut held = self.claims.lock();
+        let mut state = self.claims.lock();
         for digest in &self.digests {
-            held.remove(digest);
+            state.held.remove(digest);
         }
         self.claims.freed.notify_all();
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-    use std::time::Duration;
+/// A claim on the digest that its holder publishes now.
+pub(crate) struct Publication<'a> {
+    claim: Claim<'a>,
+    number: u64,
+}
 
-    use super::*;
-    use crate::digest::Algorithm;
-
-    #[test]
-    fn a_digest_is_claimed_once_and_whoever_needs_it_waits() {
-        let claims = Claims::default();
-        let [a, b] = ["a", "b"].map(|text| Digest::of(Algorithm::Sha256, text.as_bytes()));
-        let commit = claims.claim(&a);
-        let removal = claims.claim_free([a, b]);
-        assert_eq!(removal.digests(), [b]);
-        std::thread::scope(|scope| {
-            let (tell, told) = mpsc::channel();
-            for digest in [a, b] {
-                let (claims, tell) = (&claims, tell.clone());
-                scope.spawn(move || {
-                    drop(claims.claim(&digest));
-                    tell.send(()).unwrap();
-                });
+impl Publication<'_> {
+    /// Ends it: file and row are in place and durable. Whoever has waited since before it began
+    /// relies on it.
+    pub(crate) fn succeeded(self) {
+        let mut state = self.claim.claims.lock();
+        for digest in &self.claim.digests {
+            if let Some(waiting) = state.waiting.get_mut(digest) {
+                waiting.published = self.number;
             }
-            // Long enough for threads that do not wait.
-            assert!(told.recv_timeout(Duration::from_millis(200)).is_err(), "two have one digest");
-            drop((commit, removal));
-            told.iter().take(2).for_each(drop);
-        });
-        assert_eq!(claims.claim_free([a, b]).digests(), [a, b]);
-        assert!(claims.lock().is_empty());
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,10 @@
 //!
 //! It goes in this order, because each step makes the next one's work: upload sessions that lie
 //! unused; deleted manifests that can no longer be restored, and with them their edges; changes of
-//! tags that are long past; what was put aside because it is damaged; untagged manifests, where a
-//! rule says so; links from repositories to blobs that no manifest there names; blobs that no
-//! repository holds; files that have no row; repositories that hold nothing.
+//! tags that are long past; what was put aside because it is damaged; manifests that came for an
+//! index which is gone, and other untagged ones, where a rule says so; deleted blobs that nothing
+//! can bring back any more; links from repositories to blobs that no manifest there names; blobs
+//! that no repository holds; files that have no row; repositories that hold nothing.
 //!
 //! Every edge in the database belongs to a manifest that is held or can be restored, so whether
 //! something is needed is one look into an index, and no mark has to be carried from one step to
@@ -21,16 +22,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::collect::{self as rows, After, Held, STEP_ROWS, Untagged, ago};
+use crate::db::collect::{self as rows, After, Held, Rule, STEP_ROWS, Untagged, ago};
 use crate::db::upkeep;
 use crate::digest::Digest;
 use crate::durable::remove;
 use crate::error::StorageError;
 use crate::store::Store;
 
+mod deleted_links;
 pub(crate) mod files;
+mod history;
+mod kept;
 #[cfg(test)]
 mod tests;
+
+pub use kept::{KeptUntagged, Share};
 
 /// What collection leaves, whatever else is true of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +45,13 @@ pub struct Keep {
     pub grace: Duration,
     /// Manifests that had a tag or were pushed within this time; without it, all of them.
     pub untagged: Option<Duration>,
+    /// Manifests that were pushed longer than this before the first index that lists them. Of those
+    /// that came with it, none is kept when the last such index is gone for good.
+    pub listed_within: Duration,
     /// What was deleted within this time, so that it can be restored.
     pub deleted: Duration,
-    /// What tags named within this time. Rows are small, and undo a wrong move long after.
+    /// What tags named within this time, and in any case within `deleted`. Rows are small, and undo
+    /// a wrong move long after.
     pub history: Duration,
     /// Upload sessions that were used within this time.
     pub uploads: Duration,
@@ -58,6 +68,10 @@ pub struct Collected {
     pub deleted_manifests: u64,
     /// Manifests without a tag.
     pub untagged_manifests: u64,
+    /// What stays of those; none if the run did not come to its end, or was one of a program that
+    /// did not count it.
+    #[serde(default)]
+    pub untagged_kept: Option<KeptUntagged>,
     /// Changes of tags that are forgotten.
     pub tag_changes: u64,
     /// Blobs that were taken out of a repository.
@@ -172,10 +186,11 @@ macro_rules! unless_stopped {
 
 impl Run<'_> {
     fn whole(&mut self) -> Flow {
-        let ended = self.store.sessions.sweep(self.keep.uploads, self.is_dry_run)?;
+        let ended = self.store.sweep_uploads(self.keep.uploads, self.is_dry_run)?;
         (self.done.uploads, self.done.upload_bytes) = (ended.sessions, ended.bytes);
         unless_stopped!(self.deleted_manifests(ago(self.keep.deleted)));
         unless_stopped!(self.tag_changes());
+        unless_stopped!(self.surplus_changes());
         self.damaged_files()?;
         // Who was told what before this process started, nobody knows.
         let missing = self.keep.grace.saturating_sub(self.store.recent.age());
@@ -183,11 +198,13 @@ impl Run<'_> {
         self.store.recent.forget_old(self.keep.grace);
         if missing.is_zero() {
             unless_stopped!(self.untagged_manifests());
+            unless_stopped!(self.deleted_links());
             unless_stopped!(self.links());
             unless_stopped!(self.blobs());
             unless_stopped!(self.stray_files());
         }
-        self.repositories()
+        unless_stopped!(self.repositories());
+        self.kept()
     }
 
     fn step(&mut self) -> Flow {
@@ -222,8 +239,13 @@ impl Run<'_> {
         }
     }
 
+    /// Changes of tags until this tick are old.
+    fn history_ends(&self) -> i64 {
+        self.store.database.clock().ago(self.keep.history.max(self.keep.deleted))
+    }
+
     fn tag_changes(&mut self) -> Flow {
-        let until = ago(self.keep.history.max(self.keep.deleted));
+        let until = self.history_ends();
         let mut left =
             self.store.database.read(|connection| rows::old_changes(connection, until))?;
         self.done.tag_changes = left;
@@ -239,12 +261,19 @@ impl Run<'_> {
 
     /// Untagged manifests, as long as there are any: one that goes may have kept others.
     fn untagged_manifests(&mut self) -> Flow {
-        let Some(time) = self.keep.untagged else { return Ok(ControlFlow::Continue(())) };
         // Never what a push brought just now and will name in an index.
-        let (until, since) = (ago(time.max(self.keep.grace)), ago(self.keep.deleted));
+        let until = self.store.database.clock().ago(self.keep.grace);
+        let within = i64::try_from(self.keep.listed_within.as_secs()).unwrap_or(i64::MAX);
+        let mut rules = vec![Rule::Unlisted { until, within }];
+        if let Some(time) = self.keep.untagged {
+            let (until, since) = (ago(time.max(self.keep.grace)), ago(self.keep.deleted));
+            rules.push(Rule::Untagged { until, since });
+        }
         loop {
             let before = self.done.untagged_manifests;
-            unless_stopped!(self.untagged_round(until, since));
+            for &rule in &rules {
+                unless_stopped!(self.untagged_round(rule));
+            }
             if self.done.untagged_manifests == before {
                 return Ok(ControlFlow::Continue(()));
             }
@@ -257,12 +286,12 @@ impl Run<'_> {
         }
     }
 
-    fn untagged_round(&mut self, until: i64, since: i64) -> Flow {
+    fn untagged_round(&mut self, rule: Rule) -> Flow {
         let mut after: After = None;
         loop {
             let (leaving, begin) = (&self.leaving, &after);
             let (last, found) = self.store.database.read(|connection| {
-                let page = rows::untagged(connection, begin, until, since)?;
+                let page = rows::untagged(connection, begin, rule)?;
                 let last = page.last().map(|found| found.held.clone());
                 let mut due = Vec::new();
                 for found in page.into_iter().filter(|found| found.is_due) {
@@ -278,7 +307,7 @@ impl Run<'_> {
                 Ok((last, due))
             })?;
             for step in found.chunks(STEP_ROWS / 2) {
-                self.done.untagged_manifests += self.retire(step, until, since)?;
+                self.done.untagged_manifests += self.retire(step, rule)?;
             }
             unless_stopped!(self.step());
             if last.is_none() {
@@ -289,12 +318,7 @@ impl Run<'_> {
     }
 
     /// Retires manifests that nobody was told of lately; returns how many.
-    fn retire(
-        &mut self,
-        manifests: &[Untagged],
-        until: i64,
-        since: i64,
-    ) -> Result<u64, StorageError> {
+    fn retire(&mut self, manifests: &[Untagged], rule: Rule) -> Result<u64, StorageError> {
         let (recent, grace) = (&self.store.recent, self.keep.grace);
         let is_untold = |found: &&Untagged| recent.condemn(&found.name, &found.held.digest, grace);
         let due: Vec<&Untagged> = manifests.iter().filter(is_untold).collect();
@@ -303,7 +327,7 @@ impl Run<'_> {
             self.leaving.extend(step.iter().cloned());
             Ok(step.len())
         } else {
-            let retire = move |connection: &_| rows::retire(connection, &step, until, since);
+            let retire = move |connection: &_| rows::retire(connection, &step, rule);
             self.store.database.step_to_free(retire)
         };
         let are_taken = outcome.is_ok() && !self.is_dry_run;
@@ -312,7 +336,8 @@ impl Run<'_> {
     }
 
     fn links(&mut self) -> Flow {
-        let (store, grace, until) = (self.store, self.keep.grace, ago(self.keep.grace));
+        let (store, grace) = (self.store, self.keep.grace);
+        let until = store.database.clock().ago(grace);
         let mut after: After = None;
         loop {
             let (leaving, begin) = (&self.leaving, &after);

@@ -18,9 +18,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub(crate) use rusqlite::Connection;
+use rusqlite::ffi;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{OpenFlags, ffi};
 
 use crate::clock::Clock;
 use crate::digest::Digest;
@@ -30,19 +30,27 @@ use crate::layout::Layout;
 use crate::name::{RepoName, Tag, UserName};
 use crate::space::Space;
 
+pub(crate) mod again;
 pub(crate) mod collect;
 pub(crate) mod copy;
+pub(crate) mod deleted_links;
+pub(crate) mod forget;
+mod gate;
 pub(crate) mod history;
 pub(crate) mod inspect;
+pub(crate) mod kept;
 pub(crate) mod list;
+mod listed;
 pub(crate) mod lost;
 pub(crate) mod manifest;
+mod open;
 pub(crate) mod protection;
 mod reader;
 pub(crate) mod removal;
 pub(crate) mod repository;
 pub(crate) mod restore;
 mod schema;
+pub(crate) mod shape;
 pub(crate) mod space;
 pub(crate) mod tag;
 pub(crate) mod unheld;
@@ -51,7 +59,9 @@ pub(crate) mod user;
 pub(crate) mod verify;
 mod writer;
 
+use open::{open_to_read, open_to_write};
 use reader::Readers;
+pub(crate) use reader::Reading;
 use writer::{Work, Writer};
 
 /// What to do when the database can no longer be trusted: log it and end the process.
@@ -76,6 +86,7 @@ impl Database {
         layout: &Layout,
         space: &Arc<Space>,
         may_create: bool,
+        reading: Reading,
         on_fatal: OnFatal,
         on_trouble: OnTrouble,
     ) -> Result<Self, StorageError> {
@@ -100,7 +111,8 @@ impl Database {
         let clock = Arc::new(Clock::from(tick));
         give_clock(&connection, &clock)?;
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer::new(connection, on_fatal, on_trouble)?;
+        let readers = Readers::new(path.clone(), Arc::clone(&clock), reading);
+        let writer = Writer::new(connection, readers.gate(), on_fatal, on_trouble)?;
         let writer = std::thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || {
@@ -111,7 +123,6 @@ impl Database {
                 }
             })
             .map_err(|error| StorageError::io("start the thread of", &path, &error))?;
-        let readers = Readers::new(path, Arc::clone(&clock));
         let (jobs, writer) = (Some(jobs), Some(writer));
         Ok(Self { jobs, writer, readers, clock, space: Arc::clone(space) })
     }
@@ -218,18 +229,6 @@ impl Drop for Database {
             let _ = writer.join();
         }
     }
-}
-
-/// A connection that writes to a database that is there; one thread at a time uses it.
-fn open_to_write(path: &Path) -> Result<Connection, StorageError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(path, flags)?)
-}
-
-/// The same for one that only reads.
-fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(path, flags)?)
 }
 
 /// Lets a connection ask for the tick with `tick()`.

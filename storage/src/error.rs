@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::db::shape::SchemaFault;
 use crate::digest::Digest;
 use crate::lock::Holder;
 use crate::name::{RepoName, Tag};
@@ -17,7 +18,10 @@ use crate::space::ByteCount;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StorageError {
     /// The bytes of a blob are not those that its digest names.
-    #[error("the content has the digest {actual}, not {expected}: send it again")]
+    #[error(
+        "the content has the digest {actual}, not {expected}: this upload has ended, begin a new \
+         one and send the content again"
+    )]
     DigestMismatch {
         /// What the client promised.
         expected: Digest,
@@ -227,6 +231,17 @@ pub enum StorageError {
          and restore it from a backup if it stays so"
     )]
     DatabaseDamaged(String),
+    /// The database holds tables, or what can run, that the registry did not make.
+    #[error(
+        "{} holds {fault}, which the registry did not make: nothing in it is read or run; find out \
+         who wrote to it, and restore it from a backup", .path.display()
+    )]
+    ForeignSchema {
+        /// The database.
+        path: PathBuf,
+        /// What was found first.
+        fault: SchemaFault,
+    },
     /// The database could not be synced: what the disk holds of it is not known.
     #[error("the database cannot be synced: {0}")]
     NotSynced(String),

@@ -48,8 +48,10 @@ impl Manifest {
         let media_type = declared_type(&document, content_type)?;
         document.check_shape(&media_type)?;
         let edges = document.edges()?;
-        let artifact_type = document.artifact_type();
-        let annotations = document.annotations();
+        // Lists show the two of referrers, and of nothing else.
+        let is_referrer = edges.iter().any(|edge| edge.kind == EdgeKind::Subject);
+        let artifact_type = document.artifact_type().filter(|_| is_referrer);
+        let annotations = if is_referrer { document.annotations() } else { None };
         let digest = Digest::of(algorithm, &bytes);
         Ok(Self { bytes, digest, media_type, edges, artifact_type, annotations })
     }
@@ -86,12 +88,14 @@ impl Manifest {
     }
 
     /// The artifact type that a referrers list shows: the manifest's own, else an image
-    /// manifest's config media type (OCI distribution specification, "Listing Referrers").
+    /// manifest's config media type (OCI distribution specification, "Listing Referrers"). None of
+    /// a manifest that refers to none.
     pub fn artifact_type(&self) -> Option<&str> {
         self.artifact_type.as_deref()
     }
 
-    /// The annotations as the JSON object that was pushed.
+    /// The annotations that a referrers list shows, as the JSON object that was pushed. None of a
+    /// manifest that refers to none.
     pub fn annotations(&self) -> Option<&str> {
         self.annotations.as_deref()
     }

@@ -11,8 +11,10 @@ use thiserror::Error;
 use crate::digest::{Digest, DigestError};
 
 mod image;
+mod pattern;
 
 pub use image::ImageName;
+pub use pattern::TagPattern;
 
 /// The name of a repository, such as `openshift/release-images`.
 ///
@@ -186,6 +188,12 @@ pub enum NameError {
          of it names this registry"
     )]
     Image,
+    /// Not a pattern of tags.
+    #[error(
+        "a pattern stands for tags of one repository, as in 'team/app:4.14.*': * for any \
+         characters, ? for one, and what a tag may have for itself"
+    )]
+    Pattern,
     /// Not a digest.
     #[error(transparent)]
     Digest(DigestError),

@@ -1,4 +1,4 @@
-//! All open upload sessions: finding them, bounding them and letting them expire.
+//! All upload sessions: finding them, bounding them and letting them expire.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -9,7 +9,11 @@ use crate::digest::Algorithm;
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
 use crate::name::{RepoName, UploadId, UserName};
-use crate::upload::{Session, remove_files};
+use crate::upload::{Becoming, Finished, Recovered, Session, remove_files};
+
+mod finished;
+
+use finished::FinishedSessions;
 
 /// What a sweep ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,12 +29,37 @@ pub(crate) struct Ended {
 pub(crate) struct Sessions {
     layout: Layout,
     limit_per_user: usize,
-    open: Mutex<HashMap<UploadId, Arc<Session>>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    open: HashMap<UploadId, Arc<Session>>,
+    finished: FinishedSessions,
+}
+
+/// A session as this process knows it.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is open.
+    Open(Arc<Session>),
+    /// Its bytes became this blob, or an earlier process died when they were about to.
+    Finished(Becoming),
+}
+
+impl Found {
+    /// The session, if it is open.
+    pub(crate) fn open(self) -> Option<Arc<Session>> {
+        match self {
+            Self::Open(session) => Some(session),
+            Self::Finished(_) => None,
+        }
+    }
 }
 
 impl Sessions {
     pub(crate) fn new(layout: Layout, limit_per_user: usize) -> Self {
-        Self { layout, limit_per_user, open: Mutex::new(HashMap::new()) }
+        Self { layout, limit_per_user, known: Mutex::default() }
     }
 
     /// Begins a session. At the limit, the one of this user that was idle longest ends for it.
@@ -42,7 +71,7 @@ impl Sessions {
     ) -> Result<UploadId, StorageError> {
         let session = Session::create(&self.layout, repository, user, algorithm)?;
         let id = session.id;
-        self.lock().insert(id, Arc::new(session));
+        self.lock().open.insert(id, Arc::new(session));
         // Counted with the new one in, so that sessions begun at once cannot pass the limit.
         while let Some(excess) = self.longest_idle_beyond_limit(user, id) {
             self.cancel(&excess);
@@ -56,18 +85,72 @@ impl Sessions {
         repository: &RepoName,
         user: &UserName,
         id: UploadId,
-    ) -> Result<Arc<Session>, StorageError> {
-        let session = self.load(id).ok_or(StorageError::UploadUnknown)?;
-        if session.repository == *repository && session.user == *user {
-            Ok(session)
-        } else {
-            Err(StorageError::UploadUnknown)
-        }
+    ) -> Result<Found, StorageError> {
+        let found = self.load(id).ok_or(StorageError::UploadUnknown)?;
+        let is_theirs = match &found {
+            Found::Open(session) => session.repository == *repository && session.user == *user,
+            Found::Finished(_) => self.lock().finished.get(id).is_some_and(|finished| {
+                finished.repository == *repository && finished.user == *user
+            }),
+        };
+        if is_theirs { Ok(found) } else { Err(StorageError::UploadUnknown) }
     }
 
     /// Forgets a session that is over.
     pub(crate) fn forget(&self, id: UploadId) {
-        self.lock().remove(&id);
+        self.lock().open.remove(&id);
+    }
+
+    /// Remembers that a session has become this blob.
+    pub(crate) fn finish(&self, session: &Session, blob: Becoming) {
+        let forgotten = {
+            let mut known = self.lock();
+            known.open.remove(&session.id);
+            known.finished.add(session.id, session.finished(blob))
+        };
+        for id in forgotten {
+            remove_files(&self.layout, id);
+        }
+    }
+
+    /// Forgets the oldest finished sessions of each user who has too many of them, which those of
+    /// an earlier process may bring about.
+    pub(crate) fn trim_finished(&self) {
+        let forgotten = self.lock().finished.trim();
+        for id in forgotten {
+            remove_files(&self.layout, id);
+        }
+    }
+
+    /// Forgets a finished session and what was noted of it.
+    pub(crate) fn forget_finished(&self, id: UploadId) {
+        if self.lock().finished.remove(id) {
+            remove_files(&self.layout, id);
+        }
+    }
+
+    /// The finished sessions, with the blobs that they became.
+    pub(crate) fn finished(&self) -> Vec<(UploadId, Becoming)> {
+        let known = self.lock();
+        let finished = known.finished.ids().into_iter();
+        finished.filter_map(|id| Some((id, known.finished.get(id)?.blob))).collect()
+    }
+
+    /// Gives a finished session its bytes back from the file of the blob, which no row names, so
+    /// that it is open again; false if there are none. The caller holds the claim on the blob.
+    ///
+    /// Crash argument: no row names the file, so nobody reads it and nobody else relies on it; and
+    /// it gets another name, never a second one. A crash leaves it under either, and under both
+    /// it is the session's.
+    pub(crate) fn put_back(&self, id: UploadId) -> bool {
+        let mut known = self.lock();
+        let Some(finished) = known.finished.get(id) else { return known.open.contains_key(&id) };
+        let file = self.layout.blob(&finished.blob.digest);
+        if fs::rename(file, self.layout.upload(id)).is_err() {
+            return false;
+        }
+        known.finished.remove(id);
+        known.recover(&self.layout, id).is_some()
     }
 
     /// Ends the session and removes its files; false if it was over already.
@@ -82,7 +165,7 @@ impl Sessions {
 
     /// How many sessions are open, as far as this process knows.
     pub(crate) fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().open.len()
     }
 
     /// Ends every session that nobody used for `idle`, and makes known those that an earlier
@@ -102,12 +185,18 @@ impl Sessions {
             let held = fs::metadata(self.layout.upload(id)).map_or(0, |file| file.len());
             let file_is_old = age.is_some_and(|age| age >= idle);
             match self.load(id) {
-                Some(session)
+                Some(Found::Open(session))
                     if file_is_old
                         && session.last_used().elapsed() >= idle
                         && (is_dry_run || self.cancel(&session)) =>
                 {
                     bytes += if ended.insert(id) { held } else { 0 };
+                }
+                // Nothing of it was open, so nothing ends.
+                Some(Found::Finished(_))
+                    if file_is_old && !is_dry_run && self.is_finished_for(id, idle) =>
+                {
+                    self.forget_finished(id);
                 }
                 None if file_is_old => {
                     if !is_dry_run {
@@ -119,23 +208,22 @@ impl Sessions {
             }
         }
         // A session that a failing disk ended has no files that the walk could meet.
-        self.lock().retain(|_, session| !session.is_over());
+        self.lock().open.retain(|_, session| !session.is_over());
         Ok(Ended { sessions: ended.len() as u64, bytes })
     }
 
-    fn load(&self, id: UploadId) -> Option<Arc<Session>> {
+    fn load(&self, id: UploadId) -> Option<Found> {
         // Locked while the two files are looked at: one session must never become two.
-        let mut open = self.lock();
-        if let Some(session) = open.get(&id) {
-            return Some(Arc::clone(session));
-        }
-        let recovered = Arc::new(Session::recover(&self.layout, id)?);
-        open.insert(id, Arc::clone(&recovered));
-        Some(recovered)
+        self.lock().recover(&self.layout, id)
+    }
+
+    fn is_finished_for(&self, id: UploadId, idle: Duration) -> bool {
+        self.lock().finished.get(id).is_some_and(|finished| finished.since.elapsed() >= idle)
     }
 
     fn longest_idle_beyond_limit(&self, user: &UserName, newest: UploadId) -> Option<Arc<Session>> {
-        let open = self.lock();
+        let known = self.lock();
+        let open = &known.open;
         if open.len() <= self.limit_per_user {
             return None;
         }
@@ -147,8 +235,31 @@ impl Sessions {
         others.min_by_key(|session| session.last_used()).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Finds a session, of an earlier process too.
+    fn recover(&mut self, layout: &Layout, id: UploadId) -> Option<Found> {
+        if let Some(session) = self.open.get(&id) {
+            return Some(Found::Open(Arc::clone(session)));
+        }
+        if let Some(Finished { blob, .. }) = self.finished.get(id) {
+            return Some(Found::Finished(*blob));
+        }
+        Some(match Session::recover(layout, id)? {
+            Recovered::Open(session) => {
+                self.open.insert(id, Arc::clone(&session));
+                Found::Open(session)
+            }
+            Recovered::Finished(finished) => {
+                let blob = finished.blob;
+                self.finished.add_old(id, finished);
+                Found::Finished(blob)
+            }
+        })
     }
 }
 

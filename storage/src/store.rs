@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
 
 use crate::backup;
 use crate::claims::Claims;
 use crate::db::list::{self, Counts};
-use crate::db::{Database, OnFatal, OnTrouble};
+use crate::db::{Database, OnFatal, OnTrouble, Reading};
 use crate::error::StorageError;
 use crate::hold::Holds;
 use crate::layout::Layout;
@@ -18,10 +19,15 @@ use crate::sessions::Sessions;
 use crate::space::Space;
 
 mod blob;
+mod finished;
 mod image;
 mod manifest;
+mod matching;
+mod publish;
 mod snapshot;
 mod tag;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod user;
 mod verify;
@@ -39,12 +45,19 @@ pub struct OpenOptions<'a> {
     /// Bytes of the file system that uploads leave free for everything else, but never more than
     /// a twentieth of it.
     pub reserve_bytes: u64,
+    /// Connections to the database that are kept while nobody reads: as many as read at once, so
+    /// that none is opened under load. Each takes two descriptors.
+    pub idle_connections: usize,
+    /// How long a read waits at most while the database's log is truncated, which happens when
+    /// readers that overlap have let it grow.
+    pub read_pause_time: Duration,
     /// Asked once, when another process owns the store, whether to wait for it.
     pub on_held: &'a dyn Fn(&Holder) -> OnHeld,
     /// Called when the database failed in a way that only a new process can mend.
     pub on_fatal: OnFatal,
     /// Called when moving the database's log into the database failed. What was acknowledged is
-    /// safe, and each write tries again; but the log grows until one succeeds.
+    /// safe, and each write tries again; but the log grows until one succeeds. Called also when
+    /// something turned out to be lost as it was asked for, with what whoever asked is told.
     pub on_trouble: OnTrouble,
 }
 
@@ -60,6 +73,9 @@ pub struct Store {
     pub(crate) space: Arc<Space>,
     /// Grows with each change of a user, so that whoever remembers a password can tell.
     users_version: AtomicU64,
+    on_trouble: OnTrouble,
+    /// Tags that pushes named since the store was opened.
+    tags_pushed: AtomicU64,
     is_new: bool,
     holds: Holds,
     has_snapshot: Arc<AtomicBool>,
@@ -93,7 +109,9 @@ impl Store {
         let space = Arc::new(Space::new(&layout, options.reserve_bytes));
         // A registry on a full disk must start: how else would anything be deleted?
         let OpenOptions { on_fatal, on_trouble, .. } = *options;
-        let open = || Database::open(&layout, &space, is_new, on_fatal, on_trouble);
+        let reading =
+            Reading { connections: options.idle_connections, most_wait: options.read_pause_time };
+        let open = || Database::open(&layout, &space, is_new, reading, on_fatal, on_trouble);
         let database = space.with_reserve(open)?;
         space.restore_reserve();
         let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
@@ -105,6 +123,8 @@ impl Store {
             recent: Recent::new(),
             space,
             users_version: AtomicU64::new(0),
+            on_trouble,
+            tags_pushed: AtomicU64::new(0),
             is_new,
             holds: Holds::default(),
             has_snapshot: Arc::default(),

@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::binary::Instance;
 use crate::support::clients::{Curl, Machine, directory};
-use crate::support::images::{Family, Image, sha256, write_directory};
+use crate::support::images::{Family, Image, Manifest, sha256, write_directory};
 use crate::support::process::wait_until;
 
 const OCTETS: &str = "application/octet-stream";
@@ -52,7 +52,7 @@ fn an_image_that_was_deleted_leaves_no_files_and_its_neighbours_all_of_theirs() 
     let mut instance = Instance::started();
     let machine = Machine::of(&instance);
     let images = Image::of_platforms(Family::Oci, &["amd64", "arm64"]);
-    let list = crate::support::images::Manifest::list(
+    let list = Manifest::list(
         Family::Oci,
         &images.iter().map(|image| &image.manifest).collect::<Vec<_>>(),
     );
@@ -66,15 +66,15 @@ fn an_image_that_was_deleted_leaves_no_files_and_its_neighbours_all_of_theirs() 
     }
     assert_eq!(files(&instance.data().join("blobs")), 6);
     machine.skopeo(&["delete", &name("all")]).ok();
-    // The children stay without a tag, since clusters pull by digest; a rule lets them go.
-    let kept = gc(&instance, &ALL);
-    assert_eq!((number(&kept, "deleted_manifests"), number(&kept, "blobs")), (1, 0));
-    let rule = [&ALL[..], &["--untagged-after", "0s"]].concat();
-    let promised = gc(&instance, &[&rule[..], &["--dry-run"]].concat());
+    // As long as the list can be restored, so can its images.
+    let kept = gc(&instance, &["--grace", "0s", "--json"]);
+    assert_eq!((number(&kept, "untagged_manifests"), number(&kept, "blobs")), (0, 0));
+    let promised = gc(&instance, &[&ALL[..], &["--dry-run"]].concat());
     assert_eq!(files(&instance.data().join("blobs")), 6);
-    let done = gc(&instance, &rule);
+    let done = gc(&instance, &ALL);
     assert_eq!(done, promised);
-    assert_eq!((number(&done, "untagged_manifests"), number(&done, "blobs")), (2, 4));
+    assert_eq!((number(&done, "deleted_manifests"), number(&done, "blobs")), (1, 4));
+    assert_eq!(number(&done, "untagged_manifests"), 2);
     assert_eq!(files(&instance.data().join("blobs")), 2);
     machine.skopeo(&["copy", "--quiet", &name("other"), &directory(&machine.path("back"))]).ok();
 
@@ -90,6 +90,69 @@ fn an_image_that_was_deleted_leaves_no_files_and_its_neighbours_all_of_theirs() 
     let status = instance.command(&["status"], &["--json"]).ok();
     let status: Value = serde_json::from_str(&status).expect("JSON");
     assert_eq!(status["last_collection"]["did"]["stray_bytes"], 15, "{status}");
+}
+
+#[test]
+fn children_pushed_by_digest_then_a_collection_then_their_index_are_all_there_until_it_goes() {
+    let mut instance = Instance::started();
+    let curl = Curl::of(&instance);
+    let images = Image::of_platforms(Family::Oci, &["amd64", "arm64"]);
+    let lone = Image::new(Family::Oci, "amd64", b"pulled by digest");
+    let put = |manifest: &Manifest, reference: &str| {
+        let path = format!("/v2/app/manifests/{reference}");
+        curl.send("PUT", &path, manifest.media_type, &manifest.bytes).expect(201);
+    };
+    for image in images.iter().chain([&lone]) {
+        for content in [&image.layer, &image.config] {
+            blob(&curl, "app", content);
+        }
+        put(&image.manifest, &image.manifest.digest());
+    }
+    let took_nothing = |done: &Value| {
+        assert_eq!((number(done, "untagged_manifests"), number(done, "blobs")), (0, 0), "{done}");
+    };
+    took_nothing(&gc(&instance, &ALL));
+    // A registry that was stopped knows it still.
+    instance.stop();
+    took_nothing(&gc(&instance, &ALL));
+    instance.start();
+    let list = Manifest::list(Family::Oci, &[&images[0].manifest, &images[1].manifest]);
+    let outer = Manifest::list(Family::Oci, &[&list]);
+    put(&list, &list.digest());
+    put(&outer, "all");
+    took_nothing(&gc(&instance, &ALL));
+    let manifests = [&images[0].manifest, &images[1].manifest, &list, &outer];
+    let all_are = |status: u16| {
+        for manifest in manifests {
+            curl.request("GET", &format!("/v2/app/manifests/{}", manifest.digest())).expect(status);
+        }
+    };
+    all_are(200);
+    curl.request("DELETE", &format!("/v2/app/manifests/{}", outer.digest())).expect(202);
+    gc(&instance, &["--grace", "0s", "--json"]);
+    instance.command(&["tag", "restore"], &["app:all"]).ok();
+    all_are(200);
+    curl.request("DELETE", &format!("/v2/app/manifests/{}", outer.digest())).expect(202);
+    let done = gc(&instance, &ALL);
+    assert_eq!((number(&done, "untagged_manifests"), number(&done, "blobs")), (3, 4));
+    all_are(404);
+    // What no list ever named stays, which is told with the reason.
+    curl.request("GET", &format!("/v2/app/manifests/{}", lone.manifest.digest())).expect(200);
+    assert_eq!(files(&instance.data().join("blobs")), 2);
+    let bytes = lone.manifest.bytes.len() + lone.layer.len() + lone.config.len();
+    let kept = json!({ "manifests": 1, "bytes": bytes });
+    assert_eq!(done["untagged_kept"]["never_tagged"], kept);
+    let size = storage::ByteCount(bytes as u64);
+    let line = format!("1 manifest ({size}) pushed by digest and never tagged");
+    let told = instance.command(&["gc"], &["--dry-run"]).ok();
+    assert!(told.contains(&line) && told.contains("--untagged-after TIME"), "{told}");
+    let status = instance.command(&["status"], &[]).ok();
+    assert!(status.contains(&line), "{status}");
+    let status: Value =
+        serde_json::from_str(&instance.command(&["status"], &["--json"]).ok()).expect("JSON");
+    assert_eq!(status["last_collection"]["did"]["untagged_kept"]["never_tagged"], kept);
+    instance.command(&["rm"], &[&format!("app@{}", lone.manifest.digest())]).ok();
+    assert_eq!(number(&gc(&instance, &ALL), "blobs"), 2);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::binary::Instance;
 use crate::support::clients::{Curl, Machine};
 use crate::support::images::{Family, Image, Manifest, sha256};
+use crate::support::page::Shell;
 use crate::support::process::wait_until;
 use crate::tag::push;
 
@@ -188,6 +189,83 @@ fn a_whole_repository_goes_and_its_tags_come_back_with_one_command() {
 }
 
 #[test]
+fn an_old_release_goes_by_a_pattern_and_comes_back_with_the_command_that_is_printed() {
+    let instance = Instance::started();
+    let machine = Machine::of(&instance);
+    let (images, list) = with_list(&instance, &machine);
+    let name = format!("{}/app", instance.address());
+    for tag in ["4.14.1", "4.14.2"] {
+        push(&machine, &list, &images, &format!("{name}:{tag}"));
+    }
+    // A release of its own, signed, and what stays.
+    let own = Image::new(Family::Oci, "amd64", b"own");
+    push(&machine, &own.manifest, std::slice::from_ref(&own), &format!("{name}:4.14.3"));
+    let signature = format!("sha256-{}.sig", &own.manifest.digest()["sha256:".len()..]);
+    let signing = Image::new(Family::Oci, "amd64", b"signature");
+    let signed = format!("{name}:{signature}");
+    push(&machine, &signing.manifest, std::slice::from_ref(&signing), &signed);
+    push(&machine, &own.manifest, std::slice::from_ref(&own), &format!("{name}:4.14.gone"));
+    instance.command(&["rm"], &["app:4.14.gone"]).ok();
+    // The times of changes are whole seconds.
+    let second = || UNIX_EPOCH.elapsed().expect("a time").as_secs();
+    let begun = second();
+    wait_until("the next second", || second() > begun);
+    let before = instance.command(&["ls"], &["app"]).ok();
+
+    for (image, flags, part) in [
+        ("app:4.15.*", &["--json"][..], "no tag of app is like 4.15.*: `registry ls app` shows"),
+        ("absent:4.*", &[], "there is no repository absent"),
+        ("app:4.14.*", &["--all"], "--all is for a whole repository"),
+        ("ap*", &[], "a pattern stands for tags of one repository, as in 'team/app:4.14.*'"),
+        ("a?p:1", &[], "a pattern stands for tags of one repository"),
+    ] {
+        let refused = instance.command(&["rm"], &[&[image], flags].concat()).fails(1);
+        assert!(refused.contains(part), "{refused}");
+    }
+    instance.command(&["tag", "protect"], &["app:4.14.3"]).ok();
+    for flags in [&["--dry-run"][..], &[]] {
+        let refused = instance.command(&["rm"], &[&["app:4.14.*"], flags].concat()).fails(1);
+        assert!(refused.contains("the tag app:4.14.3 is protected"), "{refused}");
+    }
+    instance.command(&["tag", "unprotect"], &["app:4.14.3"]).ok();
+    let address = format!("{name}:4.14.*");
+    let planned = instance.command(&["rm"], &[&address, "--dry-run"]).ok();
+    let lines = format!(
+        "tag       app:4.14.1\ntag       app:4.14.2\ntag       app:4.14.3\n\
+                         tag       app:{signature}\nwould remove: 4 tags, 2 manifests, and "
+    );
+    assert!(planned.starts_with(&lines), "{planned}");
+    assert!(!planned.contains("to undo it"), "{planned}");
+    assert_eq!(instance.command(&["ls"], &["app"]).ok(), before);
+    let plan = json_of(&instance, &["rm"], &["app:4.14.?", "--dry-run", "--json"]);
+    let freed: usize =
+        [&own, &signing].map(|image| image.layer.len() + image.config.len()).iter().sum();
+    assert_eq!((&plan["blob_bytes"], &plan["undo"]), (&json!(freed), &Value::Null));
+
+    let removed = instance.command(&["rm"], &["app:4.14.*"]).ok();
+    assert!(removed.contains("\nremoved: 4 tags, 2 manifests, and "), "{removed}");
+    assert_eq!(instance.command(&["ls"], &["app"]).ok(), format!("{}  1", list.digest()));
+    // The list stays, because another tag names it.
+    machine.podman(&["pull", "--quiet", &format!("{name}:1")]).ok();
+    let undo = removed.lines().last().and_then(|line| line.strip_prefix("to undo it: "));
+    let undo = undo.expect("a command");
+    assert!(undo.starts_with("registry tag restore 'app:4.14.*' --since "), "{undo}");
+    // As it is typed, in a directory with a file that is like the pattern.
+    let shell = Shell::new(&instance, &machine);
+    machine.write("app:4.14.file", "");
+    let told = shell.run(&format!("cd {} && {undo}", machine.path("").display()));
+    assert!(told.ends_with("back: 4 tags and 2 manifests\n"), "{told}");
+    assert_eq!(instance.command(&["ls"], &["app"]).ok(), before);
+    machine.podman(&["pull", "--quiet", &format!("{name}:4.14.3")]).ok();
+    let again = shell.run(undo);
+    assert!(again.contains("registry: nothing of app:4.14.* is gone since "), "{again}");
+    let everything = instance.command(&["tag", "restore"], &["app:4.14.g*"]).ok();
+    assert!(everything.ends_with("back: 1 tag and 0 manifests"), "{everything}");
+    let refused = instance.command(&["tag", "restore"], &["app:1", "--since", TIME]).fails(1);
+    assert!(refused.contains("--since is for what was removed together"), "{refused}");
+}
+
+#[test]
 fn what_is_too_late_to_restore_is_told_and_the_rest_comes_back() {
     let instance = Instance::started();
     let machine = Machine::of(&instance);
@@ -310,3 +388,6 @@ fn indexes_within_indexes_are_followed_as_far_as_somebody_means_them() {
 fn json_of(instance: &Instance, words: &[&str], rest: &[&str]) -> Value {
     serde_json::from_str(&instance.command(words, rest).ok()).expect("JSON")
 }
+
+/// Some time.
+const TIME: &str = "2026-01-31T08:15:00Z";

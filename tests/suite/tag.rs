@@ -213,6 +213,8 @@ fn a_long_history_comes_in_pages_and_names_each_change_once() {
             may_create: false,
             uploads_per_user: 1,
             reserve_bytes: 0,
+            idle_connections: 16,
+            read_pause_time: std::time::Duration::from_secs(1),
             on_held: &|_| OnHeld::GiveUp,
             on_fatal: |error| panic!("{error}"),
             on_trouble: |_| {},

@@ -89,7 +89,7 @@ fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
     let directory = File::open(data_dir).with_context(|| format!("cannot open {data_dir:?}"))?;
     let socket = through(&directory, &layout.socket())
         .context("cannot reach the running server over its socket")?;
-    let until = Instant::now() + WAIT_FOR_OWNER;
+    let (until, limits) = (Instant::now() + WAIT_FOR_OWNER, Limits::default());
     loop {
         match UnixStream::connect(&socket) {
             Ok(stream) => return Ok(Reached::Server(stream)),
@@ -98,8 +98,10 @@ fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
         }
         let options = OpenOptions {
             may_create: false,
-            uploads_per_user: Limits::default().uploads_per_user,
-            reserve_bytes: Limits::default().reserve_bytes,
+            uploads_per_user: limits.uploads_per_user,
+            reserve_bytes: limits.reserve_bytes,
+            idle_connections: limits.database_readers(),
+            read_pause_time: limits.read_pause_time,
             on_held: &|_: &Holder| OnHeld::GiveUp,
             on_fatal: end_process,
             on_trouble: log_trouble,
@@ -156,7 +158,14 @@ pub(crate) fn end_process(cause: &StorageError) -> ! {
 
 /// Logs a failure of the database that no caller waits for.
 pub(crate) fn log_trouble(cause: &StorageError) {
-    error!(%cause, "the database's log could not be moved into it; the next write tries again");
+    match cause {
+        StorageError::BlobLost(_) | StorageError::ManifestLost { .. } => {
+            error!("{cause}; it was asked for, and its bytes are not what they were");
+        }
+        _ => error!(
+            %cause, "the database's log could not be moved into it; the next write tries again"
+        ),
+    }
 }
 
 fn is_nobody(error: &io::Error) -> bool {

@@ -1,7 +1,10 @@
 //! Commands about whole images: looking at one, page by page, and removing it.
 
 use serde::{Deserialize, Serialize};
-use storage::{Digest, ImagePart, Keeper, ManifestInfo, PartState, Reference, Store};
+use storage::{
+    Digest, ImagePart, Keeper, ManifestInfo, PartState, Reference, Removal, RepoName, Space, Store,
+    TagPattern,
+};
 
 use super::tag::{full, image_of, parse_digest, repository_of};
 use super::{CommandError, LIST_PAGE_ENTRIES};
@@ -54,6 +57,18 @@ pub enum ImageCommand {
         /// The last blob of the part before.
         after: Option<String>,
     },
+    /// Asks what goes with all tags for which a pattern stands.
+    PlanMatching {
+        /// `REPOSITORY:PATTERN`.
+        image: String,
+    },
+    /// Removes some of these tags, and what goes with them.
+    RemoveMatching {
+        /// `REPOSITORY:PATTERN`.
+        image: String,
+        /// The last tag of the part before.
+        after: Option<String>,
+    },
     /// Removes some tags or manifests of a repository.
     RemoveSome {
         /// The repository.
@@ -96,6 +111,15 @@ pub enum ImageReply {
         /// Manifests.
         manifests: u64,
     },
+    /// What a step removed of the tags for which a pattern stands.
+    MatchingStep {
+        /// Tags.
+        tags: u64,
+        /// Manifests.
+        manifests: u64,
+        /// The tag after which to go on, if there may be more.
+        last: Option<String>,
+    },
 }
 
 /// A manifest as it is looked at.
@@ -134,6 +158,8 @@ pub struct PartEntry {
     pub platform: Option<String>,
     /// Whether it is there: present, absent, foreign or lost.
     pub state: String,
+    /// Whether it is a manifest. A child that is a blob is a part of a build cache.
+    pub is_manifest: bool,
 }
 
 /// One manifest that refers to another.
@@ -190,15 +216,23 @@ impl ImageCommand {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Manifest { .. } | Self::Parts { .. } | Self::Referrers { .. } => "inspect",
-            Self::Remove { dry_run: false, .. } | Self::RemoveSome { .. } => "rm",
-            Self::Remove { .. } | Self::PlanAll { .. } | Self::SpaceOfAll { .. } => "rm --dry-run",
+            Self::Remove { dry_run: false, .. }
+            | Self::RemoveMatching { .. }
+            | Self::RemoveSome { .. } => "rm",
+            Self::Remove { .. }
+            | Self::PlanMatching { .. }
+            | Self::PlanAll { .. }
+            | Self::SpaceOfAll { .. } => "rm --dry-run",
         }
     }
 
     /// What it is about, for the log.
     pub(super) fn object(&self) -> &str {
         match self {
-            Self::Manifest { image, .. } | Self::Remove { image, .. } => image,
+            Self::Manifest { image, .. }
+            | Self::Remove { image, .. }
+            | Self::PlanMatching { image }
+            | Self::RemoveMatching { image, .. } => image,
             Self::Parts { repository, .. }
             | Self::Referrers { repository, .. }
             | Self::PlanAll { repository }
@@ -212,8 +246,17 @@ impl ImageCommand {
         match self {
             Self::Manifest { is_part, .. } => *is_part,
             Self::Parts { .. } | Self::Referrers { .. } | Self::SpaceOfAll { .. } => true,
-            Self::Remove { .. } | Self::PlanAll { .. } | Self::RemoveSome { .. } => false,
+            Self::Remove { .. }
+            | Self::PlanMatching { .. }
+            | Self::RemoveMatching { .. }
+            | Self::PlanAll { .. }
+            | Self::RemoveSome { .. } => false,
         }
+    }
+
+    /// Whether it may take longer than a client's request.
+    pub(super) fn is_long(&self) -> bool {
+        matches!(self, Self::PlanMatching { .. })
     }
 }
 
@@ -230,6 +273,14 @@ pub(super) fn execute(store: &Store, command: ImageCommand) -> Result<ImageReply
             referrers(store, &repository, &digest, after.as_deref())
         }
         ImageCommand::Remove { image, dry_run } => remove(store, &image, dry_run),
+        ImageCommand::PlanMatching { image } => plan_matching(store, &image),
+        ImageCommand::RemoveMatching { image, after } => {
+            let (name, pattern) = pattern_of(store, &image)?;
+            let after = after.as_deref().map(str::parse).transpose()?;
+            let (step, last) = store.remove_tags(&name, &pattern, after.as_ref())?;
+            let last = last.as_ref().map(storage::Tag::to_string);
+            Ok(ImageReply::MatchingStep { tags: step.tags, manifests: step.manifests, last })
+        }
         ImageCommand::PlanAll { repository } => plan_all(store, &repository),
         ImageCommand::SpaceOfAll { repository, after } => {
             let after = after.as_deref().map(parse_digest).transpose()?;
@@ -277,6 +328,7 @@ fn part(part: ImagePart) -> PartEntry {
         size: part.descriptor.size,
         platform: part.descriptor.platform,
         state: state.to_owned(),
+        is_manifest: part.is_manifest,
     }
 }
 
@@ -315,23 +367,52 @@ fn remove(store: &Store, image: &str, dry_run: bool) -> Result<ImageReply, Comma
     // What the command named comes first: restoring that restores most.
     let is_named = |tag: &storage::Tag| matches!(reference, Reference::Tag(it) if it == tag);
     removal.tags.sort_by_key(|(tag, _)| (!is_named(tag), tag.as_str().starts_with("sha256-")));
+    let entry =
+        RemovedEntry { dry_run, kept_by, ..entry(image.to_string(), name, &removal, space) };
+    Ok(ImageReply::Removed(Box::new(entry)))
+}
+
+/// What a removal takes, as it is told.
+fn entry(image: String, name: &RepoName, removal: &Removal, space: Space) -> RemovedEntry {
     let digests = |digests: &[Digest]| {
         digests.iter().take(LIST_PAGE_ENTRIES).map(Digest::to_string).collect::<Vec<_>>()
     };
     let tags = removal.tags.iter().take(LIST_PAGE_ENTRIES).map(|(tag, _)| full(name, tag));
-    Ok(ImageReply::Removed(Box::new(RemovedEntry {
-        image: image.to_string(),
+    RemovedEntry {
+        image,
         repository: name.to_string(),
-        dry_run,
+        dry_run: true,
         tags: tags.collect(),
         tag_count: removal.tags.len() as u64,
         manifests: digests(&removal.manifests),
         manifest_count: removal.manifests.len() as u64,
         blobs: space.blobs,
         blob_bytes: space.bytes,
-        kept_by,
+        kept_by: None,
         sparse: digests(&removal.sparse),
-    })))
+    }
+}
+
+/// What goes with all tags for which a pattern stands. That some are protected, or none is there,
+/// is found before the first one goes.
+fn plan_matching(store: &Store, image: &str) -> Result<ImageReply, CommandError> {
+    let (name, pattern) = pattern_of(store, image)?;
+    if !store.repository_exists(&name)? {
+        return Err(CommandError::NoRepository(name));
+    }
+    let removal = store.plan_removal_of_tags(&name, &pattern)?;
+    if removal.tags.is_empty() {
+        return Err(CommandError::NothingMatches { repository: name, pattern });
+    }
+    let space = store.space_of(&name, &removal.manifests)?;
+    let entry = entry(format!("{name}:{pattern}"), &name, &removal, space);
+    Ok(ImageReply::Removed(Box::new(entry)))
+}
+
+/// The tags that a text with a pattern means here.
+fn pattern_of(store: &Store, text: &str) -> Result<(RepoName, TagPattern), CommandError> {
+    let (repository, pattern) = TagPattern::after_repository(text)?;
+    Ok((repository_of(store, repository)?, pattern))
 }
 
 fn plan_all(store: &Store, repository: &str) -> Result<ImageReply, CommandError> {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
+use bytes::Bytes;
+use hyper::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE,
+};
 use hyper::http::request;
 use hyper::{Method, Response, StatusCode};
-use storage::{BlobReader, Digest, RepoName};
+use storage::{BlobContent, BlobReader, Digest, RepoName, StorageError};
 
 use super::body::{BlobBody, ReplyBody, Segment};
 use super::error::ApiError;
@@ -32,17 +35,15 @@ pub(super) async fn read(
         let size = size.await?.ok_or_else(unknown)?;
         return Ok(with_blob_headers(Response::new(ReplyBody::empty()), &digest, size));
     }
+    if !head.headers.contains_key(RANGE) {
+        return whole(app, name, digest).await;
+    }
     let open = move || store.open_blob(&repository, &digest).map(|found| found.map(OnDisk::new));
     let reader = Arc::new(app.blocking.read(open).await?.ok_or_else(unknown)?);
     let size = reader.size();
     match wanted(&head.headers, size, app.limits.ranges) {
         Wanted::Nothing => Err(ApiError::RangeNotSatisfiable { size }),
-        Wanted::Whole => {
-            let whole = vec![Segment::Part(Span { start: 0, length: size })];
-            let segments = if size == 0 { Vec::new() } else { whole };
-            let response = Response::new(body(app, reader, segments));
-            Ok(with_blob_headers(response, &digest, size))
-        }
+        Wanted::Whole => whole(app, name, digest).await,
         Wanted::Parts(parts) => match parts.as_slice() {
             [part] => Ok(one_part(app, reader, &digest, *part)),
             parts => Ok(many_parts(app, reader, &digest, parts)),
@@ -59,6 +60,39 @@ pub(super) async fn delete(app: &App, name: RepoName, digest: Digest) -> Outcome
     let mut response = Response::new(ReplyBody::empty());
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)
+}
+
+/// Sends all of a blob. A small one is held against its digest before its first byte goes out: a
+/// large one would come twice from the disk, and clients check it as they do every blob.
+async fn whole(app: &App, name: RepoName, digest: Digest) -> Outcome {
+    let (store, repository, most) =
+        (Arc::clone(&app.store), name.clone(), app.limits.hashed_blob_bytes);
+    let read = move || {
+        Ok(store.blob(&repository, &digest, most)?.map(|content| match content {
+            BlobContent::Whole(bytes) => Sent::Bytes(bytes),
+            BlobContent::File(reader) => Sent::File(OnDisk::new(reader)),
+        }))
+    };
+    let content: Result<_, StorageError> = app.blocking.read(read).await;
+    let unknown = || ApiError::BlobUnknown { repository: name, digest };
+    let (body, size) = match content?.ok_or_else(unknown)? {
+        Sent::Bytes(bytes) => {
+            let size = bytes.len() as u64;
+            (ReplyBody::full(bytes), size)
+        }
+        Sent::File(reader) => {
+            let size = reader.size();
+            let all = Segment::Part(Span { start: 0, length: size });
+            (body(app, Arc::new(reader), vec![all]), size)
+        }
+    };
+    Ok(with_blob_headers(Response::new(body), &digest, size))
+}
+
+/// All of a blob, from memory or from its file.
+enum Sent {
+    Bytes(Bytes),
+    File(OnDisk<BlobReader>),
 }
 
 fn one_part(

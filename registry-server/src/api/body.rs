@@ -46,7 +46,11 @@ impl Body for ReplyBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StorageError>>> {
         match self.get_mut() {
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|mut left| {
+                let frame = left.split_to(left.len().min(FRAME_BYTES));
+                *bytes = (!left.is_empty()).then_some(left);
+                Ok(Frame::data(frame))
+            })),
             Self::Blob(blob) => {
                 blob.poll_piece(context).map(|piece| piece.map(|p| p.map(Frame::data)))
             }
@@ -260,3 +264,6 @@ impl RequestBody {
         let _ = tokio::time::timeout(time, reading).await;
     }
 }
+
+/// Bytes in memory that are sent at once: the connection copies them and keeps the room.
+const FRAME_BYTES: usize = 256 * 1024;

@@ -292,7 +292,7 @@ fn name_status(error: &NameError) -> (StatusCode, Code) {
         NameError::Repository | NameError::Image | NameError::User => {
             (StatusCode::BAD_REQUEST, "NAME_INVALID")
         }
-        NameError::Tag => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
+        NameError::Tag | NameError::Pattern => (StatusCode::BAD_REQUEST, "TAG_INVALID"),
         NameError::Digest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
         NameError::Upload => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
     }

@@ -38,12 +38,18 @@ pub(super) async fn whole(
     digest: Digest,
 ) -> Outcome {
     let id = create(app, &name, user, digest.algorithm(), coming_bytes(&head.headers)).await?;
-    let outcome = finish(app, head, body, name.clone(), user, id, digest).await;
-    if outcome.is_err() {
-        // The client never learned of the session, so nobody would continue it.
-        let (store, user) = (Arc::clone(&app.store), user.clone());
-        let _ = app.blocking.write(move || store.cancel_upload(&name, &user, id)).await;
-    }
+    let session = open(app, &name, user, id, 0).await;
+    let outcome = match session {
+        Ok(session) => commit(app, head, body, name.clone(), session, (id, digest)).await,
+        Err(refusal) => Err(refusal),
+    };
+    // The client never learned of the session: nobody would continue it, or ask again for its end.
+    let (store, user, is_whole) = (Arc::clone(&app.store), user.clone(), outcome.is_ok());
+    let forget = app.blocking.begin_write(move || match is_whole {
+        true => store.forget_finished_upload(&name, &user, id),
+        false => drop(store.cancel_upload(&name, &user, id)),
+    });
+    forget.await;
     outcome
 }
 
@@ -86,7 +92,8 @@ pub(super) async fn append(
     Ok(progress(StatusCode::ACCEPTED, &name, id, offset))
 }
 
-/// `PUT ?digest=`: adds what the body holds and makes the session a blob.
+/// `PUT ?digest=`: adds what the body holds and makes the session a blob. If that is done already
+/// the client did not hear of it, and hears it now.
 pub(super) async fn finish(
     app: &App,
     head: &request::Parts,
@@ -96,10 +103,15 @@ pub(super) async fn finish(
     id: UploadId,
     digest: Digest,
 ) -> Outcome {
-    let session = open(app, &name, user, id, coming_bytes(&head.headers)).await?;
-    receive(app, head, body, &session, upload_location(&name, id)).await?;
-    let store = Arc::clone(&app.store);
-    app.blocking.write(move || store.commit_upload(&session.0, &digest)).await?;
+    let (store, repository, pusher) = (Arc::clone(&app.store), name.clone(), user.clone());
+    let opened = taken_over(app, coming_bytes(&head.headers), move || {
+        store.open_upload_to_finish(&repository, &pusher, id, &digest)
+    });
+    if let Some(session) = opened.await? {
+        return commit(app, head, body, name, session, (id, digest)).await;
+    }
+    // It holds what is in the blob already.
+    while body.piece().await?.is_some() {}
     Ok(created(&name, &digest))
 }
 
@@ -131,26 +143,56 @@ async fn create(
     Ok(app.blocking.write(create).await?)
 }
 
-/// Takes a session over; with the number of bytes it holds. If there is no room for those that
-/// are to come, none of them is read, and the session stays as it is.
+/// A session that was taken over, and the number of bytes that it held then.
+type Taken = (Arc<OnDisk<UploadWriter>>, u64);
+
+/// Takes a session over to add to it.
 async fn open(
     app: &App,
     name: &RepoName,
     user: &UserName,
     id: UploadId,
     coming_bytes: u64,
-) -> Result<(Arc<OnDisk<UploadWriter>>, u64), ApiError> {
+) -> Result<Taken, ApiError> {
     let (store, name, user) = (Arc::clone(&app.store), name.clone(), user.clone());
+    let taken =
+        taken_over(app, coming_bytes, move || store.open_upload(&name, &user, id).map(Some));
+    taken.await?.ok_or(StorageError::UploadUnknown.into())
+}
+
+/// Takes a session over, unless `open` finds that there is no need. If there is no room for the
+/// bytes that are to come, none of them is read, and the session stays as it is.
+async fn taken_over(
+    app: &App,
+    coming_bytes: u64,
+    open: impl FnOnce() -> Result<Option<UploadWriter>, StorageError> + Send + 'static,
+) -> Result<Option<Taken>, ApiError> {
+    let store = Arc::clone(&app.store);
     let opened = app.blocking.write(move || {
-        let writer = OnDisk::new(store.open_upload(&name, &user, id)?);
+        let Some(writer) = open()?.map(OnDisk::new) else { return Ok(None) };
         let offset = writer.offset()?;
         if coming_bytes > 0 {
             // An upload that only has to be finished takes no room.
             store.check_room(coming_bytes)?;
         }
-        Ok::<_, StorageError>((Arc::new(writer), offset))
+        Ok::<_, StorageError>(Some((Arc::new(writer), offset)))
     });
     Ok(opened.await?)
+}
+
+/// Adds the body to the session and makes it a blob.
+async fn commit(
+    app: &App,
+    head: &request::Parts,
+    body: &mut RequestBody,
+    name: RepoName,
+    session: Taken,
+    (id, digest): (UploadId, Digest),
+) -> Outcome {
+    receive(app, head, body, &session, upload_location(&name, id)).await?;
+    let store = Arc::clone(&app.store);
+    app.blocking.write(move || store.commit_upload(&session.0, &digest)).await?;
+    Ok(created(&name, &digest))
 }
 
 /// Writes the body to the session, which stands at `start`: while one batch is written and hashed,
@@ -159,7 +201,7 @@ async fn receive(
     app: &App,
     head: &request::Parts,
     body: &mut RequestBody,
-    (writer, start): &(Arc<OnDisk<UploadWriter>>, u64),
+    (writer, start): &Taken,
     location: String,
 ) -> Result<u64, ApiError> {
     let start = *start;

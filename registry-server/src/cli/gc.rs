@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use clap::Args;
-use storage::Collected;
+use storage::{Collected, KeptUntagged, Share};
 
 use super::meter::run_shown;
 use super::words::{bytes, counted, duration};
@@ -29,6 +29,10 @@ pub(super) struct GcArgs {
     /// undo-time]
     #[arg(long, value_name = "TIME")]
     undo_time: Option<Span>,
+    /// Forget what tags named longer ago than this, though never within the undo time
+    /// [default: 90d]
+    #[arg(long, value_name = "TIME")]
+    history_time: Option<Span>,
     /// Let upload sessions go that nobody used for this long [default: 7d]
     #[arg(long, value_name = "TIME")]
     uploads_after: Option<Span>,
@@ -44,6 +48,7 @@ pub(super) fn run(args: GcArgs) -> anyhow::Result<()> {
         grace_seconds: seconds(args.grace),
         untagged_seconds: seconds(args.untagged_after),
         deleted_seconds: seconds(args.undo_time),
+        history_seconds: seconds(args.history_time),
         upload_seconds: seconds(args.uploads_after),
     };
     let Reply::Collected(done, is_served) = run_shown(&args.data.path()?, command)? else {
@@ -83,9 +88,45 @@ fn told(done: &Collected, is_dry_run: bool, is_served: bool) -> String {
             counted(done.foreign_files, "thing")
         );
     }
+    text + &done.untagged_kept.as_ref().map(stays).unwrap_or_default()
+}
+
+/// What stays although no tag leads to it, and why.
+fn stays(kept: &KeptUntagged) -> String {
+    let all = kept.all();
+    if all.manifests == 0 {
+        return String::new();
+    }
+    let mut text = format!("No tag leads to {}, which stay:\n", manifests(all));
+    for (share, why) in reasons(kept) {
+        text += &format!("  {} {why}\n", manifests(share));
+    }
+    if kept.never_tagged.manifests + kept.once_tagged.manifests > 0 {
+        text += "Clusters pull by digest. What none needs goes with --untagged-after TIME, or one \
+                 at a time with `registry rm REPO@DIGEST`.\n";
+    }
     text
+}
+
+/// What keeps manifests to which no tag leads, in words, with how much each of that is.
+pub(super) fn reasons(kept: &KeptUntagged) -> Vec<(Share, &'static str)> {
+    let KeptUntagged { never_tagged, once_tagged, listed, referrers, recent } = *kept;
+    let mut reasons = vec![
+        (never_tagged, "pushed by digest and never tagged"),
+        (once_tagged, "tagged once, and no more"),
+        (listed, "listed by an index of these"),
+        (referrers, "referring to one of these"),
+        (recent, "within the grace or the undo time"),
+    ];
+    reasons.retain(|(share, _)| share.manifests > 0);
+    reasons
 }
 
 fn sized(count: u64, size: u64) -> String {
     if count == 0 { "0".to_owned() } else { format!("{count} ({})", bytes(size)) }
+}
+
+/// How many manifests, and how much lies in them.
+pub(super) fn manifests(share: Share) -> String {
+    format!("{} ({})", counted(share.manifests, "manifest"), bytes(share.bytes))
 }

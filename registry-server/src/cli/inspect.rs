@@ -178,15 +178,16 @@ impl<'a> Walk<'a> {
         entry: &PartEntry,
         depth: usize,
     ) -> anyhow::Result<Option<Node>> {
-        let PartEntry { kind, digest, size, state, .. } = entry;
-        let is_child = kind == "child";
-        let is_manifest = is_child || kind == "subject";
+        let PartEntry { kind, digest, size, state, is_manifest, .. } = entry;
+        let is_manifest = *is_manifest;
+        let is_child = kind == "child" && is_manifest;
         let size = bytes(*size);
         let platform = entry.platform.as_deref().map(|it| format!("  {it}")).unwrap_or_default();
         let is_known = self.seen.contains(digest);
         let word = match state.as_str() {
             "absent" if is_child => "  absent (sparse)".to_owned(),
             "present" if is_child && is_known => "  see above".to_owned(),
+            "present" if kind == "child" && !is_manifest => "  a blob".to_owned(),
             "present" => String::new(),
             "lost" if is_manifest => "  lost: its bytes are gone or wrong".to_owned(),
             "lost" => "  lost: its file is gone or wrong".to_owned(),
@@ -196,8 +197,11 @@ impl<'a> Walk<'a> {
         self.show(depth, &format!("{kind}{platform}  {digest}  {size}{word}"))?;
         match (kind.as_str(), state.as_str()) {
             ("child", "absent") => self.absent_children += 1,
-            ("child", "present") if !is_known => return self.child(above, entry, depth),
-            ("child", "present") | ("subject", _) => {}
+            ("child", "present") if is_child && !is_known => {
+                return self.child(above, entry, depth);
+            }
+            ("child", "present") if is_child => {}
+            ("subject", _) => {}
             (_, "present") if self.seen.insert(digest.clone()) => {
                 self.blobs += 1;
                 self.bytes += entry.size;

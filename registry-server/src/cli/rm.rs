@@ -4,10 +4,13 @@ use std::path::Path;
 
 use anyhow::bail;
 use serde::Serialize;
+use storage::TagPattern;
 
 use super::words::{bytes, counted, now, time};
 use super::{print, print_json};
 use crate::admin::{self, AllEntry, Command, ImageCommand, ImageReply, RemovedEntry, Reply};
+
+mod matching;
 
 pub(super) fn run(
     data_dir: &Path,
@@ -16,6 +19,12 @@ pub(super) fn run(
     dry_run: bool,
     json: bool,
 ) -> anyhow::Result<()> {
+    if TagPattern::is_meant_by(image) {
+        if all {
+            bail!("--all is for a whole repository, and {image} is not: leave out one of the two");
+        }
+        return matching::remove(data_dir, image, dry_run, json);
+    }
     if all {
         return remove_all(data_dir, image, dry_run, json);
     }
@@ -37,11 +46,7 @@ pub(super) fn ask(data_dir: &Path, command: ImageCommand) -> anyhow::Result<Imag
 /// What went with an image, and how to get it back.
 fn told(removed: &RemovedEntry) -> String {
     let (goes, go) = words(removed.dry_run);
-    let mut text = String::new();
-    for tag in &removed.tags {
-        text += &format!("tag       {tag}\n");
-    }
-    text += &more(removed.tags.len(), removed.tag_count, "tags");
+    let mut text = tags(removed);
     for digest in &removed.manifests {
         text += &format!("manifest  {digest}\n");
     }
@@ -56,18 +61,28 @@ fn told(removed: &RemovedEntry) -> String {
     for index in &removed.sparse {
         text += &format!("{}@{index} stays, without what {goes}\n", removed.repository);
     }
-    text += &format!(
-        "{go}: {}, {}, and {} in {} that nothing else holds\n",
-        counted(removed.tag_count, "tag"),
-        counted(removed.manifest_count, "manifest"),
-        bytes(removed.blob_bytes),
-        counted(removed.blobs, "blob"),
-    );
-    text += SPACE;
+    text += &sum(removed, go);
     if !removed.dry_run {
         text += &restoring(removed);
     }
     text
+}
+
+/// The tags, a line each.
+fn tags(removed: &RemovedEntry) -> String {
+    let lines = removed.tags.iter().map(|tag| format!("tag       {tag}\n"));
+    lines.collect::<String>() + &more(removed.tags.len(), removed.tag_count, "tags")
+}
+
+/// How much goes, and when its space comes back.
+fn sum(removed: &RemovedEntry, go: &str) -> String {
+    format!(
+        "{go}: {}, {}, and {} in {} that nothing else holds\n{SPACE}",
+        counted(removed.tag_count, "tag"),
+        counted(removed.manifest_count, "manifest"),
+        bytes(removed.blob_bytes),
+        counted(removed.blobs, "blob"),
+    )
 }
 
 fn restoring(removed: &RemovedEntry) -> String {

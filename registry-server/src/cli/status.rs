@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::bail;
 
+use super::gc::{manifests, reasons};
 use super::words::{bytes, counted, duration, time};
 use super::{print, print_json};
 use crate::admin::{self, Command, Reply, Status};
@@ -32,6 +33,7 @@ fn table(status: &Status) -> String {
         ("tags", status.tags.to_string()),
         ("manifests", status.manifests.to_string()),
         ("blobs", format!("{}, {}", status.blobs, bytes(status.blob_bytes))),
+        ("untagged", untagged(status)),
         ("collection", last_collection(status)),
         ("verified", verified(status)),
         ("open uploads", status.open_uploads.to_string()),
@@ -43,6 +45,18 @@ fn table(status: &Status) -> String {
 fn last_collection(status: &Status) -> String {
     let Some(last) = &status.last_collection else { return "not yet".to_owned() };
     format!("{}, {} gone", time(last.ended_at), bytes(last.did.bytes()))
+}
+
+/// What the last collection left to which no tag leads, and why.
+fn untagged(status: &Status) -> String {
+    let kept = status.last_collection.as_ref().and_then(|last| last.did.untagged_kept);
+    let Some(kept) = kept else { return "not counted yet: `registry gc` does".to_owned() };
+    if kept.all().manifests == 0 {
+        return "0".to_owned();
+    }
+    let reason = |(share, why)| format!("\n{:14}{} {why}", "", manifests(share));
+    let reasons: String = reasons(&kept).into_iter().map(reason).collect();
+    format!("{}, when collection last ran{reasons}", manifests(kept.all()))
 }
 
 fn verified(status: &Status) -> String {

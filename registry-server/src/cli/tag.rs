@@ -1,17 +1,19 @@
 //! `registry tag`: what was done to tags, undoing it, and protecting them.
 
-use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use anyhow::bail;
 use clap::Subcommand;
 use serde::Serialize;
+use storage::TagPattern;
 
-use super::words::{counted, seconds, time};
+use super::words::{seconds, time};
 use super::{DataDir, note, print, print_json};
 use crate::admin::{
     self, ChangeEntry, LIST_PAGE_ENTRIES, Reply, RestoredEntry, TagCommand, TagReply,
 };
+
+mod many;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -33,7 +35,8 @@ pub(super) enum Command {
     Restore {
         #[command(flatten)]
         data: DataDir,
-        /// The tag, or with --all the repository
+        /// The tag; with * and ? in it, in quotes, all that are gone and like that; with --all the
+        /// repository
         #[arg(value_name = "REPO:TAG")]
         image: String,
         /// The digest that the tag is to name
@@ -45,8 +48,8 @@ pub(super) enum Command {
         /// Bring back all that was removed from the repository: tags, and images without one
         #[arg(long, conflicts_with_all = ["to", "before"])]
         all: bool,
-        /// With --all, only what was removed at this time or later
-        #[arg(long, value_name = "TIME", value_parser = seconds, requires = "all")]
+        /// With --all or * and ?, only what was removed at this time or later
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
         since: Option<i64>,
         /// Print JSON
         #[arg(long)]
@@ -73,9 +76,18 @@ pub(super) enum Command {
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::History { data, image, json } => history(&data.path()?, &image, json),
-        Command::Restore { data, image, all: true, since, json, .. } => {
-            restore_all(&data.path()?, &image, since, json)
+        Command::Restore { data, image, to: None, before: None, all: false, since, json }
+            if TagPattern::is_meant_by(&image) =>
+        {
+            many::restore_matching(&data.path()?, &image, since, json)
         }
+        Command::Restore { data, image, all: true, since, json, .. } => {
+            many::restore_all(&data.path()?, &image, since, json)
+        }
+        Command::Restore { all: false, since: Some(_), image, .. } => bail!(
+            "--since is for what was removed together, and {image} is one tag: say --before, or add \
+             --all and name a repository, or put a * into the tag"
+        ),
         Command::Restore { data, image, to, before, json, .. } => {
             let to = to.map(|to| to.to_string());
             let command = TagCommand::Restore { image, to, before, only_if_gone: false };
@@ -127,111 +139,6 @@ fn restore(data_dir: &Path, command: TagCommand) -> anyhow::Result<RestoredEntry
         TagReply::Restored(restored) => Ok(restored),
         _ => bail!("the running server's answer makes no sense"),
     }
-}
-
-/// What was brought back of a repository.
-#[derive(Default, Serialize)]
-struct Back {
-    tags: Vec<RestoredEntry>,
-    manifests: u64,
-    /// Why the rest cannot come back.
-    failed: BTreeSet<String>,
-}
-
-/// Brings back the manifests and the tags of a repository that are gone, one after the other: what
-/// can no longer come back keeps nothing else from it.
-fn restore_all(
-    data_dir: &Path,
-    repository: &str,
-    since: Option<i64>,
-    json: bool,
-) -> anyhow::Result<()> {
-    let mut back = Back::default();
-    let repository = restore_manifests(data_dir, repository, since, &mut back)?;
-    for (image, digest) in gone(data_dir, &repository, since)? {
-        let to = Some(digest);
-        match restore(data_dir, TagCommand::Restore { image, to, before: None, only_if_gone: true })
-        {
-            // Somebody pushed it meanwhile.
-            Ok(entry) if entry.from.is_some() => {}
-            Ok(entry) => {
-                if !json {
-                    let names = or_nothing(entry.to.as_deref());
-                    print(&format!("{} names {names} again\n", entry.image))?;
-                }
-                back.manifests += entry.manifests;
-                back.tags.push(entry);
-            }
-            Err(error) => drop(back.failed.insert(format!("{error:#}"))),
-        }
-    }
-    let Back { tags, manifests, failed } = &back;
-    if tags.is_empty() && *manifests == 0 && failed.is_empty() {
-        bail!(
-            "nothing of {repository} is gone{} that can come back: `registry tag history \
-             {repository}` shows what was done to its tags",
-            since.map(|since| format!(" since {}", time(since))).unwrap_or_default()
-        );
-    }
-    if json {
-        print_json(&back)?;
-    } else {
-        let counts = (counted(tags.len() as u64, "tag"), counted(*manifests, "manifest"));
-        print(&format!("back: {} and {}\n", counts.0, counts.1))?;
-    }
-    if failed.is_empty() {
-        return Ok(());
-    }
-    failed.iter().for_each(|reason| note(reason));
-    bail!("not all is back, for the reasons above: what comes back no more must be pushed again")
-}
-
-/// Brings back the manifests; the name of the repository comes back.
-fn restore_manifests(
-    data_dir: &Path,
-    repository: &str,
-    since: Option<i64>,
-    all: &mut Back,
-) -> anyhow::Result<String> {
-    let (repository, since, mut after) = (repository.to_owned(), since.unwrap_or(i64::MIN), None);
-    loop {
-        let repository = repository.clone();
-        let command = TagCommand::RestoreManifests { repository, since, after };
-        let TagReply::RestoredManifests { repository, back, failed, last } =
-            ask(data_dir, command)?
-        else {
-            bail!("the running server's answer makes no sense")
-        };
-        all.manifests += back;
-        all.failed.extend(failed);
-        if last.is_none() {
-            return Ok(repository);
-        }
-        after = last;
-    }
-}
-
-/// The tags of a repository whose last change removed them, the first removed first, with what
-/// they named.
-fn gone(
-    data_dir: &Path,
-    repository: &str,
-    since: Option<i64>,
-) -> anyhow::Result<Vec<(String, String)>> {
-    let (mut seen, mut gone) = (HashSet::new(), Vec::new());
-    changes(data_dir, repository, &mut |page| {
-        for change in page {
-            if seen.insert(change.image.clone())
-                && since.is_none_or(|since| change.changed_at >= since)
-                && let (Some(from), None) = (change.from, change.to)
-            {
-                gone.push((change.image, from));
-            }
-        }
-        Ok(())
-    })?;
-    gone.reverse();
-    Ok(gone)
 }
 
 /// Goes through the changes of tags page by page, the newest first.

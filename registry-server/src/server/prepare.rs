@@ -97,11 +97,13 @@ pub(super) fn open_store(
     limits: &Limits,
     on_held: &dyn Fn(&Holder) -> OnHeld,
 ) -> anyhow::Result<Store> {
-    let Limits { uploads_per_user, reserve_bytes, .. } = *limits;
+    let Limits { uploads_per_user, reserve_bytes, read_pause_time, .. } = *limits;
     let options = OpenOptions {
         may_create,
         uploads_per_user,
         reserve_bytes,
+        idle_connections: limits.database_readers(),
+        read_pause_time,
         on_held,
         on_fatal: end_process,
         on_trouble: log_trouble,

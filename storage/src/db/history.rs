@@ -111,10 +111,24 @@ pub(super) fn note_forgotten(connection: &Connection, until: i64) -> Result<(), 
     Ok(())
 }
 
-/// Whether changes of this second may be forgotten, so that nobody knows what tags named then.
-pub(super) fn is_forgotten(connection: &Connection, time: i64) -> Result<bool, StorageError> {
+/// Whether changes of a tag in this second may be forgotten, so that nobody knows what it named
+/// then: all are by then, or those before the first that is known from there on.
+pub(super) fn is_forgotten(
+    connection: &Connection,
+    repository: i64,
+    tag: &Tag,
+    time: i64,
+) -> Result<bool, StorageError> {
     let until = upkeep::last(connection, FORGOTTEN)?.map(|note| note.ended_at);
-    Ok(until.is_some_and(|until| time <= until))
+    if until.is_some_and(|until| time <= until) {
+        return Ok(true);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT forgotten_until FROM tag_history
+         WHERE repository_id = ?1 AND name = ?2 AND changed_at >= ?3 ORDER BY id LIMIT 1",
+    )?;
+    let until = statement.query_row(params![repository, tag, time], |row| row.get(0)).optional()?;
+    Ok(until.flatten().is_some_and(|until: i64| time <= until))
 }
 
 fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {

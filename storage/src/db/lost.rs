@@ -60,7 +60,7 @@ pub(super) fn is_anything(connection: &Connection) -> Result<bool, StorageError>
 }
 
 /// Something lost that a manifest of a repository cannot be pulled without: itself, a blob that it
-/// must have, or the same of a manifest that it lists and the repository holds.
+/// must have or that it lists, or the same of a manifest that it lists and the repository holds.
 pub(crate) fn needed_by(
     connection: &Connection,
     repository: i64,
@@ -71,8 +71,7 @@ pub(crate) fn needed_by(
          SELECT l.digest FROM within w CROSS JOIN lost_manifests l ON l.digest = w.digest
          UNION ALL
          SELECT l.digest FROM within w
-         CROSS JOIN edges e ON e.repository_id = ?1 AND e.parent = w.digest
-                           AND e.kind IN ('config', 'layer', 'blob')
+         CROSS JOIN edges e ON e.repository_id = ?1 AND e.parent = w.digest AND {NEEDED_BLOB}
          CROSS JOIN lost_blobs l ON l.digest = e.child
          LIMIT 1"
     ))?;
@@ -91,8 +90,7 @@ pub(crate) fn needs_any(
          SELECT digest FROM within
          UNION ALL
          SELECT e.child FROM within w
-         CROSS JOIN edges e ON e.repository_id = ?1 AND e.parent = w.digest
-                           AND e.kind IN ('config', 'layer', 'blob')"
+         CROSS JOIN edges e ON e.repository_id = ?1 AND e.parent = w.digest AND {NEEDED_BLOB}"
     ))?;
     let mut rows = statement.query(params![repository, manifest])?;
     while let Some(row) = rows.next()? {
@@ -235,3 +233,11 @@ const WITHIN: &str = "
           ON e.repository_id = ?1 AND e.parent = w.digest AND e.kind = 'child'
         CROSS JOIN repository_manifests m ON m.repository_id = ?1 AND m.digest = e.child
     )";
+/// Whether what the edge `e` of the repository ?1 names must be there as a blob. What an index lists
+/// is a blob where the repository holds it as one and as no manifest: so are the parts of a build
+/// cache.
+const NEEDED_BLOB: &str = "(e.kind IN ('config', 'layer', 'blob') OR e.kind = 'child'
+    AND EXISTS (SELECT 1 FROM repository_blobs b
+                WHERE b.repository_id = ?1 AND b.digest = e.child)
+    AND NOT EXISTS (SELECT 1 FROM repository_manifests c
+                    WHERE c.repository_id = ?1 AND c.digest = e.child))";

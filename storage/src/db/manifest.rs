@@ -1,9 +1,11 @@
 //! Manifests, their edges and their tags.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{lost, protection, repository, tag, unix_now};
+use super::{listed, lost, protection, repository, tag, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::{Edge, EdgeKind, Manifest};
@@ -18,6 +20,13 @@ pub struct StoredManifest {
     pub media_type: String,
     /// The bytes as they were pushed.
     pub bytes: Bytes,
+}
+
+impl StoredManifest {
+    /// Whether its bytes are those that its digest names.
+    pub(crate) fn is_right(&self) -> bool {
+        Digest::of(self.digest.algorithm(), &self.bytes) == self.digest
+    }
 }
 
 /// Reads a manifest through the repository that holds it.
@@ -97,14 +106,21 @@ pub(crate) fn put(
     if is_retyped {
         protection::refuse_needed(connection, id, digest)?;
     }
+    // By when it was pushed before, as long as that is known.
+    listed::note(connection, id, digest)?;
     connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,
-                                               artifact_type, annotations, pushed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                                               artifact_type, annotations, pushed_at, pushed_tick,
+                                               was_tagged)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, tick(),
+                     coalesce((SELECT was_tagged FROM deleted_manifests
+                               WHERE repository_id = ?1 AND digest = ?2), 0))
              ON CONFLICT (repository_id, digest)
-             DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at",
-        )?
+             DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at,
+                           pushed_tick = excluded.pushed_tick,
+                           listed_age = iif(EXISTS ({PARENTS}), listed_age, NULL)"
+        ))?
         .execute(params![
             id,
             digest,
@@ -116,11 +132,21 @@ pub(crate) fn put(
             unix_now(),
         ])?;
     put_edges(connection, id, digest, manifest.edges())?;
+    listed::note(connection, id, digest)?;
     // What was deleted and comes back is deleted no more.
     connection
         .prepare_cached("DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2")?
         .execute(params![id, digest])?;
     tags.iter().try_for_each(|tag| tag::set(connection, id, tag, digest, by))
+}
+
+/// Writes the bytes of a manifest again, also where the writing connection takes them for right:
+/// what it has in memory is not what the disk gave to a reader.
+pub(crate) fn rewrite(connection: &Connection, manifest: &Manifest) -> Result<(), StorageError> {
+    connection
+        .prepare_cached("UPDATE manifests SET bytes = ?2 WHERE digest = ?1")?
+        .execute(params![manifest.digest(), manifest.bytes().as_ref()])?;
+    Ok(())
 }
 
 /// Removes a manifest and every tag that names it from a repository; false if it was not there.
@@ -134,6 +160,7 @@ pub(crate) fn remove(
     by: Option<&UserName>,
 ) -> Result<bool, StorageError> {
     let Some(id) = repository::find(connection, name)? else { return Ok(false) };
+    listed::note(connection, id, digest)?;
     remove_row(connection, id, digest, by)
 }
 
@@ -164,9 +191,10 @@ pub(super) fn set_aside(
 ) -> Result<(), StorageError> {
     connection
         .prepare_cached(
-            "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at)
-             SELECT repository_id, digest, media_type, ?3 FROM repository_manifests
-             WHERE repository_id = ?1 AND digest = ?2",
+            "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at,
+                                            listed_age, was_tagged)
+             SELECT repository_id, digest, media_type, ?3, listed_age, was_tagged
+             FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
         .execute(params![repository, digest, deleted_at])?;
     connection
@@ -258,6 +286,8 @@ fn missing_blobs(
         "SELECT 1 FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2
          AND NOT EXISTS (SELECT 1 FROM lost_blobs WHERE digest = ?2)",
     )?;
+    // A manifest may name tens of thousands.
+    let lost: HashSet<&Digest> = lost.iter().collect();
     let mut missing = Vec::new();
     for blob in manifest.required_blobs() {
         if lost.contains(blob) || !statement.exists(params![repository, blob])? {

@@ -1,33 +1,54 @@
 //! The reading connections: read-only, opened when needed, kept for the next reader.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::gate::Gate;
 use super::{STATEMENTS, give_clock, open_to_read};
 use crate::clock::Clock;
 use crate::error::StorageError;
+
+/// How a database is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    /// Connections that are kept while nobody reads, each with two descriptors.
+    pub(crate) connections: usize,
+    /// How long a reader waits at most while an overgrown log is truncated.
+    pub(crate) most_wait: Duration,
+}
 
 /// Idle reading connections.
 pub(super) struct Readers {
     path: PathBuf,
     clock: Arc<Clock>,
-    idle: Mutex<Vec<Connection>>,
+    most_idle: usize,
+    idle: Mutex<VecDeque<Connection>>,
+    gate: Arc<Gate>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, clock: Arc<Clock>) -> Self {
-        Self { path, clock, idle: Mutex::new(Vec::new()) }
+    pub(super) fn new(path: PathBuf, clock: Arc<Clock>, how: Reading) -> Self {
+        let gate = Arc::new(Gate::new(how.most_wait));
+        Self { path, clock, most_idle: how.connections, idle: Mutex::default(), gate }
+    }
+
+    /// What every read passes.
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
     }
 
     /// Lends a connection to `work`. There are as many connections as readers at one time, so
-    /// nobody waits; the caller bounds its threads.
+    /// nobody waits for another reader; the caller bounds its threads.
     pub(super) fn run<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let _inside = self.gate.enter();
+        let kept = self.idle().pop_front();
         let connection = match kept {
             Some(connection) => connection,
             None => self.open()?,
@@ -37,11 +58,21 @@ impl Readers {
             // A new one begins with what the disk holds, whatever this one made of a failure.
             return result;
         }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_CONNECTIONS {
-            idle.push(connection);
-        }
+        self.keep(connection);
         result
+    }
+
+    /// Keeps a connection for the next reader. Of those that are used rarely only what makes them
+    /// quick to use is kept: the parsed schema, and no pages.
+    fn keep(&self, connection: Connection) {
+        let is_warm = self.idle().len() < WARM_CONNECTIONS;
+        let kept = is_warm || connection.release_memory().is_ok();
+        let mut idle = self.idle();
+        match idle.len() < self.most_idle && kept {
+            true if is_warm => idle.push_front(connection),
+            true => idle.push_back(connection),
+            false => {}
+        }
     }
 
     fn open(&self) -> Result<Connection, StorageError> {
@@ -51,9 +82,13 @@ impl Readers {
         give_clock(&connection, &self.clock)?;
         Ok(connection)
     }
+
+    fn idle(&self) -> MutexGuard<'_, VecDeque<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Connections kept open while nobody reads.
-const IDLE_CONNECTIONS: usize = 16;
+/// Idle connections that keep the pages they have read.
+const WARM_CONNECTIONS: usize = 16;
 /// Page cache of each reading connection, in KiB.
 const READER_CACHE_KIB: i64 = 1024;

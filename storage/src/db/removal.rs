@@ -9,11 +9,15 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{manifest, protection, repository, restore, tag};
+use super::{listed, manifest, protection, repository, restore, tag};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::EdgeKind;
 use crate::name::{Reference, RepoName, Tag};
+
+mod matching;
+
+pub(crate) use matching::{matching, plan_tags, remove_tags};
 
 /// What goes with an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,15 +61,12 @@ pub(crate) fn plan(
         Reference::Digest(digest) => StorageError::NoManifest { repository: name.clone(), digest },
     };
     let id = repository::find(connection, name)?.ok_or_else(absent)?;
-    let mut plan = Plan { connection, id, tags: BTreeMap::new(), gone: Gone::default() };
+    let mut plan = Plan { connection, id, going: Going::default() };
     let (mut sparse, mut kept_by) = (Vec::new(), None);
-    let root = match reference {
+    match reference {
         Reference::Tag(tag) => {
             let digest = tag::named(connection, id, tag)?.ok_or_else(absent)?;
-            plan.remove_tag(tag.clone(), digest)?;
-            // Its subject does not keep what the command names: whoever names it means it.
-            kept_by = plan.keeper(&digest)?;
-            digest
+            kept_by = plan.remove_image(tag.clone(), digest)?;
         }
         Reference::Digest(digest) => {
             if !manifest::is_held(connection, id, digest)? {
@@ -76,18 +77,12 @@ pub(crate) fn plan(
                 plan.remove_tag(tag, *digest)?;
             }
             sparse = manifest::parents(connection, id, digest)?;
-            *digest
-        }
-    };
-    let mut candidates = if kept_by.is_none() { plan.remove(root)? } else { Vec::new() };
-    while let Some(digest) = candidates.pop() {
-        if plan.is_free(&digest)? {
-            candidates.extend(plan.remove(digest)?);
+            plan.remove_with_all(*digest)?;
         }
     }
-    sparse.retain(|index| !plan.gone.set.contains(index));
-    let tags = plan.tags.into_iter().collect();
-    Ok(Removal { tags, manifests: plan.gone.order, sparse, kept_by })
+    sparse.retain(|index| !plan.going.manifests.contains(index));
+    let (tags, manifests) = plan.going.into_lists();
+    Ok(Removal { tags, manifests, sparse, kept_by })
 }
 
 /// Removes an image, all or nothing.
@@ -98,14 +93,26 @@ pub(crate) fn remove(
 ) -> Result<Removal, StorageError> {
     let removal = plan(connection, name, reference)?;
     if let Some(id) = repository::find(connection, name)? {
-        for (tag, _) in &removal.tags {
-            tag::remove_row(connection, id, tag, None)?;
-        }
-        for digest in &removal.manifests {
-            manifest::remove_row(connection, id, digest, None)?;
-        }
+        apply(connection, id, &removal.tags, &removal.manifests)?;
     }
     Ok(removal)
+}
+
+/// Takes tags and manifests out of a repository.
+fn apply(
+    connection: &Connection,
+    id: i64,
+    tags: &[(Tag, Digest)],
+    manifests: &[Digest],
+) -> Result<(), StorageError> {
+    for (tag, _) in tags {
+        tag::remove_row(connection, id, tag, None)?;
+    }
+    for digest in manifests {
+        listed::note(connection, id, digest)?;
+        manifest::remove_row(connection, id, digest, None)?;
+    }
+    Ok(())
 }
 
 /// How many tags and manifests a repository holds; `None` if there is no such repository. Refuses
@@ -182,31 +189,62 @@ fn above_of(
     }
 }
 
+/// Tags and manifests that go, in an order and to be looked up.
+#[derive(Debug, Default)]
+pub(crate) struct Going {
+    tags: BTreeMap<Tag, Digest>,
+    order: Vec<Digest>,
+    manifests: HashSet<Digest>,
+}
+
+impl Going {
+    /// The tags with what they name, and the manifests, each before those that it lists.
+    pub(crate) fn into_lists(self) -> (Vec<(Tag, Digest)>, Vec<Digest>) {
+        (self.tags.into_iter().collect(), self.order)
+    }
+}
+
 struct Plan<'a> {
     connection: &'a Connection,
     id: i64,
-    tags: BTreeMap<Tag, Digest>,
-    gone: Gone,
-}
-
-/// Manifests that go, in an order and to be looked up.
-#[derive(Default)]
-struct Gone {
-    order: Vec<Digest>,
-    set: HashSet<Digest>,
+    going: Going,
 }
 
 impl Plan<'_> {
+    /// Lets a tag go, and what then nothing else keeps. If something keeps its manifest, returns
+    /// that: its subject does not, since whoever names the tag means it.
+    fn remove_image(&mut self, tag: Tag, digest: Digest) -> Result<Option<Keeper>, StorageError> {
+        self.remove_tag(tag, digest)?;
+        let kept_by = self.keeper(&digest)?;
+        if kept_by.is_none() {
+            self.remove_with_all(digest)?;
+        }
+        Ok(kept_by)
+    }
+
+    /// Lets a manifest go, and all that then nothing else keeps.
+    fn remove_with_all(&mut self, digest: Digest) -> Result<(), StorageError> {
+        let mut candidates = self.remove(digest)?;
+        while let Some(digest) = candidates.pop() {
+            if self.is_free(&digest)? {
+                candidates.extend(self.remove(digest)?);
+            }
+        }
+        Ok(())
+    }
+
     fn remove_tag(&mut self, tag: Tag, digest: Digest) -> Result<(), StorageError> {
         protection::refuse_protected(self.connection, self.id, &tag)?;
-        self.tags.insert(tag, digest);
+        self.going.tags.insert(tag, digest);
         Ok(())
     }
 
     /// Lets a manifest go, and returns what may go with it.
     fn remove(&mut self, digest: Digest) -> Result<Vec<Digest>, StorageError> {
-        self.gone.order.push(digest);
-        self.gone.set.insert(digest);
+        if !self.going.manifests.insert(digest) {
+            return Ok(Vec::new());
+        }
+        self.going.order.push(digest);
         let mut next = manifest::named_as(self.connection, self.id, &digest, EdgeKind::Child)?;
         next.extend(self.referrers(&digest)?);
         for tag in restore::signature_tags(&digest) {
@@ -221,24 +259,24 @@ impl Plan<'_> {
     /// The tag or the index that keeps a manifest, if one does that stays.
     fn keeper(&self, digest: &Digest) -> Result<Option<Keeper>, StorageError> {
         let tags = tag::of_manifest(self.connection, self.id, digest)?;
-        if let Some(tag) = tags.into_iter().find(|tag| !self.tags.contains_key(tag)) {
+        if let Some(tag) = tags.into_iter().find(|tag| !self.going.tags.contains_key(tag)) {
             return Ok(Some(Keeper::Tag(tag)));
         }
         let parents = manifest::parents(self.connection, self.id, digest)?;
-        let index = parents.into_iter().find(|index| !self.gone.set.contains(index));
+        let index = parents.into_iter().find(|index| !self.going.manifests.contains(index));
         Ok(index.map(Keeper::Index))
     }
 
     /// Whether a manifest is there and nothing that stays keeps it.
     fn is_free(&self, digest: &Digest) -> Result<bool, StorageError> {
-        if self.gone.set.contains(digest)
+        if self.going.manifests.contains(digest)
             || !manifest::is_held(self.connection, self.id, digest)?
             || self.keeper(digest)?.is_some()
         {
             return Ok(false);
         }
         match manifest::subject(self.connection, self.id, digest)?
-            .filter(|subject| !self.gone.set.contains(subject))
+            .filter(|subject| !self.going.manifests.contains(subject))
         {
             Some(subject) => Ok(!manifest::is_held(self.connection, self.id, &subject)?),
             None => Ok(true),

@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{lost, unix_now};
+use super::again::RENEWED_TICKS;
+use super::{deleted_links, lost, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::RepoName;
@@ -19,7 +20,7 @@ pub(super) fn ensure(connection: &Connection, name: &RepoName) -> Result<i64, St
 }
 
 /// The row of a repository.
-pub(super) fn find(connection: &Connection, name: &RepoName) -> Result<Option<i64>, StorageError> {
+pub(crate) fn find(connection: &Connection, name: &RepoName) -> Result<Option<i64>, StorageError> {
     let mut statement = connection.prepare_cached("SELECT id FROM repositories WHERE name = ?1")?;
     Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
 }
@@ -59,6 +60,15 @@ pub(crate) fn held_blob(
     )?;
     let row = |row: &rusqlite::Row<'_>| Ok(HeldBlob { size: row.get(0)?, is_lost: row.get(1)? });
     Ok(statement.query_row(params![name, digest], row).optional()?)
+}
+
+/// The same of many blobs, in their order.
+pub(crate) fn held_blobs(
+    connection: &Connection,
+    name: &RepoName,
+    digests: &[Digest],
+) -> Result<Vec<Option<HeldBlob>>, StorageError> {
+    digests.iter().map(|digest| held_blob(connection, name, digest)).collect()
 }
 
 /// Whether a blob of the store is lost; none if there is no such blob.
@@ -101,6 +111,19 @@ pub(crate) fn add_blob(
     link(connection, name, digest)
 }
 
+/// Gives a blob that the store has to a repository, whose user has pushed the same bytes. Says
+/// whether its row is sound: whether it is not lost, and of this size; none if it has no row.
+pub(crate) fn link_stored(
+    connection: &Connection,
+    name: &RepoName,
+    digest: &Digest,
+    size: u64,
+) -> Result<Option<bool>, StorageError> {
+    let Some(is_lost) = blob_state(connection, digest)? else { return Ok(None) };
+    link(connection, name, digest)?;
+    Ok(Some(!is_lost && stored_size(connection, digest)? == Some(size)))
+}
+
 /// Gives a blob of another repository to this one; false if it is lost, or if `from` does not hold
 /// it, or, without `from`, no repository does.
 pub(crate) fn mount(
@@ -124,20 +147,23 @@ pub(crate) fn mount(
     Ok(is_held)
 }
 
-/// Takes a blob out of a repository; false if it was not there.
+/// Takes a blob out of a repository; false if it was not there. A deleted manifest that names it
+/// keeps its file, and can be restored with it.
 pub(crate) fn remove_blob(
     connection: &Connection,
     name: &RepoName,
     digest: &Digest,
 ) -> Result<bool, StorageError> {
     let Some(id) = find(connection, name)? else { return Ok(false) };
+    // What is listed as a child may be a blob: the parts of a build cache are, which buildkit lists
+    // in an index. Who names a subject does not need it.
     let manifest = connection
         .prepare_cached(
-            "SELECT e.parent FROM edges e
+            "SELECT e.parent FROM repository_blobs l
+             JOIN edges e ON e.repository_id = l.repository_id AND e.child = l.digest
              JOIN repository_manifests m
                ON m.repository_id = e.repository_id AND m.digest = e.parent
-             WHERE e.repository_id = ?1 AND e.child = ?2
-               AND e.kind IN ('config', 'layer', 'blob', 'foreign-layer') LIMIT 1",
+             WHERE l.repository_id = ?1 AND l.digest = ?2 AND e.kind <> 'subject' LIMIT 1",
         )?
         .query_row(params![id, digest], |row| row.get(0))
         .optional()?;
@@ -146,15 +172,22 @@ pub(crate) fn remove_blob(
     }
     let mut statement = connection
         .prepare_cached("DELETE FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2")?;
-    Ok(statement.execute(params![id, digest])? > 0)
+    let is_gone = statement.execute(params![id, digest])? > 0;
+    if is_gone {
+        deleted_links::keep(connection, id, digest)?;
+    }
+    Ok(is_gone)
 }
 
+/// Gives a blob to a repository. A link that is there and young stays as it is: a push that changes
+/// nothing writes nothing. One that lies ahead was made by a clock that was wrong.
 fn link(connection: &Connection, name: &RepoName, digest: &Digest) -> Result<(), StorageError> {
     let id = ensure(connection, name)?;
     let mut statement = connection.prepare_cached(
-        "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = excluded.linked_at",
+        "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, tick())
+         ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = excluded.linked_at
+         WHERE linked_at <= excluded.linked_at - ?3 OR linked_at > excluded.linked_at",
     )?;
-    statement.execute(params![id, digest, unix_now()])?;
+    statement.execute(params![id, digest, RENEWED_TICKS])?;
     Ok(())
 }

@@ -9,10 +9,10 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{history, manifest, repository, tag};
+use super::{deleted_links, history, manifest, repository, tag};
 use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::{EdgeKind, Manifest};
+use crate::manifest::{Edge, EdgeKind, Manifest};
 use crate::name::{RepoName, Tag};
 
 /// What a tag is to name again.
@@ -64,7 +64,7 @@ pub(crate) fn restore(
         RestorePoint::IfGone(digest) => Some(digest),
         RestorePoint::LastChange => history::last(connection, id, tag)?.ok_or_else(unknown)?.before,
         RestorePoint::Before(time) => {
-            if history::is_forgotten(connection, time)? {
+            if history::is_forgotten(connection, id, tag, time)? {
                 return Err(unknown());
             }
             let then = match history::first_since(connection, id, tag, time)? {
@@ -166,6 +166,7 @@ struct Deleted {
     digest: Digest,
     media_type: String,
     deleted_at: i64,
+    listed_age: Option<i64>,
 }
 
 /// Puts again a manifest, if it was deleted, and what was deleted with it: children of what it
@@ -204,11 +205,16 @@ fn deleted(
     digest: &Digest,
 ) -> Result<Option<Deleted>, StorageError> {
     let mut statement = connection.prepare_cached(
-        "SELECT digest, media_type, deleted_at FROM deleted_manifests
+        "SELECT digest, media_type, deleted_at, listed_age FROM deleted_manifests
          WHERE repository_id = ?1 AND digest = ?2",
     )?;
     let row = statement.query_row(params![repository, digest], |row| {
-        Ok(Deleted { digest: row.get(0)?, media_type: row.get(1)?, deleted_at: row.get(2)? })
+        Ok(Deleted {
+            digest: row.get(0)?,
+            media_type: row.get(1)?,
+            deleted_at: row.get(2)?,
+            listed_age: row.get(3)?,
+        })
     });
     Ok(row.optional()?)
 }
@@ -251,6 +257,11 @@ fn put_again(
     if *manifest.digest() != digest {
         return Err(damaged(format!("its digest is {}", manifest.digest())));
     }
+    // What was deleted after it, which for foreign layers need not be there.
+    let is_blob = |edge: &&Edge| !matches!(edge.kind, EdgeKind::Child | EdgeKind::Subject);
+    for edge in manifest.edges().iter().filter(is_blob) {
+        deleted_links::bring_back(connection, repository, &edge.child)?;
+    }
     let mut lost = Vec::new();
     for blob in manifest.required_blobs() {
         let size = repository::stored_size(connection, blob)?;
@@ -261,7 +272,15 @@ fn put_again(
     manifest::put(connection, name, &manifest, &lost, &[], None).map_err(|error| match error {
         StorageError::MissingBlobs(blobs) => StorageError::BlobsCollected { digest, blobs },
         error => error,
-    })
+    })?;
+    // It comes back as what it was, and not as if somebody pushed it for itself.
+    connection
+        .prepare_cached(
+            "UPDATE repository_manifests SET listed_age = ?3
+             WHERE repository_id = ?1 AND digest = ?2 AND ?3 IS NOT NULL",
+        )?
+        .execute(params![repository, digest, deleted.listed_age])?;
+    Ok(())
 }
 
 /// How long before an index its children may have been deleted and still have gone with it: clients

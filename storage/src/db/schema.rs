@@ -12,7 +12,7 @@ use crate::layout::Layout;
 /// Brings the database to the newest schema.
 pub(super) fn migrate(connection: &mut Connection, layout: &Layout) -> Result<(), StorageError> {
     let applied: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    let known = known();
     if applied > known {
         let path = layout.root().to_owned();
         return Err(StorageError::NewerFormat { path, found: applied, known });
@@ -26,8 +26,13 @@ pub(super) fn migrate(connection: &mut Connection, layout: &Layout) -> Result<()
     Ok(())
 }
 
+/// The number of the newest migration.
+pub(super) fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
 /// All migrations in order; the first has number 1.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE repositories (
     id   INTEGER PRIMARY KEY,
@@ -200,6 +205,9 @@ ALTER TABLE repository_manifests ADD COLUMN pushed_tick INTEGER;
 ALTER TABLE repository_manifests ADD COLUMN listed_age INTEGER;
 -- Whether a tag named it of which the history knows no more.
 ALTER TABLE repository_manifests ADD COLUMN was_tagged INTEGER NOT NULL DEFAULT 0;
+-- Those that an index listed once: collection need not read the others.
+CREATE INDEX listed_manifests ON repository_manifests (repository_id, digest)
+    WHERE listed_age IS NOT NULL;
 
 -- The same of those that can be restored.
 ALTER TABLE deleted_manifests ADD COLUMN listed_age INTEGER;
@@ -208,6 +216,14 @@ ALTER TABLE deleted_manifests ADD COLUMN deleted_tick INTEGER NOT NULL DEFAULT 0
 UPDATE deleted_manifests SET deleted_tick = deleted_at;
 DROP INDEX deleted_manifests_by_time;
 CREATE INDEX deleted_manifests_by_tick ON deleted_manifests (deleted_tick);
+-- Blobs that were deleted while a deleted manifest of the repository named them: nobody reaches
+-- them, and what is restored brings them back.
+CREATE TABLE deleted_links (
+    repository_id INTEGER NOT NULL REFERENCES repositories (id),
+    digest        TEXT NOT NULL REFERENCES blobs (digest),
+    PRIMARY KEY (repository_id, digest)
+) WITHOUT ROWID;
+CREATE INDEX deleted_links_by_digest ON deleted_links (digest);
 
 ALTER TABLE tag_history ADD COLUMN changed_tick INTEGER;
 -- In the oldest row of a tag: up to which second since 1970 older changes of it are forgotten.
@@ -228,6 +244,13 @@ CREATE TABLE backups (
     target     TEXT PRIMARY KEY,
     generation TEXT NOT NULL
 ) WITHOUT ROWID;
+
+-- Up to which second since 1970 changes of tags are forgotten of which no row is left.
+ALTER TABLE repositories ADD COLUMN forgotten_until INTEGER;
+
+-- What lists show of referrers, and nobody of what refers to nothing.
+UPDATE repository_manifests SET artifact_type = NULL, annotations = NULL
+WHERE subject IS NULL AND (artifact_type IS NOT NULL OR annotations IS NOT NULL);
 ",
 ];
 
@@ -262,5 +285,28 @@ mod tests {
         connection.execute_batch("DELETE FROM manifests").unwrap();
         let count = "SELECT count(*) FROM lost_manifests";
         assert_eq!(connection.query_row(count, [], |row| row.get(0)), Ok(0));
+    }
+
+    #[test]
+    fn what_no_list_shows_is_kept_no_second_time_of_an_older_database() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for (number, statements) in (1..=3).zip(MIGRATIONS) {
+            connection.execute_batch(statements).unwrap();
+            connection.pragma_update(None, "user_version", number).unwrap();
+        }
+        let rows = "INSERT INTO repositories VALUES (1, 'r');
+                    INSERT INTO manifests VALUES ('a', x''), ('b', x''), ('c', x'');
+                    INSERT INTO repository_manifests VALUES (1, 'a', 't', 1, NULL, 'x', '{}', 5);
+                    INSERT INTO repository_manifests VALUES (1, 'b', 't', 1, 'a', 'x', '{}', 5);
+                    INSERT INTO repository_manifests VALUES (1, 'c', 't', 1, NULL, NULL, NULL, 5);";
+        connection.execute_batch(rows).unwrap();
+        migrate(&mut connection, &Layout::new("/data".as_ref())).unwrap();
+        let query = "SELECT group_concat(digest) FROM repository_manifests
+                     WHERE artifact_type = 'x' AND annotations = '{}'";
+        let kept: String = connection.query_row(query, [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, "b");
+        let query = "SELECT count(*) FROM repository_manifests
+                     WHERE artifact_type IS NULL AND annotations IS NULL";
+        assert_eq!(connection.query_row(query, [], |row| row.get(0)), Ok(2));
     }
 }

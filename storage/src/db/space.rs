@@ -49,7 +49,10 @@ pub(crate) fn only_held_by(
          WHERE repository_id = ?1 AND parent = ?2 AND (kind, child) > (?3, ?4)
          ORDER BY kind, child LIMIT ?5",
     )?;
-    let mut size = connection.prepare_cached("SELECT size FROM blobs WHERE digest = ?1")?;
+    let mut size = connection.prepare_cached(
+        "SELECT b.size FROM repository_blobs l JOIN blobs b ON b.digest = l.digest
+         WHERE l.repository_id = ?1 AND l.digest = ?2",
+    )?;
     let mut holders = connection.prepare_cached(
         "SELECT e.repository_id, e.parent FROM repository_blobs l
          JOIN edges e ON e.repository_id = l.repository_id AND e.child = l.digest
@@ -63,9 +66,8 @@ pub(crate) fn only_held_by(
         let blob = place.1;
         count += 1;
         last = Some(place);
-        // Manifests are no blobs, even where one has the digest of a blob.
-        let is_blob = last.as_ref().is_some_and(|(kind, _)| !is_manifest(kind));
-        if !is_blob || !seen.insert(blob) {
+        // What an index lists may be a blob that the repository holds. A subject is none.
+        if last.as_ref().is_some_and(|(kind, _)| kind == "subject") || !seen.insert(blob) {
             continue;
         }
         let mut others = holders.query([&blob])?;
@@ -78,7 +80,7 @@ pub(crate) fn only_held_by(
             }
         }
         if is_free {
-            for bytes in size.query_map([&blob], |row| row.get(0))? {
+            for bytes in size.query_map(params![id, blob], |row| row.get(0))? {
                 space += Space { blobs: 1, bytes: bytes? };
             }
         }
@@ -121,10 +123,6 @@ pub(crate) fn only_held_in(
         }
     }
     Ok((space, last.filter(|_| count == PAGE_ENTRIES)))
-}
-
-fn is_manifest(kind: &str) -> bool {
-    matches!(kind, "child" | "subject")
 }
 
 /// Rows of one page.

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{protection, repository, unix_now};
+use super::{forget, protection, repository, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::{RepoName, Tag, UserName};
@@ -30,6 +30,8 @@ pub(super) fn set(
         .execute(params![repository, tag, digest, unix_now()])?;
     if is_change {
         note(connection, repository, tag, before.as_ref(), Some(digest), by)?;
+        // Removing a tag notes a change too, but nobody can remove it twice without setting it.
+        forget::bound_tag(connection, repository, tag)?;
     }
     Ok(())
 }
@@ -73,6 +75,17 @@ pub(super) fn of_manifest(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Whether a tag names a manifest.
+pub(super) fn is_any_of(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<bool, StorageError> {
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM tags WHERE repository_id = ?1 AND digest = ?2")?;
+    Ok(statement.exists(params![repository, digest])?)
+}
+
 /// What a tag names.
 pub(super) fn named(
     connection: &Connection,
@@ -92,10 +105,14 @@ fn note(
     after: Option<&Digest>,
     by: Option<&UserName>,
 ) -> Result<(), StorageError> {
+    // The first one that is known of a tag says what its repository knows no more.
     connection
         .prepare_cached(
-            "INSERT INTO tag_history (repository_id, name, before, after, changed_at, changed_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO tag_history (repository_id, name, before, after, changed_at, changed_by,
+                                      changed_tick, forgotten_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, tick(),
+                     iif(EXISTS (SELECT 1 FROM tag_history WHERE repository_id = ?1 AND name = ?2),
+                         NULL, (SELECT forgotten_until FROM repositories WHERE id = ?1)))",
         )?
         .execute(params![repository, tag, before, after, unix_now(), by])?;
     Ok(())

@@ -15,11 +15,13 @@ fn fatal(error: &StorageError) -> ! {
     panic!("the database ended the process: {error}")
 }
 
+const READING: Reading = Reading { connections: 16, most_wait: Duration::from_secs(1) };
+
 fn open() -> (tempfile::TempDir, Database) {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path());
     let space = Arc::new(Space::new(&layout, 0));
-    let database = Database::open(&layout, &space, true, fatal, |_| {}).unwrap();
+    let database = Database::open(&layout, &space, true, READING, fatal, |_| {}).unwrap();
     (directory, database)
 }
 
@@ -91,9 +93,8 @@ fn filled() -> (tempfile::TempDir, Database, Connection) {
         Ok(())
     };
     database.write(fill).unwrap();
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let path = Layout::new(directory.path()).database();
-    let connection = Connection::open_with_flags(path, flags).unwrap();
+    let connection = open_to_write(&Layout::new(directory.path()).database()).unwrap();
+    give_clock(&connection, &database.clock).unwrap();
     (directory, database, connection)
 }
 
@@ -105,7 +106,7 @@ fn reads_walk_no_table_and_sort_nothing() {
     let by_tag = Reference::Tag("t7".parse().unwrap());
     let by_digest = Reference::Digest(*index(&subject, "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
-    let reads: [(&str, Work<'_>); 22] = [
+    let reads: [(&str, Work<'_>); 23] = [
         ("catalog", &|c| list::repositories(c, None, 10).map(drop)),
         ("catalog, next page", &|c| list::repositories(c, Some("r3"), 10).map(drop)),
         ("tags", &|c| list::tags(c, &name, None, 10).map(drop)),
@@ -116,7 +117,13 @@ fn reads_walk_no_table_and_sort_nothing() {
         }),
         ("manifest by tag", &|c| manifest::get(c, &name, &by_tag).map(drop)),
         ("manifest by digest", &|c| manifest::get(c, &name, &by_digest).map(drop)),
-        ("blob", &|c| repository::held_blob(c, &name, &blob).map(drop)),
+        ("blob", &|c| repository::held_blobs(c, &name, &[blob]).map(drop)),
+        ("push again", &|c| {
+            let tags = ["t7".parse().unwrap()];
+            let change = again::change(c, &name, &index(&subject, "a/7"), &tags)?;
+            assert_eq!(change, again::Change::Nothing);
+            Ok(())
+        }),
         ("stored blob", &|c| repository::stored_size(c, &blob).map(drop)),
         ("blob's state", &|c| repository::blob_state(c, &blob).map(drop)),
         ("whether anything is lost", &|c| lost::is_anything(c).map(drop)),
@@ -225,21 +232,38 @@ fn collection_reads_and_changes_no_more_than_its_step() {
     let manifest = held(*index(&digest("subject"), "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
     let one = std::slice::from_ref;
-    let steps: [(&str, Work<'_>); 14] = [
+    let rules = [
+        collect::Rule::Untagged { until: 9, since: 9 },
+        collect::Rule::Unlisted { until: 9, within: 9 },
+    ];
+    fn look(connection: &Connection) -> kept::Look<'_> {
+        kept::Look { connection, is_leaving: &|_| false, pushed_until: 9, tagged_until: 9 }
+    }
+    let steps: [(&str, Work<'_>); 24] = [
         ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
         ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
         ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
-        ("untagged", &|c| collect::untagged(c, &after, 9, 9).map(drop)),
+        ("untagged", &|c| collect::untagged(c, &after, rules[0]).map(drop)),
+        ("unlisted", &|c| collect::untagged(c, &after, rules[1]).map(drop)),
         ("kept", &|c| collect::is_kept_by_others(c, &manifest, &|_| false).map(drop)),
-        ("retire", &|c| collect::retire(c, one(&manifest), 9, 9).map(drop)),
+        ("retire", &|c| collect::retire(c, one(&manifest), rules[0]).map(drop)),
+        ("retire unlisted", &|c| collect::retire(c, one(&manifest), rules[1]).map(drop)),
         ("links", &|c| collect::links(c, &after, 9).map(drop)),
         ("parents", &|c| collect::parents(c, &manifest).map(drop)),
         ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
+        ("kept", &|c| look(c).page(&None).map(drop)),
+        ("blobs of what is kept", &|c| look(c).blobs(&manifest, None, &mut |_| false).map(drop)),
+        ("deleted links", &|c| deleted_links::page(c, &after).map(drop)),
+        ("release", &|c| deleted_links::release(c, &[held(blob)])),
         ("blobs", &|c| collect::blobs(c, Some(&blob)).map(drop)),
         ("drop blobs", &|c| collect::drop_blobs(c, &[blob]).map(drop)),
         ("without rows", &|c| collect::without_rows(c, &[blob]).map(drop)),
         ("repositories", &|c| collect::repositories(c, 1).map(drop)),
         ("drop repositories", &|c| collect::drop_repositories(c, &[1]).map(drop)),
+        ("surplus", &|c| forget::surplus(c, 1).map(drop)),
+        ("count surplus", &|c| forget::count(c, 1, 7, 7).map(drop)),
+        ("forget surplus", &|c| forget::forget_until(c, 1, 7).map(drop)),
+        ("repository", &|c| forget::next_repository(c, 1).map(drop)),
     ];
     for (what, work) in steps {
         assert_indexed(what, &plans(&mut connection, work));
@@ -261,7 +285,16 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
     let last = restore::RestorePoint::LastChange;
     let then = restore::RestorePoint::Before(0);
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
-    let works: [(&str, Work<'_>); 20] = [
+    let pattern: crate::name::TagPattern = "t1*".parse().unwrap();
+    let likewise: Vec<Tag> = vec!["t10".parse().unwrap(), "t11".parse().unwrap()];
+    let works: [(&str, Work<'_>); 23] = [
+        ("tags like a pattern", &|c| {
+            removal::matching(c, &name, &pattern, Some(&tag), 10).map(drop)
+        }),
+        ("plan of tags", &|c| {
+            removal::plan_tags(c, &name, &likewise, removal::Going::default()).map(drop)
+        }),
+        ("remove tags", &|c| removal::remove_tags(c, &name, &likewise).map(drop)),
         ("history", &|c| history::changes(c, &name, None, None, 10).map(drop)),
         ("history of a tag", &|c| history::changes(c, &name, Some(&tag), Some(9), 10).map(drop)),
         ("gone tags", &|c| restore::gone_tags(c, &name, &[shown], 10).map(drop)),

@@ -21,12 +21,15 @@ fn image(extra: &str) -> String {
 fn an_image_names_its_config_and_each_layer_once() {
     let body = image("");
     let manifest = parse(MediaType::OCI_MANIFEST, &body).unwrap();
+    let subject = format!(r#","subject":{{"mediaType":"a/b","digest":"{LAYER}","size":0}}"#);
+    let referrer = parse(MediaType::OCI_MANIFEST, &image(&subject)).unwrap();
     let edges = [
         Edge { kind: EdgeKind::Config, child: CONFIG.parse().unwrap() },
         Edge { kind: EdgeKind::Layer, child: LAYER.parse().unwrap() },
     ];
     assert_eq!(manifest.edges(), edges);
-    assert_eq!(manifest.artifact_type(), Some("application/x"));
+    assert_eq!(manifest.artifact_type(), None, "no list shows it");
+    assert_eq!(referrer.artifact_type(), Some("application/x"));
     assert_eq!(*manifest.digest(), Digest::of(Algorithm::Sha256, body.as_bytes()));
 }
 
@@ -97,6 +100,9 @@ fn an_index_names_children_and_a_subject() {
     assert_eq!(index.edges().iter().filter(|edge| edge.kind == EdgeKind::Child).count(), 1);
     assert_eq!(index.annotations(), Some(r#"{"b":"1","a":"2"}"#));
     assert_eq!(index.artifact_type(), Some("application/z"));
+    let alone = body.replace(r#""subject":"#, r#""other":"#);
+    let alone = parse(MediaType::OCI_INDEX, &alone).unwrap();
+    assert_eq!((alone.annotations(), alone.artifact_type()), (None, None), "no list shows them");
     let without_type = body.replace(r#""artifactType":"application/z","#, "");
     assert_eq!(parse(MediaType::OCI_INDEX, &without_type).unwrap().artifact_type(), None);
 }

@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 
 use super::*;
-use crate::blob::Unpublished;
+use crate::blob::{Left, Unpublished};
 use crate::space::Space;
 use crate::upload::UploadWriter;
 
@@ -32,7 +32,7 @@ fn assert_never_two(sessions: &Sessions, session: &Arc<Session>, end: impl FnOnc
         });
         has_started.recv().unwrap();
         for _ in 0..1000 {
-            let found = sessions.find(&name, &user, session.id).unwrap();
+            let found = sessions.find(&name, &user, session.id).unwrap().open().unwrap();
             assert!(Arc::ptr_eq(&found, session), "two sessions write to one file");
             std::thread::yield_now();
         }
@@ -49,7 +49,7 @@ fn a_session_that_is_cancelled_while_it_is_busy_is_never_two() {
     let (_directory, sessions) = sessions(10);
     let (name, user) = names();
     let id = sessions.create(&name, &user, Algorithm::Sha256).unwrap();
-    let session = sessions.find(&name, &user, id).unwrap();
+    let session = sessions.find(&name, &user, id).unwrap().open().unwrap();
     assert_never_two(&sessions, &session, || assert!(sessions.cancel(&session)));
 }
 
@@ -58,7 +58,7 @@ fn a_session_that_ends_for_another_while_it_is_busy_is_never_two() {
     let (_directory, sessions) = sessions(1);
     let (name, user) = names();
     let id = sessions.create(&name, &user, Algorithm::Sha256).unwrap();
-    let session = sessions.find(&name, &user, id).unwrap();
+    let session = sessions.find(&name, &user, id).unwrap().open().unwrap();
     let end = || drop(sessions.create(&name, &user, Algorithm::Sha256).unwrap().to_string());
     // Being asked for makes a session the one used last, but it is the only other one.
     assert_never_two(&sessions, &session, end);
@@ -70,11 +70,14 @@ fn asking_for_a_session_waits_for_no_disk() {
     let (_directory, sessions) = sessions(10);
     let (name, user) = names();
     let id = sessions.create(&name, &user, Algorithm::Sha256).unwrap();
-    let session = sessions.find(&name, &user, id).unwrap();
+    let session = sessions.find(&name, &user, id).unwrap().open().unwrap();
     let (answer, answered) = mpsc::channel();
     std::thread::scope(|scope| {
         let busy = session.lock_for_test();
-        scope.spawn(|| answer.send(sessions.find(&name, &user, id).unwrap().offset()).unwrap());
+        scope.spawn(|| {
+            let found = sessions.find(&name, &user, id).unwrap().open().unwrap();
+            answer.send(found.offset()).unwrap();
+        });
         // Long only for a failure; it is answered at once.
         let offset = answered.recv_timeout(Duration::from_secs(60));
         drop(busy);
@@ -87,19 +90,20 @@ fn a_session_that_the_disk_ended_is_not_kept_for_ever() {
     let (directory, sessions) = sessions(10);
     let (name, user) = names();
     let id = sessions.create(&name, &user, Algorithm::Sha256).unwrap();
-    let session = sessions.find(&name, &user, id).unwrap();
+    let session = sessions.find(&name, &user, id).unwrap().open().unwrap();
     let layout = Layout::new(directory.path());
     let space = Arc::new(Space::new(&layout, 0));
     let writer = UploadWriter::open(session, layout.clone(), space).unwrap();
     let digest = crate::digest::Digest::of(Algorithm::Sha256, b"");
-    let fail = |is_intact| {
-        writer.commit(&digest, |_, _, _| Err(Unpublished { error: StorageError::Full, is_intact }))
+    let fail = |left| {
+        let unpublished = |_: &_, _: &_, _| Err(Unpublished { error: StorageError::Full, left });
+        writer.commit(&sessions, &digest, unpublished)
     };
     // A commit that leaves the bytes as they were can be tried again.
-    assert_eq!(fail(true), Err(StorageError::Full));
+    assert_eq!(fail(Left::Intact), Err(StorageError::Full));
     assert_eq!(writer.offset(), Ok(0));
     // One that does not ends the session; its files go at once.
-    assert_eq!(fail(false), Err(StorageError::Full));
+    assert_eq!(fail(Left::Nothing), Err(StorageError::Full));
     assert_eq!(fs::read_dir(layout.uploads()).unwrap().count(), 0);
     assert_eq!(sessions.sweep(Duration::from_secs(3600), false), Ok(Ended::default()));
     assert_eq!(sessions.count(), 0);

@@ -1,11 +1,15 @@
 //! Blobs: reading, mounting and deleting them.
 
+use std::ops::ControlFlow;
+
 use super::Store;
-use crate::blob::{BlobReader, has_file};
+use crate::blob::{BlobContent, BlobReader, file_size, has_file};
+use crate::db::lost::Losing;
 use crate::db::repository;
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::RepoName;
+use crate::verify::{Identity, look};
 
 impl Store {
     /// The size of a blob, if the repository holds it and its file is there: who is told that a
@@ -42,7 +46,7 @@ impl Store {
         Ok(size)
     }
 
-    /// Opens a blob, if the repository holds it.
+    /// Opens a blob, if the repository holds it. What is read of it is not held against the digest.
     ///
     /// # Errors
     /// [`StorageError::BlobLost`] if the repository holds it and its file is no good; trouble with
@@ -52,14 +56,27 @@ impl Store {
         name: &RepoName,
         digest: &Digest,
     ) -> Result<Option<BlobReader>, StorageError> {
-        let held =
-            self.database.read(|connection| repository::held_blob(connection, name, digest))?;
-        let Some(blob) = held else { return Ok(None) };
-        let reader = match blob.is_lost {
-            true => None,
-            false => BlobReader::open(&self.layout, digest, blob.size)?,
-        };
-        reader.map(Some).ok_or(StorageError::BlobLost(*digest))
+        self.serve(name, digest, |reader| Ok(Some(reader)))
+    }
+
+    /// A blob that is asked for as a whole, if the repository holds it: one of at most
+    /// `whole_bytes` is read and held against its digest, a larger one is opened.
+    ///
+    /// # Errors
+    /// [`StorageError::BlobLost`] if the repository holds it and its file is no good, which from
+    /// then on is known; trouble with the database or the disk.
+    pub fn blob(
+        &self,
+        name: &RepoName,
+        digest: &Digest,
+        whole_bytes: u64,
+    ) -> Result<Option<BlobContent>, StorageError> {
+        self.serve(name, digest, |reader| {
+            if reader.size() > whole_bytes {
+                return Ok(Some(BlobContent::File(reader)));
+            }
+            Ok(reader.whole(digest)?.map(BlobContent::Whole))
+        })
     }
 
     /// Takes a blob out of a repository; false if it was not there. Durable on return.
@@ -104,4 +121,74 @@ impl Store {
         let size = self.database.read(|connection| repository::stored_size(connection, digest))?;
         size.map_or(Ok(false), |size| has_file(&self.layout, digest, size))
     }
+
+    /// Hands the file of a blob to `take`, which says `None` if it is no good.
+    fn serve<T>(
+        &self,
+        name: &RepoName,
+        digest: &Digest,
+        take: impl Fn(BlobReader) -> Result<Option<T>, StorageError>,
+    ) -> Result<Option<T>, StorageError> {
+        for _ in 0..TRIES {
+            let held =
+                self.database.read(|connection| repository::held_blob(connection, name, digest))?;
+            let Some(blob) = held else { return Ok(None) };
+            if blob.is_lost {
+                break;
+            }
+            if let Some(reader) = BlobReader::open(&self.layout, digest, blob.size)?
+                && let Some(taken) = take(reader)?
+            {
+                return Ok(Some(taken));
+            }
+            if self.lose_found(digest, blob.size)? {
+                break;
+            }
+        }
+        Err(StorageError::BlobLost(*digest))
+    }
+
+    /// Looks again, at the disk and not at what memory holds of it, at a file that was found to be
+    /// no good when it was to be served, and calls the blob lost if that is so. False if it is not:
+    /// somebody pushed it meanwhile, or took it away, or memory was wrong.
+    ///
+    /// Whether this can be noted or not, nobody is answered from that file.
+    pub(super) fn lose_found(&self, digest: &Digest, size: u64) -> Result<bool, StorageError> {
+        let path = self.layout.blob(digest);
+        // Nobody who waits for an answer waits until so much is read. The file stays where it is:
+        // if it is its recorded size that is wrong, verification finds the bytes right.
+        let length = file_size(&self.layout, digest)?;
+        let noted = if length.is_some_and(|length| length > LOOKED_AT_BYTES) {
+            if length == Some(size) {
+                return Ok(false);
+            }
+            let hidden = self.hide_blob(digest, Identity::at(&path).as_ref());
+            hidden.map(|hidden| hidden.map(|(_, losing)| losing))
+        } else {
+            let seen = look(&path, digest, size, &mut |_| ControlFlow::Continue(()))?;
+            let ControlFlow::Continue(seen) = seen else { return Ok(false) };
+            if seen.is_unreadable() {
+                // Whoever reads it again hears what the disk says.
+                return Ok(false);
+            }
+            if seen.damage.is_none() {
+                if seen.length != size {
+                    self.regain_blob(digest, &seen)?;
+                }
+                return Ok(false);
+            }
+            self.lose_blob(digest, &seen).map(|lost| lost.map(|(losing, _)| losing))
+        };
+        match noted {
+            Ok(None | Some(Losing::IsGone)) => return Ok(false),
+            Ok(Some(Losing::WasLost)) => {}
+            Ok(Some(Losing::Lost)) | Err(_) => (self.on_trouble)(&StorageError::BlobLost(*digest)),
+        }
+        Ok(true)
+    }
 }
+
+/// How often something is read that is another thing afterwards.
+pub(super) const TRIES: usize = 3;
+/// Bytes of a file that are read again before an answer, at most.
+const LOOKED_AT_BYTES: u64 = 1024 * 1024;

@@ -20,6 +20,9 @@ pub struct ImagePart {
     pub descriptor: Descriptor,
     /// Whether it is there.
     pub state: PartState,
+    /// Whether it is a manifest: not, if it is listed by an index and held as a blob, as the parts
+    /// of a build cache are.
+    pub is_manifest: bool,
 }
 
 /// Whether what a manifest names is there.
@@ -74,7 +77,8 @@ impl Store {
         let page = all.into_iter().skip(skip).take(limit);
         // Each is a read of its own: looking at the files between them may wait for the disk.
         let part = |descriptor: Descriptor| {
-            Ok(ImagePart { state: self.state_of(name, &descriptor)?, descriptor })
+            let (state, is_manifest) = self.state_of(name, &descriptor)?;
+            Ok(ImagePart { state, is_manifest, descriptor })
         };
         page.map(part).collect::<Result<_, _>>().map(Some)
     }
@@ -168,27 +172,30 @@ impl Store {
         self.database.read(|connection| removal::plan_all(connection, name))
     }
 
+    /// Whether it is there, and whether it is a manifest.
     fn state_of(
         &self,
         name: &RepoName,
         descriptor: &Descriptor,
-    ) -> Result<PartState, StorageError> {
+    ) -> Result<(PartState, bool), StorageError> {
         let (kind, digest) = (descriptor.kind, &descriptor.digest);
-        if matches!(kind, EdgeKind::Child | EdgeKind::Subject) {
-            return Ok(match self.database.read(|c| inspect::held_bytes(c, name, digest))? {
-                Some(HeldBytes::Right(_)) => PartState::Present,
-                Some(HeldBytes::Lost) => PartState::Lost,
-                None => PartState::Absent,
-            });
+        let may_be_manifest = matches!(kind, EdgeKind::Child | EdgeKind::Subject);
+        if may_be_manifest {
+            match self.database.read(|c| inspect::held_bytes(c, name, digest))? {
+                Some(HeldBytes::Right(_)) => return Ok((PartState::Present, true)),
+                Some(HeldBytes::Lost) => return Ok((PartState::Lost, true)),
+                None if kind == EdgeKind::Subject => return Ok((PartState::Absent, true)),
+                None => {}
+            }
         }
         let held = self.database.read(|c| repository::held_blob(c, name, digest))?;
         Ok(match held {
             Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
-                PartState::Present
+                (PartState::Present, false)
             }
-            Some(_) => PartState::Lost,
-            None if kind == EdgeKind::ForeignLayer => PartState::Foreign,
-            None => PartState::Absent,
+            Some(_) => (PartState::Lost, false),
+            None if kind == EdgeKind::ForeignLayer => (PartState::Foreign, false),
+            None => (PartState::Absent, may_be_manifest),
         })
     }
 }

@@ -1,25 +1,51 @@
 //! Manifests and tags, and lists of them.
 
+use std::sync::atomic::Ordering;
+
 use super::Store;
+use super::blob::TRIES;
+use crate::blob::has_file;
+use crate::db::again::{self, Change};
 use crate::db::list::{self, Referrer};
+use crate::db::lost::{self, Losing};
 use crate::db::manifest::{self, StoredManifest};
-use crate::db::{repository, tag};
+use crate::db::{forget, repository, tag};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::Manifest;
 use crate::name::{Reference, RepoName, Tag, UserName};
 
 impl Store {
-    /// Reads a manifest, if the repository holds it.
+    /// Reads a manifest, if the repository holds it, and holds its bytes against its digest.
     ///
     /// # Errors
-    /// Trouble with the database.
+    /// [`StorageError::ManifestLost`] if its bytes are others, which from then on is known, or if
+    /// something that it needs is lost; trouble with the database.
     pub fn manifest(
         &self,
         name: &RepoName,
         reference: &Reference,
     ) -> Result<Option<StoredManifest>, StorageError> {
-        self.database.read(|connection| manifest::get(connection, name, reference))
+        let mut tries = TRIES;
+        loop {
+            let get = |connection: &_| manifest::get(connection, name, reference);
+            let Some(found) = self.database.read(get)? else { return Ok(None) };
+            if found.is_right() {
+                return Ok(Some(found));
+            }
+            tries -= 1;
+            // Somebody may have pushed it meanwhile.
+            if self.lose_found_manifest(&found) {
+                return Err(lost_itself(found.digest));
+            }
+            if tries == 0 {
+                // The writing connection remembers better bytes than readers get. A push writes
+                // them anew.
+                let lost = lost_itself(found.digest);
+                (self.on_trouble)(&lost);
+                return Err(lost);
+            }
+        }
     }
 
     /// The same for somebody who may push, and who will name the manifest in an index, or call it
@@ -54,20 +80,40 @@ impl Store {
         tags: Vec<Tag>,
         by: Option<&UserName>,
     ) -> Result<(), StorageError> {
-        // A row whose file is lost is no blob; only a new push brings it back.
-        let mut lost = Vec::new();
-        for blob in manifest.required_blobs() {
-            if !self.is_stored(blob)? {
-                lost.push(*blob);
+        // Here and not in the writing thread, where everybody would wait for it. The transaction
+        // looks again.
+        let absent = self.absent_blobs(name, &manifest)?;
+        if !absent.is_empty() {
+            return Err(StorageError::MissingBlobs(absent));
+        }
+        let digest = *manifest.digest();
+        let change =
+            || self.database.read(|connection| again::change(connection, name, &manifest, &tags));
+        let mut changes = change()?;
+        if changes == Change::Nothing {
+            // It is remembered first and looked for then, so that collection does not take it in
+            // between. What a delete that commits after that look takes was there when it was
+            // pushed: the two came at once, and the delete is the later one.
+            self.recent.tell(name.as_str(), &digest);
+            changes = change()?;
+            if changes == Change::Nothing {
+                return Ok(());
             }
         }
-        let (repository, digest) = (name.clone(), *manifest.digest());
-        let by = by.cloned();
+        let (repository, by, count) = (name.clone(), by.cloned(), tags.len() as u64);
         self.database.write(move |connection| {
-            manifest::put(connection, &repository, &manifest, &lost, &tags, by.as_ref())
+            if changes == Change::Bytes {
+                manifest::rewrite(connection, &manifest)?;
+            }
+            manifest::put(connection, &repository, &manifest, &[], &tags, by.as_ref())
         })?;
         // Without regard to the clock, which may be set.
         self.recent.tell(name.as_str(), &digest);
+        let before = self.tags_pushed.fetch_add(count, Ordering::Relaxed);
+        if before / LOOK_CHANGES != before.saturating_add(count) / LOOK_CHANGES {
+            // The push is done. What cannot be forgotten now is for the next look, or collection.
+            let _ = self.bound_history(name);
+        }
         Ok(())
     }
 
@@ -154,4 +200,65 @@ impl Store {
         self.database
             .read(|connection| list::referrers(connection, name, subject, artifact_type, after))
     }
+
+    /// Forgets the oldest changes of tags of a repository that has more than are kept of one.
+    fn bound_history(&self, name: &RepoName) -> Result<(), StorageError> {
+        let surplus = |connection: &_| match repository::find(connection, name)? {
+            Some(id) => Ok(forget::surplus(connection, id)?.map(|last| (id, last))),
+            None => Ok(None),
+        };
+        let Some((id, last)) = self.database.read(surplus)? else { return Ok(()) };
+        let forget = move |connection: &_| forget::forget_until(connection, id, last);
+        while self.database.step_to_free(forget)? > 0 {}
+        Ok(())
+    }
+
+    /// The blobs that a manifest needs and its repository does not hold. A row whose file is gone is
+    /// no blob: only a new push brings it back.
+    fn absent_blobs(
+        &self,
+        name: &RepoName,
+        manifest: &Manifest,
+    ) -> Result<Vec<Digest>, StorageError> {
+        let needed: Vec<Digest> = manifest.required_blobs().copied().collect();
+        let mut absent = Vec::new();
+        for page in needed.chunks(PAGE_BLOBS) {
+            let held = |connection: &_| repository::held_blobs(connection, name, page);
+            for (digest, held) in page.iter().zip(self.database.read(held)?) {
+                let is_there = match held {
+                    Some(blob) if !blob.is_lost => has_file(&self.layout, digest, blob.size)?,
+                    _ => false,
+                };
+                if !is_there {
+                    absent.push(*digest);
+                }
+            }
+        }
+        Ok(absent)
+    }
+
+    /// Calls a manifest lost whose bytes were found to be wrong when it was to be served; false if
+    /// by now it has others. Whether it can be noted or not, nobody is answered with these.
+    pub(super) fn lose_found_manifest(&self, found: &StoredManifest) -> bool {
+        let (digest, bytes) = (found.digest, found.bytes.clone());
+        let lose = move |connection: &_| lost::lose_manifest(connection, &digest, &bytes);
+        match self.database.step_to_free(lose) {
+            Ok(Losing::IsGone) => return false,
+            Ok(Losing::WasLost) => {}
+            Ok(Losing::Lost) | Err(_) => {
+                (self.on_trouble)(&lost_itself(digest));
+            }
+        }
+        true
+    }
 }
+
+fn lost_itself(manifest: Digest) -> StorageError {
+    StorageError::ManifestLost { manifest, lost: manifest }
+}
+
+/// Tags that pushes name between two looks at how many changes a repository has: each look takes as
+/// long as hundreds of changes.
+const LOOK_CHANGES: u64 = 1024;
+/// Blobs that one read looks for.
+const PAGE_BLOBS: usize = 256;

@@ -1,14 +1,13 @@
-//! Upload sessions, from their beginning to the blob they become.
+//! Upload sessions: beginning, continuing and ending them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Store;
-use crate::blob;
-use crate::db::repository;
-use crate::digest::{Algorithm, Digest};
+use crate::digest::Algorithm;
 use crate::error::StorageError;
 use crate::name::{RepoName, UploadId, UserName};
+use crate::sessions::{Ended, Found};
 use crate::upload::UploadWriter;
 
 impl Store {
@@ -45,7 +44,7 @@ impl Store {
         user: &UserName,
         id: UploadId,
     ) -> Result<u64, StorageError> {
-        self.sessions.find(name, user, id)?.offset()
+        self.open_session(name, user, id)?.offset()
     }
 
     /// Takes a session over for writing.
@@ -58,54 +57,13 @@ impl Store {
         user: &UserName,
         id: UploadId,
     ) -> Result<UploadWriter, StorageError> {
-        let session = self.sessions.find(name, user, id)?;
+        let session = self.open_session(name, user, id)?;
         let (layout, space) = (self.layout.clone(), Arc::clone(&self.space));
         UploadWriter::open(session, layout, space).inspect_err(|error| {
             if *error == StorageError::UploadUnknown {
                 self.sessions.forget(id);
             }
         })
-    }
-
-    /// Makes the bytes of a session a blob of its repository. Durable on return.
-    ///
-    /// Crash argument: the file is complete, synced and in place before the row that makes it
-    /// visible is written, and the row is synced before the caller hears of it.
-    ///
-    /// # Errors
-    /// [`StorageError::DigestMismatch`] if the bytes are others. After that, and after trouble
-    /// that leaves the bytes as they were, a full disk for one, the session stays open.
-    pub fn commit_upload(
-        &self,
-        upload: &UploadWriter,
-        digest: &Digest,
-    ) -> Result<(), StorageError> {
-        let session = upload.session();
-        let outcome = upload.commit(digest, |file, path, size| {
-            // Collection takes no file away between the look at it and the row that needs it; and
-            // what is put back after a failure is not what somebody else's row stands for.
-            let _claim = self.claims.claim(digest);
-            let is_placed = !self.is_stored(digest)?;
-            if is_placed {
-                blob::publish(&self.layout, file, path, digest)?;
-            }
-            let (name, digest) = (session.repository.clone(), *digest);
-            let entered = self
-                .database
-                .write(move |connection| repository::add_blob(connection, &name, &digest, size));
-            entered.map_err(|error| match is_placed {
-                true => blob::put_back(&self.layout, path, &digest, error),
-                false => error.into(),
-            })
-        });
-        if outcome.is_ok() {
-            // Remembered without a clock that somebody may set, too.
-            self.recent.tell(session.repository.as_str(), digest);
-        }
-        if session.is_over() {
-            self.sessions.forget(session.id);
-        }
-        outcome
     }
 
     /// Ends a session and throws its bytes away; false if it was over already.
@@ -118,8 +76,22 @@ impl Store {
         user: &UserName,
         id: UploadId,
     ) -> Result<bool, StorageError> {
-        let session = self.sessions.find(name, user, id)?;
-        Ok(self.sessions.cancel(&session))
+        match self.open_session(name, user, id) {
+            Ok(session) => Ok(self.sessions.cancel(&session)),
+            Err(error) => {
+                // Who ends a finished session has heard that it is, and will not ask again.
+                self.forget_finished_upload(name, user, id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets a session that has become a blob, if it is this user's in this repository: nobody
+    /// will ask for it any more.
+    pub fn forget_finished_upload(&self, name: &RepoName, user: &UserName, id: UploadId) {
+        if matches!(self.sessions.find(name, user, id), Ok(Found::Finished(_))) {
+            self.sessions.forget_finished(id);
+        }
     }
 
     /// Ends every session that nobody used for `idle`; returns how many ended. What was given up
@@ -128,9 +100,24 @@ impl Store {
     /// # Errors
     /// Trouble with the disk.
     pub fn expire_uploads(&self, idle: Duration) -> Result<u64, StorageError> {
-        let ended = Ok(self.sessions.sweep(idle, false)?.sessions);
+        let ended = Ok(self.sweep_uploads(idle, false)?.sessions);
         self.space.restore_reserve();
         ended
+    }
+
+    /// Ends every session that nobody used for `idle`, or in a dry run only counts them. Makes
+    /// whole what a crash left of the others.
+    pub(crate) fn sweep_uploads(
+        &self,
+        idle: Duration,
+        is_dry_run: bool,
+    ) -> Result<Ended, StorageError> {
+        let ended = self.sessions.sweep(idle, is_dry_run)?;
+        if !is_dry_run {
+            self.put_back_all()?;
+            self.sessions.trim_finished();
+        }
+        Ok(ended)
     }
 
     /// How many upload sessions are open, as far as this process has met them.

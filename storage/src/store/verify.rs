@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use crate::claims::Claim;
 use crate::db::lost::{self, HurtManifest, Losing, Lost, LostDigests};
 use crate::db::{unix_now, upkeep, verify};
 use crate::digest::Digest;
@@ -143,14 +144,9 @@ impl Store {
         digest: &Digest,
         seen: &Seen,
     ) -> Result<Option<(Losing, Option<PathBuf>)>, StorageError> {
-        let _claim = self.claims.claim(digest);
+        let hidden = self.hide_blob(digest, seen.identity.as_ref())?;
+        let Some((_claim, losing)) = hidden else { return Ok(None) };
         let path = self.layout.blob(digest);
-        if Identity::at(&path) != seen.identity {
-            return Ok(None);
-        }
-        let lost = *digest;
-        let losing =
-            self.database.step_to_free(move |connection| lost::lose_blob(connection, &lost))?;
         if losing == Losing::IsGone || seen.identity.is_none() || seen.is_unreadable() {
             // What cannot be read now may be good, and is answered again when it was read.
             return Ok(Some((losing, None)));
@@ -164,6 +160,22 @@ impl Store {
             let _ = path.parent().map_or(Ok(()), sync_directory);
         }
         Ok(Some((losing, is_aside.then_some(aside))))
+    }
+
+    /// Calls a blob lost and leaves its file; none if by now another file is in its place. Nobody
+    /// else works on the file until the claim is dropped.
+    pub(super) fn hide_blob(
+        &self,
+        digest: &Digest,
+        identity: Option<&Identity>,
+    ) -> Result<Option<(Claim<'_>, Losing)>, StorageError> {
+        let claim = self.claims.claim(digest);
+        if Identity::at(&self.layout.blob(digest)).as_ref() != identity {
+            return Ok(None);
+        }
+        let lost = *digest;
+        let lose = move |connection: &_| lost::lose_blob(connection, &lost);
+        Ok(Some((claim, self.database.step_to_free(lose)?)))
     }
 
     /// Calls a blob lost no more whose file was read and is good, and records its size; none if by

@@ -26,6 +26,8 @@ fn open(home: &TempDir) -> Store {
             may_create: true,
             uploads_per_user: 1,
             reserve_bytes: 0,
+            idle_connections: 16,
+            read_pause_time: std::time::Duration::from_secs(1),
             on_held: &|_| crate::OnHeld::GiveUp,
             on_fatal: fatal,
             on_trouble: |_| {},

@@ -9,7 +9,9 @@ use std::process::Stdio;
 use storage::{Digest, Reference, Store};
 
 use crate::again;
-use crate::support::{directory, files, image, open, pull, push, repo, sha256, tag, user};
+use crate::support::{
+    directory, files, image, open, open_files, pull, push, repo, sha256, tag, user,
+};
 
 const THREADS: usize = 8;
 
@@ -64,7 +66,7 @@ fn writes_of_many_threads_at_once_are_all_there_afterwards() {
     assert_eq!(counts.manifests, (THREADS * ROUNDS) as u64);
     assert_eq!(counts.blobs, (THREADS * ROUNDS + 1) as u64);
     assert_eq!(files(home.path(), "blobs").len(), THREADS * ROUNDS + 1);
-    assert!(files(home.path(), "uploads").is_empty());
+    assert!(open_files(home.path()).is_empty());
 }
 
 #[test]

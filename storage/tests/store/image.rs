@@ -2,7 +2,7 @@
 
 use storage::{
     Algorithm, Digest, EdgeKind, Keeper, Manifest, MediaType, PartState, Reference, RemovalStep,
-    RepoName, RestorePoint, Space, StorageError, Store, Tag,
+    RepoName, RestorePoint, Space, StorageError, Store, Tag, TagPattern,
 };
 
 use crate::support::{blob_path, directory, image, index, open, parse, push, repo, sha256, tag};
@@ -103,6 +103,68 @@ fn a_tag_goes_alone_while_something_else_keeps_its_manifest() {
     let named = referrer(list.digest(), "named");
     store.put_manifest(&name, named.clone(), vec![tag("named")], None).unwrap();
     assert_eq!(remove(&store, &name, &by_tag("named")).manifests, [*named.digest()]);
+}
+
+/// Removes all tags like a pattern, which the plan told; how much went, and in how many steps.
+fn remove_like(store: &Store, name: &RepoName, pattern: &str) -> (RemovalStep, usize) {
+    let pattern: TagPattern = pattern.parse().unwrap();
+    let planned = store.plan_removal_of_tags(name, &pattern).unwrap();
+    let (mut all, mut after, mut steps) = (RemovalStep::default(), None, 0);
+    loop {
+        let (step, next) = store.remove_tags(name, &pattern, after.as_ref()).unwrap();
+        (all.tags, all.manifests) = (all.tags + step.tags, all.manifests + step.manifests);
+        steps += 1;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let planned = (planned.tags.len() as u64, planned.manifests.len() as u64);
+    assert_eq!((all.tags, all.manifests), planned);
+    (all, steps)
+}
+
+#[test]
+fn all_images_whose_tags_are_like_a_pattern_go_in_steps_with_what_nothing_else_keeps() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    let (shared, kept) = (index("shared"), index("kept"));
+    store.put_manifest(&name, shared.clone(), vec![], None).unwrap();
+    store.put_manifest(&name, kept.clone(), vec![tag("5.0"), tag("4.14.kept")], None).unwrap();
+    // The first and the last one have one manifest, and some list what others name as well.
+    for number in 0..50 {
+        let own = index(&number.to_string());
+        let own_tag = format!("4.14.{number}");
+        store.put_manifest(&name, own.clone(), vec![tag(&own_tag)], None).unwrap();
+        let list = index_of(&[own.digest(), shared.digest()]);
+        store.put_manifest(&name, list, vec![tag(&format!("4.14.{number}-all"))], None).unwrap();
+    }
+    let twice = index("twice");
+    store.put_manifest(&name, twice.clone(), vec![tag("4.14.00"), tag("4.14.x")], None).unwrap();
+    let signature: Tag = format!("sha256-{}.sig", twice.digest().hex()).parse().unwrap();
+    store.put_manifest(&name, index("signature"), vec![signature], None).unwrap();
+    for other in ["4.140", "4.13.1", "a4.14.1"] {
+        store.put_manifest(&name, index(other), vec![tag(other)], None).unwrap();
+    }
+
+    let none = RemovalStep::default();
+    assert_eq!(remove_like(&store, &name, "4.15.*"), (none, 1));
+    assert_eq!(remove_like(&store, &repo("absent"), "*"), (none, 1));
+    store.protect_tag(&name, &tag("4.14.7")).unwrap();
+    let pattern: TagPattern = "4.14.*".parse().unwrap();
+    let refused = StorageError::TagProtected { repository: name.clone(), tag: tag("4.14.7") };
+    assert_eq!(store.plan_removal_of_tags(&name, &pattern), Err(refused));
+    store.unprotect_tag(&name, &tag("4.14.7")).unwrap();
+    let (gone, steps) = remove_like(&store, &name, "4.14.*");
+    // The tags and the manifests of all, that of two tags and its signature, what all lists have.
+    assert_eq!(gone, RemovalStep { tags: 100 + 1 + 2 + 1, manifests: 100 + 1 + 1 + 1 });
+    assert!(steps >= 5, "{steps}");
+    let left: Vec<_> = store.tags(&name, None, 100).unwrap().unwrap();
+    let left: Vec<_> = left.iter().map(|(tag, _)| tag.as_str()).collect();
+    assert_eq!(left, ["4.13.1", "4.140", "5.0", "a4.14.1"]);
+    let by_digest = Reference::Digest(*kept.digest());
+    assert!(store.manifest(&name, &by_digest).unwrap().is_some());
 }
 
 #[test]

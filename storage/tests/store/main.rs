@@ -10,6 +10,7 @@
 mod again;
 mod blob;
 mod crash;
+mod finished;
 mod full;
 mod image;
 mod list;
@@ -17,6 +18,7 @@ mod lock;
 mod manifest;
 mod modes;
 mod open;
+mod publish;
 mod referrers;
 mod reserve;
 mod session;

@@ -41,6 +41,8 @@ pub(crate) fn open_with_reserve(
             may_create,
             uploads_per_user: UPLOADS_PER_USER,
             reserve_bytes,
+            idle_connections: 16,
+            read_pause_time: std::time::Duration::from_secs(1),
             on_held: &on_held,
             on_fatal: fatal,
             on_trouble: |_| {},
@@ -139,6 +141,13 @@ pub(crate) fn tree(root: &Path) -> Vec<PathBuf> {
 /// The files in `uploads/` or `blobs/`.
 pub(crate) fn files(root: &Path, below: &str) -> Vec<PathBuf> {
     tree(&root.join(below)).into_iter().filter(|path| path.is_file()).collect()
+}
+
+/// The files of uploads that hold bytes: those of open ones.
+pub(crate) fn open_files(root: &Path) -> Vec<PathBuf> {
+    let mut found = files(root, "uploads");
+    found.retain(|path| path.extension().is_none());
+    found
 }
 
 /// Where the file of a blob is.

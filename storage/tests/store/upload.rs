@@ -6,7 +6,7 @@ use std::io::Write;
 use bytes::Bytes;
 use storage::{Algorithm, RepoName, StorageError, Store, UploadId, UserName};
 
-use crate::support::{directory, files, open, pull, repo, sha256, sha512, user};
+use crate::support::{directory, files, open, open_files, pull, repo, sha256, sha512, user};
 
 fn begin(store: &Store, algorithm: Algorithm) -> (RepoName, UserName, UploadId) {
     let (name, pusher) = (repo("a/b"), user("pusher"));
@@ -46,7 +46,7 @@ fn pieces_add_up_to_a_blob_and_the_session_is_over() {
     assert_eq!(store.commit_upload(&writer, &digest), Err(StorageError::UploadUnknown));
     assert_eq!(store.upload_offset(name, user, *id), Err(StorageError::UploadUnknown));
     assert_eq!(store.open_uploads(), 0);
-    assert!(files(home.path(), "uploads").is_empty());
+    assert!(open_files(home.path()).is_empty());
     assert_eq!(pull(&store, name, &digest).unwrap(), b"one two three");
 }
 
@@ -62,27 +62,31 @@ fn a_blob_may_be_empty() {
 }
 
 #[test]
-fn a_wrong_digest_is_told_and_the_session_goes_on() {
+fn a_wrong_digest_is_told_and_ends_the_session() {
     let home = directory();
     let store = open(home.path());
-    let session = begin(&store, Algorithm::Sha256);
-    let (name, user, id) = &session;
-    append(&store, &session, &["content"]);
-    let writer = store.open_upload(name, user, *id).unwrap();
     for (wrong, actual) in
         [(sha256(b"other"), sha256(b"content")), (sha512(b"other"), sha512(b"content"))]
     {
-        assert_eq!(
-            store.commit_upload(&writer, &wrong),
-            Err(StorageError::DigestMismatch { expected: wrong, actual })
-        );
+        let session = begin(&store, Algorithm::Sha256);
+        let (name, user, id) = &session;
+        append(&store, &session, &["content"]);
+        let writer = store.open_upload(name, user, *id).unwrap();
+        let mismatch = StorageError::DigestMismatch { expected: wrong, actual };
+        assert_eq!(store.commit_upload(&writer, &wrong), Err(mismatch));
         assert_eq!(store.blob_size(name, &wrong), Ok(None));
         assert_eq!(store.blob_size(name, &actual), Ok(None));
+        // Bytes can only be added: it would never become what the client wants.
+        let unknown = StorageError::UploadUnknown;
+        assert_eq!(store.upload_offset(name, user, *id), Err(unknown.clone()));
+        assert_eq!(store.commit_upload(&writer, &actual), Err(unknown.clone()));
+        for digest in [wrong, actual] {
+            let again = store.open_upload_to_finish(name, user, *id, &digest);
+            assert_eq!(again.err(), Some(unknown.clone()));
+        }
+        assert!(files(home.path(), "uploads").is_empty());
     }
-    assert_eq!(store.upload_offset(name, user, *id), Ok(7));
-    assert_eq!(append(&store, &session, &[" and more"]), 16);
-    let writer = store.open_upload(name, user, *id).unwrap();
-    store.commit_upload(&writer, &sha256(b"content and more")).unwrap();
+    assert_eq!(store.open_uploads(), 0);
 }
 
 #[test]
@@ -153,7 +157,7 @@ fn bytes_that_a_power_cut_tore_never_become_a_blob() {
         let outcome = store.commit_upload(&writer, &sha256(b"content"));
         assert!(matches!(outcome, Err(StorageError::DigestMismatch { .. })), "{outcome:?}");
         assert_eq!(store.blob_size(name, &sha256(b"content")), Ok(None));
-        assert_eq!(store.cancel_upload(name, user, *id), Ok(true));
+        assert!(files(home.path(), "uploads").is_empty());
     }
 }
 

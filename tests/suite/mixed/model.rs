@@ -1,7 +1,7 @@
 //! What must be in a repository that one client alone changes: after each answer exactly one state,
 //! and after a death in the middle of a change one of two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,6 +110,8 @@ pub(crate) struct Repository {
     pub(crate) blobs: BTreeMap<Digest, Held>,
     pub(crate) manifests: BTreeMap<Digest, Arc<Document>>,
     pub(crate) tags: BTreeMap<String, Digest>,
+    /// Manifests that had a tag since they were there.
+    pub(crate) tagged: BTreeSet<Digest>,
 }
 
 impl Repository {
@@ -168,9 +170,11 @@ impl Repository {
             Change::Put(document, tag) => {
                 self.manifests.insert(document.digest, Arc::clone(document));
                 self.tags.extend(tag.iter().map(|tag| (tag.clone(), document.digest)));
+                self.tagged.extend(tag.iter().map(|_| document.digest));
             }
             Change::Delete(digest) => {
                 self.manifests.remove(digest);
+                self.tagged.remove(digest);
                 self.tags.retain(|_, named| named != digest);
             }
             Change::Untag(tag) => {

@@ -19,8 +19,19 @@ pub(crate) struct Session {
     stored: usize,
     /// Bytes that were sent to it.
     sent: usize,
-    /// Whether a request that ends it was sent.
-    is_ending: bool,
+    /// The request that ends it, if one was sent.
+    ending: Ending,
+}
+
+/// How an upload is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Not yet.
+    No,
+    /// It is thrown away.
+    Cancel,
+    /// It becomes a blob.
+    Finish,
 }
 
 impl Session {
@@ -93,20 +104,31 @@ impl Worker {
             match self.stands_at(&session)? {
                 Some(offset) if (session.stored..=session.sent).contains(&offset) => {
                     (session.stored, session.sent) = (offset, offset);
-                    session.is_ending = false;
+                    session.ending = Ending::No;
                     self.sessions.push(session);
                 }
                 // What is left of its files, if anything, is nobody's.
-                None if session.is_ending => self.strays += 1,
+                None if session.ending == Ending::Cancel => self.strays += 1,
+                None if session.ending == Ending::Finish && self.is_finished(&session)? => {}
                 found => faults.push(format!("an upload stands at {found:?}: {session:?}")),
             }
         }
         Ok(faults)
     }
 
+    /// Whether an upload, whose last request the server died over, is the blob that it was to
+    /// become: the same request is answered so, unless that blob may have been removed since.
+    fn is_finished(&self, session: &Session) -> io::Result<bool> {
+        let path = format!("{}?digest={}", session.location, session.content.digest);
+        let rest = &session.content.bytes()[session.stored..];
+        let answer = self.ask("PUT again", "PUT", &path, &[OCTETS], rest)?;
+        let may_be_gone = self.world.grace().is_some() || matches!(session.place, Place::Shared(_));
+        Ok(answer.status == 201 || answer.status == 404 && may_be_gone)
+    }
+
     /// Ends an upload and throws it away.
     pub(super) fn cancel(&mut self, mut session: Session) -> io::Result<()> {
-        session.is_ending = true;
+        session.ending = Ending::Cancel;
         let answer = self.ask("DELETE upload", "DELETE", &session.location, &[], b"");
         let answer = self.keep_if_broken(session, answer)?;
         answer.1.expect(204);
@@ -135,7 +157,7 @@ impl Worker {
     /// The upload that an answer tells of.
     pub(super) fn session(place: Place, content: Content, answer: &Response) -> Session {
         let location = answer.location();
-        Session { place, content, location, stored: 0, sent: 0, is_ending: false }
+        Session { place, content, location, stored: 0, sent: 0, ending: Ending::No }
     }
 
     /// Sends the bytes up to `end`, and says which they are.
@@ -182,7 +204,7 @@ impl Worker {
     fn finish(&mut self, mut session: Session, bytes: &[u8]) -> io::Result<()> {
         let path = format!("{}?digest={}", session.location, session.content.digest);
         let rest = &bytes[session.stored..];
-        (session.sent, session.is_ending) = (bytes.len(), true);
+        (session.sent, session.ending) = (bytes.len(), Ending::Finish);
         let change = Change::Add(session.content);
         let pushed = self.attempt(session.place, &change, |worker| {
             worker.ask("PUT upload", "PUT", &path, &[OCTETS], rest)

@@ -103,9 +103,14 @@ impl Worker {
         Document::image(blobs, subject.as_deref(), algorithm)
     }
 
+    /// Lists manifests that had a tag: collection takes others when the index is gone, and nobody
+    /// could tell when.
     fn push_index(&mut self, index: usize) -> io::Result<()> {
+        let own = &self.own[index];
+        let tagged: Vec<Arc<Document>> =
+            own.tagged.iter().filter_map(|digest| own.manifests.get(digest)).cloned().collect();
         let children: Vec<Arc<Document>> =
-            (0..self.rng.usize(1..4)).filter_map(|_| self.any_manifest(index)).collect();
+            (0..self.rng.usize(1..4)).filter_map(|_| self.one_of(&tagged)).collect();
         let document = Document::index(&children, any_algorithm(&mut self.rng));
         let tag = self.tag_or_none();
         self.put(Place::Own(index), &document, tag).map(|_| ())

@@ -46,6 +46,8 @@ pub(super) fn open(data: &Path) -> Result<Store, String> {
         may_create: false,
         uploads_per_user: usize::MAX,
         reserve_bytes: 0,
+        idle_connections: 16,
+        read_pause_time: std::time::Duration::from_secs(1),
         // A program that another test starts at this moment shares our lock until it is itself.
         on_held: &|_| OnHeld::Wait,
         on_fatal: fatal,
@@ -171,8 +173,14 @@ impl Checked<'_> {
     /// Collection takes everything that nobody needs, and nothing else.
     pub(super) fn collect(&mut self, found: &Found) -> Verdict {
         let none = Duration::ZERO;
-        let keep =
-            Keep { grace: none, untagged: None, deleted: none, history: none, uploads: none };
+        let keep = Keep {
+            grace: none,
+            untagged: None,
+            listed_within: none,
+            deleted: none,
+            history: none,
+            uploads: none,
+        };
         let go_on: OnStep<'_> = &mut |_| ControlFlow::Continue(());
         let done = self.store.collect(&keep, false, go_on).map_err(said("collect"))?;
         if !done.is_whole || done.foreign_files > 0 {

@@ -172,6 +172,7 @@ fn collect_once(data: &Path) {
         grace_seconds: Some(0),
         untagged_seconds: None,
         deleted_seconds: Some(0),
+        history_seconds: None,
         upload_seconds: None,
     };
     admin::run(data, command).expect("a collection");

@@ -1,4 +1,5 @@
-//! Faults of the system in a running server: strace lets chosen calls of it fail.
+//! Faults of the system in a running server: strace lets chosen calls of it fail, or last long, or
+//! be its last ones.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -34,12 +35,30 @@ impl Faults {
         when: &str,
         files: &[&str],
     ) -> Self {
+        Self::begin(instance, calls, &format!("error={error}:when={when}"), files)
+    }
+
+    /// From now on lets each of these calls of the server begin so much later.
+    #[track_caller]
+    pub(crate) fn delay(instance: &Instance, calls: &str, time: Duration) -> Self {
+        Self::begin(instance, calls, &format!("delay_enter={}", time.as_micros()), &[])
+    }
+
+    /// Kills the server when it makes one of these calls that is about one of these files of the
+    /// data directory, before the call does anything.
+    #[track_caller]
+    pub(crate) fn kill_at(instance: &Instance, calls: &str, files: &[&str]) -> Self {
+        Self::begin(instance, calls, "signal=KILL", files)
+    }
+
+    #[track_caller]
+    fn begin(instance: &Instance, calls: &str, what: &str, files: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let said = home.path().join("said");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-y", "-p", &instance.pid().to_string(), "-o"]);
         strace.arg(home.path().join("calls")).args(["-e", &format!("trace={calls}")]);
-        strace.args(["-e", &format!("inject={calls}:error={error}:when={when}")]);
+        strace.args(["-e", &format!("inject={calls}:{what}")]);
         for file in files {
             strace.arg("-P").arg(instance.data().join(file));
         }
@@ -54,8 +73,8 @@ impl Faults {
         faults
     }
 
-    /// Lets the server go, and tells which of its calls failed: each as its name, and the file
-    /// that it was for.
+    /// Lets the server go, and tells which of its calls failed or were delayed: each as its name,
+    /// and the file that it was for.
     pub(crate) fn end(mut self) -> Vec<(String, String)> {
         self.detach();
         let calls = fs::read_to_string(self.home.path().join("calls")).expect("its calls");
@@ -66,7 +85,7 @@ impl Faults {
             let text = text.trim_start();
             if text.ends_with("<unfinished ...>") {
                 begun.insert(thread, text);
-            } else if text.ends_with("(INJECTED)") {
+            } else if text.ends_with("(INJECTED)") || text.ends_with("(DELAYED)") {
                 // Where another thread came between, the files are named in the earlier line.
                 let is_rest = text.starts_with("<... ");
                 failed.extend(call(if is_rest {
@@ -77,6 +96,12 @@ impl Faults {
             }
         }
         failed
+    }
+
+    /// Ends the tracer of a server that is dead: it may not notice that.
+    pub(crate) fn end_with_server(mut self) {
+        let _ = self.tracer.kill();
+        let _ = self.tracer.wait();
     }
 
     fn detach(&mut self) {

@@ -1,0 +1,68 @@
+//! `registry rm` with a pattern: an old release goes, and one command brings it back.
+
+use std::path::Path;
+
+use anyhow::bail;
+use serde::Serialize;
+
+use super::{ask, sum, tags, words};
+use crate::admin::{Command, ImageCommand, ImageReply, RemovedEntry, Reply};
+use crate::cli::meter::run_shown;
+use crate::cli::words::{now, time};
+use crate::cli::{note, print, print_json};
+
+/// What went, or would go, as it is printed as JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    removed: &'a RemovedEntry,
+    /// The command that brings it back; none if nothing went.
+    undo: Option<&'a str>,
+}
+
+/// Removes all images whose tags a pattern stands for, or says what that would remove.
+pub(super) fn remove(
+    data_dir: &Path,
+    image: &str,
+    dry_run: bool,
+    json: bool,
+) -> anyhow::Result<()> {
+    let command = Command::Image(ImageCommand::PlanMatching { image: image.to_owned() });
+    // All that is refused is refused here, before the first one goes.
+    let Reply::Image(ImageReply::Removed(mut removed)) = run_shown(data_dir, command)? else {
+        bail!("the running server's answer makes no sense")
+    };
+    // In quotes, since a shell puts the names of files in the place of a pattern.
+    let undo = format!("registry tag restore '{}' --since {}", removed.image, time(now()));
+    if !dry_run {
+        let went = remove_in_steps(data_dir, &removed.image);
+        if went.is_err() {
+            note(&format!("not all of them went; to undo what did: {undo}"));
+        }
+        (removed.tag_count, removed.manifest_count) = went?;
+        removed.dry_run = false;
+    }
+    let undo = (!dry_run).then_some(undo.as_str());
+    if json {
+        return print_json(&Document { removed: &removed, undo });
+    }
+    let mut text = tags(&removed) + &sum(&removed, words(dry_run).1);
+    text.extend(undo.map(|undo| format!("to undo it: {undo}\n")));
+    print(&text)
+}
+
+/// Removes them some at a time, and counts what went: a push may have brought more meanwhile.
+fn remove_in_steps(data_dir: &Path, image: &str) -> anyhow::Result<(u64, u64)> {
+    let (mut all, mut after) = ((0, 0), None);
+    loop {
+        let command = ImageCommand::RemoveMatching { image: image.to_owned(), after };
+        let ImageReply::MatchingStep { tags, manifests, last } = ask(data_dir, command)? else {
+            bail!("the running server's answer makes no sense")
+        };
+        all = (all.0 + tags, all.1 + manifests);
+        if last.is_none() {
+            return Ok(all);
+        }
+        after = last;
+    }
+}

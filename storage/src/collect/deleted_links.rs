@@ -1,0 +1,42 @@
+//! Blobs that were deleted while a deleted manifest named them.
+
+use std::ops::ControlFlow;
+
+use super::{Flow, Run};
+use crate::db::collect::{self as rows, After, Held};
+use crate::db::deleted_links;
+
+impl Run<'_> {
+    /// Blobs that were deleted and can no longer be brought back with a manifest.
+    pub(super) fn deleted_links(&mut self) -> Flow {
+        let mut after: After = None;
+        loop {
+            let (leaving, begin) = (&self.leaving, &after);
+            let (last, due) = self.store.database.read(|connection| {
+                let page = deleted_links::page(connection, begin)?;
+                let (last, mut due) = (page.last().cloned(), Vec::new());
+                for link in page {
+                    let repository = link.repository;
+                    let mut parents = rows::parents(connection, &link)?.into_iter();
+                    if parents.all(|digest| leaving.contains(&Held { repository, digest })) {
+                        due.push(link);
+                    }
+                }
+                Ok((last, due))
+            })?;
+            if self.is_dry_run {
+                due.iter().for_each(|held| *self.unlinked.entry(held.digest).or_default() += 1);
+            } else if !due.is_empty() {
+                let release = move |connection: &_| deleted_links::release(connection, &due);
+                self.store.database.step_to_free(release)?;
+            }
+            if self.step()?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            if last.is_none() {
+                return Ok(ControlFlow::Continue(()));
+            }
+            after = last;
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Blobs that were deleted while a deleted manifest of their repository named them.
+//!
+//! To everybody the repository holds them no more: whoever asks reads `repository_blobs` alone. But
+//! as long as the manifest can be restored, so can they, and collection leaves their files.
+
+use rusqlite::{Connection, params};
+
+use super::collect::{After, Held, STEP_ROWS, held, key};
+use crate::digest::Digest;
+use crate::error::StorageError;
+
+/// Keeps a blob that a repository held until now, if a deleted manifest of it names the blob.
+pub(super) fn keep(
+    connection: &Connection,
+    repository: i64,
+    blob: &Digest,
+) -> Result<(), StorageError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO deleted_links (repository_id, digest)
+             SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM edges
+                                         WHERE repository_id = ?1 AND child = ?2
+                                           AND kind NOT IN ('child', 'subject'))
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![repository, blob])?;
+    Ok(())
+}
+
+/// Lets a repository hold a blob again that was kept for it.
+pub(super) fn bring_back(
+    connection: &Connection,
+    repository: i64,
+    blob: &Digest,
+) -> Result<(), StorageError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO repository_blobs (repository_id, digest, linked_at)
+             SELECT repository_id, digest, tick() FROM deleted_links
+             WHERE repository_id = ?1 AND digest = ?2 ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![repository, blob])?;
+    connection
+        .prepare_cached("DELETE FROM deleted_links WHERE repository_id = ?1 AND digest = ?2")?
+        .execute(params![repository, blob])?;
+    Ok(())
+}
+
+/// A page of all that are kept.
+pub(crate) fn page(connection: &Connection, after: &After) -> Result<Vec<Held>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT repository_id, digest FROM deleted_links
+         WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
+    )?;
+    let (repository, digest) = key(after);
+    let rows = statement.query_map(params![repository, digest, STEP_ROWS], held)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Keeps these no longer, where no manifest names them any more.
+pub(crate) fn release(connection: &Connection, links: &[Held]) -> Result<(), StorageError> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM deleted_links WHERE repository_id = ?1 AND digest = ?2
+         AND NOT EXISTS (SELECT 1 FROM edges WHERE repository_id = ?1 AND child = ?2)",
+    )?;
+    for Held { repository, digest } in links {
+        statement.execute(params![repository, digest])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! Forgetting changes of tags: more of them than are kept of one tag, or of one repository.
+//!
+//! What is forgotten leaves behind what somebody would miss: the oldest change of the tag that is
+//! left, or else its repository, says until when nothing is known, so that nobody is told what a tag
+//! named then; and a manifest that had the tag says so itself, with when it had it last as the time
+//! of its push, so that rules about manifests that never had a tag, or had none for long, leave it.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::collect::STEP_ROWS;
+use crate::error::StorageError;
+use crate::name::Tag;
+
+/// Forgets the oldest changes of a tag that has more than are kept of one, a few at a time.
+pub(super) fn bound_tag(
+    connection: &Connection,
+    repository: i64,
+    tag: &Tag,
+) -> Result<(), StorageError> {
+    let surplus: Option<i64> = connection
+        .prepare_cached(
+            "SELECT id FROM tag_history WHERE repository_id = ?1 AND name = ?2
+             ORDER BY id DESC LIMIT 1 OFFSET ?3",
+        )?
+        .query_row(params![repository, tag, TAG_ROWS], |row| row.get(0))
+        .optional()?;
+    let Some(surplus) = surplus else { return Ok(()) };
+    let old = connection
+        .prepare_cached(
+            "SELECT id, name, before, after, changed_at, coalesce(changed_tick, changed_at)
+             FROM tag_history WHERE repository_id = ?1 AND name = ?2 AND id <= ?3
+             ORDER BY id LIMIT ?4",
+        )?
+        .query_map(params![repository, tag, surplus, AT_ONCE], old)?
+        .collect::<Result<Vec<_>, _>>()?;
+    forget(connection, repository, &old)
+}
+
+/// The newest change of a repository beyond those that are kept of one; none if there is none. Not
+/// for each push: it walks as many entries of an index as are kept.
+pub(crate) fn surplus(
+    connection: &Connection,
+    repository: i64,
+) -> Result<Option<i64>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id FROM tag_history INDEXED BY tag_history_by_repository WHERE repository_id = ?1
+         ORDER BY id DESC LIMIT 1 OFFSET ?2",
+    )?;
+    Ok(statement.query_row(params![repository, REPOSITORY_ROWS], |row| row.get(0)).optional()?)
+}
+
+/// How many changes of a repository there are up to this one, without those that are old.
+pub(crate) fn count(
+    connection: &Connection,
+    repository: i64,
+    last: i64,
+    old: i64,
+) -> Result<u64, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM tag_history INDEXED BY tag_history_by_repository
+         WHERE repository_id = ?1 AND id <= ?2 AND coalesce(changed_tick, changed_at) > ?3",
+    )?;
+    Ok(statement.query_row(params![repository, last, old], |row| row.get(0))?)
+}
+
+/// Forgets the oldest changes of a repository up to this one, as many as one step may; returns how
+/// many.
+pub(crate) fn forget_until(
+    connection: &Connection,
+    repository: i64,
+    last: i64,
+) -> Result<usize, StorageError> {
+    let old = connection
+        .prepare_cached(
+            "SELECT id, name, before, after, changed_at, coalesce(changed_tick, changed_at)
+             FROM tag_history INDEXED BY tag_history_by_repository
+             WHERE repository_id = ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+        )?
+        .query_map(params![repository, last, STEP_ROWS / ROWS_EACH], old)?
+        .collect::<Result<Vec<_>, _>>()?;
+    forget(connection, repository, &old)?;
+    if let Some(newest) = old.iter().map(|old| old.changed_at).max() {
+        connection
+            .prepare_cached(
+                "UPDATE repositories SET forgotten_until = max(coalesce(forgotten_until, ?2), ?2)
+                 WHERE id = ?1",
+            )?
+            .execute(params![repository, newest])?;
+    }
+    Ok(old.len())
+}
+
+/// The repository after this one.
+pub(crate) fn next_repository(
+    connection: &Connection,
+    after: i64,
+) -> Result<Option<i64>, StorageError> {
+    let mut statement = connection
+        .prepare_cached("SELECT id FROM repositories WHERE id > ?1 ORDER BY id LIMIT 1")?;
+    Ok(statement.query_row([after], |row| row.get(0)).optional()?)
+}
+
+/// Lets the manifests that had a tag by the oldest `limit` changes until this tick remember it.
+pub(super) fn keep_tagged(
+    connection: &Connection,
+    until: i64,
+    limit: usize,
+) -> Result<(), StorageError> {
+    for table in ["repository_manifests", "deleted_manifests"] {
+        connection
+            .prepare_cached(&format!(
+                "UPDATE {table} SET was_tagged = 1
+                 WHERE was_tagged = 0 AND (repository_id, digest) IN
+                 (SELECT repository_id, after FROM tag_history
+                  WHERE coalesce(changed_tick, changed_at) <= ?1
+                  ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)"
+            ))?
+            .execute(params![until, limit])?;
+    }
+    Ok(())
+}
+
+/// A change that is forgotten. What it names is only handed on.
+struct Old {
+    id: i64,
+    tag: String,
+    before: Option<String>,
+    after: Option<String>,
+    changed_at: i64,
+    changed_tick: i64,
+}
+
+fn old(row: &Row<'_>) -> rusqlite::Result<Old> {
+    Ok(Old {
+        id: row.get(0)?,
+        tag: row.get(1)?,
+        before: row.get(2)?,
+        after: row.get(3)?,
+        changed_at: row.get(4)?,
+        changed_tick: row.get(5)?,
+    })
+}
+
+/// Changes at most [`ROWS_EACH`] rows for each of these, but one.
+fn forget(connection: &Connection, repository: i64, old: &[Old]) -> Result<(), StorageError> {
+    let mut forgotten: HashMap<&str, i64> = HashMap::new();
+    for Old { id, tag, before, after, changed_at, changed_tick } in old {
+        connection.prepare_cached("DELETE FROM tag_history WHERE id = ?1")?.execute([id])?;
+        for digest in [before, after].into_iter().flatten() {
+            connection
+                .prepare_cached(
+                    "UPDATE repository_manifests SET was_tagged = 1,
+                            pushed_tick = max(coalesce(pushed_tick, pushed_at), ?3)
+                     WHERE repository_id = ?1 AND digest = ?2
+                       AND (was_tagged = 0 OR coalesce(pushed_tick, pushed_at) < ?3)",
+                )?
+                .execute(params![repository, digest, changed_tick])?;
+            connection
+                .prepare_cached(
+                    "UPDATE deleted_manifests SET was_tagged = 1
+                     WHERE repository_id = ?1 AND digest = ?2 AND was_tagged = 0",
+                )?
+                .execute(params![repository, digest])?;
+        }
+        let newest = forgotten.entry(tag).or_insert(*changed_at);
+        *newest = (*newest).max(*changed_at);
+    }
+    let mut mark = connection.prepare_cached(
+        "UPDATE tag_history SET forgotten_until = max(coalesce(forgotten_until, ?3), ?3)
+         WHERE id = (SELECT min(id) FROM tag_history WHERE repository_id = ?1 AND name = ?2)",
+    )?;
+    for (tag, newest) in forgotten {
+        mark.execute(params![repository, tag, newest])?;
+    }
+    Ok(())
+}
+
+/// Changes that are kept of one tag. A tag that moves with each build of a day has a week of them.
+const TAG_ROWS: usize = 256;
+/// Changes that are kept of one repository.
+const REPOSITORY_ROWS: usize = 100_000;
+/// Changes of a tag that one change more lets go, at most: more than one, so that a tag with more
+/// than are kept, from an older program, comes down to the bound.
+const AT_ONCE: usize = 8;
+/// Rows that one change may cost: itself, two manifests, what says that it is forgotten, and a part
+/// of the repository's.
+const ROWS_EACH: usize = 5;

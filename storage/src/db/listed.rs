@@ -1,0 +1,46 @@
+//! Which manifests came for an index: clients push the images of a list by their digests, and then
+//! the list.
+//!
+//! How long a manifest had been there when the first index that lists it came is noted when either
+//! of the two is pushed, so that collection can tell what came for an index, and goes when that is
+//! gone for good, from what somebody pushed by its digest and an index listed later. A program
+//! before this one noted nothing: of what it left, the times at which both were pushed last tell
+//! it, as long as both are there.
+
+use rusqlite::{Connection, params};
+
+use crate::digest::Digest;
+use crate::error::StorageError;
+
+/// Notes how old a manifest and those that it lists were when the first index that lists them came,
+/// where that is not noted yet and such an index is there.
+///
+/// Older rows have no tick of their push. The store's clock began near the wall clock, but later
+/// than some of them: of two differences that both may be too small, the larger one counts, since
+/// what is older stays.
+pub(super) fn note(
+    connection: &Connection,
+    repository: i64,
+    manifest: &Digest,
+) -> Result<(), StorageError> {
+    connection
+        .prepare_cached(
+            "UPDATE repository_manifests AS c SET listed_age =
+                 (SELECT min(max(0,
+                             coalesce(i.pushed_tick, i.pushed_at)
+                             - coalesce(c.pushed_tick, c.pushed_at),
+                             iif(c.pushed_tick IS NULL, i.pushed_at - c.pushed_at, 0)))
+                  FROM edges e JOIN repository_manifests i
+                    ON i.repository_id = e.repository_id AND i.digest = e.parent
+                  WHERE e.repository_id = ?1 AND e.child = c.digest AND e.kind = 'child')
+             WHERE c.repository_id = ?1 AND c.listed_age IS NULL
+               AND c.digest IN (SELECT ?2 UNION ALL SELECT child FROM edges
+                                WHERE repository_id = ?1 AND parent = ?2 AND kind = 'child')
+               AND EXISTS (SELECT 1 FROM edges e JOIN repository_manifests i
+                             ON i.repository_id = e.repository_id AND i.digest = e.parent
+                           WHERE e.repository_id = ?1 AND e.child = c.digest
+                             AND e.kind = 'child')",
+        )?
+        .execute(params![repository, manifest])?;
+    Ok(())
+}

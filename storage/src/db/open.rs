@@ -1,0 +1,109 @@
+//! The doors to a database's file: every connection is made here, and trusts nothing of the file.
+//!
+//! The file belongs to the service's user, a backup lies where others may write, and root opens
+//! both. So before a row is read, the schema is held against the one that the migrations make
+//! ([`super::shape`]); and nothing that a schema could bring along runs, whatever it says. What
+//! SQLite keeps for a while stays in memory: with a full /var/tmp, where it would go otherwise,
+//! the registry works as ever. `.cargo/config.toml` leaves out of SQLite what is not used here.
+
+use std::path::Path;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::shape;
+use crate::error::StorageError;
+
+/// A connection that writes to a database that is there; one thread at a time uses it. A file of
+/// no bytes is a database of no tables.
+pub(super) fn open_to_write(path: &Path) -> Result<Connection, StorageError> {
+    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
+/// The same for one that only reads.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+fn open(path: &Path, access: OpenFlags) -> Result<Connection, StorageError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    harden(&connection)?;
+    shape::check(&connection, path)?;
+    Ok(connection)
+}
+
+/// <https://www.sqlite.org/security.html> says what each of them is for.
+fn harden(connection: &Connection) -> rusqlite::Result<()> {
+    for (setting, is_on) in SETTINGS {
+        connection.set_db_config(setting, is_on)?;
+    }
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+const SETTINGS: [(DbConfig, bool); 7] = [
+    (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+    (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+    (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+    (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+    (DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, false),
+    (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, false),
+    (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, false),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both() -> (tempfile::TempDir, [Connection; 2]) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        std::fs::write(&path, "").unwrap();
+        let connections = [open_to_write(&path).unwrap(), open_to_read(&path).unwrap()];
+        (directory, connections)
+    }
+
+    #[test]
+    fn every_connection_is_hardened_and_keeps_temporary_data_in_memory() {
+        let (_directory, connections) = both();
+        for connection in &connections {
+            for (setting, is_on) in SETTINGS {
+                assert_eq!(connection.db_config(setting), Ok(is_on), "{setting:?}");
+            }
+            let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0));
+            assert_eq!(number("temp_store"), Ok(2), "2 is MEMORY");
+            assert_eq!(number("cell_size_check"), Ok(1));
+            assert_eq!(number("trusted_schema"), Ok(0));
+        }
+    }
+
+    #[test]
+    fn sqlite_has_what_the_registry_uses_and_no_more() {
+        let (_directory, [connection, _]) = both();
+        let mut statement = connection.prepare("PRAGMA compile_options").unwrap();
+        let options = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let options: Vec<String> = options.collect::<Result<_, _>>().unwrap();
+        let missing = "is cargo run below the directory of .cargo/config.toml?";
+        for option in
+            ["TEMP_STORE=3", "MAX_ATTACHED=0", "OMIT_LOAD_EXTENSION", "OMIT_JSON", "DQS=0"]
+        {
+            assert!(options.iter().any(|o| o == option), "{option} is missing: {missing}");
+        }
+        for part in ["FTS", "RTREE", "DBSTAT", "STAT4", "SOUNDEX", "USE_URI"] {
+            assert!(!options.iter().any(|o| o.contains(part)), "{part} is there: {missing}");
+        }
+        for (statement, refusal) in [
+            ("CREATE VIRTUAL TABLE t USING fts5(a)", "no such module: fts5"),
+            ("CREATE VIRTUAL TABLE t USING fts3(a)", "no such module: fts3"),
+            ("CREATE VIRTUAL TABLE t USING rtree(a, b, c)", "no such module: rtree"),
+            ("SELECT * FROM dbstat", "no such table: dbstat"),
+            ("SELECT load_extension('a')", "no such function: load_extension"),
+            ("SELECT json('{}')", "no such function: json"),
+            ("ATTACH ':memory:' AS other", "too many attached databases - max 0"),
+        ] {
+            let error = connection.execute_batch(statement).unwrap_err().to_string();
+            assert!(error.contains(refusal), "{statement}: {error}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Removing all images whose tags a pattern stands for, some tags at a time.
+//!
+//! Each tag goes as it would alone, after those before it: what another tag keeps goes with the last
+//! one. So a plan that is made in pages says what the steps then do.
+
+use rusqlite::{Connection, params};
+
+use super::{Going, Plan, apply};
+use crate::db::{repository, tag};
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::name::{RepoName, Tag, TagPattern};
+
+/// Tags for which a pattern stands, after `after` in their order, `limit` at most. Returns the tag
+/// after which to look further, if there are more; a page may well have found none.
+pub(crate) fn matching(
+    connection: &Connection,
+    name: &RepoName,
+    pattern: &TagPattern,
+    after: Option<&Tag>,
+    limit: usize,
+) -> Result<(Vec<Tag>, Option<Tag>), StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(Default::default()) };
+    let mut statement = connection.prepare_cached(
+        "SELECT name FROM tags WHERE repository_id = ?1 AND name >= ?2 AND name > ?3
+         ORDER BY name LIMIT ?4",
+    )?;
+    let prefix = pattern.prefix();
+    let key = params![id, prefix, after.map_or("", Tag::as_str), PAGE_TAGS];
+    let mut rows = statement.query(key)?;
+    let (mut found, mut last, mut count) = (Vec::new(), None, 0);
+    while let Some(row) = rows.next()? {
+        let tag: Tag = row.get(0)?;
+        if !tag.as_str().starts_with(prefix) {
+            return Ok((found, None));
+        }
+        if pattern.matches(&tag) {
+            found.push(tag.clone());
+        }
+        count += 1;
+        last = Some(tag);
+        if found.len() == limit {
+            return Ok((found, last));
+        }
+    }
+    Ok((found, last.filter(|_| count == PAGE_TAGS)))
+}
+
+/// Adds to what goes these tags, as far as they are there, and what then nothing else keeps.
+pub(crate) fn plan_tags(
+    connection: &Connection,
+    name: &RepoName,
+    tags: &[Tag],
+    going: Going,
+) -> Result<Going, StorageError> {
+    let Some(id) = repository::find(connection, name)? else { return Ok(going) };
+    let mut plan = Plan { connection, id, going };
+    for tag in tags {
+        // One of a signature may have gone with what it signs.
+        if !plan.going.tags.contains_key(tag)
+            && let Some(digest) = tag::named(connection, id, tag)?
+        {
+            plan.remove_image(tag.clone(), digest)?;
+        }
+    }
+    Ok(plan.going)
+}
+
+/// Removes these tags, as far as they are there, and what then nothing else keeps, all or nothing.
+/// Returns what went.
+pub(crate) fn remove_tags(
+    connection: &Connection,
+    name: &RepoName,
+    tags: &[Tag],
+) -> Result<(Vec<(Tag, Digest)>, Vec<Digest>), StorageError> {
+    let going = plan_tags(connection, name, tags, Going::default())?;
+    let (tags, manifests) = going.into_lists();
+    if let Some(id) = repository::find(connection, name)? {
+        apply(connection, id, &tags, &manifests)?;
+    }
+    Ok((tags, manifests))
+}
+
+/// Tags that one read looks at.
+const PAGE_TAGS: usize = 1000;

@@ -1,0 +1,70 @@
+//! Removing all images whose tags a pattern stands for.
+
+use super::Store;
+use crate::db::removal::{self, Going, Removal, RemovalStep};
+use crate::error::StorageError;
+use crate::name::{RepoName, Tag, TagPattern};
+
+impl Store {
+    /// Finds out what goes when all tags go for which a pattern stands, and changes nothing: all of
+    /// them, and every manifest that then nothing else in the repository keeps. Without any such
+    /// tag, nothing does.
+    ///
+    /// # Errors
+    /// [`StorageError::TagProtected`] if one of them is protected.
+    pub fn plan_removal_of_tags(
+        &self,
+        name: &RepoName,
+        pattern: &TagPattern,
+    ) -> Result<Removal, StorageError> {
+        let (mut going, mut after) = (Going::default(), None);
+        loop {
+            let (tags, next) = self.matching(name, pattern, after.as_ref())?;
+            going = self
+                .database
+                .read(|connection| removal::plan_tags(connection, name, &tags, going))?;
+            if next.is_none() {
+                let (tags, manifests) = going.into_lists();
+                return Ok(Removal { tags, manifests, ..Removal::default() });
+            }
+            after = next;
+        }
+    }
+
+    /// Removes some of the tags after `after` for which a pattern stands, and every manifest that
+    /// then nothing else in the repository keeps. Returns what went, and the tag after which to go
+    /// on, if there may be more. Durable on return.
+    ///
+    /// # Errors
+    /// [`StorageError::TagProtected`] if one of these tags is protected: then all of them stay.
+    pub fn remove_tags(
+        &self,
+        name: &RepoName,
+        pattern: &TagPattern,
+        after: Option<&Tag>,
+    ) -> Result<(RemovalStep, Option<Tag>), StorageError> {
+        let (tags, next) = self.matching(name, pattern, after)?;
+        if tags.is_empty() {
+            return Ok((RemovalStep::default(), next));
+        }
+        let repository = name.clone();
+        let remove = move |connection: &_| removal::remove_tags(connection, &repository, &tags);
+        let (tags, manifests) = self.database.write_to_free(remove)?;
+        manifests.iter().for_each(|digest| self.recent.take_back(name.as_str(), digest));
+        let step = RemovalStep { tags: tags.len() as u64, manifests: manifests.len() as u64 };
+        Ok((step, next))
+    }
+
+    fn matching(
+        &self,
+        name: &RepoName,
+        pattern: &TagPattern,
+        after: Option<&Tag>,
+    ) -> Result<(Vec<Tag>, Option<Tag>), StorageError> {
+        self.database
+            .read(|connection| removal::matching(connection, name, pattern, after, STEP_TAGS))
+    }
+}
+
+/// Tags that one transaction removes, each with its image.
+const STEP_TAGS: usize = 20;

@@ -1,0 +1,125 @@
+//! Making an upload a blob: the order of file and rows, and what each failure leaves.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::Store;
+use crate::blob::{Left, Synced, Unpublished};
+use crate::claims::Turn;
+use crate::db::repository;
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::name::RepoName;
+use crate::upload::{Becoming, UploadWriter};
+
+impl Store {
+    /// Makes the bytes of a session a blob of its repository. Durable on return.
+    ///
+    /// Whatever file the blob had before, it has these bytes afterwards: a push brings right bytes
+    /// back also where nobody has noticed yet that they are not. If the last answer was lost, the
+    /// same can be asked again, see [`Store::open_upload_to_finish`].
+    ///
+    /// # Errors
+    /// [`StorageError::DigestMismatch`] if the bytes are others, which ends the session: it can
+    /// only grow. After trouble that leaves the bytes as they were, a full disk for one, it goes
+    /// on.
+    pub fn commit_upload(
+        &self,
+        upload: &UploadWriter,
+        digest: &Digest,
+    ) -> Result<(), StorageError> {
+        let session = upload.session();
+        let outcome = upload.commit(&self.sessions, digest, |file, path, size| {
+            let blob = Becoming { digest: *digest, size };
+            self.publish(&session.repository, file, path, blob)
+        });
+        if outcome.is_ok() {
+            // Remembered without a clock that somebody may set, too.
+            self.recent.tell(session.repository.as_str(), digest);
+        }
+        if session.is_over() {
+            self.sessions.forget(session.id);
+        }
+        outcome
+    }
+
+    /// Publishes checked bytes, or relies on somebody who publishes the same meanwhile.
+    fn publish(
+        &self,
+        name: &RepoName,
+        file: &File,
+        path: &Path,
+        blob: Becoming,
+    ) -> Result<(), Unpublished> {
+        loop {
+            match self.claims.claim_to_publish(&blob.digest) {
+                Turn::Publish(publication) => {
+                    self.publish_alone(name, file, path, blob)?;
+                    publication.succeeded();
+                    return Ok(());
+                }
+                // Without the claim, so that many of these share one commit. The row is looked for
+                // in the transaction that links it, so collection cannot take it in between.
+                Turn::Rely if self.link_stored(name, blob)? == Some(true) => return Ok(()),
+                // It is gone already, or was found bad.
+                Turn::Rely => {}
+            }
+        }
+    }
+
+    /// Publishes checked bytes. The caller holds the claim: collection takes no file away between
+    /// the look at the row and the file that it needs, and what is put back after a failure is not
+    /// what somebody else's row stands for.
+    fn publish_alone(
+        &self,
+        name: &RepoName,
+        file: &File,
+        path: &Path,
+        blob: Becoming,
+    ) -> Result<(), Unpublished> {
+        let digest = blob.digest;
+        let has_row =
+            self.database.read(|connection| repository::blob_state(connection, &digest))?.is_some();
+        let synced = Synced::new(&self.layout, file, path, &digest)?;
+        if !has_row {
+            let placed = synced.place()?;
+            return self.add_blob(name, blob).map_err(|error| placed.put_back(error));
+        }
+        // The link comes first, since what follows takes the bytes from the session for good.
+        //
+        // Crash argument: until the rename the session has its bytes and the repository a link to
+        // what others hold already; after it the repository holds what the session was to become,
+        // which answers for it. Where the row says that the blob is lost, the link shows nothing
+        // before the last step, and the finished session knows where its bytes are.
+        let is_sound = self.link_stored(name, blob)? == Some(true);
+        synced.replace()?;
+        if is_sound {
+            return Ok(());
+        }
+        self.add_blob(name, blob).map_err(|error| Unpublished { error, left: Left::Placed })
+    }
+
+    fn link_stored(
+        &self,
+        name: &RepoName,
+        Becoming { digest, size }: Becoming,
+    ) -> Result<Option<bool>, StorageError> {
+        let name = name.clone();
+        let link = move |connection: &_| repository::link_stored(connection, &name, &digest, size);
+        self.database.write(link)
+    }
+
+    /// Writes the row of a blob whose file is in place and synced.
+    pub(super) fn add_blob(
+        &self,
+        name: &RepoName,
+        Becoming { digest, size }: Becoming,
+    ) -> Result<(), StorageError> {
+        let name = name.clone();
+        let add = move |connection: &_| repository::add_blob(connection, &name, &digest, size);
+        self.database.write(add)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+use std::fs;
+use std::thread;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::digest::Algorithm;
+use crate::lock::OnHeld;
+use crate::name::UserName;
+use crate::store::OpenOptions;
+
+const CLIENTS: usize = 64;
+const LAYER: &[u8] = b"a base layer that everybody has";
+
+fn open() -> (tempfile::TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let options = OpenOptions {
+        may_create: true,
+        uploads_per_user: 2 * CLIENTS,
+        reserve_bytes: 0,
+        read_pause_time: std::time::Duration::from_millis(100),
+        idle_connections: 4,
+        on_held: &|_| OnHeld::Wait,
+        on_fatal: |error| panic!("{error}"),
+        on_trouble: |_| {},
+    };
+    let store = Store::open(directory.path(), &options).unwrap();
+    (directory, store)
+}
+
+fn name(number: usize) -> RepoName {
+    format!("team{number}/app").parse().unwrap()
+}
+
+fn upload(store: &Store, number: usize) -> UploadWriter {
+    let (name, user): (_, UserName) = (name(number), "pusher".parse().unwrap());
+    let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
+    let writer = store.open_upload(&name, &user, id).unwrap();
+    writer.append(&[Bytes::from_static(LAYER)]).unwrap();
+    writer
+}
+
+/// Commits many uploads of one layer that all wait for `first`.
+fn commit_at_once(store: &Store, first: impl FnOnce()) -> Vec<Result<(), StorageError>> {
+    let digest = Digest::of(Algorithm::Sha256, LAYER);
+    let uploads: Vec<UploadWriter> = (0..CLIENTS).map(|number| upload(store, number)).collect();
+    thread::scope(|scope| {
+        let commits: Vec<_> = uploads
+            .iter()
+            .map(|upload| scope.spawn(|| store.commit_upload(upload, &digest)))
+            .collect();
+        while store.claims.waiting(&digest) != CLIENTS {
+            thread::yield_now();
+        }
+        first();
+        commits.into_iter().map(|commit| commit.join().unwrap()).collect()
+    })
+}
+
+fn assert_all_there(store: &Store, directory: &tempfile::TempDir) {
+    let digest = Digest::of(Algorithm::Sha256, LAYER);
+    for number in 0..CLIENTS {
+        let reader = store.open_blob(&name(number), &digest).unwrap().unwrap();
+        assert_eq!(reader.read_at(0, 100).unwrap(), LAYER);
+    }
+    let uploads = fs::read_dir(directory.path().join("uploads")).unwrap();
+    let open = uploads.filter(|entry| entry.as_ref().unwrap().path().extension().is_none());
+    assert_eq!(open.count(), 0);
+    assert_eq!(store.open_uploads(), 0);
+}
+
+#[test]
+fn sixty_four_pushes_of_one_layer_that_wait_share_one_publication() {
+    let (directory, store) = open();
+    let claim = store.claims.claim(&Digest::of(Algorithm::Sha256, LAYER));
+    let outcomes = commit_at_once(&store, || drop(claim));
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(store.claims.publications(), 1);
+    assert_all_there(&store, &directory);
+}
+
+#[test]
+fn those_that_come_while_the_first_publishes_share_one_more() {
+    let (directory, store) = open();
+    let digest = Digest::of(Algorithm::Sha256, LAYER);
+    let Turn::Publish(first) = store.claims.claim_to_publish(&digest) else {
+        panic!("nobody else")
+    };
+    let outcomes = commit_at_once(&store, || first.succeeded());
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(store.claims.publications(), 2);
+    assert_all_there(&store, &directory);
+}

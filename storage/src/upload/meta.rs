@@ -1,0 +1,129 @@
+//! The `.meta` file of a session: whose it is, and, in a second line, which blob it becomes.
+//!
+//! The second line is written before the bytes lose their name in `uploads/`, in place and in one
+//! call, so a process that is killed leaves a file that can be read. It is not synced, as little
+//! as the session is. Without the bytes it tells where they went; beside them it means nothing.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Algorithm, Digest};
+use crate::error::{IoContext, StorageError};
+use crate::name::{RepoName, UserName};
+
+/// The blob that a session becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Becoming {
+    pub(crate) digest: Digest,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+}
+
+/// What a `.meta` file says.
+pub(super) struct Meta {
+    pub(super) repository: RepoName,
+    pub(super) user: UserName,
+    pub(super) algorithm: Algorithm,
+    pub(super) becoming: Option<Becoming>,
+    /// The length of the first line, behind which the second begins.
+    pub(super) first_bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FirstLine {
+    repository: String,
+    user: String,
+    algorithm: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SecondLine {
+    digest: String,
+    size: u64,
+}
+
+impl Meta {
+    /// Writes the first line; returns its length.
+    pub(super) fn write(
+        file: &File,
+        path: &Path,
+        repository: &RepoName,
+        user: &UserName,
+        algorithm: Algorithm,
+    ) -> Result<u64, StorageError> {
+        let line = FirstLine {
+            repository: repository.to_string(),
+            user: user.to_string(),
+            algorithm: algorithm.to_string(),
+        };
+        let line = text(&line)?;
+        file.write_all_at(&line, 0).at("write", path)?;
+        Ok(line.len() as u64)
+    }
+
+    /// Reads a file; none if it is not there or says nothing that can be understood.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        let bytes = fs::read(path).ok()?;
+        let mut lines = bytes.split(|byte| *byte == b'\n');
+        let line = lines.next()?;
+        let first: FirstLine = serde_json::from_slice(line).ok()?;
+        Some(Self {
+            repository: first.repository.parse().ok()?,
+            user: first.user.parse().ok()?,
+            algorithm: first.algorithm.parse().ok()?,
+            becoming: lines.next().and_then(becoming),
+            first_bytes: line.len() as u64,
+        })
+    }
+}
+
+/// Writes the second line of the file at `path`, or writes it anew: what a longer one left behind
+/// it is never read.
+pub(super) fn note(path: &Path, first_bytes: u64, becoming: Becoming) -> Result<(), StorageError> {
+    let Becoming { digest, size } = becoming;
+    let line = text(&SecondLine { digest: digest.to_string(), size })?;
+    let line = [b"\n", line.as_slice(), b"\n"].concat();
+    let file = OpenOptions::new().write(true).open(path).at("open", path)?;
+    file.write_all_at(&line, first_bytes).at("write", path)
+}
+
+fn becoming(line: &[u8]) -> Option<Becoming> {
+    let second: SecondLine = serde_json::from_slice(line).ok()?;
+    Some(Becoming { digest: second.digest.parse().ok()?, size: second.size })
+}
+
+fn text(line: &impl Serialize) -> Result<Vec<u8>, StorageError> {
+    serde_json::to_vec(line).map_err(|error| StorageError::Database(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_line_is_written_anew_and_whatever_is_torn_in_it_costs_only_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("meta");
+        let (name, user) = ("a/b".parse().unwrap(), "pusher".parse().unwrap());
+        let file = File::create(&path).unwrap();
+        let first = Meta::write(&file, &path, &name, &user, Algorithm::Sha256).unwrap();
+        let read = || Meta::read(&path).unwrap();
+        assert_eq!((read().becoming, read().first_bytes), (None, first));
+        for (algorithm, size) in [(Algorithm::Sha512, 123_456), (Algorithm::Sha256, 7)] {
+            let becoming = Becoming { digest: Digest::of(algorithm, b"content"), size };
+            note(&path, first, becoming).unwrap();
+            assert_eq!((read().becoming, read().first_bytes), (Some(becoming), first));
+        }
+        for length in first..fs::metadata(&path).unwrap().len() {
+            let torn = fs::read(&path).unwrap()[..usize::try_from(length).unwrap()].to_vec();
+            let other = directory.path().join("torn");
+            fs::write(&other, torn).unwrap();
+            let torn = Meta::read(&other).unwrap();
+            assert_eq!((torn.repository, torn.user), (name.clone(), user.clone()));
+            assert!(torn.becoming.is_none_or(|becoming| Some(becoming) == read().becoming));
+        }
+    }
+}

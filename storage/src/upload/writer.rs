@@ -1,0 +1,163 @@
+//! Adding bytes to a session, and making it a blob.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, MutexGuard};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Becoming, Session, State, meta, remove_files};
+use crate::blob::{Left, Unpublished, hash_file};
+use crate::digest::Digest;
+use crate::error::{IoContext, StorageError};
+use crate::layout::Layout;
+use crate::sessions::Sessions;
+use crate::space::Space;
+
+/// The right of one request to add bytes to a session, until another request takes over.
+#[derive(Debug)]
+pub struct UploadWriter {
+    session: Arc<Session>,
+    layout: Layout,
+    space: Arc<Space>,
+    number: u64,
+    file: File,
+}
+
+impl UploadWriter {
+    /// Takes the session over and opens its file. Reads the bytes that an earlier process left.
+    pub(crate) fn open(
+        session: Arc<Session>,
+        layout: Layout,
+        space: Arc<Space>,
+    ) -> Result<Self, StorageError> {
+        let path = layout.upload(session.id);
+        let mut state = session.lock();
+        let offset = session.offset()?;
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                session.progress().is_over = true;
+                return Err(StorageError::UploadUnknown);
+            }
+            Err(error) => return Err(error).at("open", &path),
+        };
+        if state.hasher.is_none() {
+            state.hasher = Some(hash_file(&file, &path, session.algorithm, offset)?);
+        }
+        state.writer += 1;
+        let number = state.writer;
+        drop(state);
+        Ok(Self { session, layout, space, number, file })
+    }
+
+    /// The number of bytes that the session holds, where the next piece goes.
+    ///
+    /// # Errors
+    /// Fails when another request took over or the session ended.
+    pub fn offset(&self) -> Result<u64, StorageError> {
+        let _state = self.state()?;
+        self.session.offset()
+    }
+
+    /// Adds pieces in order, and returns the number of bytes that the session then holds. They
+    /// are written to the file (not synced) when this returns.
+    ///
+    /// # Errors
+    /// [`StorageError::NoRoom`] and [`StorageError::Full`] leave the session as it was before the
+    /// call. After any other trouble with the disk the session is dropped, since what the file
+    /// holds is not known.
+    pub fn append(&self, pieces: &[Bytes]) -> Result<u64, StorageError> {
+        let path = self.layout.upload(self.session.id);
+        self.space.check(pieces.iter().map(|piece| piece.len() as u64).sum())?;
+        let mut state = self.state()?;
+        let start = self.session.offset()?;
+        let mut end = start;
+        for piece in pieces {
+            if let Err(error) = self.file.write_all_at(piece, end) {
+                let error = StorageError::io("write", &path, &error);
+                let is_undone = self.file.set_len(start).is_ok();
+                if error != StorageError::Full || !is_undone {
+                    self.abandon();
+                }
+                return Err(error);
+            }
+            end += piece.len() as u64;
+        }
+        if let Some(hasher) = &mut state.hasher {
+            pieces.iter().for_each(|piece| hasher.update(piece));
+        }
+        let mut progress = self.session.progress();
+        progress.offset = end;
+        progress.last_used = Instant::now();
+        Ok(end)
+    }
+
+    /// Checks the bytes against the digest and hands the file to `publish`, which makes it a blob.
+    /// The session is over when this returns, unless something failed that left the upload intact.
+    ///
+    /// Crash argument: which blob the session becomes is noted before its file is renamed or
+    /// removed, so a killed process leaves the bytes here or a note where they are. A power cut may
+    /// leave the note without the bytes or the bytes without the note; no answer relied on either.
+    pub(crate) fn commit(
+        &self,
+        sessions: &Sessions,
+        digest: &Digest,
+        publish: impl FnOnce(&File, &Path, u64) -> Result<(), Unpublished>,
+    ) -> Result<(), StorageError> {
+        let (path, meta_path) =
+            (self.layout.upload(self.session.id), self.layout.upload_meta(self.session.id));
+        let state = self.state()?;
+        let size = self.session.offset()?;
+        let running = match &state.hasher {
+            Some(hasher) if hasher.algorithm() == digest.algorithm() => hasher.clone(),
+            _ => hash_file(&self.file, &path, digest.algorithm(), size)
+                .inspect_err(|_| self.abandon())?,
+        };
+        let actual = running.finish();
+        if actual != *digest {
+            // Bytes can only be added, so this can never become what the client wants.
+            self.abandon();
+            return Err(StorageError::DigestMismatch { expected: *digest, actual });
+        }
+        let blob = Becoming { digest: *digest, size };
+        meta::note(&meta_path, self.session.meta_bytes, blob)?;
+        let outcome = publish(&self.file, &path, size);
+        match &outcome {
+            Err(Unpublished { left: Left::Intact, .. }) => {}
+            Err(Unpublished { left: Left::Nothing, .. }) => self.abandon(),
+            Ok(()) | Err(Unpublished { left: Left::Placed, .. }) => {
+                // It is still there if somebody else's publication served.
+                let _ = fs::remove_file(&path);
+                sessions.finish(&self.session, blob);
+                self.session.progress().is_over = true;
+            }
+        }
+        outcome.map_err(|unpublished| unpublished.error)
+    }
+
+    /// Ends the session. The caller has its state locked. It is over only when its files are gone:
+    /// what is over is forgotten, and what is not known is looked for among the files.
+    fn abandon(&self) {
+        remove_files(&self.layout, self.session.id);
+        self.session.progress().is_over = true;
+    }
+
+    fn state(&self) -> Result<MutexGuard<'_, State>, StorageError> {
+        let state = self.session.lock();
+        if self.session.is_over() {
+            return Err(StorageError::UploadUnknown);
+        }
+        if state.writer != self.number {
+            return Err(StorageError::UploadTaken);
+        }
+        Ok(state)
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
