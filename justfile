@@ -25,6 +25,10 @@ test:
 power-long:
     REGISTRY_POWER_STATES=20000 cargo test -p tests --test suite --locked power:: -- --nocapture
 
+# Power cuts at every moment of all triples of operations; `test` does so with all pairs. An hour.
+power-triples:
+    REGISTRY_POWER_LENGTH=3 cargo test -p tests --test suite --locked power::pairs -- --nocapture
+
 # The documentation, which must be without broken links.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -53,10 +57,14 @@ load-short:
 kills-long:
     KILLS=500 cargo test -p tests --test suite --locked -- --nocapture kill::
 
-# An hour of mixed load by 32 clients while the server is kept up: does it answer as it must, and
-# does nothing grow?
+# An hour of mixed load by 32 clients while the server collects every three seconds, verifies and
+# scrubs: does it answer as it must, is nothing lost, and does nothing grow?
 soak:
     SOAK_SECONDS=3600 cargo test -p tests --test suite --locked -- --ignored --nocapture soak::
+
+# Ten minutes of the same. It collects every three seconds, as the others do.
+soak-collect:
+    SOAK_SECONDS=600 cargo test -p tests --test suite --locked -- --ignored --nocapture soak::
 
 # Two minutes of the same.
 soak-short:

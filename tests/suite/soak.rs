@@ -1,6 +1,7 @@
 //! A server that many clients use for long, while it is kept up: it answers as it must all the
 //! time, and needs at the end what it needed at the beginning.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,20 +19,29 @@ fn a_mixed_load_of_32_clients_wears_nothing_out() {
     tell(&format!("a soak of {seconds} s, SOAK_SEED={seed}"));
     // With the heaps that the unit of the service gives it.
     let instance = Instance::new().with_variable("MALLOC_ARENA_MAX", "2");
-    let mut instance = instance.with_flags(&["--log-level", "warn"]);
+    let mut instance = instance.with_flags(&["--log-level", "warn", "--scrub-interval", SCRUB]);
     instance.start();
     let mut load = Load::new(&instance.client(), CLIENTS, seed);
     load.set_grace(Some(GRACE_SECONDS));
     let period = Duration::from_secs(if seconds < 600 { 10 } else { 60 });
     let until = Instant::now() + Duration::from_secs(seconds);
+    let (collections, verifications) = (AtomicU64::new(0), AtomicU64::new(0));
     let samples = load.run(|tally| {
+        let collecting = || collect(&instance, GRACE_SECONDS);
+        let verifying = || verify(&instance);
         thread::scope(|scope| {
-            scope.spawn(|| keep_up(&instance, period, until, tally));
+            scope.spawn(|| again(&collecting, COLLECTION_PERIOD, until, tally, &collections));
+            scope.spawn(|| again(&verifying, period, until, tally, &verifications));
             watch(&instance, until, tally)
         })
     });
     load.check(true);
     report(&load, &samples, &instance);
+    tell(&format!(
+        "collections: {}, verifications: {}, beside scrubs every {SCRUB}",
+        collections.load(Ordering::Relaxed),
+        verifications.load(Ordering::Relaxed)
+    ));
     let log = instance.errors();
     assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
     holds_steady(&samples);
@@ -40,17 +50,24 @@ fn a_mixed_load_of_32_clients_wears_nothing_out() {
     instance.stop();
 }
 
-/// Collects and verifies again and again.
-fn keep_up(instance: &Instance, period: Duration, until: Instant, tally: &Tally) {
+/// Keeps the registry up in one way again and again, and counts.
+fn again(
+    keep_up: &dyn Fn() -> bool,
+    period: Duration,
+    until: Instant,
+    tally: &Tally,
+    count: &AtomicU64,
+) {
     let mut next = Instant::now() + period;
     while goes_on(until, tally) {
         thread::sleep(Duration::from_millis(100));
         if Instant::now() >= next {
-            if !(collect(instance, GRACE_SECONDS) && verify(instance)) {
+            if !keep_up() {
                 tally.fail();
-                panic!("upkeep failed: {}", instance.errors());
+                panic!("upkeep failed");
             }
-            next += period;
+            count.fetch_add(1, Ordering::Relaxed);
+            next = Instant::now().max(next + period);
         }
     }
 }
@@ -110,3 +127,7 @@ const CLIENTS: usize = 32;
 /// those that really changed a tag.
 const CHANGE_BYTES: u64 = 200;
 const GRACE_SECONDS: u64 = 5;
+/// How often what is nobody's is collected: much oftener than any registry does.
+const COLLECTION_PERIOD: Duration = Duration::from_secs(3);
+/// How long after a scrub the next one begins.
+const SCRUB: &str = "10s";

@@ -34,10 +34,7 @@ pub(super) fn check(data: &Path, expected: &Expected, sessions: &[Session]) -> V
     for session in sessions {
         checked.session(session)?;
     }
-    let r = checked.collect(&found);
-    drop(checked);
-    drop(store);
-    r
+    checked.collect(&found)
 }
 
 /// Opens a store that must be there.
