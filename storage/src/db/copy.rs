@@ -89,6 +89,12 @@ impl CopyRequest {
     }
 }
 
+/// The length of the database with all that its log holds.
+pub(crate) fn bytes(connection: &Connection) -> Result<u64, StorageError> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, u64>(0));
+    Ok(number("page_count")?.saturating_mul(number("page_size")?))
+}
+
 /// Makes a copy a file that can be read without another beside it.
 pub(crate) fn settle(path: &Path) -> Result<(), StorageError> {
     let connection = open_to_write(path)?;
@@ -128,16 +134,16 @@ pub(crate) fn check(
         });
         let mut is_wanted = true;
         loop {
+            is_wanted = is_wanted && go_on().is_continue();
+            if !is_wanted {
+                // Again and again, since it is lost on a statement that has not begun.
+                interrupt.interrupt();
+            }
             match outcome.recv_timeout(COPY_NEWS) {
                 Ok(_) if !is_wanted => return Ok(None),
                 Ok(said) => return said.map(Some),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Err(StorageError::Closed),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
-            }
-            is_wanted = is_wanted && go_on().is_continue();
-            if !is_wanted {
-                // Again and again, since it is lost on a statement that has not begun.
-                interrupt.interrupt();
             }
         }
     });
@@ -235,3 +241,35 @@ const STEP_PAGES: i32 = 64;
 const STEP_BYTES: u64 = 512 * 1024;
 /// Pages of the copy that may wait in memory.
 const COPY_CACHE_PAGES: i64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_nobody_wants_ends_and_one_that_finds_damage_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let rows = "CREATE TABLE t (v); CREATE INDEX i ON t (v);
+                    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
+                    INSERT INTO t SELECT randomblob(99) FROM n";
+        Connection::open(&path).unwrap().execute_batch(rows).unwrap();
+        let mut asked = 0;
+        let mut stop = || {
+            asked += 1;
+            ControlFlow::Break(())
+        };
+        assert_eq!(check_copy(&path, &mut stop), Ok(false));
+        assert_eq!(asked, 1);
+        let mut go_on = || ControlFlow::Continue(());
+        assert_eq!(check_copy(&path, &mut go_on), Ok(true));
+        let mut bytes = std::fs::read(&path).unwrap();
+        let half = bytes.len() / 2;
+        bytes[half..half + 8192].fill(0xa5);
+        std::fs::write(&path, bytes).unwrap();
+        let found = check_copy(&path, &mut go_on);
+        let is_damage =
+            matches!(found, Err(StorageError::Damaged { .. } | StorageError::DatabaseDamaged(_)));
+        assert!(is_damage, "{found:?}");
+    }
+}

@@ -1,6 +1,5 @@
 //! Snapshots: the database as it is at one moment, with every blob that it names kept.
 
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +44,7 @@ impl Store {
             _hold: self.holds.hold(),
         };
         remove_copy(&snapshot.path)?;
-        let needed_bytes = self.snapshot_bytes();
+        let needed_bytes = self.snapshot_bytes()?;
         let copied =
             self.space.check(needed_bytes).and_then(|()| self.copy_to(&snapshot.path, on_progress));
         match copied {
@@ -82,13 +81,10 @@ impl Store {
         copy::check_copy(path, &mut || on_progress(pages, pages))
     }
 
-    /// The room that a copy takes: what the log holds reaches it too, and the database may grow
-    /// while it is copied.
-    fn snapshot_bytes(&self) -> u64 {
-        let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
-        let bytes =
-            length(&self.layout.database()).saturating_add(length(&self.layout.database_log()));
-        bytes.saturating_add(bytes / GROWTH_SHARE)
+    /// The room that a copy takes, which may grow with the database while it is made.
+    fn snapshot_bytes(&self) -> Result<u64, StorageError> {
+        let bytes = self.database.read(copy::bytes)?;
+        Ok(bytes.saturating_add(bytes / GROWTH_SHARE))
     }
 
     /// The right to unlink files that rows name or named, for one short step; none while somebody

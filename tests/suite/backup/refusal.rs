@@ -7,7 +7,7 @@ use std::path::Path;
 
 use registry_server::admin::{self, Lease, Leased, Progress};
 
-use super::{backup, blob, directory, image, push, restore};
+use super::{backup, blob, directory, image, open_to_all, push, restore};
 use crate::support::binary::{Instance, registry};
 use crate::support::clients::Curl;
 use crate::support::disk::SmallDisk;
@@ -154,10 +154,7 @@ fn what_the_owner_of_the_data_lays_there_leads_root_nowhere() {
         return;
     }
     let mut instance = Instance::new();
-    let open = |path: &Path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
-    };
-    open(instance.root());
+    open_to_all(instance.root());
     fs::create_dir(instance.data()).expect("a directory");
     chown(instance.data(), Some(12345), Some(12345)).expect("root may do that");
     instance.start();
