@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::collect::{self as rows, After, Held, STEP_ROWS, Untagged, ago};
+use crate::clock::BEGINNING;
+use crate::db::collect::{self as rows, After, Held, STEP_ROWS, Untagged};
 use crate::db::upkeep;
 use crate::digest::Digest;
 use crate::durable::remove;
@@ -29,6 +30,7 @@ use crate::error::StorageError;
 use crate::store::Store;
 
 pub(crate) mod files;
+pub(crate) mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -80,8 +82,8 @@ pub struct Collected {
     pub repositories: u64,
     /// Blobs that the run has looked at.
     pub blobs_seen: u64,
-    /// How many seconds are left until blobs may go: what was told to clients before this process
-    /// started is not known. Zero if they went.
+    /// How many seconds are left until blobs may go: what was told to clients before the last crash
+    /// is not known. Zero if they went.
     pub blobs_wait_seconds: u64,
     /// Whether the run came to its end.
     pub is_whole: bool,
@@ -143,6 +145,16 @@ impl Store {
         // What a later version noted there may be more than this one understands.
         Ok(note.and_then(|note| Some((note.ended_at, serde_json::from_str(&note.summary).ok()?))))
     }
+
+    /// How long the store has been open since collection last came to its end; none if it never
+    /// did.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn since_collection(&self) -> Result<Option<Duration>, StorageError> {
+        let note = self.database.read(|connection| upkeep::last(connection, COLLECTION))?;
+        Ok(note.map(|note| self.database.clock().since(note.ended_tick)))
+    }
 }
 
 /// One run.
@@ -172,14 +184,15 @@ macro_rules! unless_stopped {
 
 impl Run<'_> {
     fn whole(&mut self) -> Flow {
-        let ended = self.store.sessions.sweep(self.keep.uploads, self.is_dry_run)?;
+        let ended = self.store.sweep_uploads(self.keep.uploads, self.is_dry_run)?;
         (self.done.uploads, self.done.upload_bytes) = (ended.sessions, ended.bytes);
-        unless_stopped!(self.deleted_manifests(ago(self.keep.deleted)));
+        unless_stopped!(self.deleted_manifests(self.ago(self.keep.deleted)));
         unless_stopped!(self.tag_changes());
         self.damaged_files()?;
-        // Who was told what before this process started, nobody knows.
+        // Who was told what before that time, nobody knows.
         let missing = self.keep.grace.saturating_sub(self.store.recent.age());
-        self.done.blobs_wait_seconds = missing.as_secs() + u64::from(missing.subsec_nanos() > 0);
+        self.done.blobs_wait_seconds =
+            missing.as_secs().saturating_add(u64::from(missing.subsec_nanos() > 0));
         self.store.recent.forget_old(self.keep.grace);
         if missing.is_zero() {
             unless_stopped!(self.untagged_manifests());
@@ -187,14 +200,22 @@ impl Run<'_> {
             unless_stopped!(self.blobs());
             unless_stopped!(self.stray_files());
         }
+        if !self.is_dry_run {
+            self.store.forget_seen()?;
+        }
         self.repositories()
+    }
+
+    /// The last moment on the store's clock of those that lie so long ago.
+    fn ago(&self, time: Duration) -> i64 {
+        self.store.database.clock().ago(time)
     }
 
     fn step(&mut self) -> Flow {
         Ok((self.on_step)(&self.done))
     }
 
-    /// Deleted manifests that were deleted before `until`.
+    /// Deleted manifests that were deleted at the tick `until` or before.
     fn deleted_manifests(&mut self, until: i64) -> Flow {
         let mut after: After = None;
         loop {
@@ -223,7 +244,7 @@ impl Run<'_> {
     }
 
     fn tag_changes(&mut self) -> Flow {
-        let until = ago(self.keep.history.max(self.keep.deleted));
+        let until = self.ago(self.keep.history.max(self.keep.deleted));
         let mut left =
             self.store.database.read(|connection| rows::old_changes(connection, until))?;
         self.done.tag_changes = left;
@@ -241,7 +262,7 @@ impl Run<'_> {
     fn untagged_manifests(&mut self) -> Flow {
         let Some(time) = self.keep.untagged else { return Ok(ControlFlow::Continue(())) };
         // Never what a push brought just now and will name in an index.
-        let (until, since) = (ago(time.max(self.keep.grace)), ago(self.keep.deleted));
+        let (until, since) = (self.ago(time.max(self.keep.grace)), self.ago(self.keep.deleted));
         loop {
             let before = self.done.untagged_manifests;
             unless_stopped!(self.untagged_round(until, since));
@@ -251,7 +272,7 @@ impl Run<'_> {
             if !self.is_dry_run {
                 // Those that were just retired, which is noted as the beginning of time.
                 let counted = self.done.deleted_manifests;
-                unless_stopped!(self.deleted_manifests(0));
+                unless_stopped!(self.deleted_manifests(BEGINNING));
                 self.done.deleted_manifests = counted;
             }
         }
@@ -312,7 +333,7 @@ impl Run<'_> {
     }
 
     fn links(&mut self) -> Flow {
-        let (store, grace, until) = (self.store, self.keep.grace, ago(self.keep.grace));
+        let (store, grace, until) = (self.store, self.keep.grace, self.ago(self.keep.grace));
         let mut after: After = None;
         loop {
             let (leaving, begin) = (&self.leaving, &after);

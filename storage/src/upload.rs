@@ -14,18 +14,21 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::{Unpublished, hash_file};
+use crate::clock::Clock;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::durable::create_private;
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
 use crate::name::{RepoName, UploadId, UserName};
 use crate::space::Space;
+
+mod used;
 
 /// One open session, as this process knows it.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub(crate) struct Session {
     pub(crate) repository: RepoName,
     pub(crate) user: UserName,
     algorithm: Algorithm,
+    clock: Arc<Clock>,
     /// Locked while the disk works for the session.
     state: Mutex<State>,
     /// Apart from the state, and changed only with it locked: whoever asks waits for no disk.
@@ -54,6 +58,8 @@ struct Progress {
     /// Set when the session is committed, cancelled or broken.
     is_over: bool,
     last_used: Instant,
+    /// The tick that stands in its file.
+    noted_tick: i64,
 }
 
 /// What stands in the `.meta` file of a session.
@@ -62,6 +68,9 @@ struct Meta {
     repository: String,
     user: String,
     algorithm: String,
+    /// When somebody used it, as [`used`] notes it.
+    #[serde(default)]
+    used_tick: Option<i64>,
 }
 
 impl Session {
@@ -71,14 +80,17 @@ impl Session {
         repository: &RepoName,
         user: &UserName,
         algorithm: Algorithm,
+        clock: &Arc<Clock>,
     ) -> Result<Self, StorageError> {
         let uploads = layout.uploads();
         let id = UploadId::random()
             .map_err(|error| StorageError::io("name an upload in", &uploads, &error.into()))?;
+        let noted_tick = clock.now();
         let meta = Meta {
             repository: repository.to_string(),
             user: user.to_string(),
             algorithm: algorithm.to_string(),
+            used_tick: Some(noted_tick),
         };
         let meta = serde_json::to_vec(&meta).map_err(|e| StorageError::Database(e.to_string()))?;
         let meta_path = layout.upload_meta(id);
@@ -92,12 +104,14 @@ impl Session {
             return Err(error);
         }
         let hasher = Some(Hasher::new(algorithm));
-        let progress = Progress { offset: 0, is_over: false, last_used: Instant::now() };
+        let last_used = Instant::now();
+        let progress = Progress { offset: 0, is_over: false, last_used, noted_tick };
         Ok(Self {
             id,
             repository: repository.clone(),
             user: user.clone(),
             algorithm,
+            clock: Arc::clone(clock),
             state: Mutex::new(State { hasher, writer: 0 }),
             progress: Mutex::new(progress),
         })
@@ -105,19 +119,18 @@ impl Session {
 
     /// Finds a session that an earlier process began; `None` if its files are not both there and
     /// readable, which is what a crash may leave.
-    pub(crate) fn recover(layout: &Layout, id: UploadId) -> Option<Self> {
+    pub(crate) fn recover(layout: &Layout, id: UploadId, clock: &Arc<Clock>) -> Option<Self> {
         let meta = fs::read(layout.upload_meta(id)).ok()?;
         let bytes = fs::metadata(layout.upload(id)).ok()?;
         let meta: Meta = serde_json::from_slice(&meta).ok()?;
-        let now = Instant::now();
-        let age = bytes.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
-        let last_used = age.and_then(|age| now.checked_sub(age)).unwrap_or(now);
-        let progress = Progress { offset: bytes.len(), is_over: false, last_used };
+        let (last_used, noted_tick) = used::before(layout, id, &meta, clock);
+        let progress = Progress { offset: bytes.len(), is_over: false, last_used, noted_tick };
         Some(Self {
             id,
             repository: meta.repository.parse().ok()?,
             user: meta.user.parse().ok()?,
             algorithm: meta.algorithm.parse().ok()?,
+            clock: Arc::clone(clock),
             state: Mutex::new(State { hasher: None, writer: 0 }),
             progress: Mutex::new(progress),
         })
@@ -247,6 +260,8 @@ impl UploadWriter {
         let mut progress = self.session.progress();
         progress.offset = end;
         progress.last_used = Instant::now();
+        drop(progress);
+        self.session.note_use(&self.layout);
         Ok(end)
     }
 

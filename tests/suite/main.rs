@@ -13,6 +13,7 @@ mod backup;
 mod blob;
 mod cli;
 mod clients;
+mod clock;
 mod collect;
 mod crash;
 mod faults;

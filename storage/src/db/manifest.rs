@@ -4,6 +4,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{lost, protection, repository, tag, unix_now};
+use crate::clock::BEGINNING;
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::{Edge, EdgeKind, Manifest};
@@ -100,10 +101,12 @@ pub(crate) fn put(
     connection
         .prepare_cached(
             "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,
-                                               artifact_type, annotations, pushed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                                               artifact_type, annotations, pushed_at,
+                                               pushed_tick)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, tick())
              ON CONFLICT (repository_id, digest)
-             DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at",
+             DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at,
+                           pushed_tick = excluded.pushed_tick",
         )?
         .execute(params![
             id,
@@ -151,8 +154,17 @@ pub(super) fn remove_row(
     for tag in tag::of_manifest(connection, id, digest)? {
         tag::remove_row(connection, id, &tag, by)?;
     }
-    set_aside(connection, id, digest, unix_now())?;
+    set_aside(connection, id, digest, Undo::Possible)?;
     Ok(true)
+}
+
+/// Whether a manifest that is taken out of a repository can be restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// For as long as anything else that was deleted now.
+    Possible,
+    /// Not even now: it was deleted at the beginning of time.
+    Never,
 }
 
 /// Takes a manifest that nothing names by tag out of a repository, and notes when it was deleted.
@@ -160,15 +172,16 @@ pub(super) fn set_aside(
     connection: &Connection,
     repository: i64,
     digest: &Digest,
-    deleted_at: i64,
+    undo: Undo,
 ) -> Result<(), StorageError> {
     connection
         .prepare_cached(
-            "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at)
-             SELECT repository_id, digest, media_type, ?3 FROM repository_manifests
-             WHERE repository_id = ?1 AND digest = ?2",
+            "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at,
+                                            deleted_tick)
+             SELECT repository_id, digest, media_type, ?3, iif(?4, tick(), ?5)
+             FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
-        .execute(params![repository, digest, deleted_at])?;
+        .execute(params![repository, digest, unix_now(), undo == Undo::Possible, BEGINNING])?;
     connection
         .prepare_cached(
             "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",

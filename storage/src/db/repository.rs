@@ -152,9 +152,9 @@ pub(crate) fn remove_blob(
 fn link(connection: &Connection, name: &RepoName, digest: &Digest) -> Result<(), StorageError> {
     let id = ensure(connection, name)?;
     let mut statement = connection.prepare_cached(
-        "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, ?3)
+        "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, tick())
          ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = excluded.linked_at",
     )?;
-    statement.execute(params![id, digest, unix_now()])?;
+    statement.execute(params![id, digest])?;
     Ok(())
 }

@@ -94,8 +94,9 @@ fn note(
 ) -> Result<(), StorageError> {
     connection
         .prepare_cached(
-            "INSERT INTO tag_history (repository_id, name, before, after, changed_at, changed_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO tag_history (repository_id, name, before, after, changed_at, changed_tick,
+                                      changed_by)
+             VALUES (?1, ?2, ?3, ?4, ?5, tick(), ?6)",
         )?
         .execute(params![repository, tag, before, after, unix_now(), by])?;
     Ok(())

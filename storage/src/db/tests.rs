@@ -94,6 +94,7 @@ fn filled() -> (tempfile::TempDir, Database, Connection) {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
     let path = Layout::new(directory.path()).database();
     let connection = Connection::open_with_flags(path, flags).unwrap();
+    give_clock(&connection, database.clock()).unwrap();
     (directory, database, connection)
 }
 
@@ -225,7 +226,7 @@ fn collection_reads_and_changes_no_more_than_its_step() {
     let manifest = held(*index(&digest("subject"), "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
     let one = std::slice::from_ref;
-    let steps: [(&str, Work<'_>); 14] = [
+    let steps: [(&str, Work<'_>); 18] = [
         ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
         ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
         ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
@@ -237,6 +238,10 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
         ("blobs", &|c| collect::blobs(c, Some(&blob)).map(drop)),
         ("drop blobs", &|c| collect::drop_blobs(c, &[blob]).map(drop)),
+        ("files since", &|c| seen::since(c, &["x".to_owned()]).map(drop)),
+        ("note files", &|c| seen::note(c, &["x".to_owned()])),
+        ("files", &|c| seen::page(c, "w").map(drop)),
+        ("forget files", &|c| seen::forget(c, &["x".to_owned()])),
         ("without rows", &|c| collect::without_rows(c, &[blob]).map(drop)),
         ("repositories", &|c| collect::repositories(c, 1).map(drop)),
         ("drop repositories", &|c| collect::drop_repositories(c, &[1]).map(drop)),

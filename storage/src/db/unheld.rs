@@ -53,14 +53,14 @@ pub(crate) fn hold_again(
         "INSERT INTO blobs (digest, size, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
     )?;
     let mut link = connection.prepare_cached(
-        "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, ?3)
+        "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, tick())
          ON CONFLICT DO NOTHING",
     )?;
     for (Unheld { digest, is_known }, size) in blobs {
         if !is_known && stand_in.execute(params![digest, size, unix_now()])? > 0 {
             lost::lose_blob(connection, digest)?;
         }
-        link.execute(params![repository, digest, unix_now()])?;
+        link.execute(params![repository, digest])?;
     }
     Ok(true)
 }

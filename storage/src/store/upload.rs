@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::Store;
 use crate::blob;
+use crate::collect::seen::upload_name;
 use crate::db::repository;
 use crate::digest::{Algorithm, Digest};
 use crate::error::StorageError;
 use crate::name::{RepoName, UploadId, UserName};
+use crate::sessions::Ended;
 use crate::upload::UploadWriter;
 
 impl Store {
@@ -128,9 +130,21 @@ impl Store {
     /// # Errors
     /// Trouble with the disk.
     pub fn expire_uploads(&self, idle: Duration) -> Result<u64, StorageError> {
-        let ended = Ok(self.sessions.sweep(idle, false)?.sessions);
+        let ended = Ok(self.sweep_uploads(idle, false)?.sessions);
         self.space.restore_reserve();
         ended
+    }
+
+    /// The same with what it ended, or in a dry run would end.
+    pub(crate) fn sweep_uploads(
+        &self,
+        idle: Duration,
+        is_dry_run: bool,
+    ) -> Result<Ended, StorageError> {
+        self.sessions.sweep(idle, is_dry_run, &|halves| {
+            let names: Vec<String> = halves.iter().map(upload_name).collect();
+            self.known_for(&names, idle, is_dry_run)
+        })
     }
 
     /// How many upload sessions are open, as far as this process has met them.
