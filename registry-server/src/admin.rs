@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use storage::backup::generation::{Found, Generation};
@@ -237,7 +237,7 @@ pub struct Running {
     /// Where it is reached.
     pub address: String,
     /// When it started.
-    pub since: SystemTime,
+    pub since: Instant,
     /// When the administrator's own certificate expires, if it serves with one.
     pub own_certificate_expires: Option<SystemTime>,
     /// What its settings say about upkeep.
@@ -381,7 +381,7 @@ fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandErro
     Ok(Reply::Status(Box::new(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address: running.map(|running| running.address.clone()),
-        uptime_seconds: running.and_then(|r| Some(r.since.elapsed().ok()?.as_secs())),
+        uptime_seconds: running.map(|running| running.since.elapsed().as_secs()),
         disk_total_bytes: space.total_bytes,
         disk_free_bytes: space.free_bytes,
         repositories: counts.repositories,

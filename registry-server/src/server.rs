@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use certs::{RootKey, ServerName};
@@ -102,7 +102,7 @@ impl Server {
         let app = Arc::new(app);
         let running = Running {
             address,
-            since: SystemTime::now(),
+            since: Instant::now(),
             own_certificate_expires: prepared.own_certificate_expires,
             upkeep: config.upkeep,
         };
@@ -157,7 +157,13 @@ impl Server {
         }
         listener::serve(Arc::clone(&app), acceptor, self.listeners, stop).await;
         tasks.shutdown().await;
-        app.blocking.write(move || drop(socket)).await;
+        // Here, because the last to hold the store may be a thread that nobody waits for.
+        let store = Arc::clone(&app.store);
+        let end = move || {
+            drop(socket);
+            store.close();
+        };
+        app.blocking.write(end).await;
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! Upkeep: what is done to the store now and then while everybody pushes and pulls.
 //!
 //! Each task runs on a thread of its own (`Blocking::begin_long`), works in short steps, and notes
-//! in the store when it ended, so that a restart does not begin to count anew.
+//! in the store when it ended, so that a restart does not begin to count anew. Time is counted on the
+//! store's own clock: a jump of the host's makes nothing due.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use storage::{Collected, Keep, OnStep, StorageError, Store};
 use tokio::time::sleep;
@@ -49,8 +50,8 @@ pub(crate) async fn collect_on_schedule(
     blocking: Blocking,
 ) {
     let owned = Arc::clone(&store);
-    let last = blocking.read(move || owned.last_collection()).await.ok().flatten();
-    let mut wait = last.map_or(Duration::ZERO, |(ended, _)| interval.saturating_sub(since(ended)));
+    let age = blocking.read(move || owned.since_collection()).await.ok().flatten();
+    let mut wait = age.map_or(Duration::ZERO, |age| interval.saturating_sub(age));
     loop {
         sleep(wait).await;
         let owned = Arc::clone(&store);
@@ -59,7 +60,8 @@ pub(crate) async fn collect_on_schedule(
         wait = interval;
         match run {
             Ok(done) => {
-                // It left the blobs, because this process started not long ago.
+                // It left the blobs, because a process ended not long ago that told nobody what
+                // clients had heard.
                 if done.blobs_wait_seconds > 0 {
                     wait = interval.min(Duration::from_secs(done.blobs_wait_seconds));
                 }
@@ -70,12 +72,6 @@ pub(crate) async fn collect_on_schedule(
             }
         }
     }
-}
-
-/// How long ago a second since 1970 was.
-fn since(second: i64) -> Duration {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_secs(u64::try_from(second).unwrap_or(0)))
 }
 
 /// How soon collection is tried again when it failed, at the latest.

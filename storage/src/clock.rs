@@ -8,31 +8,62 @@
 //! that is killed loses what passed since: things are then a little younger than they would be,
 //! which takes nothing away.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The clock of one open store.
+/// The clock of one open store. Its ticks are greater than 0, which is the beginning of time.
 #[derive(Debug)]
 pub(crate) struct Clock {
     began: Instant,
+    /// Where it stood when it was opened, as the database said.
+    opened: i64,
     /// The tick at `began`.
     from: AtomicI64,
+    /// Where it was stopped.
+    stopped: OnceLock<i64>,
 }
 
 impl Clock {
     /// Goes on from a tick.
     pub(crate) fn from(tick: i64) -> Self {
-        Self { began: Instant::now(), from: AtomicI64::new(tick) }
+        let from = AtomicI64::new(tick.max(1));
+        Self { began: Instant::now(), opened: tick, from, stopped: OnceLock::new() }
+    }
+
+    /// The tick that it went on from.
+    pub(crate) fn opened_at(&self) -> i64 {
+        self.opened
     }
 
     /// The tick now.
     pub(crate) fn now(&self) -> i64 {
-        self.from.load(Ordering::Relaxed).saturating_add(ticks(self.began.elapsed()))
+        self.stopped.get().copied().unwrap_or_else(|| self.running())
     }
 
-    /// The tick that lies `time` before now.
+    /// The last tick of those that are `time` old, or the beginning of time. No time at all is what
+    /// everything is old enough for: also what was noted shortly before a crash, which lies ahead
+    /// of a clock that lost the time since it was kept.
     pub(crate) fn ago(&self, time: Duration) -> i64 {
-        self.now().saturating_sub(ticks(time))
+        match time.is_zero() {
+            true => i64::MAX,
+            false => self.now().saturating_sub(ticks(time)).max(BEGINNING),
+        }
+    }
+
+    /// How long ago a tick was. One that lies ahead, after a crash, was just now.
+    pub(crate) fn since(&self, tick: i64) -> Duration {
+        let ticks = self.now().saturating_sub(tick);
+        Duration::from_secs(u64::try_from(ticks).unwrap_or(0))
+    }
+
+    /// Stops it for good, and returns where it stands.
+    pub(crate) fn stop(&self) -> i64 {
+        *self.stopped.get_or_init(|| self.running())
+    }
+
+    fn running(&self) -> i64 {
+        self.from.load(Ordering::Relaxed).saturating_add(ticks(self.began.elapsed()))
     }
 
     /// Lets time pass.
@@ -42,8 +73,11 @@ impl Clock {
     }
 }
 
+/// Before every tick: what is noted with it is old enough for everything.
+pub(crate) const BEGINNING: i64 = 0;
+
 /// A time in whole ticks.
-fn ticks(time: Duration) -> i64 {
+pub(crate) fn ticks(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -58,7 +92,14 @@ mod tests {
         clock.pass(Duration::from_secs(60));
         assert!((1060..1070).contains(&clock.now()));
         assert!((1000..1010).contains(&clock.ago(Duration::from_secs(60))));
-        assert!(clock.ago(Duration::MAX) < 0);
+        assert_eq!(clock.ago(Duration::MAX), BEGINNING);
+        assert_eq!(clock.ago(Duration::ZERO), i64::MAX);
+        assert!((60..70).contains(&clock.since(1000).as_secs()));
+        assert_eq!(clock.since(i64::MAX), Duration::ZERO);
         assert_eq!(Clock::from(i64::MAX).now(), i64::MAX);
+        assert!(Clock::from(0).now() > BEGINNING);
+        let stopped = clock.stop();
+        clock.pass(Duration::from_secs(60));
+        assert_eq!((clock.now(), clock.stop()), (stopped, stopped));
     }
 }

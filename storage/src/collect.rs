@@ -22,7 +22,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::collect::{self as rows, After, Held, Rule, STEP_ROWS, Untagged, ago};
+use crate::clock::BEGINNING;
+use crate::db::collect::{self as rows, After, Held, Rule, STEP_ROWS, Untagged};
 use crate::db::upkeep;
 use crate::digest::Digest;
 use crate::durable::remove;
@@ -33,6 +34,7 @@ mod deleted_links;
 pub(crate) mod files;
 mod history;
 mod kept;
+pub(crate) mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -94,8 +96,8 @@ pub struct Collected {
     pub repositories: u64,
     /// Blobs that the run has looked at.
     pub blobs_seen: u64,
-    /// How many seconds are left until blobs may go: what was told to clients before this process
-    /// started is not known. Zero if they went.
+    /// How many seconds are left until blobs may go: what was told to clients before the last crash
+    /// is not known. Zero if they went.
     pub blobs_wait_seconds: u64,
     /// Whether the run came to its end.
     pub is_whole: bool,
@@ -157,6 +159,16 @@ impl Store {
         // What a later version noted there may be more than this one understands.
         Ok(note.and_then(|note| Some((note.ended_at, serde_json::from_str(&note.summary).ok()?))))
     }
+
+    /// How long the store has been open since collection last came to its end; none if it never
+    /// did.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn since_collection(&self) -> Result<Option<Duration>, StorageError> {
+        let note = self.database.read(|connection| upkeep::last(connection, COLLECTION))?;
+        Ok(note.map(|note| self.database.clock().since(note.ended_tick)))
+    }
 }
 
 /// One run.
@@ -188,13 +200,14 @@ impl Run<'_> {
     fn whole(&mut self) -> Flow {
         let ended = self.store.sweep_uploads(self.keep.uploads, self.is_dry_run)?;
         (self.done.uploads, self.done.upload_bytes) = (ended.sessions, ended.bytes);
-        unless_stopped!(self.deleted_manifests(ago(self.keep.deleted)));
+        unless_stopped!(self.deleted_manifests(self.ago(self.keep.deleted)));
         unless_stopped!(self.tag_changes());
         unless_stopped!(self.surplus_changes());
         self.damaged_files()?;
-        // Who was told what before this process started, nobody knows.
+        // Who was told what before that time, nobody knows.
         let missing = self.keep.grace.saturating_sub(self.store.recent.age());
-        self.done.blobs_wait_seconds = missing.as_secs() + u64::from(missing.subsec_nanos() > 0);
+        self.done.blobs_wait_seconds =
+            missing.as_secs().saturating_add(u64::from(missing.subsec_nanos() > 0));
         self.store.recent.forget_old(self.keep.grace);
         if missing.is_zero() {
             unless_stopped!(self.untagged_manifests());
@@ -203,15 +216,23 @@ impl Run<'_> {
             unless_stopped!(self.blobs());
             unless_stopped!(self.stray_files());
         }
+        if !self.is_dry_run {
+            self.store.forget_seen()?;
+        }
         unless_stopped!(self.repositories());
         self.kept()
+    }
+
+    /// The last moment on the store's clock of those that lie so long ago.
+    fn ago(&self, time: Duration) -> i64 {
+        self.store.database.clock().ago(time)
     }
 
     fn step(&mut self) -> Flow {
         Ok((self.on_step)(&self.done))
     }
 
-    /// Deleted manifests that were deleted before `until`.
+    /// Deleted manifests that were deleted at the tick `until` or before.
     fn deleted_manifests(&mut self, until: i64) -> Flow {
         let mut after: After = None;
         loop {
@@ -241,7 +262,7 @@ impl Run<'_> {
 
     /// Changes of tags until this tick are old.
     fn history_ends(&self) -> i64 {
-        self.store.database.clock().ago(self.keep.history.max(self.keep.deleted))
+        self.ago(self.keep.history.max(self.keep.deleted))
     }
 
     fn tag_changes(&mut self) -> Flow {
@@ -262,11 +283,11 @@ impl Run<'_> {
     /// Untagged manifests, as long as there are any: one that goes may have kept others.
     fn untagged_manifests(&mut self) -> Flow {
         // Never what a push brought just now and will name in an index.
-        let until = self.store.database.clock().ago(self.keep.grace);
+        let until = self.ago(self.keep.grace);
         let within = i64::try_from(self.keep.listed_within.as_secs()).unwrap_or(i64::MAX);
         let mut rules = vec![Rule::Unlisted { until, within }];
         if let Some(time) = self.keep.untagged {
-            let (until, since) = (ago(time.max(self.keep.grace)), ago(self.keep.deleted));
+            let (until, since) = (self.ago(time.max(self.keep.grace)), self.ago(self.keep.deleted));
             rules.push(Rule::Untagged { until, since });
         }
         loop {
@@ -280,7 +301,7 @@ impl Run<'_> {
             if !self.is_dry_run {
                 // Those that were just retired, which is noted as the beginning of time.
                 let counted = self.done.deleted_manifests;
-                unless_stopped!(self.deleted_manifests(0));
+                unless_stopped!(self.deleted_manifests(BEGINNING));
                 self.done.deleted_manifests = counted;
             }
         }
@@ -336,8 +357,7 @@ impl Run<'_> {
     }
 
     fn links(&mut self) -> Flow {
-        let (store, grace) = (self.store, self.keep.grace);
-        let until = store.database.clock().ago(grace);
+        let (store, grace, until) = (self.store, self.keep.grace, self.ago(self.keep.grace));
         let mut after: After = None;
         loop {
             let (leaving, begin) = (&self.leaving, &after);

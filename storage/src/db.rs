@@ -52,6 +52,7 @@ pub(crate) mod removal;
 pub(crate) mod repository;
 pub(crate) mod restore;
 mod schema;
+pub(crate) mod seen;
 pub(crate) mod shape;
 pub(crate) mod space;
 pub(crate) mod tag;
@@ -130,16 +131,24 @@ impl Database {
     }
 
     /// The clock on which ages are counted. In SQL, `tick()` is what it shows.
-    pub(crate) fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &Arc<Clock> {
         &self.clock
     }
 
     /// Keeps where the clock stands. Durable on return.
     pub(crate) fn keep_time(&self) -> Result<(), StorageError> {
         self.write(|connection| {
-            connection.prepare_cached("UPDATE clock SET tick = max(tick, tick())")?.execute([])?;
+            connection
+                .prepare_cached("UPDATE clock SET tick = tick() WHERE tick < tick()")?
+                .execute([])?;
             Ok(())
         })
+    }
+
+    /// Stops the clock for good and keeps where it stands; returns that. Durable on return.
+    pub(crate) fn stop_clock(&self) -> Result<i64, StorageError> {
+        let tick = self.clock.stop();
+        self.keep_time().map(|()| tick)
     }
 
     /// Runs `work` in the writing thread and waits until its outcome is durable.

@@ -91,7 +91,12 @@ impl Digest {
         text
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// Its first eight bytes, for whoever needs a number that is the same in every process.
+    pub(crate) fn beginning(&self) -> u64 {
+        self.bytes().iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
         match &self.0 {
             Value::Sha256(bytes) => bytes,
             Value::Sha512(bytes) => bytes,

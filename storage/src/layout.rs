@@ -9,6 +9,7 @@
 //! DATA/uploads/<id> <id>.meta     bytes of open uploads, and whose they are
 //! DATA/tls/                       certificates and their keys (crate `certs`)
 //! DATA/reserve                    room on the disk for deletes and collection when it is full
+//! DATA/promises                   what clients were told, while no process owns the store
 //! DATA/lock                       locked by the one process that owns the store
 //! DATA/registry.sock              where that process takes commands
 //! DATA/init-password              the first user's password, if it was made up here
@@ -87,6 +88,10 @@ impl Layout {
 
     pub(crate) fn reserve(&self) -> PathBuf {
         self.root.join("reserve")
+    }
+
+    pub(crate) fn promises(&self) -> PathBuf {
+        self.root.join("promises")
     }
 
     pub(crate) fn uploads(&self) -> PathBuf {
@@ -294,7 +299,7 @@ pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
 /// What a directory without FORMAT may hold and still become a store: what an interrupted first
 /// start leaves, and what file systems put at their root.
-const OWN_ENTRIES: [&str; 15] = [
+const OWN_ENTRIES: [&str; 17] = [
     "FORMAT.new",
     "blobs",
     "damaged",
@@ -302,6 +307,8 @@ const OWN_ENTRIES: [&str; 15] = [
     "init-password.new",
     "lock",
     LOST_AND_FOUND,
+    "promises",
+    "promises.new",
     "registry.db",
     "registry.db-journal",
     "registry.db-shm",

@@ -29,6 +29,7 @@ mod layout;
 mod lock;
 mod manifest;
 mod name;
+mod promises;
 mod recent;
 mod reserve;
 mod sessions;

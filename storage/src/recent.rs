@@ -1,52 +1,56 @@
 //! Which blobs and manifests a client was lately told to be there, so that it will name them in a
 //! manifest without pushing them. Collection leaves those for the grace time.
 //!
-//! It is kept in memory alone: an answer must not wait for the disk. A process that is younger than
-//! the grace time does not know what was answered before it, and removes no blobs.
+//! It is kept in memory: an answer must not wait for the disk. When the store is closed it is written
+//! down (`promises.rs`), for the process that comes next. One that comes after a crash does not know
+//! what was answered before it, and removes no blobs until it is older than the grace time.
 //!
 //! What is told and what is taken must not cross. A reader first enters the blob here and then
 //! looks whether it is there; collection first condemns it here and then takes it. So either the
 //! reader finds it condemned and waits for the end of that one step, or collection finds it entered
 //! and leaves it, or it was gone before the reader looked.
 
-use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasher;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::digest::Digest;
+use crate::clock::{Clock, ticks};
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::promises::Promises;
 
 /// What clients were told.
 pub(crate) struct Recent {
-    since: Instant,
-    keys: RandomState,
+    clock: Arc<Clock>,
     state: Mutex<State>,
     released: Condvar,
 }
 
 struct State {
-    /// Seconds after `since` at which a blob was told to be in a repository. Two that share a key
-    /// are kept a little longer, which harms nobody.
-    told: HashMap<u64, u32>,
+    /// The first tick from which on everything is known that was told.
+    since: i64,
+    /// At which tick a blob was told to be in a repository. Two that share a key are kept a little
+    /// longer, which harms nobody.
+    told: HashMap<u64, i64>,
     condemned: HashSet<u64>,
     /// A run with a shorter grace than usual must not forget what the next one needs.
     longest_grace: Duration,
+    is_closed: bool,
 }
 
 impl Recent {
-    /// Begins to remember.
-    pub(crate) fn new() -> Self {
-        let (told, condemned, longest_grace) = (HashMap::new(), HashSet::new(), REMEMBERED);
-        let state = Mutex::new(State { told, condemned, longest_grace });
-        let released = Condvar::new();
-        Self { since: Instant::now(), keys: RandomState::new(), state, released }
-    }
-
-    /// One that began some time ago.
-    #[cfg(test)]
-    pub(crate) fn begun(ago: Duration) -> Self {
-        Self { since: Instant::now().checked_sub(ago).unwrap(), ..Self::new() }
+    /// Goes on with what an earlier process knew, or begins to remember.
+    pub(crate) fn new(clock: Arc<Clock>, before: Option<Promises>) -> Self {
+        // Of the tick that has begun, a part belongs to whoever was there before.
+        let nothing = || Promises { since: clock.now().saturating_add(1), told: Vec::new() };
+        let Promises { since, told } = before.unwrap_or_else(nothing);
+        let state = State {
+            since,
+            told: told.into_iter().collect(),
+            condemned: HashSet::new(),
+            longest_grace: REMEMBERED,
+            is_closed: false,
+        };
+        Self { clock, state: Mutex::new(state), released: Condvar::new() }
     }
 
     /// How much it remembers.
@@ -55,29 +59,41 @@ impl Recent {
         self.lock().told.len()
     }
 
-    /// How long it has remembered.
+    /// For how long it knows all that was told.
     pub(crate) fn age(&self) -> Duration {
-        self.since.elapsed()
+        self.clock.since(self.lock().since)
     }
 
-    /// Enters a blob of a repository before it is looked for. Waits while a step of collection
-    /// decides over it.
-    pub(crate) fn tell(&self, repository: &str, digest: &Digest) {
-        let (key, now) = (self.key(repository, digest), self.seconds());
+    /// Ends it, and returns what it knows: from here on, nobody may be told anything.
+    pub(crate) fn close(&self) -> Promises {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let told = state.told.iter().map(|(&key, &tick)| (key, tick)).collect();
+        Promises { since: state.since, told }
+    }
+
+    /// Enters a blob of a repository before it is looked for; false if nobody may be told any
+    /// more. Waits while a step of collection decides over it.
+    pub(crate) fn tell(&self, repository: &str, digest: &Digest) -> bool {
+        let (key, now) = (key(repository, digest), self.clock.now());
         let state = self.released.wait_while(self.lock(), |state| state.condemned.contains(&key));
-        state.unwrap_or_else(PoisonError::into_inner).told.insert(key, now);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        if !state.is_closed {
+            state.told.insert(key, now);
+        }
+        !state.is_closed
     }
 
     /// Takes back what was entered for a blob that turned out to be absent, or is removed: no more
     /// is remembered than the store holds.
     pub(crate) fn take_back(&self, repository: &str, digest: &Digest) {
-        let key = self.key(repository, digest);
+        let key = key(repository, digest);
         self.lock().told.remove(&key);
     }
 
     /// Condemns a blob of a repository, unless somebody was told of it within `grace`.
     pub(crate) fn condemn(&self, repository: &str, digest: &Digest, grace: Duration) -> bool {
-        let (key, now) = (self.key(repository, digest), self.seconds());
+        let (key, now) = (key(repository, digest), self.clock.now());
         let mut state = self.lock();
         let is_recent = state.told.get(&key).is_some_and(|&at| is_within(at, now, grace));
         !is_recent && state.condemned.insert(key)
@@ -92,7 +108,7 @@ impl Recent {
     ) {
         let mut state = self.lock();
         for (repository, digest) in blobs {
-            let key = self.key(repository, digest);
+            let key = key(repository, digest);
             state.condemned.remove(&key);
             if are_taken {
                 state.told.remove(&key);
@@ -104,19 +120,13 @@ impl Recent {
 
     /// Forgets what was told longer ago than any grace time that was asked for yet.
     pub(crate) fn forget_old(&self, grace: Duration) {
-        let now = self.seconds();
+        let now = self.clock.now();
         let mut state = self.lock();
         let longest = state.longest_grace.max(grace);
         state.longest_grace = longest;
         state.told.retain(|_, at| is_within(*at, now, longest));
-    }
-
-    fn key(&self, repository: &str, digest: &Digest) -> u64 {
-        self.keys.hash_one((repository, digest))
-    }
-
-    fn seconds(&self) -> u32 {
-        u32::try_from(self.since.elapsed().as_secs()).unwrap_or(u32::MAX)
+        // Of what was told before that it does not know all any more.
+        state.since = state.since.max(now.saturating_sub(ticks(longest)));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -124,10 +134,20 @@ impl Recent {
     }
 }
 
-/// Whether the second `at` lies within `grace` of the second `now`. The begun second counts, but
-/// for a grace of zero, which leaves nothing.
-fn is_within(at: u32, now: u32, grace: Duration) -> bool {
-    !grace.is_zero() && u64::from(now.saturating_sub(at)) <= grace.as_secs() + 1
+/// What is kept of a blob or a manifest of a repository, the same in every process.
+fn key(repository: &str, digest: &Digest) -> u64 {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(repository.as_bytes());
+    // No name of a repository has one.
+    hasher.update(b"@");
+    hasher.update(digest.bytes());
+    hasher.finish().beginning()
+}
+
+/// Whether the tick `at` lies within `grace` of the tick `now`. The begun second counts, but for a
+/// grace of zero, which leaves nothing.
+fn is_within(at: i64, now: i64, grace: Duration) -> bool {
+    !grace.is_zero() && now.saturating_sub(at) <= ticks(grace).saturating_add(1)
 }
 
 /// How long it is remembered at least what was told.
@@ -144,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_was_told_is_not_condemned_and_what_is_condemned_is_not_told() {
-        let recent = Recent::new();
+        let recent = Recent::new(Arc::new(Clock::from(1)), None);
         let [told, other] = ["told", "other"].map(|t| Digest::of(Algorithm::Sha256, t.as_bytes()));
         recent.tell("a", &told);
         assert!(!recent.condemn("a", &told, GRACE));
@@ -173,5 +193,38 @@ mod tests {
         assert!(is_within(5, 66, GRACE));
         assert!(!is_within(5, 67, GRACE));
         assert!(!is_within(5, 5, Duration::ZERO));
+    }
+
+    #[test]
+    fn the_longest_time_there_is_forgets_nothing() {
+        let recent = Recent::new(Arc::new(Clock::from(1)), None);
+        let told = Digest::of(Algorithm::Sha256, b"told");
+        recent.tell("a", &told);
+        assert!(is_within(5, i64::MAX, Duration::MAX));
+        recent.forget_old(Duration::from_secs(u64::MAX));
+        assert!(!recent.condemn("a", &told, Duration::from_secs(u64::MAX)));
+    }
+
+    #[test]
+    fn it_knows_all_of_no_longer_time_than_it_remembers() {
+        let clock = Arc::new(Clock::from(1));
+        let recent = Recent::new(Arc::clone(&clock), None);
+        clock.pass(3 * REMEMBERED);
+        assert!(recent.age() > 2 * REMEMBERED);
+        recent.forget_old(GRACE);
+        // Whoever asks for more time now has to wait for it.
+        assert!((REMEMBERED..REMEMBERED + GRACE).contains(&recent.age()));
+    }
+
+    #[test]
+    fn nobody_is_told_anything_after_the_end() {
+        let recent = Recent::new(Arc::new(Clock::from(1)), None);
+        let [told, late] = ["told", "late"].map(|t| Digest::of(Algorithm::Sha256, t.as_bytes()));
+        assert!(recent.tell("a", &told));
+        let known = recent.close();
+        assert!(!recent.tell("a", &late));
+        assert_eq!(known.told.len(), 1);
+        let next = Recent::new(Arc::new(Clock::from(1)), Some(known));
+        assert!(!next.condemn("a", &told, GRACE) && next.condemn("b", &told, GRACE));
     }
 }

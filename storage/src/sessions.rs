@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::digest::Algorithm;
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
@@ -24,12 +25,20 @@ pub(crate) struct Ended {
     pub(crate) bytes: u64,
 }
 
+impl Ended {
+    fn add(&mut self, bytes: u64) {
+        self.sessions += 1;
+        self.bytes += bytes;
+    }
+}
+
 /// The sessions this process knows. Those of an earlier process come in when they are asked for,
 /// or when the sweep meets them.
 pub(crate) struct Sessions {
     layout: Layout,
     limit_per_user: usize,
     known: Mutex<Known>,
+    clock: Arc<Clock>,
 }
 
 #[derive(Default)]
@@ -58,8 +67,8 @@ impl Found {
 }
 
 impl Sessions {
-    pub(crate) fn new(layout: Layout, limit_per_user: usize) -> Self {
-        Self { layout, limit_per_user, known: Mutex::default() }
+    pub(crate) fn new(layout: Layout, limit_per_user: usize, clock: Arc<Clock>) -> Self {
+        Self { layout, limit_per_user, known: Mutex::default(), clock }
     }
 
     /// Begins a session. At the limit, the one of this user that was idle longest ends for it.
@@ -69,7 +78,7 @@ impl Sessions {
         user: &UserName,
         algorithm: Algorithm,
     ) -> Result<UploadId, StorageError> {
-        let session = Session::create(&self.layout, repository, user, algorithm)?;
+        let session = Session::create(&self.layout, repository, user, algorithm, &self.clock)?;
         let id = session.id;
         self.lock().open.insert(id, Arc::new(session));
         // Counted with the new one in, so that sessions begun at once cannot pass the limit.
@@ -150,7 +159,7 @@ impl Sessions {
             return false;
         }
         known.finished.remove(id);
-        known.recover(&self.layout, id).is_some()
+        known.recover(&self.layout, &self.clock, id).is_some()
     }
 
     /// Ends the session and removes its files; false if it was over already.
@@ -168,53 +177,73 @@ impl Sessions {
         self.lock().open.len()
     }
 
+    /// Whether there is a file of a session, and no session.
+    pub(crate) fn is_half(&self, id: UploadId) -> bool {
+        let files = [self.layout.upload(id), self.layout.upload_meta(id)];
+        files.iter().any(|path| path.exists()) && self.load(id).is_none()
+    }
+
     /// Ends every session that nobody used for `idle`, and makes known those that an earlier
-    /// process left. Returns what ended, or in a dry run what would.
-    pub(crate) fn sweep(&self, idle: Duration, is_dry_run: bool) -> Result<Ended, StorageError> {
-        // Each has two files, which a dry run both meets.
-        let (mut ended, mut bytes) = (HashSet::new(), 0);
-        let uploads = self.layout.uploads();
-        for entry in fs::read_dir(&uploads).at("list", &uploads)? {
-            let entry = entry.at("list", &uploads)?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let Ok(id) = name.trim_end_matches(".meta").parse::<UploadId>() else { continue };
-            let Ok(metadata) = entry.metadata() else { continue };
-            let age =
-                metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
-            let held = fs::metadata(self.layout.upload(id)).map_or(0, |file| file.len());
-            let file_is_old = age.is_some_and(|age| age >= idle);
+    /// process left. What is left of a session that a crash tore goes as `may_go` says, which is
+    /// asked of all of them. Returns what ended, or in a dry run what would.
+    pub(crate) fn sweep(
+        &self,
+        idle: Duration,
+        is_dry_run: bool,
+        may_go: &dyn Fn(&[UploadId]) -> Result<Vec<bool>, StorageError>,
+    ) -> Result<Ended, StorageError> {
+        let (mut ended, mut halves) = (Ended::default(), Vec::new());
+        for id in self.listed()? {
+            let held = self.bytes(id);
             match self.load(id) {
-                Some(Found::Open(session))
-                    if file_is_old
-                        && session.last_used().elapsed() >= idle
-                        && (is_dry_run || self.cancel(&session)) =>
-                {
-                    bytes += if ended.insert(id) { held } else { 0 };
+                Some(Found::Open(session)) if session.last_used().elapsed() < idle => {}
+                Some(Found::Open(session)) if is_dry_run || self.cancel(&session) => {
+                    ended.add(held);
                 }
+                Some(Found::Open(_)) => {}
                 // Nothing of it was open, so nothing ends.
-                Some(Found::Finished(_))
-                    if file_is_old && !is_dry_run && self.is_finished_for(id, idle) =>
-                {
-                    self.forget_finished(id);
-                }
-                None if file_is_old => {
-                    if !is_dry_run {
-                        remove_files(&self.layout, id);
+                Some(Found::Finished(_)) => {
+                    if !is_dry_run && self.is_finished_for(id, idle) {
+                        self.forget_finished(id);
                     }
-                    bytes += if ended.insert(id) { held } else { 0 };
                 }
-                _ => {}
+                None => halves.push(id),
+            }
+        }
+        for (&id, _) in halves.iter().zip(may_go(&halves)?).filter(|(_, may_go)| *may_go) {
+            // By now its other file may be there.
+            if !self.is_half(id) {
+                continue;
+            }
+            ended.add(self.bytes(id));
+            if !is_dry_run {
+                remove_files(&self.layout, id);
             }
         }
         // A session that a failing disk ended has no files that the walk could meet.
         self.lock().open.retain(|_, session| !session.is_over());
-        Ok(Ended { sessions: ended.len() as u64, bytes })
+        Ok(ended)
+    }
+
+    /// The sessions of which there is a file.
+    fn listed(&self) -> Result<HashSet<UploadId>, StorageError> {
+        let uploads = self.layout.uploads();
+        let mut listed = HashSet::new();
+        for entry in fs::read_dir(&uploads).at("list", &uploads)? {
+            let name = entry.at("list", &uploads)?.file_name();
+            listed.extend(name.to_string_lossy().trim_end_matches(".meta").parse::<UploadId>());
+        }
+        Ok(listed)
+    }
+
+    /// How many bytes came for a session.
+    fn bytes(&self, id: UploadId) -> u64 {
+        fs::metadata(self.layout.upload(id)).map_or(0, |file| file.len())
     }
 
     fn load(&self, id: UploadId) -> Option<Found> {
         // Locked while the two files are looked at: one session must never become two.
-        self.lock().recover(&self.layout, id)
+        self.lock().recover(&self.layout, &self.clock, id)
     }
 
     fn is_finished_for(&self, id: UploadId, idle: Duration) -> bool {
@@ -242,14 +271,14 @@ impl Sessions {
 
 impl Known {
     /// Finds a session, of an earlier process too.
-    fn recover(&mut self, layout: &Layout, id: UploadId) -> Option<Found> {
+    fn recover(&mut self, layout: &Layout, clock: &Arc<Clock>, id: UploadId) -> Option<Found> {
         if let Some(session) = self.open.get(&id) {
             return Some(Found::Open(Arc::clone(session)));
         }
         if let Some(Finished { blob, .. }) = self.finished.get(id) {
             return Some(Found::Finished(*blob));
         }
-        Some(match Session::recover(layout, id)? {
+        Some(match Session::recover(layout, id, clock)? {
             Recovered::Open(session) => {
                 self.open.insert(id, Arc::clone(&session));
                 Found::Open(session)

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::claims::Claims;
@@ -13,6 +13,7 @@ use crate::error::StorageError;
 use crate::hold::Holds;
 use crate::layout::Layout;
 use crate::lock::{Holder, OnHeld, StoreLock};
+use crate::promises::Promises;
 use crate::recent::Recent;
 use crate::sessions::Sessions;
 use crate::space::Space;
@@ -77,6 +78,7 @@ pub struct Store {
     /// Tags that pushes named since the store was opened.
     tags_pushed: AtomicU64,
     is_new: bool,
+    is_closed: AtomicBool,
     holds: Holds,
     has_snapshot: Arc<AtomicBool>,
     // Last, because fields are dropped in order: the lock goes when nothing is open any more.
@@ -114,18 +116,23 @@ impl Store {
         let open = || Database::open(&layout, &space, is_new, reading, on_fatal, on_trouble);
         let database = space.with_reserve(open)?;
         space.restore_reserve();
-        let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
+        let sessions =
+            Sessions::new(layout.clone(), options.uploads_per_user, Arc::clone(database.clock()));
+        let clock = Arc::clone(database.clock());
+        // The last step that can fail: what is taken is left again when the store is closed.
+        let promises = Promises::take(&layout, clock.opened_at())?;
         Ok(Self {
             layout,
             sessions,
             database,
             claims: Claims::default(),
-            recent: Recent::new(),
+            recent: Recent::new(clock, promises),
             space,
             users_version: AtomicU64::new(0),
             on_trouble,
             tags_pushed: AtomicU64::new(0),
             is_new,
+            is_closed: AtomicBool::new(false),
             holds: Holds::default(),
             has_snapshot: Arc::default(),
             _lock: lock,
@@ -167,11 +174,31 @@ impl Store {
         self.database.keep_time()
     }
 
+    /// Ends the store in order, when no client is to be answered any more: leaves what clients were
+    /// told to whoever opens it next, and with it the right to collect at once. What cannot be
+    /// written is left out, and the next process waits as it does after a crash. The end of the
+    /// value does the same.
+    pub fn close(&self) {
+        if self.is_closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let promises = self.recent.close();
+        if let Ok(tick) = self.database.stop_clock() {
+            promises.leave(&self.layout, tick);
+        }
+    }
+
     /// Counts what the store holds.
     ///
     /// # Errors
     /// Trouble with the database.
     pub fn counts(&self) -> Result<Counts, StorageError> {
         self.database.read(list::counts)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
     }
 }

@@ -15,8 +15,9 @@
 
 use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
+use crate::clock::Clock;
 use crate::digest::{Algorithm, Hasher};
 use crate::durable::create_private;
 use crate::error::StorageError;
@@ -30,6 +31,8 @@ pub(crate) use meta::Becoming;
 use meta::Meta;
 pub use writer::UploadWriter;
 
+mod used;
+
 /// One open session, as this process knows it.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -39,6 +42,7 @@ pub(crate) struct Session {
     algorithm: Algorithm,
     /// The length of the first line of its `.meta` file.
     meta_bytes: u64,
+    clock: Arc<Clock>,
     /// Locked while the disk works for the session.
     state: Mutex<State>,
     /// Apart from the state, and changed only with it locked: whoever asks waits for no disk.
@@ -59,6 +63,8 @@ struct Progress {
     /// Set when the session is committed, cancelled or broken.
     is_over: bool,
     last_used: Instant,
+    /// The tick that stands in its file.
+    noted_tick: i64,
 }
 
 /// What an earlier process left of a session.
@@ -88,23 +94,27 @@ impl Session {
         repository: &RepoName,
         user: &UserName,
         algorithm: Algorithm,
+        clock: &Arc<Clock>,
     ) -> Result<Self, StorageError> {
         let uploads = layout.uploads();
         let id = UploadId::random()
             .map_err(|error| StorageError::io("name an upload in", &uploads, &error.into()))?;
+        let noted_tick = clock.now();
         let meta_path = layout.upload_meta(id);
         let file = create_private(&meta_path)?;
-        let made = Meta::write(&file, &meta_path, repository, user, algorithm)
+        let made = Meta::write(&file, &meta_path, repository, user, algorithm, noted_tick)
             .and_then(|written| create_private(&layout.upload(id)).map(|_| written));
         let meta_bytes = made.inspect_err(|_| drop(fs::remove_file(&meta_path)))?;
         let hasher = Some(Hasher::new(algorithm));
-        let progress = Progress { offset: 0, is_over: false, last_used: Instant::now() };
+        let last_used = Instant::now();
+        let progress = Progress { offset: 0, is_over: false, last_used, noted_tick };
         Ok(Self {
             id,
             repository: repository.clone(),
             user: user.clone(),
             algorithm,
             meta_bytes,
+            clock: Arc::clone(clock),
             state: Mutex::new(State { hasher, writer: 0 }),
             progress: Mutex::new(progress),
         })
@@ -112,23 +122,23 @@ impl Session {
 
     /// Finds a session that an earlier process began; `None` if what is left of its files says
     /// nothing, which is what a crash may leave.
-    pub(crate) fn recover(layout: &Layout, id: UploadId) -> Option<Recovered> {
+    pub(crate) fn recover(layout: &Layout, id: UploadId, clock: &Arc<Clock>) -> Option<Recovered> {
         let meta = Meta::read(&layout.upload_meta(id))?;
-        let now = Instant::now();
+        let used::Before { last_used, noted_tick, meta_bytes } =
+            used::before(&layout.upload_meta(id), &meta, clock);
         let Ok(bytes) = fs::metadata(layout.upload(id)) else {
             let Meta { repository, user, .. } = meta;
-            let finished = Finished { repository, user, blob: meta.becoming?, since: now };
+            let finished = Finished { repository, user, blob: meta.becoming?, since: last_used };
             return Some(Recovered::Finished(finished));
         };
-        let age = bytes.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
-        let last_used = age.and_then(|age| now.checked_sub(age)).unwrap_or(now);
-        let progress = Progress { offset: bytes.len(), is_over: false, last_used };
+        let progress = Progress { offset: bytes.len(), is_over: false, last_used, noted_tick };
         Some(Recovered::Open(Arc::new(Self {
             id,
             repository: meta.repository,
             user: meta.user,
             algorithm: meta.algorithm,
-            meta_bytes: meta.first_bytes,
+            meta_bytes,
+            clock: Arc::clone(clock),
             state: Mutex::new(State { hasher: None, writer: 0 }),
             progress: Mutex::new(progress),
         })))

@@ -14,6 +14,7 @@ mod blob;
 mod cache;
 mod cli;
 mod clients;
+mod clock;
 mod collect;
 mod crash;
 mod database;

@@ -74,13 +74,14 @@ fn told(done: &Collected, is_dry_run: bool, is_served: bool) -> String {
     }
     if done.blobs_wait_seconds > 0 && is_served {
         text += &format!(
-            "No blob was looked at: what clients were told before the server started is not \
-             known.\nCollect again in {}, or now with a shorter --grace if nobody pushes.\n",
+            "No blob was looked at: what clients were told before the server last ended without \
+             being stopped is not known.\nCollect again in {}, or now with a shorter --grace if \
+             nobody pushes.\n",
             duration(done.blobs_wait_seconds)
         );
     } else if done.blobs_wait_seconds > 0 {
-        text += "No blob was looked at: what clients were told is known to a running server only. \
-                 Now that none runs, nobody pushes: --grace 0s takes blobs too.\n";
+        text += "No blob was looked at: what clients were told is not known for long enough. Now \
+                 that no server runs, nobody pushes: --grace 0s takes blobs too.\n";
     }
     if done.foreign_files > 0 {
         text += &format!(

@@ -1,12 +1,11 @@
 //! Files among the blobs that have no row: what a crash between a file and its row leaves.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
+use super::seen::damaged_name;
 use super::{Flow, Run};
 use crate::db::collect::{self as rows, STEP_ROWS};
 use crate::digest::{Algorithm, Digest};
@@ -15,7 +14,7 @@ use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
 
 impl Run<'_> {
-    /// Removes the files that have no row and got their name before the grace time.
+    /// Removes the files that have no row and have been known for the grace time.
     pub(super) fn stray_files(&mut self) -> Flow {
         for (algorithm, prefix) in Layout::shards() {
             let shard = self.store.layout.shard(algorithm, prefix);
@@ -35,18 +34,25 @@ impl Run<'_> {
     /// that was removed could be had back.
     pub(super) fn damaged_files(&mut self) -> Result<(), StorageError> {
         let directory = self.store.layout.damaged();
+        let (mut files, mut names) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&directory).at("list", &directory)? {
             let path = entry.at("list", &directory)?.path();
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-            if !metadata.is_file() || age(&metadata) < self.keep.deleted {
-                continue;
+            let name = path.file_name().and_then(|name| name.to_str()).map(damaged_name);
+            // No other name is ours.
+            if let (true, Some(name)) = (metadata.is_file(), name) {
+                files.push((path, metadata.len()));
+                names.push(name);
             }
+        }
+        let may_go = self.store.known_for(&names, self.keep.deleted, self.is_dry_run)?;
+        for ((path, size), _) in files.into_iter().zip(may_go).filter(|(_, may_go)| *may_go) {
             // Another run may have been here.
             if !self.is_dry_run && !remove(&path)? {
                 continue;
             }
             self.done.damaged_files += 1;
-            self.done.damaged_bytes += metadata.len();
+            self.done.damaged_bytes += size;
         }
         Ok(())
     }
@@ -62,12 +68,12 @@ impl Run<'_> {
         // A commit puts the file in place before it writes the row, so only with the claim is it
         // certain that no row is on its way.
         let claim = self.store.claims.claim_free(suspects);
-        for digest in without_rows(claim.digests())? {
-            let path = self.store.layout.blob(&digest);
+        let strays = without_rows(claim.digests())?;
+        let names: Vec<String> = strays.iter().map(Digest::to_string).collect();
+        let may_go = self.store.known_for(&names, self.keep.grace, self.is_dry_run)?;
+        for (digest, _) in strays.iter().zip(may_go).filter(|(_, may_go)| *may_go) {
+            let path = self.store.layout.blob(digest);
             let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-            if age(&metadata) < self.keep.grace {
-                continue;
-            }
             if !self.is_dry_run {
                 fs::remove_file(&path).at("remove", &path)?;
             }
@@ -100,11 +106,4 @@ pub(crate) fn named_files(
         }
     }
     Ok((digests, foreign))
-}
-
-/// How long ago a file got its name: a rename changes the time of the inode's change.
-fn age(metadata: &Metadata) -> Duration {
-    let changed = u64::try_from(metadata.ctime()).unwrap_or(0);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_secs(changed))
 }

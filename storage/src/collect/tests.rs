@@ -16,6 +16,7 @@ use crate::name::{Reference, RepoName, Tag, UserName};
 use crate::store::OpenOptions;
 use crate::{RemovalStep, RestorePoint};
 
+mod ages;
 mod children;
 mod deleted_links;
 mod kept;
@@ -147,12 +148,12 @@ fn files(store: &Store) -> usize {
     Layout::shards().map(list).sum()
 }
 
-/// Makes everything in the database look older.
+/// Lets time pass, on the store's clock and on the wall.
 fn age(store: &Store, by: Duration) {
+    store.database.clock().pass(by);
     let seconds = by.as_secs();
     let statements = format!(
-        "UPDATE repository_blobs SET linked_at = linked_at - {seconds};
-         UPDATE repository_manifests SET pushed_at = pushed_at - {seconds};
+        "UPDATE repository_manifests SET pushed_at = pushed_at - {seconds};
          UPDATE deleted_manifests SET deleted_at = deleted_at - {seconds};
          UPDATE tag_history SET changed_at = changed_at - {seconds},
                                 changed_tick = changed_tick - {seconds};"
@@ -162,9 +163,22 @@ fn age(store: &Store, by: Duration) {
 
 /// A store that has run for some days.
 fn old() -> (TempDir, Store) {
-    let (directory, mut store) = open();
-    store.recent = crate::recent::Recent::begun(100 * HOUR);
+    let (directory, store) = open();
+    age(&store, 100 * HOUR);
     (directory, store)
+}
+
+/// Opens the store again that a process left, as it does after a crash or, in order, after a stop.
+fn again(directory: &TempDir, store: Store, is_in_order: bool) -> Store {
+    let promises = store.layout.promises();
+    drop(store);
+    assert!(promises.exists());
+    if !is_in_order {
+        fs::remove_file(&promises).unwrap();
+    }
+    let store = open_at(directory.path());
+    assert!(!promises.exists());
+    store
 }
 
 #[test]

@@ -6,7 +6,9 @@
 
 use rusqlite::{Connection, params};
 
-use super::{forget, history, manifest, unix_now};
+use super::manifest::{self, Undo};
+use super::{forget, history};
+use crate::clock::BEGINNING;
 use crate::digest::Digest;
 use crate::error::StorageError;
 
@@ -51,7 +53,7 @@ pub(crate) fn expired(
 ) -> Result<Vec<Held>, StorageError> {
     let mut statement = connection.prepare_cached(
         "SELECT repository_id, digest FROM deleted_manifests
-         WHERE (repository_id, digest) > (?1, ?2) AND deleted_at <= ?3
+         WHERE (repository_id, digest) > (?1, ?2) AND deleted_tick <= ?3
          ORDER BY repository_id, digest LIMIT ?4",
     )?;
     let (repository, digest) = key(after);
@@ -75,7 +77,7 @@ pub(crate) fn drop_expired(
         let is_expired = connection
             .prepare_cached(
                 "SELECT 1 FROM deleted_manifests
-                 WHERE repository_id = ?1 AND digest = ?2 AND deleted_at <= ?3",
+                 WHERE repository_id = ?1 AND digest = ?2 AND deleted_tick <= ?3",
             )?
             .exists(params![repository, digest, until])?;
         if !is_expired {
@@ -94,10 +96,10 @@ pub(crate) fn drop_expired(
             // So that nobody takes the edges that are left for those that belong to it.
             connection
                 .prepare_cached(
-                    "UPDATE deleted_manifests SET deleted_at = 0
+                    "UPDATE deleted_manifests SET deleted_tick = ?3
                      WHERE repository_id = ?1 AND digest = ?2",
                 )?
-                .execute(params![repository, digest])?;
+                .execute(params![repository, digest, BEGINNING])?;
             return Ok(gone);
         }
         left -= connection
@@ -261,7 +263,7 @@ pub(crate) fn retire(
             ))?
             .exists(params![repository, digest, first, second])?;
         if is_due {
-            manifest::set_aside(connection, *repository, digest, 0)?;
+            manifest::set_aside(connection, *repository, digest, Undo::Never)?;
             retired += 1;
         }
     }
@@ -398,21 +400,16 @@ pub(crate) fn drop_repositories(
     Ok(dropped)
 }
 
-/// The second that lies `seconds` before now.
-pub(crate) fn ago(time: std::time::Duration) -> i64 {
-    unix_now().saturating_sub(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
-}
-
 /// Changes of tags that one step forgets: each may cost its row and the one of a manifest.
 const FORGOTTEN_CHANGES: usize = STEP_ROWS / 2 - 1;
 /// Whether the manifest `m` was pushed before ?3, has no tag and had none after ?4.
-const DUE: &str = "m.pushed_at <= ?3
+const DUE: &str = "coalesce(m.pushed_tick, m.pushed_at) <= ?3
     AND NOT EXISTS (SELECT 1 FROM tags t
                     WHERE t.repository_id = m.repository_id AND t.digest = m.digest)
     AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository_id = m.repository_id
-                    AND h.before = m.digest AND h.changed_at > ?4)
+                    AND h.before = m.digest AND coalesce(h.changed_tick, h.changed_at) > ?4)
     AND NOT EXISTS (SELECT 1 FROM tag_history h WHERE h.repository_id = m.repository_id
-                    AND h.after = m.digest AND h.changed_at > ?4)";
+                    AND h.after = m.digest AND coalesce(h.changed_tick, h.changed_at) > ?4)";
 
 /// Whether the manifest `m` was pushed at ?3 or before, never had a tag, and had been there for at
 /// most ?4 ticks when the first index that lists it came.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{listed, lost, protection, repository, tag, unix_now};
+use crate::clock::BEGINNING;
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::{Edge, EdgeKind, Manifest};
@@ -178,8 +179,17 @@ pub(super) fn remove_row(
     for tag in tag::of_manifest(connection, id, digest)? {
         tag::remove_row(connection, id, &tag, by)?;
     }
-    set_aside(connection, id, digest, unix_now())?;
+    set_aside(connection, id, digest, Undo::Possible)?;
     Ok(true)
+}
+
+/// Whether a manifest that is taken out of a repository can be restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// For as long as anything else that was deleted now.
+    Possible,
+    /// Not even now: it was deleted at the beginning of time.
+    Never,
 }
 
 /// Takes a manifest that nothing names by tag out of a repository, and notes when it was deleted.
@@ -187,16 +197,17 @@ pub(super) fn set_aside(
     connection: &Connection,
     repository: i64,
     digest: &Digest,
-    deleted_at: i64,
+    undo: Undo,
 ) -> Result<(), StorageError> {
     connection
         .prepare_cached(
             "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at,
-                                            listed_age, was_tagged)
-             SELECT repository_id, digest, media_type, ?3, listed_age, was_tagged
+                                            deleted_tick, listed_age, was_tagged)
+             SELECT repository_id, digest, media_type, ?3, iif(?4, tick(), ?5), listed_age,
+                    was_tagged
              FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
-        .execute(params![repository, digest, deleted_at])?;
+        .execute(params![repository, digest, unix_now(), undo == Undo::Possible, BEGINNING])?;
     connection
         .prepare_cached(
             "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{deleted_links, history, manifest, repository, tag};
+use crate::clock::BEGINNING;
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::manifest::{Edge, EdgeKind, Manifest};
@@ -101,11 +102,11 @@ pub(crate) fn deleted_since(
     let Some(id) = repository::find(connection, name)? else { return Ok(Vec::new()) };
     let mut statement = connection.prepare_cached(
         "SELECT digest FROM deleted_manifests
-         WHERE repository_id = ?1 AND digest > ?2 AND deleted_at > 0 AND deleted_at >= ?3
+         WHERE repository_id = ?1 AND digest > ?2 AND deleted_tick > ?5 AND deleted_at >= ?3
          ORDER BY digest LIMIT ?4",
     )?;
     let after = after.map(Digest::to_string).unwrap_or_default();
-    let rows = statement.query_map(params![id, after, time, limit], |row| row.get(0))?;
+    let rows = statement.query_map(params![id, after, time, limit, BEGINNING], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -165,7 +166,7 @@ fn collected(repository: &RepoName, digest: Digest) -> StorageError {
 struct Deleted {
     digest: Digest,
     media_type: String,
-    deleted_at: i64,
+    deleted_tick: i64,
     listed_age: Option<i64>,
 }
 
@@ -190,7 +191,7 @@ fn put_all_again(
         for child in manifest::named_as(connection, repository, &digest, EdgeKind::Child)? {
             let child = deleted(connection, repository, &child)?;
             let went_with_it = |child: &Deleted| {
-                child.deleted_at.saturating_add(TOGETHER_SECONDS) >= parent.deleted_at
+                child.deleted_tick.saturating_add(TOGETHER_TICKS) >= parent.deleted_tick
             };
             next.extend(child.filter(went_with_it).map(|child| child.digest));
         }
@@ -205,14 +206,14 @@ fn deleted(
     digest: &Digest,
 ) -> Result<Option<Deleted>, StorageError> {
     let mut statement = connection.prepare_cached(
-        "SELECT digest, media_type, deleted_at, listed_age FROM deleted_manifests
+        "SELECT digest, media_type, deleted_tick, listed_age FROM deleted_manifests
          WHERE repository_id = ?1 AND digest = ?2",
     )?;
     let row = statement.query_row(params![repository, digest], |row| {
         Ok(Deleted {
             digest: row.get(0)?,
             media_type: row.get(1)?,
-            deleted_at: row.get(2)?,
+            deleted_tick: row.get(2)?,
             listed_age: row.get(3)?,
         })
     });
@@ -228,9 +229,9 @@ fn deleted_referrers(
         "SELECT d.digest FROM edges e
          JOIN deleted_manifests d ON d.repository_id = e.repository_id AND d.digest = e.parent
          WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'subject'
-           AND d.deleted_at >= ?3",
+           AND d.deleted_tick >= ?3",
     )?;
-    let key = params![repository, subject.digest, subject.deleted_at];
+    let key = params![repository, subject.digest, subject.deleted_tick];
     let rows = statement.query_map(key, |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -285,7 +286,7 @@ fn put_again(
 
 /// How long before an index its children may have been deleted and still have gone with it: clients
 /// that delete all of an image do so one request after the other.
-const TOGETHER_SECONDS: i64 = 3600;
+const TOGETHER_TICKS: i64 = 3600;
 /// What cosign appends to `ALGORITHM-HEX` of a manifest's digest, to name the tag that holds its
 /// signatures, attestations or bills of materials.
 const SIGNATURE_SUFFIXES: [&str; 3] = [".sig", ".att", ".sbom"];

@@ -94,7 +94,7 @@ fn filled() -> (tempfile::TempDir, Database, Connection) {
     };
     database.write(fill).unwrap();
     let connection = open_to_write(&Layout::new(directory.path()).database()).unwrap();
-    give_clock(&connection, &database.clock).unwrap();
+    give_clock(&connection, database.clock()).unwrap();
     (directory, database, connection)
 }
 
@@ -239,7 +239,7 @@ fn collection_reads_and_changes_no_more_than_its_step() {
     fn look(connection: &Connection) -> kept::Look<'_> {
         kept::Look { connection, is_leaving: &|_| false, pushed_until: 9, tagged_until: 9 }
     }
-    let steps: [(&str, Work<'_>); 24] = [
+    let steps: [(&str, Work<'_>); 28] = [
         ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
         ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
         ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
@@ -257,6 +257,10 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         ("release", &|c| deleted_links::release(c, &[held(blob)])),
         ("blobs", &|c| collect::blobs(c, Some(&blob)).map(drop)),
         ("drop blobs", &|c| collect::drop_blobs(c, &[blob]).map(drop)),
+        ("files since", &|c| seen::since(c, &["x".to_owned()]).map(drop)),
+        ("note files", &|c| seen::note(c, &["x".to_owned()])),
+        ("files", &|c| seen::page(c, "w").map(drop)),
+        ("forget files", &|c| seen::forget(c, &["x".to_owned()])),
         ("without rows", &|c| collect::without_rows(c, &[blob]).map(drop)),
         ("repositories", &|c| collect::repositories(c, 1).map(drop)),
         ("drop repositories", &|c| collect::drop_repositories(c, &[1]).map(drop)),

@@ -11,6 +11,8 @@ use crate::error::StorageError;
 pub(crate) struct UpkeepNote {
     /// When, in seconds since 1970.
     pub(crate) ended_at: i64,
+    /// When, on the store's own clock.
+    pub(crate) ended_tick: i64,
     /// What it did, in the task's own words: JSON.
     pub(crate) summary: String,
 }
@@ -19,9 +21,10 @@ pub(crate) struct UpkeepNote {
 pub(crate) fn note(connection: &Connection, task: &str, summary: &str) -> Result<(), StorageError> {
     connection
         .prepare_cached(
-            "INSERT INTO upkeep (task, ended_at, summary) VALUES (?1, ?2, ?3)
+            "INSERT INTO upkeep (task, ended_at, ended_tick, summary) VALUES (?1, ?2, tick(), ?3)
              ON CONFLICT (task)
-             DO UPDATE SET ended_at = excluded.ended_at, summary = excluded.summary",
+             DO UPDATE SET ended_at = excluded.ended_at, ended_tick = excluded.ended_tick,
+                           summary = excluded.summary",
         )?
         .execute(params![task, unix_now(), summary])?;
     Ok(())
@@ -32,10 +35,13 @@ pub(crate) fn last(
     connection: &Connection,
     task: &str,
 ) -> Result<Option<UpkeepNote>, StorageError> {
-    let mut statement =
-        connection.prepare_cached("SELECT ended_at, summary FROM upkeep WHERE task = ?1")?;
-    let note =
-        |row: &rusqlite::Row<'_>| Ok(UpkeepNote { ended_at: row.get(0)?, summary: row.get(1)? });
+    let mut statement = connection.prepare_cached(
+        "SELECT ended_at, coalesce(ended_tick, ended_at), summary FROM upkeep WHERE task = ?1",
+    )?;
+    let note = |row: &rusqlite::Row<'_>| {
+        let (ended_at, ended_tick, summary) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(UpkeepNote { ended_at, ended_tick, summary })
+    };
     Ok(statement.query_row(params![task], note).optional()?)
 }
 

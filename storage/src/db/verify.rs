@@ -113,7 +113,7 @@ pub(crate) fn holders(
     let mut statement = connection.prepare_cached(
         "SELECT repository_id, media_type
          FROM deleted_manifests INDEXED BY deleted_manifests_by_digest
-         WHERE digest = ?1 AND repository_id > ?2 AND deleted_at > 0
+         WHERE digest = ?1 AND repository_id > ?2 AND deleted_tick > 0
          ORDER BY repository_id LIMIT ?3",
     )?;
     let deleted = statement.query_map(params![digest, after, STEP_ROWS], |row| {
@@ -137,7 +137,7 @@ pub(crate) fn is_held(
         "SELECT EXISTS (SELECT 1 FROM repository_manifests
                         WHERE repository_id = ?1 AND digest = ?2)
              OR EXISTS (SELECT 1 FROM deleted_manifests
-                        WHERE repository_id = ?1 AND digest = ?2 AND deleted_at > 0)",
+                        WHERE repository_id = ?1 AND digest = ?2 AND deleted_tick > 0)",
     )?;
     Ok(statement.query_row(params![repository, digest], |row| row.get(0))?)
 }

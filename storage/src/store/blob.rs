@@ -32,13 +32,15 @@ impl Store {
     /// it if it is there: collection then leaves it for the grace time.
     ///
     /// # Errors
-    /// Trouble with the database.
+    /// [`StorageError::Closed`] after [`Store::close`]; trouble with the database.
     pub fn tell_blob_size(
         &self,
         name: &RepoName,
         digest: &Digest,
     ) -> Result<Option<u64>, StorageError> {
-        self.recent.tell(name.as_str(), digest);
+        if !self.recent.tell(name.as_str(), digest) {
+            return Err(StorageError::Closed);
+        }
         let size = self.blob_size(name, digest)?;
         if size.is_none() {
             self.recent.take_back(name.as_str(), digest);

@@ -52,7 +52,7 @@ impl Store {
     /// copied, without pushing it if it is there: collection then leaves it for the grace time.
     ///
     /// # Errors
-    /// Trouble with the database.
+    /// [`StorageError::Closed`] after [`Store::close`]; trouble with the database.
     pub fn tell_manifest(
         &self,
         name: &RepoName,
@@ -60,7 +60,9 @@ impl Store {
     ) -> Result<Option<StoredManifest>, StorageError> {
         // What a tag names is kept by the tag.
         let Reference::Digest(digest) = reference else { return self.manifest(name, reference) };
-        self.recent.tell(name.as_str(), digest);
+        if !self.recent.tell(name.as_str(), digest) {
+            return Err(StorageError::Closed);
+        }
         let found = self.manifest(name, reference)?;
         if found.is_none() {
             self.recent.take_back(name.as_str(), digest);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Store;
+use crate::collect::seen::upload_name;
 use crate::digest::Algorithm;
 use crate::error::StorageError;
 use crate::name::{RepoName, UploadId, UserName};
@@ -112,7 +113,10 @@ impl Store {
         idle: Duration,
         is_dry_run: bool,
     ) -> Result<Ended, StorageError> {
-        let ended = self.sessions.sweep(idle, is_dry_run)?;
+        let ended = self.sessions.sweep(idle, is_dry_run, &|halves| {
+            let names: Vec<String> = halves.iter().map(upload_name).collect();
+            self.known_for(&names, idle, is_dry_run)
+        })?;
         if !is_dry_run {
             self.put_back_all()?;
             self.sessions.trim_finished();

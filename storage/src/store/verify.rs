@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use crate::claims::Claim;
 use crate::db::lost::{self, HurtManifest, Losing, Lost, LostDigests};
-use crate::db::{unix_now, upkeep, verify};
+use crate::db::{upkeep, verify};
 use crate::digest::Digest;
 use crate::durable::sync_directory;
 use crate::error::{IoContext, StorageError};
@@ -211,12 +211,8 @@ impl Store {
             let saved = serde_json::from_str::<Saved>(&note.summary).unwrap_or_default();
             return Ok(Some(saved.verified()));
         }
-        let interval = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX);
-        let now = unix_now();
-        // An end that lies ahead was noted by a clock that was wrong.
-        let is_due = noted(VERIFY)?.is_none_or(|note| {
-            note.ended_at.saturating_add(interval) <= now || note.ended_at > now
-        });
+        let clock = self.database.clock();
+        let is_due = noted(VERIFY)?.is_none_or(|note| clock.since(note.ended_tick) >= interval);
         Ok(is_due.then(Verified::default))
     }
 

@@ -1,4 +1,8 @@
-//! The `.meta` file of a session: whose it is, and, in a second line, which blob it becomes.
+//! The `.meta` file of a session: whose it is and when it was used, and, in a second line, which blob
+//! it becomes.
+//!
+//! The first line is written over when it was used again, in one piece that is as long as what it
+//! covers, so that the death of the process leaves one or the other.
 //!
 //! The second line is written before the bytes lose their name in `uploads/`, in place and in one
 //! call, so a process that is killed leaves a file that can be read. It is not synced, as little
@@ -27,6 +31,8 @@ pub(super) struct Meta {
     pub(super) repository: RepoName,
     pub(super) user: UserName,
     pub(super) algorithm: Algorithm,
+    /// When somebody used it, as `used` notes it; none if an older program wrote the file.
+    pub(super) used_tick: Option<i64>,
     pub(super) becoming: Option<Becoming>,
     /// The length of the first line, behind which the second begins.
     pub(super) first_bytes: u64,
@@ -37,6 +43,9 @@ struct FirstLine {
     repository: String,
     user: String,
     algorithm: String,
+    /// Always as many digits, so that the line keeps its length.
+    #[serde(default)]
+    used_tick: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,11 +62,13 @@ impl Meta {
         repository: &RepoName,
         user: &UserName,
         algorithm: Algorithm,
+        used_tick: i64,
     ) -> Result<u64, StorageError> {
         let line = FirstLine {
             repository: repository.to_string(),
             user: user.to_string(),
             algorithm: algorithm.to_string(),
+            used_tick: Some(format!("{used_tick:020}")),
         };
         let line = text(&line)?;
         file.write_all_at(&line, 0).at("write", path)?;
@@ -74,6 +85,7 @@ impl Meta {
             repository: first.repository.parse().ok()?,
             user: first.user.parse().ok()?,
             algorithm: first.algorithm.parse().ok()?,
+            used_tick: first.used_tick.and_then(|tick| tick.parse().ok()),
             becoming: lines.next().and_then(becoming),
             first_bytes: line.len() as u64,
         })
@@ -109,7 +121,7 @@ mod tests {
         let path = directory.path().join("meta");
         let (name, user) = ("a/b".parse().unwrap(), "pusher".parse().unwrap());
         let file = File::create(&path).unwrap();
-        let first = Meta::write(&file, &path, &name, &user, Algorithm::Sha256).unwrap();
+        let first = Meta::write(&file, &path, &name, &user, Algorithm::Sha256, 7).unwrap();
         let read = || Meta::read(&path).unwrap();
         assert_eq!((read().becoming, read().first_bytes), (None, first));
         for (algorithm, size) in [(Algorithm::Sha512, 123_456), (Algorithm::Sha256, 7)] {

@@ -93,6 +93,8 @@ impl UploadWriter {
         let mut progress = self.session.progress();
         progress.offset = end;
         progress.last_used = Instant::now();
+        drop(progress);
+        self.session.note_use(&self.layout);
         Ok(end)
     }
 

@@ -57,7 +57,6 @@ fn what_no_tag_leads_to_is_told_with_what_keeps_it_and_a_rule_takes_just_that() 
     let can_move = kept(&store, &Keep { deleted: 2 * HOUR, ..keep });
     assert_eq!((can_move.recent, can_move.once_tagged), (expected.once_tagged, Share::default()));
     put(&store, "a", &lone, &[]);
-    store.recent = crate::recent::Recent::begun(100 * HOUR);
     let young = kept(&store, &Keep { grace: HOUR / 2, ..keep });
     assert_eq!(young.recent, share(&[&lone], 2));
     // The sum is what goes by a rule for all of them.

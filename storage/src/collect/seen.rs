@@ -1,0 +1,88 @@
+//! How long collection has known a file that no row names: one that a crash left, one that was put
+//! aside, half of an upload session. It is noted when a run first meets it, and goes when a later
+//! run finds it noted for long enough.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::db::collect::{self as rows, STEP_ROWS};
+use crate::db::seen;
+use crate::digest::Digest;
+use crate::error::StorageError;
+use crate::name::UploadId;
+use crate::store::Store;
+
+impl Store {
+    /// Which of these files have been known for this time. Those that nobody met before are noted,
+    /// unless it is a dry run; no time at all is what every file was known for.
+    pub(crate) fn known_for(
+        &self,
+        names: &[String],
+        time: Duration,
+        is_dry_run: bool,
+    ) -> Result<Vec<bool>, StorageError> {
+        if time.is_zero() {
+            return Ok(vec![true; names.len()]);
+        }
+        let until = self.database.clock().ago(time);
+        let mut known = Vec::new();
+        for step in names.chunks(STEP_ROWS) {
+            let since = self.database.read(|connection| seen::since(connection, step))?;
+            let new = step.iter().zip(&since).filter(|(_, since)| since.is_none());
+            let new: Vec<String> = new.map(|(name, _)| name.clone()).collect();
+            if !new.is_empty() && !is_dry_run {
+                self.database.step_to_free(move |connection| seen::note(connection, &new))?;
+            }
+            known.extend(since.iter().map(|since| since.is_some_and(|tick| tick <= until)));
+        }
+        Ok(known)
+    }
+
+    /// Forgets the files that are gone, or that a row names by now.
+    pub(super) fn forget_seen(&self) -> Result<(), StorageError> {
+        let mut after = String::new();
+        loop {
+            let page = self.database.read(|connection| seen::page(connection, &after))?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(last);
+            let mut gone = Vec::new();
+            for name in page {
+                if !self.is_unnamed(&name)? {
+                    gone.push(name);
+                }
+            }
+            if !gone.is_empty() {
+                self.database.step_to_free(move |connection| seen::forget(connection, &gone))?;
+            }
+        }
+    }
+
+    /// Whether a file is there and no row names it.
+    fn is_unnamed(&self, name: &str) -> Result<bool, StorageError> {
+        if let Some(name) = name.strip_prefix(DAMAGED) {
+            return Ok(fs::symlink_metadata(self.layout.damaged().join(name)).is_ok());
+        }
+        if let Some(id) = name.strip_prefix(UPLOAD) {
+            return Ok(id.parse().is_ok_and(|id| self.sessions.is_half(id)));
+        }
+        let Ok(digest) = name.parse::<Digest>() else { return Ok(false) };
+        if fs::symlink_metadata(self.layout.blob(&digest)).is_err() {
+            return Ok(false);
+        }
+        let without_row = self.database.read(|c| rows::without_rows(c, &[digest]))?;
+        Ok(!without_row.is_empty())
+    }
+}
+
+/// What a file that was put aside is called here.
+pub(super) fn damaged_name(file: &str) -> String {
+    format!("{DAMAGED}{file}")
+}
+
+/// What half of an upload session is called here.
+pub(crate) fn upload_name(id: &UploadId) -> String {
+    format!("{UPLOAD}{id}")
+}
+
+const DAMAGED: &str = "damaged/";
+const UPLOAD: &str = "uploads/";
