@@ -79,6 +79,8 @@ pub(crate) struct Finished {
     pub(crate) blob: Becoming,
     /// When it ended, or was first met by this process.
     pub(crate) since: Instant,
+    /// When an earlier process noted its end, by the clock on the wall; none if this one did.
+    pub(crate) noted: Option<SystemTime>,
 }
 
 impl Session {
@@ -113,11 +115,14 @@ impl Session {
     /// Finds a session that an earlier process began; `None` if what is left of its files says
     /// nothing, which is what a crash may leave.
     pub(crate) fn recover(layout: &Layout, id: UploadId) -> Option<Recovered> {
-        let meta = Meta::read(&layout.upload_meta(id))?;
+        let meta_path = layout.upload_meta(id);
+        let meta = Meta::read(&meta_path)?;
         let now = Instant::now();
         let Ok(bytes) = fs::metadata(layout.upload(id)) else {
-            let Meta { repository, user, .. } = meta;
-            let finished = Finished { repository, user, blob: meta.becoming?, since: now };
+            let Meta { repository, user, becoming, .. } = meta;
+            let noted = fs::metadata(meta_path).and_then(|meta| meta.modified());
+            let noted = Some(noted.unwrap_or(SystemTime::UNIX_EPOCH));
+            let finished = Finished { repository, user, blob: becoming?, since: now, noted };
             return Some(Recovered::Finished(finished));
         };
         let age = bytes.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
@@ -165,7 +170,7 @@ impl Session {
     /// What it is once its bytes have become this blob.
     pub(crate) fn finished(&self, blob: Becoming) -> Finished {
         let (repository, user) = (self.repository.clone(), self.user.clone());
-        Finished { repository, user, blob, since: Instant::now() }
+        Finished { repository, user, blob, since: Instant::now(), noted: None }
     }
 
     /// Keeps the session as busy as a working disk does.
