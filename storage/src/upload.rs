@@ -15,7 +15,7 @@
 
 use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::clock::Clock;
 use crate::digest::{Algorithm, Hasher};
@@ -85,6 +85,8 @@ pub(crate) struct Finished {
     pub(crate) blob: Becoming,
     /// When it ended, or was first met by this process.
     pub(crate) since: Instant,
+    /// When an earlier process noted its end, by the clock on the wall; none if this one did.
+    pub(crate) noted: Option<SystemTime>,
 }
 
 impl Session {
@@ -123,12 +125,16 @@ impl Session {
     /// Finds a session that an earlier process began; `None` if what is left of its files says
     /// nothing, which is what a crash may leave.
     pub(crate) fn recover(layout: &Layout, id: UploadId, clock: &Arc<Clock>) -> Option<Recovered> {
-        let meta = Meta::read(&layout.upload_meta(id))?;
+        let meta_path = layout.upload_meta(id);
+        let meta = Meta::read(&meta_path)?;
         let used::Before { last_used, noted_tick, meta_bytes } =
-            used::before(&layout.upload_meta(id), &meta, clock);
+            used::before(&meta_path, &meta, clock);
         let Ok(bytes) = fs::metadata(layout.upload(id)) else {
-            let Meta { repository, user, .. } = meta;
-            let finished = Finished { repository, user, blob: meta.becoming?, since: last_used };
+            let Meta { repository, user, becoming, .. } = meta;
+            let noted = fs::metadata(meta_path).and_then(|meta| meta.modified());
+            let noted = Some(noted.unwrap_or(SystemTime::UNIX_EPOCH));
+            let (blob, since) = (becoming?, last_used);
+            let finished = Finished { repository, user, blob, since, noted };
             return Some(Recovered::Finished(finished));
         };
         let progress = Progress { offset: bytes.len(), is_over: false, last_used, noted_tick };
@@ -175,7 +181,7 @@ impl Session {
     /// What it is once its bytes have become this blob.
     pub(crate) fn finished(&self, blob: Becoming) -> Finished {
         let (repository, user) = (self.repository.clone(), self.user.clone());
-        Finished { repository, user, blob, since: Instant::now() }
+        Finished { repository, user, blob, since: Instant::now(), noted: None }
     }
 
     /// Keeps the session as busy as a working disk does.

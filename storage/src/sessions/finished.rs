@@ -37,9 +37,16 @@ impl FinishedSessions {
         forgotten
     }
 
-    /// Remembers one of an earlier process, which is older than all of this one.
+    /// Remembers one of an earlier process, which is older than all of this one. Of those the
+    /// latest count most too: the process may have died over the requests that ended them.
     pub(super) fn add_old(&mut self, id: UploadId, finished: Finished) {
-        self.by_user.entry(finished.user.clone()).or_default().push_front(id);
+        let of_user = self.by_user.entry(finished.user.clone()).or_default();
+        let is_later = |other: &UploadId| {
+            let noted = self.all.get(other).and_then(|other| other.noted);
+            noted.is_none() || noted > finished.noted
+        };
+        let place = of_user.iter().position(is_later).unwrap_or(of_user.len());
+        of_user.insert(place, id);
         self.all.insert(id, finished);
     }
 
@@ -73,3 +80,40 @@ fn excess(of_user: &mut VecDeque<UploadId>) -> Vec<UploadId> {
 /// Finished sessions of one user that are remembered: many more than one user's clients end in the
 /// seconds in which an answer that was lost is asked for again.
 pub(super) const FINISHED_UPLOADS_PER_USER: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant, SystemTime};
+
+    use super::*;
+    use crate::digest::{Algorithm, Digest};
+    use crate::upload::Becoming;
+
+    #[test]
+    fn the_oldest_are_forgotten_and_those_of_an_earlier_process_before_all_others() {
+        let mut sessions = FinishedSessions::default();
+        let blob = Becoming { digest: Digest::of(Algorithm::Sha256, b""), size: 0 };
+        let finished = |noted: Option<u64>| Finished {
+            repository: "a".parse().unwrap(),
+            user: "pusher".parse().unwrap(),
+            blob,
+            since: Instant::now(),
+            noted: noted.map(|noted| SystemTime::UNIX_EPOCH + Duration::from_secs(noted)),
+        };
+        let id = || UploadId::random().unwrap();
+        let own = id();
+        assert!(sessions.add(own, finished(None)).is_empty());
+        let old: Vec<UploadId> = (0..FINISHED_UPLOADS_PER_USER).map(|_| id()).collect();
+        // They are met in no order.
+        for number in [2, 0, 1].into_iter().chain(3..old.len()) {
+            sessions.add_old(old[number], finished(Some(number as u64)));
+        }
+        assert_eq!(sessions.trim(), [old[0]]);
+        assert_eq!(sessions.trim(), []);
+        assert_eq!(sessions.add(id(), finished(None)), [old[1]]);
+        assert!(sessions.remove(old[3]));
+        assert_eq!(sessions.add(id(), finished(None)), []);
+        assert_eq!(sessions.add(id(), finished(None)), [old[2]]);
+        assert!(sessions.get(own).is_some() && sessions.get(old[0]).is_none());
+    }
+}

@@ -67,9 +67,9 @@ impl Load {
             name.strip_suffix(".meta").is_some_and(|upload| !files.uploads.contains(upload))
         };
         let (notes, left): (Vec<&String>, Vec<&String>) = left.partition(is_note);
-        let most = if open.is_empty() { 0 } else { FINISHED_UPLOADS };
-        assert!(notes.len() <= most, "{} finished uploads are remembered", notes.len());
         let broken = if open.is_empty() { 0 } else { self.broken_uploads() };
+        let most = if open.is_empty() { 0 } else { FINISHED_UPLOADS + broken };
+        assert!(notes.len() <= most, "{} finished uploads are remembered", notes.len());
         assert!(left.len() <= 2 * broken, "more files than of {broken} broken uploads: {left:?}");
     }
 

@@ -64,6 +64,10 @@ pub(super) fn kinds(recording: &Recording) -> BTreeMap<String, Vec<usize>> {
             // Bytes at the end bring a new length with them.
             parts.retain(|part| part != "length");
         }
+        if parts.len() > 1 {
+            // Collection waits for no sync: what it removed is made durable by whoever comes next.
+            parts.retain(|part| part != "removed HEX");
+        }
         let path = general(path.strip_prefix(recording.data).unwrap_or(path));
         let kind = format!("{}, {path}: {}", part_of_life(recording, event), parts.join(", "));
         kinds.entry(kind).or_default().push(event);
