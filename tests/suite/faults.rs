@@ -11,7 +11,7 @@ use std::fs;
 use serde_json::json;
 use storage::{MediaType, StorageError};
 
-use crate::support::content::{Manifest, OCTETS, begin_upload, sha256};
+use crate::support::content::{Manifest, OCTETS, begin_upload, noise, push_blob, sha256};
 use crate::support::http::Response;
 use crate::support::process::wait_until;
 use crate::support::report::tell;
@@ -96,19 +96,27 @@ fn a_disk_that_does_not_sync_costs_nothing_acknowledged() {
 }
 
 #[test]
-fn a_blob_that_cannot_be_read_breaks_off_and_the_log_says_why() {
+fn a_blob_that_cannot_be_read_is_refused_or_breaks_off_and_the_log_says_why() {
     let mut pusher = Pusher::start(Fault::Broken);
     pusher.push(0);
-    let blob = pusher.blob();
-    let file = format!("blobs/sha256/{}/{}", &blob[7..9], &blob[7..]);
-    let path = format!("/v2/faults/0/blobs/{blob}");
-    // The kernel reads ahead, so it is our call that fails and not the disk.
-    let faults = Faults::inject_at(&pusher.instance, "pread64", "EIO", "1+", &[&file]);
-    assert!(pusher.client.try_alone("GET", &path, &[], b"").is_none(), "the body was whole");
-    assert_eq!(faults.end().len(), 1);
-    let log = pusher.instance.errors();
-    let told = log.lines().find(|line| line.contains("a blob could not be read"));
-    assert!(told.is_some_and(|line| line.contains(&file) && line.contains("error")), "{log}");
+    // A small one is read before its first byte is sent, so that its reader hears a status.
+    let large = push_blob(&pusher.client, "faults/large", &noise(0, 3 << 20));
+    let small = (format!("/v2/faults/0/blobs/{}", pusher.blob()), Some(500), "cannot read");
+    let large = (format!("/v2/faults/large/blobs/{large}"), None, "a blob could not be read");
+    for (path, status, words) in [small, large] {
+        let hex = path.rsplit(':').next().expect("a digest");
+        let file = format!("blobs/sha256/{}/{hex}", &hex[..2]);
+        // The kernel reads ahead, so it is our call that fails and not the disk.
+        let faults = Faults::inject_at(&pusher.instance, "pread64", "EIO", "1+", &[&file]);
+        let answer = pusher.client.try_alone("GET", &path, &[], b"");
+        assert_eq!(answer.map(|answer| answer.status), status, "{path}");
+        assert_eq!(faults.end().len(), 1);
+        let log = pusher.instance.errors();
+        let told = log.lines().find(|line| line.contains(words) && line.contains(&file));
+        assert!(told.is_some_and(|line| line.contains("error")), "{log}");
+        // It may be good, so nobody calls it lost.
+        pusher.client.get(&path).expect(200);
+    }
     pusher.verify_all();
 }
 
