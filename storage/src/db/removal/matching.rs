@@ -1,7 +1,7 @@
 //! Removing all images whose tags a pattern stands for, some tags at a time.
 //!
-//! Each tag goes as it would alone, after those before it: what another tag keeps goes with the last
-//! one. So a plan that is made in pages says what the steps then do.
+//! Each tag goes as it would alone, after those before it: what another tag keeps goes with the
+//! last one. So a plan that is made in pages says what the steps then do.
 
 use rusqlite::{Connection, params};
 
