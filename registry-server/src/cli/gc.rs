@@ -98,7 +98,7 @@ fn stays(kept: &KeptUntagged) -> String {
     if all.manifests == 0 {
         return String::new();
     }
-    let mut text = format!("No tag leads to {}, which stay:\n", manifests(all));
+    let mut text = format!("Left, although no tag leads to it: {}\n", manifests(all));
     for (share, why) in reasons(kept) {
         text += &format!("  {} {why}\n", manifests(share));
     }

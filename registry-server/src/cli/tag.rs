@@ -85,8 +85,8 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             many::restore_all(&data.path()?, &image, since, json)
         }
         Command::Restore { all: false, since: Some(_), image, .. } => bail!(
-            "--since is for what was removed together, and {image} is one tag: say --before, or add \
-             --all and name a repository, or put a * into the tag"
+            "--since is for what was removed together, and {image} is one tag: say --before, or \
+             add --all and name a repository, or put a * into the tag"
         ),
         Command::Restore { data, image, to, before, json, .. } => {
             let to = to.map(|to| to.to_string());

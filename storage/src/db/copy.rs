@@ -176,7 +176,8 @@ pub struct NamedBlob {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
-    /// Whether a repository holds it, or can have it back. One that none holds waits for collection, and may be gone.
+    /// Whether a repository holds it, or can have it back. One of which neither is true waits for
+    /// collection, and may be gone.
     pub is_held: bool,
 }
 

@@ -81,8 +81,7 @@ pub(crate) fn plan(
         }
     }
     sparse.retain(|index| !plan.going.manifests.contains(index));
-    let (tags, manifests) = plan.going.into_lists();
-    Ok(Removal { tags, manifests, sparse, kept_by })
+    Ok(Removal { sparse, kept_by, ..plan.going.into_removal() })
 }
 
 /// Removes an image, all or nothing.
@@ -93,22 +92,17 @@ pub(crate) fn remove(
 ) -> Result<Removal, StorageError> {
     let removal = plan(connection, name, reference)?;
     if let Some(id) = repository::find(connection, name)? {
-        apply(connection, id, &removal.tags, &removal.manifests)?;
+        apply(connection, id, &removal)?;
     }
     Ok(removal)
 }
 
 /// Takes tags and manifests out of a repository.
-fn apply(
-    connection: &Connection,
-    id: i64,
-    tags: &[(Tag, Digest)],
-    manifests: &[Digest],
-) -> Result<(), StorageError> {
-    for (tag, _) in tags {
+fn apply(connection: &Connection, id: i64, removal: &Removal) -> Result<(), StorageError> {
+    for (tag, _) in &removal.tags {
         tag::remove_row(connection, id, tag, None)?;
     }
-    for digest in manifests {
+    for digest in &removal.manifests {
         listed::note(connection, id, digest)?;
         manifest::remove_row(connection, id, digest, None)?;
     }
@@ -198,9 +192,10 @@ pub(crate) struct Going {
 }
 
 impl Going {
-    /// The tags with what they name, and the manifests, each before those that it lists.
-    pub(crate) fn into_lists(self) -> (Vec<(Tag, Digest)>, Vec<Digest>) {
-        (self.tags.into_iter().collect(), self.order)
+    /// What goes, in the order in which it goes.
+    pub(crate) fn into_removal(self) -> Removal {
+        let tags = self.tags.into_iter().collect();
+        Removal { tags, manifests: self.order, ..Removal::default() }
     }
 }
 

@@ -24,8 +24,7 @@ impl Store {
                 .database
                 .read(|connection| removal::plan_tags(connection, name, &tags, going))?;
             if next.is_none() {
-                let (tags, manifests) = going.into_lists();
-                return Ok(Removal { tags, manifests, ..Removal::default() });
+                return Ok(going.into_removal());
             }
             after = next;
         }
@@ -49,7 +48,7 @@ impl Store {
         }
         let repository = name.clone();
         let remove = move |connection: &_| removal::remove_tags(connection, &repository, &tags);
-        let (tags, manifests) = self.database.write_to_free(remove)?;
+        let Removal { tags, manifests, .. } = self.database.write_to_free(remove)?;
         manifests.iter().for_each(|digest| self.recent.take_back(name.as_str(), digest));
         let step = RemovalStep { tags: tags.len() as u64, manifests: manifests.len() as u64 };
         Ok((step, next))

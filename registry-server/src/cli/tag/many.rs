@@ -101,8 +101,8 @@ pub(super) fn restore_all(
     back.tell(&repository, &repository, since, json)
 }
 
-/// Brings back the tags of a repository that are gone and for which a pattern stands, with what went
-/// with them, tags of signatures too.
+/// Brings back the tags of a repository that are gone and for which a pattern stands, with what
+/// went with them, tags of signatures too.
 pub(super) fn restore_matching(
     data_dir: &Path,
     image: &str,

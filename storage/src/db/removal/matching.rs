@@ -1,13 +1,12 @@
 //! Removing all images whose tags a pattern stands for, some tags at a time.
 //!
-//! Each tag goes as it would alone, after those before it: what another tag keeps goes with the last
-//! one. So a plan that is made in pages says what the steps then do.
+//! Each tag goes as it would alone, after those before it: what another tag keeps goes with the
+//! last one. So a plan that is made in pages says what the steps then do.
 
 use rusqlite::{Connection, params};
 
-use super::{Going, Plan, apply};
+use super::{Going, Plan, Removal, apply};
 use crate::db::{repository, tag};
-use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::{RepoName, Tag, TagPattern};
 
@@ -72,13 +71,12 @@ pub(crate) fn remove_tags(
     connection: &Connection,
     name: &RepoName,
     tags: &[Tag],
-) -> Result<(Vec<(Tag, Digest)>, Vec<Digest>), StorageError> {
-    let going = plan_tags(connection, name, tags, Going::default())?;
-    let (tags, manifests) = going.into_lists();
+) -> Result<Removal, StorageError> {
+    let removal = plan_tags(connection, name, tags, Going::default())?.into_removal();
     if let Some(id) = repository::find(connection, name)? {
-        apply(connection, id, &tags, &manifests)?;
+        apply(connection, id, &removal)?;
     }
-    Ok((tags, manifests))
+    Ok(removal)
 }
 
 /// Tags that one read looks at.
