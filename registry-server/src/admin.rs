@@ -18,7 +18,7 @@ use storage::{
 use thiserror::Error;
 
 use crate::auth::password;
-use crate::config::Upkeep;
+use crate::config::{Span, Upkeep};
 
 mod client;
 mod image;
@@ -262,6 +262,9 @@ pub enum CommandError {
     /// One image is to be removed, with the flag for a whole repository.
     #[error("--all is for a whole repository, and {0} is one image: leave out one of the two")]
     NeedsRepository(ImageName),
+    /// A time is longer than any may be.
+    #[error("no time may be longer than {}", Span::longest())]
+    TooLong,
     /// Whoever gave the command is gone.
     #[error("stopped before the end")]
     Stopped,
@@ -320,15 +323,22 @@ pub fn execute(
             deleted_seconds,
             upload_seconds,
         } => {
-            let or = |seconds: Option<u64>, time| seconds.map_or(time, Duration::from_secs);
-            let keep = Keep {
-                grace: or(grace_seconds, upkeep.keep.grace),
-                untagged: untagged_seconds.map(Duration::from_secs).or(upkeep.keep.untagged),
-                deleted: or(deleted_seconds, upkeep.keep.deleted),
-                history: upkeep.keep.history,
-                uploads: or(upload_seconds, upkeep.keep.uploads),
+            let time = |seconds: Option<u64>| match seconds.map(Duration::from_secs) {
+                Some(time) => {
+                    Span::new(time).map(|Span(time)| Some(time)).ok_or(CommandError::TooLong)
+                }
+                None => Ok(None),
             };
-            collect(store, &keep, dry_run, running.is_some(), on_progress)
+            let keep = || {
+                Ok(Keep {
+                    grace: time(grace_seconds)?.unwrap_or(upkeep.keep.grace),
+                    untagged: time(untagged_seconds)?.or(upkeep.keep.untagged),
+                    deleted: time(deleted_seconds)?.unwrap_or(upkeep.keep.deleted),
+                    history: upkeep.keep.history,
+                    uploads: time(upload_seconds)?.unwrap_or(upkeep.keep.uploads),
+                })
+            };
+            keep().and_then(|keep| collect(store, &keep, dry_run, running.is_some(), on_progress))
         }
         Command::Verify { dry_run, mib_per_second } => {
             verify::verify(store, dry_run, mib_per_second, on_progress)

@@ -168,6 +168,8 @@ pub const RELEASE_BYTES: u64 = 20 * 1024 * MIB as u64;
 
 /// The shortest grace time of collection on a schedule.
 pub const GC_GRACE_MIN_TIME: Duration = Duration::from_secs(3600);
+/// The longest time that a person may give, for whatever it is: 100 years.
+pub const SPAN_MAX_TIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The shortest interval of a task of upkeep.
 pub const UPKEEP_MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// How long it is kept what tags named, at least.

@@ -127,7 +127,7 @@ impl Recent {
 /// Whether the second `at` lies within `grace` of the second `now`. The begun second counts, but
 /// for a grace of zero, which leaves nothing.
 fn is_within(at: u32, now: u32, grace: Duration) -> bool {
-    !grace.is_zero() && u64::from(now.saturating_sub(at)) <= grace.as_secs() + 1
+    !grace.is_zero() && u64::from(now.saturating_sub(at)) <= grace.as_secs().saturating_add(1)
 }
 
 /// How long it is remembered at least what was told.
@@ -173,5 +173,6 @@ mod tests {
         assert!(is_within(5, 66, GRACE));
         assert!(!is_within(5, 67, GRACE));
         assert!(!is_within(5, 5, Duration::ZERO));
+        assert!(is_within(5, u32::MAX, Duration::MAX), "the longest time is no short one");
     }
 }

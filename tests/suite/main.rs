@@ -31,6 +31,7 @@ mod manifest;
 mod memory;
 mod mirror;
 mod mixed;
+mod numbers;
 mod ownership;
 mod power;
 mod probe;
