@@ -16,6 +16,7 @@ mod clients;
 mod collect;
 mod crash;
 mod database;
+mod descriptors;
 mod faults;
 mod full;
 mod guide;
