@@ -19,7 +19,7 @@ use storage::{
 use thiserror::Error;
 
 use crate::auth::password;
-use crate::config::Upkeep;
+use crate::config::{Span, Upkeep};
 
 mod client;
 mod image;
@@ -285,6 +285,9 @@ pub enum CommandError {
         /// The pattern.
         pattern: TagPattern,
     },
+    /// A time is longer than any may be.
+    #[error("no time may be longer than {}", Span::longest())]
+    TooLong,
     /// Whoever gave the command is gone.
     #[error("stopped before the end")]
     Stopped,
@@ -345,18 +348,26 @@ pub fn execute(
             history_seconds,
             upload_seconds,
         } => {
-            let or = |seconds: Option<u64>, time| seconds.map_or(time, Duration::from_secs);
-            let grace = or(grace_seconds, upkeep.keep.grace);
-            let keep = Keep {
-                grace,
-                untagged: untagged_seconds.map(Duration::from_secs).or(upkeep.keep.untagged),
-                // That nobody pushes now makes no difference to what was pushed for an index then.
-                listed_within: upkeep.keep.listed_within.max(grace),
-                deleted: or(deleted_seconds, upkeep.keep.deleted),
-                history: or(history_seconds, upkeep.keep.history),
-                uploads: or(upload_seconds, upkeep.keep.uploads),
+            let time = |seconds: Option<u64>| match seconds.map(Duration::from_secs) {
+                Some(time) => {
+                    Span::new(time).map(|Span(time)| Some(time)).ok_or(CommandError::TooLong)
+                }
+                None => Ok(None),
             };
-            collect(store, &keep, dry_run, running.is_some(), on_progress)
+            let keep = || {
+                let grace = time(grace_seconds)?.unwrap_or(upkeep.keep.grace);
+                Ok(Keep {
+                    grace,
+                    untagged: time(untagged_seconds)?.or(upkeep.keep.untagged),
+                    // That nobody pushes now makes no difference to what was pushed for an index
+                    // then.
+                    listed_within: upkeep.keep.listed_within.max(grace),
+                    deleted: time(deleted_seconds)?.unwrap_or(upkeep.keep.deleted),
+                    history: time(history_seconds)?.unwrap_or(upkeep.keep.history),
+                    uploads: time(upload_seconds)?.unwrap_or(upkeep.keep.uploads),
+                })
+            };
+            keep().and_then(|keep| collect(store, &keep, dry_run, running.is_some(), on_progress))
         }
         Command::Verify { dry_run, mib_per_second } => {
             verify::verify(store, dry_run, mib_per_second, on_progress)

@@ -1,6 +1,7 @@
 //! The registry as a server and as a command.
 //!
-//! Modules in reading order: [`config`] and [`limits`] are what is set; [`server`] puts a running
+//! Modules in reading order: [`config`] and [`limits`] are what is set, as far as the
+//! [`descriptors`] allow; [`server`] puts a running
 //! server together, [`missing`] says why there is nothing to serve, and [`notify`] tells systemd;
 //! [`net`] brings connections to [`api`], where a request is parsed by [`route`], authorized by
 //! [`auth`] and answered; [`blocking`] is the bridge to the store, and [`upkeep`] is done to it now
@@ -13,6 +14,7 @@ pub mod auth;
 pub mod blocking;
 pub mod cli;
 pub mod config;
+pub mod descriptors;
 pub mod limits;
 pub mod logging;
 pub mod missing;

@@ -24,8 +24,11 @@ pub struct Limits {
     /// Entries of one page of a list, whatever a client asks for.
     pub page_entries: usize,
 
-    /// Connections at once. At the limit the one that was idle longest is closed.
+    /// Connections at once, or fewer where a process may open few files. At the limit the one that
+    /// was idle longest is closed.
     pub connections: usize,
+    /// How long a newcomer waits for a place when no connection is idle.
+    pub place_time: Duration,
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_time: Duration,
     /// From the first byte of a head to its last.
@@ -121,6 +124,7 @@ impl Default for Limits {
             tags_per_push: 100,
             page_entries: 10_000,
             connections: 4096,
+            place_time: Duration::from_secs(10),
             handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(30),
             keep_alive_time: Duration::from_secs(300),
@@ -172,6 +176,8 @@ pub const RELEASE_BYTES: u64 = 20 * 1024 * MIB as u64;
 
 /// The shortest grace time of collection on a schedule.
 pub const GC_GRACE_MIN_TIME: Duration = Duration::from_secs(3600);
+/// The longest time that a person may give, for whatever it is: 100 years.
+pub const SPAN_MAX_TIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The shortest interval of a task of upkeep.
 pub const UPKEEP_MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// How long it is kept what tags named, at least.

@@ -193,6 +193,7 @@ mod tests {
         assert!(is_within(5, 66, GRACE));
         assert!(!is_within(5, 67, GRACE));
         assert!(!is_within(5, 5, Duration::ZERO));
+        assert!(is_within(5, i64::MAX, Duration::MAX), "the longest time is no short one");
     }
 
     #[test]

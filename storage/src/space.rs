@@ -28,8 +28,8 @@ impl DiskSpace {
     pub fn of(root: &Path) -> Result<Self, StorageError> {
         let space = rustix::fs::statvfs(root).at("read the free space of", root)?;
         Ok(Self {
-            total_bytes: space.f_blocks * space.f_frsize,
-            free_bytes: space.f_bavail * space.f_frsize,
+            total_bytes: space.f_blocks.saturating_mul(space.f_frsize),
+            free_bytes: space.f_bavail.saturating_mul(space.f_frsize),
         })
     }
 }
@@ -138,6 +138,7 @@ mod tests {
 
     #[test]
     fn sizes_are_for_people() {
+        assert_eq!(ByteCount(u64::MAX).to_string(), "16384.0 PiB");
         assert_eq!(ByteCount(1023).to_string(), "1023 B");
         assert_eq!(ByteCount(1536).to_string(), "1.5 KiB");
         assert_eq!(ByteCount(5 << 40).to_string(), "5.0 TiB");

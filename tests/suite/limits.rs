@@ -232,7 +232,10 @@ fn at_the_limit_the_longest_idle_connection_gives_way() {
 
 #[test]
 fn a_busy_connection_does_not_give_way() {
-    let server = Server::with(|limits| limits.connections = 2);
+    let server = Server::with(|limits| {
+        limits.connections = 2;
+        limits.place_time = SHORT;
+    });
     let client = server.administrator();
     let bytes = noise(3, 100_000);
     let begin = client.head_of("POST", "/v2/a/blobs/uploads/", &[("Content-Length", "0")]);
@@ -261,6 +264,7 @@ fn a_busy_connection_does_not_give_way() {
 fn a_client_that_does_not_read_is_dropped() {
     let server = Server::with(|limits| {
         limits.connections = 1;
+        limits.place_time = SHORT;
         limits.write_idle_time = SHORT;
     });
     let bytes = noise(4, 24 * MIB);

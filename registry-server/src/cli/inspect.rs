@@ -132,7 +132,7 @@ impl<'a> Walk<'a> {
             self.missing.push(Missing { digest, kind, state, manifest });
         } else {
             self.manifests += 1;
-            self.bytes += size;
+            self.bytes = self.bytes.saturating_add(*size);
         }
         let size = bytes(*size);
         let line = format!("{kind}  {digest}  {size}  {media_type}  pushed {pushed}{word}");
@@ -204,7 +204,8 @@ impl<'a> Walk<'a> {
             ("subject", _) => {}
             (_, "present") if self.seen.insert(digest.clone()) => {
                 self.blobs += 1;
-                self.bytes += entry.size;
+                // A manifest may say any size.
+                self.bytes = self.bytes.saturating_add(entry.size);
             }
             (_, "absent" | "lost") => self.missing.push(Missing {
                 digest: digest.clone(),

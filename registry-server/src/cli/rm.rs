@@ -153,13 +153,13 @@ fn remove_in_steps(data_dir: &Path, repository: &str) -> anyhow::Result<(u64, u6
 }
 
 fn space(data_dir: &Path, repository: &str) -> anyhow::Result<(u64, u64)> {
-    let (mut all, mut after) = ((0, 0), None);
+    let (mut all, mut after) = ((0_u64, 0_u64), None);
     loop {
         let command = ImageCommand::SpaceOfAll { repository: repository.to_owned(), after };
         let ImageReply::Space { blobs, bytes, last } = ask(data_dir, command)? else {
             bail!("the running server's answer makes no sense")
         };
-        all = (all.0 + blobs, all.1 + bytes);
+        all = (all.0.saturating_add(blobs), all.1.saturating_add(bytes));
         if last.is_none() {
             return Ok(all);
         }

@@ -3,19 +3,17 @@
 use std::io::IsTerminal;
 
 use anyhow::Context;
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
-};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::print;
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::notify::Notifier;
 use crate::server::{FirstStart, Given, Server};
-use crate::{logging, missing};
+use crate::{descriptors, logging, missing};
 
 /// Runs the server until SIGTERM or SIGINT; a second signal ends it at once.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
@@ -29,8 +27,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     // Threads stay the user that made them, so there are none before this.
     logging::start(config.log_level).context("cannot start the thread of the log")?;
     let notifier = Notifier::start().context("cannot start the thread that tells systemd")?;
-    raise_descriptor_limit();
-    let limits = Limits::default();
+    let limits = Limits::default().fit(descriptors::raise())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(limits.reads + limits.writes + limits.longs + SPARE_THREADS)
@@ -107,17 +104,6 @@ fn stop_on_signal(notifier: Notifier) -> anyhow::Result<watch::Receiver<bool>> {
         std::process::exit(1);
     });
     Ok(stop)
-}
-
-/// Lets the process have as many connections and files as the system allows it.
-fn raise_descriptor_limit() {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current == maximum {
-        return;
-    }
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        warn!(%error, "the limit of open files stays as it is");
-    }
 }
 
 /// Threads for what neither reads nor writes the store, such as name resolution.

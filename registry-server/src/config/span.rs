@@ -6,10 +6,24 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::SPAN_MAX_TIME;
+
 /// A length of time, written with its units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(pub Duration);
+
+impl Span {
+    /// A length of time, if it is no longer than the longest that a person may give.
+    pub fn new(time: Duration) -> Option<Self> {
+        (time <= SPAN_MAX_TIME).then_some(Self(time))
+    }
+
+    /// The longest, for a sentence that refuses a longer one.
+    pub fn longest() -> String {
+        format!("{} days", SPAN_MAX_TIME.as_secs() / (24 * 3600))
+    }
+}
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,8 +35,9 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let time = humantime::parse_duration(text);
-        time.map(Self).map_err(|error| format!("{error}: write it like 24h, 7d or 1h 30m"))
+        let time = humantime::parse_duration(text)
+            .map_err(|error| format!("{error}: write it like 24h, 7d or 1h 30m"))?;
+        Self::new(time).ok_or_else(|| format!("no time may be longer than {}", Self::longest()))
     }
 }
 
@@ -52,5 +67,16 @@ mod tests {
         }
         assert_eq!("24h".parse(), Ok(Span(Duration::from_secs(86400))));
         assert!("24".parse::<Span>().unwrap_err().contains("write it like 24h"));
+    }
+
+    #[test]
+    fn a_span_has_an_upper_end() {
+        assert_eq!("36500d".parse(), Ok(Span(SPAN_MAX_TIME)));
+        let refusal = Err("no time may be longer than 36500 days".to_owned());
+        for text in ["36500d 1ns", "101y", "18446744073709551615s"] {
+            assert_eq!(text.parse::<Span>(), refusal, "{text}");
+        }
+        // What is no number of seconds any more is told so.
+        assert!("18446744073709551615d".parse::<Span>().is_err());
     }
 }

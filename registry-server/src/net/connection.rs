@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response};
@@ -22,7 +23,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::guard::Guard;
-use super::table::{Entry, Phase, Place};
+use super::table::{Entry, Phase, Place, Table};
 use crate::api::App;
 use crate::api::body::ReplyBody;
 use crate::api::error::ApiError;
@@ -50,7 +51,8 @@ pub(super) async fn serve(
         Err(error) => return debug!(peer = %entry.peer, %error, "no TLS connection"),
     };
     entry.enter(Phase::Idle);
-    let service = Answer { app: Arc::clone(&app), entry: Arc::clone(&entry) };
+    let table = Arc::clone(&place.table);
+    let service = Answer { app: Arc::clone(&app), entry: Arc::clone(&entry), table };
     let io = TokioIo::new(Guard::new(stream, Arc::clone(&entry)));
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
@@ -147,6 +149,7 @@ async fn write_refusal(
 struct Answer {
     app: Arc<App>,
     entry: Arc<Entry>,
+    table: Arc<Table>,
 }
 
 impl Service<Request<Incoming>> for Answer {
@@ -157,9 +160,10 @@ impl Service<Request<Incoming>> for Answer {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.entry.enter(Phase::Busy);
         let (app, entry) = (Arc::clone(&self.app), Arc::clone(&self.entry));
+        let table = Arc::clone(&self.table);
         Box::pin(async move {
             let limits = &app.limits;
-            let (response, rest) = Arc::clone(&app).answer(request, entry.peer).await;
+            let (mut response, rest) = Arc::clone(&app).answer(request, entry.peer).await;
             if let Some(rest) = rest {
                 entry.set_draining(true);
                 let entry = Arc::clone(&entry);
@@ -168,6 +172,9 @@ impl Service<Request<Incoming>> for Answer {
                     rest.await;
                     entry.set_draining(false);
                 });
+            }
+            if table.is_crowded() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Tracked { body, entry }))
         })

@@ -64,7 +64,8 @@ impl Acceptor {
             match listener.accept().await {
                 // A listener for both families shows IPv4 addresses inside IPv6 ones.
                 Ok((socket, peer)) => {
-                    self.begin(socket, SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    self.begin(socket, peer).await;
                 }
                 Err(error) => {
                     // Out of descriptors or memory: nothing is gained by trying at once.
@@ -75,8 +76,8 @@ impl Acceptor {
         }
     }
 
-    fn begin(&self, socket: TcpStream, peer: SocketAddr) {
-        let Some(place) = self.table.enter(peer, self.app.limits.connections) else {
+    async fn begin(&self, socket: TcpStream, peer: SocketAddr) {
+        let Some(place) = self.table.place(peer, &self.app.limits).await else {
             return warn!(%peer, "a connection was closed: all others are busy");
         };
         let (app, acceptor) = (Arc::clone(&self.app), self.acceptor.clone());

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -143,19 +143,50 @@ impl Entry {
 #[derive(Default)]
 pub(super) struct Table {
     entries: Mutex<(u64, HashMap<u64, Arc<Entry>>)>,
+    /// Newcomers for whom there is no place.
+    waiting: AtomicUsize,
+    freed: Notify,
 }
 
 /// A place in the table, given back when it is dropped.
 pub(super) struct Place {
-    table: Arc<Table>,
+    pub(super) table: Arc<Table>,
     number: u64,
     pub(super) entry: Arc<Entry>,
 }
 
 impl Table {
+    /// Enters a connection, as soon as there is a place for it. There is none if none comes free
+    /// in time.
+    pub(super) async fn place(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        limits: &Limits,
+    ) -> Option<Place> {
+        if let Some(place) = self.enter(peer, limits.connections) {
+            return Some(place);
+        }
+        let _waiting = Waiting::begin(self);
+        let come = async {
+            loop {
+                // That one is idle for long enough is told by nobody.
+                let _ = tokio::time::timeout(SETTLED_TIME, self.freed.notified()).await;
+                if let Some(place) = self.enter(peer, limits.connections) {
+                    break place;
+                }
+            }
+        };
+        tokio::time::timeout(limits.place_time, come).await.ok()
+    }
+
+    /// Whether somebody waits for a place: who has one gives it back after the next answer.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Enters a connection. At the limit the one that waits longest for a request is closed for
-    /// it; if every one is busy, the newcomer gets no place.
-    pub(super) fn enter(self: &Arc<Self>, peer: SocketAddr, most: usize) -> Option<Place> {
+    /// it. If every one is busy, or began to wait only now, the newcomer gets no place.
+    fn enter(self: &Arc<Self>, peer: SocketAddr, most: usize) -> Option<Place> {
         let mut entries = self.lock();
         if entries.1.len() >= most {
             let waiting = |entry: &&Arc<Entry>| {
@@ -163,7 +194,10 @@ impl Table {
             };
             let longest =
                 entries.1.iter().filter(|(_, e)| waiting(e)).max_by_key(|(_, e)| e.in_phase_for());
-            let number = *longest?.0;
+            let (&number, longest) = longest?;
+            if longest.in_phase_for() < SETTLED_TIME {
+                return None;
+            }
             if let Some(entry) = entries.1.remove(&number) {
                 entry.evicted.store(true, Ordering::Release);
                 entry.close();
@@ -189,5 +223,25 @@ impl Table {
 impl Drop for Place {
     fn drop(&mut self) {
         self.table.lock().1.remove(&self.number);
+        self.table.freed.notify_one();
     }
 }
+
+/// A newcomer that waits for a place.
+struct Waiting<'a>(&'a Table);
+
+impl<'a> Waiting<'a> {
+    fn begin(table: &'a Table) -> Self {
+        table.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(table)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long a connection waits before it gives way: the next request may be under way already.
+const SETTLED_TIME: Duration = Duration::from_millis(100);

@@ -23,8 +23,8 @@ pub struct Space {
 
 impl AddAssign for Space {
     fn add_assign(&mut self, other: Self) {
-        self.blobs += other.blobs;
-        self.bytes += other.bytes;
+        self.blobs = self.blobs.saturating_add(other.blobs);
+        self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
 

@@ -126,6 +126,11 @@ impl Instance {
         self.after(&format!("umask {umask}"))
     }
 
+    /// Lets the server open no more files than this at once.
+    pub(crate) fn with_open_files(self, most: u32) -> Self {
+        self.after(&format!("ulimit -n {most}"))
+    }
+
     /// Sets a variable of the server's environment. `$$` is the number of its process.
     pub(crate) fn with_variable(self, name: &str, value: &str) -> Self {
         self.after(&format!("export {name}={value}"))

@@ -17,7 +17,7 @@ fn bytes(manifests: &[&Manifest], blobs: u64) -> u64 {
 
 #[test]
 fn what_no_tag_leads_to_is_told_with_what_keeps_it_and_a_rule_takes_just_that() {
-    let (_directory, mut store) = open();
+    let (_directory, store) = open();
     // Older rows have the wall clock's time, near which the store's own clock begins then.
     let now = u64::try_from(crate::db::unix_now()).unwrap();
     store.database.clock().pass(Duration::from_secs(now));
