@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use storage::backup::generation::{Found, Generation};
 use storage::{
     BackupError, Collected, DiskSpace, ImageName, Keep, RepoName, Role, Snapshot, StorageError,
     Store, TagPattern, User, UserName, remove_durably,
@@ -27,8 +28,8 @@ mod socket;
 mod tag;
 mod verify;
 
+pub use client::{Leased, own, run, run_leased, run_long};
 pub(crate) use client::{end_process, log_trouble};
-pub use client::{run, run_leased, run_long};
 pub use image::{
     AllEntry, ImageCommand, ImageReply, ManifestEntry, PartEntry, ReferrerEntry, RemovedEntry,
 };
@@ -108,6 +109,13 @@ pub enum Command {
     /// Asks for a copy of the database, and that no blob it names goes, until the connection is
     /// closed.
     Backup,
+    /// Notes that a backup is to be written, where this was found.
+    BeginBackup {
+        /// What was found there.
+        found: Found,
+        /// What is to be written there.
+        next: Generation,
+    },
 }
 
 /// What a command brings back.
@@ -128,6 +136,8 @@ pub enum Reply {
     Tags(Vec<TagEntry>),
     /// The name of the copy of the database, in the data directory.
     Snapshot(String),
+    /// Whether the backup is noted: not if another registry was the last to write there.
+    BackupBegun(bool),
     /// What collection did, and whether a server did it.
     Collected(Box<Collected>, bool),
     /// What a command about tags brings back.
@@ -298,7 +308,8 @@ impl Command {
             | Self::UserRemove { .. }
             | Self::Repositories { .. }
             | Self::Tags { .. }
-            | Self::Tag(_) => false,
+            | Self::Tag(_)
+            | Self::BeginBackup { .. } => false,
             Self::Image(command) => command.is_long(),
             Self::Backup | Self::Collect { .. } | Self::Verify { .. } => true,
         }
@@ -354,6 +365,9 @@ pub fn execute(
         Command::Tag(command) => tag::execute(store, command).map(Reply::Tag),
         Command::Image(command) => image::execute(store, command).map(Reply::Image),
         Command::Backup => lease::take(store, on_progress, keep),
+        Command::BeginBackup { found, next } => {
+            store.begin_backup(found, next).map(Reply::BackupBegun).map_err(CommandError::from)
+        }
     };
     outcome.unwrap_or_else(|error| Reply::Failed(error.to_string()))
 }

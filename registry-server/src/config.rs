@@ -240,7 +240,15 @@ impl Settings {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Invalid {
+        Self::parse(&text, path)
+    }
+
+    /// Reads what a file says that holds this text.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`], which names the file.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError::Invalid {
             path: path.to_owned(),
             message: error.to_string(),
         })

@@ -5,8 +5,10 @@
 //! that it can be served as it is. Beside them lie `backup.json`, which says whose backup it is,
 //! and `etc/` with files of the host from outside of the store. This module writes and reads these
 //! directories; who may open which file, and with whose rights, is the caller's to know: files come
-//! opened, or are opened here without following a link.
+//! opened, or are opened here without following a link. Nobody opens the database of a backup but
+//! whoever restores or serves it: whoever makes one copies bytes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,18 +20,28 @@ use rustix::io::Errno;
 use crate::error::{IoContext, StorageError};
 
 mod content;
+mod database;
 mod error;
+mod filling;
+pub mod generation;
 mod mark;
 mod origin;
 mod restore;
 mod target;
 
+pub(crate) use content::missing;
 pub use content::{Blobs, Taken};
+pub use database::DatabaseFiles;
 pub use error::BackupError;
+pub use filling::Filling;
+pub use mark::LastRun;
 pub(crate) use mark::forget;
 pub use origin::Origin;
 pub use restore::Restoring;
-pub use target::{SmallFiles, Target};
+pub use target::Target;
+
+/// Small files by their names.
+pub type SmallFiles = BTreeMap<String, Vec<u8>>;
 
 /// Opens a regular file for reading; `None` if there is none. A link is not followed and a pipe is
 /// not waited for: where others may write, they could lead anywhere.
@@ -74,7 +86,8 @@ pub fn read_small(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
 /// there.
 ///
 /// # Errors
-/// Those of [`read_small`].
+/// Those of [`read_small`], and [`StorageError::Damaged`] if there are more files than any registry
+/// has.
 pub fn read_directory(directory: &Path) -> Result<SmallFiles, StorageError> {
     let listed = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(SmallFiles::new()),
@@ -90,6 +103,10 @@ pub fn read_directory(directory: &Path) -> Result<SmallFiles, StorageError> {
             && is_whole
             && let Some(content) = read_small(&entry.path())?
         {
+            if files.len() == SMALL_FILES {
+                let what = format!("it has more than {SMALL_FILES} files");
+                return Err(StorageError::Damaged { path: directory.to_owned(), what });
+            }
             files.insert(entry.file_name().to_string_lossy().into_owned(), content);
         }
     }
@@ -99,3 +116,5 @@ pub fn read_directory(directory: &Path) -> Result<SmallFiles, StorageError> {
 /// The largest file beside database and blobs, in bytes: a chain of certificates has a few
 /// thousand.
 const SMALL_FILE_BYTES: u64 = 1024 * 1024;
+/// The most files in a directory of such files: a registry has six.
+const SMALL_FILES: usize = 100;

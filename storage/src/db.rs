@@ -22,6 +22,7 @@ use rusqlite::ffi;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
+use crate::backup::generation::Token;
 use crate::clock::Clock;
 use crate::digest::Digest;
 use crate::durable::create_private;
@@ -31,6 +32,7 @@ use crate::name::{RepoName, Tag, UserName};
 use crate::space::Space;
 
 pub(crate) mod again;
+pub(crate) mod backups;
 pub(crate) mod collect;
 pub(crate) mod copy;
 pub(crate) mod deleted_links;
@@ -184,13 +186,15 @@ impl Database {
 
     /// Copies the database as it is at the end of this call into the empty file `to`, in steps
     /// between which writes go on. False if `on_progress`, which hears of pages and of how many
-    /// there are, wanted it no more.
+    /// there are, wanted it no more. It takes no room that uploads would leave free.
     pub(crate) fn copy(
         &self,
         to: &Path,
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<bool, StorageError> {
-        let (request, state, outcome) = copy::request(to);
+        let space = Arc::clone(&self.space);
+        let has_room = Box::new(move |bytes| space.check(bytes));
+        let (request, state, outcome) = copy::request(to, has_room);
         self.ask(Work::Copy(request))?;
         loop {
             match outcome.recv_timeout(COPY_NEWS) {
@@ -203,6 +207,22 @@ impl Database {
                 state.is_unwanted.store(true, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Checks that the database's structure is sound. False if `go_on` wanted it no more.
+    pub(crate) fn check(
+        &self,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<bool, StorageError> {
+        copy::check(self.readers.open()?, self.readers.path(), go_on)
+    }
+
+    /// Moves what the log holds into the database and empties the log, as far as no reader needs
+    /// it. Called when nobody writes.
+    pub(crate) fn empty_log(&self) -> Result<(), StorageError> {
+        let (reply, outcome) = mpsc::sync_channel(1);
+        self.ask(Work::EmptyLog(reply))?;
+        outcome.recv().map_err(|_| StorageError::Closed)?
     }
 
     /// Runs `work` on a read-only connection. One call is one short read.
@@ -311,6 +331,12 @@ macro_rules! text_column {
 text_column!(RepoName, Tag, UserName);
 
 impl ToSql for Digest {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.to_string()))
+    }
+}
+
+impl ToSql for Token {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::from(self.to_string()))
     }

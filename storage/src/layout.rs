@@ -20,10 +20,11 @@
 //! one that is being restored have `part`, a blob that is being copied.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
+use crate::backup::open_regular;
 use crate::digest::{Algorithm, Digest};
 use crate::durable::{
     make_directory, make_with_parents, remove_durably, sync_directory, sync_parent, write_whole,
@@ -68,6 +69,10 @@ impl Layout {
 
     pub(crate) fn database(&self) -> PathBuf {
         self.root.join("registry.db")
+    }
+
+    pub(crate) fn database_log(&self) -> PathBuf {
+        self.root.join("registry.db-wal")
     }
 
     /// The files that SQLite keeps beside the database; they belong to that database alone.
@@ -187,24 +192,25 @@ impl Layout {
     /// The version of the store that stands here.
     pub(crate) fn format(&self) -> Result<Option<u32>, StorageError> {
         let path = self.format_file();
-        // A pipe in its place would be waited for.
-        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
-            return Err(StorageError::Damaged { path, what: "it is no regular file".to_owned() });
-        }
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
+        // Root reads it too, where others could have laid a link, a pipe or no end of bytes.
+        let file = match open_regular(&path) {
+            Ok(Some(file)) => file,
+            Ok(None) | Err(StorageError::Io { kind: ErrorKind::NotADirectory, .. }) => {
                 return Ok(None);
             }
-            Err(error) => return Err(error).at("read", &path),
+            Err(error) => return Err(error),
+        };
+        let mut text = String::new();
+        let is_text = match file.take(FORMAT_BYTES).read_to_string(&mut text) {
+            Err(error) if error.kind() == ErrorKind::InvalidData => false,
+            read => read.map(|_| true).at("read", &path)?,
         };
         let damaged = || StorageError::Damaged {
             path: path.clone(),
             what: "it should hold one number, 1 or greater".to_owned(),
         };
-        let found = text.trim().parse::<NonZero<u32>>().map_err(|_| damaged())?.get();
+        let found =
+            text.trim().parse::<NonZero<u32>>().ok().filter(|_| is_text).ok_or_else(damaged)?.get();
         if found > FORMAT {
             let path = self.root.clone();
             return Err(StorageError::NewerFormat { path, found, known: FORMAT });
@@ -281,6 +287,8 @@ impl Layout {
     }
 }
 
+/// More bytes than the number in FORMAT has.
+const FORMAT_BYTES: u64 = 32;
 /// What some file systems put at their root.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 

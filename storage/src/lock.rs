@@ -33,7 +33,7 @@ impl Holder {
     fn read(file: &mut File) -> Self {
         let mut text = String::new();
         // The text only informs; if it cannot be read, the wait is the same.
-        let _ = file.read_to_string(&mut text);
+        let _ = file.take(HOLDER_BYTES).read_to_string(&mut text);
         Self(text.trim().to_owned())
     }
 }
@@ -95,3 +95,6 @@ impl StoreLock {
         Ok(Self { _file: file })
     }
 }
+
+/// More bytes than the name of a holder has: the file is another user's, and may be of any length.
+const HOLDER_BYTES: u64 = 1024;

@@ -71,7 +71,7 @@ impl Space {
     /// refused piece by piece, each by at most what is gathered for it in memory.
     pub(crate) fn check(&self, wanted_bytes: u64) -> Result<(), StorageError> {
         let space = DiskSpace::of(&self.root)?;
-        let kept_bytes = self.floor_bytes.min(space.total_bytes / FLOOR_SHARE);
+        let kept_bytes = self.kept_bytes(space);
         if space.free_bytes < kept_bytes.saturating_add(wanted_bytes) {
             let DiskSpace { free_bytes, .. } = space;
             return Err(StorageError::NoRoom { wanted_bytes, free_bytes, kept_bytes });
@@ -79,6 +79,16 @@ impl Space {
         // Where uploads have room, so has what was given up when there was none.
         self.reserve.restore(space);
         Ok(())
+    }
+
+    /// How much is free, and how much of that uploads leave free.
+    pub(crate) fn free_and_kept(&self) -> Result<(u64, u64), StorageError> {
+        let space = DiskSpace::of(&self.root)?;
+        Ok((space.free_bytes, self.kept_bytes(space)))
+    }
+
+    fn kept_bytes(&self, space: DiskSpace) -> u64 {
+        self.floor_bytes.min(space.total_bytes / FLOOR_SHARE)
     }
 
     /// Does what must not fail for want of room: a delete, a step of collection or verification, a

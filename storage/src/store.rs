@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
-use crate::backup;
 use crate::claims::Claims;
 use crate::db::list::{self, Counts};
 use crate::db::{Database, OnFatal, OnTrouble, Reading};
@@ -18,6 +17,7 @@ use crate::recent::Recent;
 use crate::sessions::Sessions;
 use crate::space::Space;
 
+mod backup;
 mod blob;
 mod finished;
 mod image;
@@ -135,15 +135,6 @@ impl Store {
     /// Whether this open made the store.
     pub fn is_new(&self) -> bool {
         self.is_new
-    }
-
-    /// Makes a directory that was a backup a store of its own, which no backup overwrites. Whoever
-    /// serves it does this first.
-    ///
-    /// # Errors
-    /// Trouble with the disk.
-    pub fn forget_backup(&self) -> Result<(), StorageError> {
-        backup::forget(&self.layout)
     }
 
     /// Marks a new store as complete, after everything that belongs to a first start.

@@ -2,7 +2,7 @@
 //! death in the middle leaves, and what is refused.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -19,8 +19,11 @@ use crate::support::process::{Run, run, wait_until};
 use crate::support::report::tell;
 
 mod damage;
+mod generation;
 mod host;
+mod owner;
 mod refusal;
+mod room;
 
 const OCTETS: &str = "application/octet-stream";
 const CLIENTS: usize = 4;
@@ -170,7 +173,7 @@ fn what_went_bad_after_a_backup_comes_back_from_it() {
 
 #[test]
 fn a_backup_that_is_killed_leaves_the_one_before_or_none() {
-    let instance = Instance::started();
+    let mut instance = Instance::started();
     let curl = Curl::of(&instance);
     let (mut pushed, mut whole, mut killed) = (0, 0, 0);
     for round in 0..KILLS {
@@ -182,12 +185,20 @@ fn a_backup_that_is_killed_leaves_the_one_before_or_none() {
             // Another certificate of the server, so that the keys change as well.
             fs::write(instance.data().join("tls/note"), round.to_string()).expect("a file");
         }
+        // Every other one while the registry rests.
+        let flags = if round % 2 == 1 { &["--stopped"][..] } else { &[] };
+        if !flags.is_empty() {
+            instance.stop();
+        }
         let mut command = Command::new(program());
-        command.args(arguments(&instance, &[])).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(arguments(&instance, flags)).stdout(Stdio::null()).stderr(Stdio::null());
         let mut run = command.spawn().expect("a backup");
         thread::sleep(Duration::from_micros(fastrand::u64(..400_000)));
         let _ = run.kill();
         let ended = run.wait().expect("its end").success();
+        if !flags.is_empty() {
+            instance.start();
+        }
         killed += usize::from(!ended);
         if ended {
             whole = pushed;
@@ -262,6 +273,11 @@ fn restored(instance: &Instance, pushed: usize) {
             assert!(fs::read(path).expect("a blob") == content);
         }
     }
+}
+
+/// Lets every user pass through a directory.
+fn open_to_all(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
 }
 
 /// Where the backup of an instance goes.

@@ -1,5 +1,5 @@
-//! Pushing again what is there: acknowledged as ever, and nothing is written for it. And pushes that
-//! are made to cost more than they bring.
+//! Pushing again what is there: acknowledged as ever, and nothing is written for it. And pushes
+//! that are made to cost more than they bring.
 
 use std::fs;
 use std::path::Path;

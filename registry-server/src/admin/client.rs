@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use storage::{Holder, Layout, OnHeld, OpenOptions, StorageError, Store};
 use tracing::error;
 
-use super::lease::{Keeper, Lease};
+use super::lease::Lease;
 use super::socket::through;
 use super::{Command, OnProgress, Reply, execute};
 use crate::config::{CONFIG_FILE, Upkeep, installed_upkeep};
@@ -35,41 +35,64 @@ pub fn run_long(
     command: Command,
     on_progress: OnProgress<'_>,
 ) -> anyhow::Result<Reply> {
-    run_leased(data_dir, command, on_progress).map(|(reply, _)| reply)
-}
-
-/// Runs a command that takes long, and keeps what it gives to work with, if it does.
-///
-/// # Errors
-/// What the command's reply says, and trouble on the way to it.
-pub fn run_leased(
-    data_dir: &Path,
-    command: Command,
-    on_progress: OnProgress<'_>,
-) -> anyhow::Result<(Reply, Option<Lease>)> {
     // Before, because the owner may not be able to read the settings.
     let upkeep = match command.is_long() {
         true => installed_upkeep(Path::new(CONFIG_FILE), data_dir)?,
         false => Upkeep::default(),
     };
-    installer::become_owner_of(data_dir)?;
-    let (reply, keeper) = match connect(data_dir)? {
-        Reached::Server(stream) => {
-            let patience = (!command.is_long()).then_some(COMMAND_TIME);
-            stream.set_read_timeout(patience).context("cannot set a time for the answer")?;
-            let (reply, stream) = ask(stream, &command, on_progress)?;
-            (reply, Some(Keeper::Server(stream)))
-        }
-        Reached::Store(store) => {
-            let mut kept = None;
-            let reply = execute(&store, None, &upkeep, command, on_progress, &mut kept);
-            (reply, kept.map(|_snapshot| Keeper::Here { _snapshot, _store: store }))
-        }
+    let reply = match reach(data_dir)? {
+        Reached::Server(stream) => ask(stream, &command, on_progress)?.0,
+        // What it keeps for whoever gave it ends here: nobody works with it.
+        Reached::Store(store) => execute(&store, None, &upkeep, command, on_progress, &mut None),
     };
+    succeeded(reply)
+}
+
+/// Becomes the owner of the store; none if a server runs.
+///
+/// # Errors
+/// Trouble on the way to it.
+pub fn own(data_dir: &Path) -> anyhow::Result<Option<Box<Store>>> {
+    match reach(data_dir)? {
+        Reached::Server(_) => Ok(None),
+        Reached::Store(store) => Ok(Some(store)),
+    }
+}
+
+/// What a backup is made from.
+pub enum Leased {
+    /// A running server keeps a snapshot, whose name in the data directory this is.
+    Snapshot(String, Lease),
+    /// No server runs, and this process owns the store.
+    Store(Box<Store>),
+}
+
+/// Has the running server take a snapshot and keep it, or becomes the owner of the store.
+///
+/// # Errors
+/// What the server's reply says, and trouble on the way to it.
+pub fn run_leased(data_dir: &Path, on_progress: OnProgress<'_>) -> anyhow::Result<Leased> {
+    let stream = match reach(data_dir)? {
+        Reached::Server(stream) => stream,
+        Reached::Store(store) => return Ok(Leased::Store(store)),
+    };
+    let (reply, stream) = ask(stream, &Command::Backup, on_progress)?;
+    match succeeded(reply)? {
+        Reply::Snapshot(name) => Ok(Leased::Snapshot(name, Lease(stream))),
+        _ => bail!("the running server's answer makes no sense"),
+    }
+}
+
+fn succeeded(reply: Reply) -> anyhow::Result<Reply> {
     match reply {
         Reply::Failed(sentence) => bail!(sentence),
-        reply => Ok((reply, keeper.map(Lease))),
+        reply => Ok(reply),
     }
+}
+
+fn reach(data_dir: &Path) -> anyhow::Result<Reached> {
+    installer::become_owner_of(data_dir)?;
+    connect(data_dir)
 }
 
 enum Reached {
@@ -121,6 +144,8 @@ fn ask(
     command: &Command,
     on_progress: OnProgress<'_>,
 ) -> anyhow::Result<(Reply, BufReader<UnixStream>)> {
+    let patience = (!command.is_long()).then_some(COMMAND_TIME);
+    stream.set_read_timeout(patience).context("cannot set a time for the answer")?;
     let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');
     stream.write_all(&line).context("the running server does not take the command")?;

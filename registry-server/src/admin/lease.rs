@@ -10,44 +10,30 @@ use storage::{BackupError, Snapshot, Store};
 
 use super::{CommandError, OnProgress, Progress, Reply};
 
-/// Keeps a snapshot. It ends when this is dropped or the process dies.
-pub struct Lease(pub(super) Keeper);
-
-/// Who keeps the snapshot.
-pub(super) enum Keeper {
-    /// A running server, until the connection is closed.
-    Server(BufReader<UnixStream>),
-    /// This process, which owns the store. The snapshot goes before the store.
-    Here { _snapshot: Snapshot, _store: Box<Store> },
-}
+/// A snapshot that a running server keeps. It ends when this is dropped or the process dies.
+pub struct Lease(pub(super) BufReader<UnixStream>);
 
 impl Lease {
     /// Whether the server that kept the snapshot has ended: blobs may be gone since.
     pub fn is_lost(&mut self) -> bool {
-        match &mut self.0 {
-            Keeper::Here { .. } => false,
-            Keeper::Server(stream) => {
-                if stream.get_ref().set_nonblocking(true).is_err() {
-                    return true;
-                }
-                // The server has nothing more to say.
-                !matches!(stream.read(&mut [0]), Err(e) if e.kind() == ErrorKind::WouldBlock)
-            }
+        if self.0.get_ref().set_nonblocking(true).is_err() {
+            return true;
         }
+        // The server has nothing more to say.
+        !matches!(self.0.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 }
 
 impl Drop for Lease {
     /// Gives it back and waits until it is given back, so that the next command can have it.
     fn drop(&mut self) {
-        let Keeper::Server(stream) = &mut self.0 else { return };
-        let connection = stream.get_ref();
+        let connection = self.0.get_ref();
         // A server that has ended has given it back too.
         let _ = connection
             .set_nonblocking(false)
             .and_then(|()| connection.set_read_timeout(Some(PATIENCE)))
             .and_then(|()| connection.shutdown(Shutdown::Write))
-            .and_then(|()| stream.read(&mut [0]));
+            .and_then(|()| self.0.read(&mut [0]));
     }
 }
 

@@ -224,7 +224,8 @@ fn object_of(command: &Command) -> Option<&str> {
         | Command::Collect { .. }
         | Command::Verify { .. }
         | Command::Repositories { .. }
-        | Command::Backup => None,
+        | Command::Backup
+        | Command::BeginBackup { .. } => None,
     }
 }
 
@@ -234,6 +235,7 @@ fn is_further_page(command: &Command) -> bool {
         Command::Repositories { after } | Command::Tags { after, .. } => after.is_some(),
         Command::Tag(command) => command.is_further_page(),
         Command::Image(command) => command.is_further_page(),
+        Command::BeginBackup { .. } => true,
         _ => false,
     }
 }
@@ -251,7 +253,7 @@ fn name_of(command: &Command) -> &'static str {
         Command::Repositories { .. } | Command::Tags { .. } => "ls",
         Command::Tag(command) => command.name(),
         Command::Image(command) => command.name(),
-        Command::Backup => "backup",
+        Command::Backup | Command::BeginBackup { .. } => "backup",
     }
 }
 

@@ -31,13 +31,13 @@ impl<T: 'static> Owner<T> {
     }
 }
 
-/// Begins as the owner of `data`, then runs `work` here. What `begin` gives lives and ends on the
-/// owner's side.
+/// Begins as the owner of `whose`, or as whoever this is where none is named, then runs `work` here.
+/// What `begin` gives lives and ends on the owner's side.
 ///
 /// # Errors
 /// Those of `begin` and of `work`, and that this process may not become the owner.
-pub(super) fn beside_owner_of<T: 'static, R>(
-    data: &Path,
+pub(super) fn beside<T: 'static, R>(
+    whose: Option<&Path>,
     begin: impl FnOnce() -> anyhow::Result<T> + Send,
     work: impl FnOnce(&Owner<T>) -> anyhow::Result<R>,
 ) -> anyhow::Result<R> {
@@ -45,16 +45,20 @@ pub(super) fn beside_owner_of<T: 'static, R>(
     let (begun, beginning) = mpsc::sync_channel(1);
     thread::scope(|scope| {
         let owner = scope.spawn(move || {
-            // The owner is found out once: a path may lead to another's directory later.
-            installer::as_owner_of(data, move || {
+            let serve = move || {
                 let mut at_work = begin()?;
                 let _ = begun.send(());
                 queue.into_iter().for_each(|errand| errand(&mut at_work));
                 anyhow::Ok(())
-            })
+            };
+            match whose {
+                // The owner is found out once: a path may lead to another's directory later.
+                Some(whose) => installer::as_owner_of(whose, serve)?,
+                None => serve(),
+            }
         });
         let outcome = beginning.recv().ok().map(|()| work(&Owner(errands)));
-        owner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))??;
-        outcome.context("the work on the data did not begin")?
+        owner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        outcome.context("the work on the other side did not begin")?
     })
 }

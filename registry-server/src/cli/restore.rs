@@ -11,11 +11,11 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use storage::backup::{BackupError, Origin, Restoring, SmallFiles, Taken, read_small};
-use storage::{Algorithm, Layout, StorageError, make_with_parents};
+use storage::{Algorithm, Digest, Layout, StorageError, make_with_parents};
 
 use super::DataDir;
-use super::backup::{BLOCK_BYTES, check_space, is_installed, lies_inside};
-use super::beside::{Owner, beside_owner_of};
+use super::backup::{check_space, is_installed, lies_inside, on_disk};
+use super::beside::{Owner, beside};
 use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY, quoted};
 use super::meter::Meter;
 use super::words::{bytes, counted, duration, time};
@@ -38,33 +38,30 @@ pub(super) struct RestoreArgs {
 /// Fills the data directory, which must be empty or not there yet, and tells what to type next.
 pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
     let directory = std::path::absolute(&args.directory)?;
-    let origin = Origin::open(&directory)?;
     let data = std::path::absolute(args.data.path()?)?;
-    if lies_inside(&data, &directory)? {
-        bail!(
-            "{} lies inside the backup in {}, which stays as it is: choose another data directory",
-            data.display(),
-            directory.display()
-        );
-    }
     let begun = Instant::now();
-    make(&data)?;
-    let data = data.canonicalize()?;
-    let meter = Arc::new(Meter::new());
+    // Whoever owns the backup could have laid links in it, which lead him nowhere new.
+    let owner_of_backup = rustix::process::geteuid().is_root().then_some(directory.as_path());
     let begin = {
-        let data = data.clone();
-        move || Ok(Some(Restoring::begin(&data)?))
+        let directory = directory.clone();
+        move || Ok(Origin::open(&directory)?)
     };
-    let outcome = beside_owner_of(&data, begin, |owner| {
-        let mut run = Run { owner, origin, meter: &meter, summary: Summary::default() };
-        run.make(&data)?;
-        owner.ask(|restoring| restoring.take().map(Restoring::finish))?.transpose()?;
-        Ok(run.summary)
-    });
-    meter.end();
-    let mut summary = outcome?;
+    let (mut summary, data) = beside(owner_of_backup, begin, |origin| {
+        if lies_inside(&data, &directory)? {
+            bail!(
+                "{} lies inside the backup in {}, which stays as it is: choose another data \
+                 directory",
+                data.display(),
+                directory.display()
+            );
+        }
+        make(&data)?;
+        let data = data.canonicalize()?;
+        let mut summary = restore(&data, origin)?;
+        summary.next = next(&data, &directory, origin)?;
+        Ok((summary, data))
+    })?;
     summary.seconds = begun.elapsed().as_secs();
-    summary.next = next(&data, &directory)?;
     match args.json {
         true => print_json(&summary)?,
         false => print(&plain(&summary.text(&data, &directory)))?,
@@ -79,6 +76,20 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
             missing.join(", ")
         ),
     }
+}
+
+/// Fills the directory as its owner.
+fn restore(data: &Path, origin: &Owner<Origin>) -> anyhow::Result<Summary> {
+    let meter = Arc::new(Meter::new());
+    let begin = || Ok(Some(Restoring::begin(data)?));
+    let outcome = beside(Some(data), begin, |owner| {
+        let mut run = Run { owner, origin, meter: &meter, summary: Summary::default() };
+        run.make(data)?;
+        owner.ask(|restoring| restoring.take().map(Restoring::finish))?.transpose()?;
+        Ok(run.summary)
+    });
+    meter.end();
+    outcome
 }
 
 /// What was done.
@@ -107,28 +118,31 @@ impl Summary {
         ];
         let rows = rows.iter().map(|(name, value)| format!("{name:<14}{value}\n"));
         let head = format!("{} is restored from {}\n", data.display(), directory.display());
-        head + &rows.collect::<String>() + &format!("Next, type:\n  {}\n", self.next)
+        head + &rows.collect::<String>()
+            + &format!("Next, type:\n  {}\n", self.next)
+            + "The first backup into that directory needs --take-over: the registry that wrote it \
+               may live on.\n"
     }
 }
 
-/// One run of a restore.
+/// One run of a restore: on one side the owner of the backup, on the other the owner of the data.
 struct Run<'a> {
     owner: &'a Owner<Option<Restoring>>,
-    origin: Origin,
+    origin: &'a Owner<Origin>,
     meter: &'a Arc<Meter>,
     summary: Summary,
 }
 
 impl Run<'_> {
     fn make(&mut self, data: &Path) -> anyhow::Result<()> {
-        self.summary.made_at = self.origin.made_at();
-        let (database, log) = self.origin.open_database()?;
-        let mut needed = database.metadata()?.len();
+        self.summary.made_at = self.origin.ask(|origin| origin.made_at())?;
+        let database = self.origin.ask(|origin| origin.open_database())??;
+        let mut needed = database.bytes();
         for (algorithm, prefix) in Layout::shards() {
-            for (digest, size) in self.origin.shard(algorithm, prefix)? {
+            for (digest, size) in self.shard(algorithm, prefix)? {
                 let is_there =
                     self.ask(move |restoring| Ok(restoring.blobs().has(&digest, size)))?;
-                needed += if is_there { 0 } else { size.next_multiple_of(BLOCK_BYTES) };
+                needed = needed.saturating_add(if is_there { 0 } else { on_disk(size) });
             }
         }
         check_space(data, needed)?;
@@ -136,12 +150,11 @@ impl Run<'_> {
         for (algorithm, prefix) in Layout::shards() {
             self.copy_shard(algorithm, prefix)?;
         }
-        let (tls, init_password) = (self.tls()?, self.origin.init_password());
-        let init_password = init_password.map_err(|error| self.damaged(error))?;
-        let from = self.origin.path().to_owned();
+        let tls = self.tls()?;
+        let init_password = read(self.origin, Origin::init_password)?;
+        let from = self.origin.ask(|origin| origin.path().to_owned())?;
         let missing = self.ask(move |restoring| {
-            let files = (&database, log.as_ref());
-            let missing = restoring.place(files, &tls, init_password.as_deref());
+            let missing = restoring.place(&database, &tls, init_password.as_deref());
             // What is here was copied from there just now.
             Ok(missing.map_err(|error| BackupError::of_backup(&from, error))?)
         })?;
@@ -150,7 +163,7 @@ impl Run<'_> {
     }
 
     fn copy_shard(&mut self, algorithm: Algorithm, prefix: u8) -> anyhow::Result<()> {
-        let blobs = self.origin.shard(algorithm, prefix)?;
+        let blobs = self.shard(algorithm, prefix)?;
         if blobs.is_empty() {
             return Ok(());
         }
@@ -159,7 +172,7 @@ impl Run<'_> {
                 self.summary.present_blobs += 1;
                 continue;
             }
-            let file = self.origin.open_blob(&digest).map_err(|error| self.damaged(error))?;
+            let file = read(self.origin, move |origin| origin.open_blob(&digest))?;
             let Some(file) = file else { continue };
             let meter = Arc::clone(self.meter);
             let taken = self.ask(move |restoring| {
@@ -167,7 +180,7 @@ impl Run<'_> {
                     meter.advance(count);
                     ControlFlow::Continue(())
                 };
-                Ok(restoring.blobs().take(&digest, file, &mut tell)?)
+                Ok(restoring.blobs().take(&digest, size, file, &mut tell)?)
             })?;
             // One with wrong bytes is found missing in the end, if the database names it.
             if let Taken::Whole(length) = taken {
@@ -181,9 +194,8 @@ impl Run<'_> {
     /// Certificates and keys, and with them the root's key where this host does not have it: the
     /// next `install` takes it out of the service's sight again.
     fn tls(&self) -> anyhow::Result<SmallFiles> {
-        let mut tls = self.origin.tls().map_err(|error| self.damaged(error))?;
-        let key = self.origin.outside(ROOT_KEY.trim_start_matches('/'));
-        let key = key.map_err(|error| self.damaged(error))?;
+        let mut tls = read(self.origin, Origin::tls)?;
+        let key = read(self.origin, |origin| origin.outside(named(ROOT_KEY)))?;
         let here = read_small(Path::new(ROOT_KEY)).ok().flatten();
         if let Some(key) = key.filter(|key| Some(key) != here.as_ref()) {
             tls.entry(certs::TlsFile::RootKey.name().to_owned()).or_insert(key);
@@ -191,8 +203,8 @@ impl Run<'_> {
         Ok(tls)
     }
 
-    fn damaged(&self, error: StorageError) -> BackupError {
-        BackupError::of_backup(self.origin.path(), error)
+    fn shard(&self, algorithm: Algorithm, prefix: u8) -> anyhow::Result<Vec<(Digest, u64)>> {
+        Ok(self.origin.ask(move |origin| origin.shard(algorithm, prefix))??)
     }
 
     fn ask<R: Send + 'static>(
@@ -215,17 +227,33 @@ fn make(data: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot set the mode of {}", data.display()))
 }
 
+/// Reads from the backup, which is to blame for damage that shows.
+fn read<R: Send + 'static>(
+    origin: &Owner<Origin>,
+    work: impl FnOnce(&Origin) -> Result<R, StorageError> + Send + 'static,
+) -> anyhow::Result<R> {
+    origin.ask(move |origin| {
+        let outcome = work(origin);
+        Ok(outcome.map_err(|error| BackupError::of_backup(origin.path(), error))?)
+    })?
+}
+
+/// How a file of the host is called in a backup.
+fn named(path: &str) -> &str {
+    path.trim_start_matches('/')
+}
+
 /// What starts the registry that was restored.
-fn next(data: &Path, directory: &Path) -> anyhow::Result<String> {
+fn next(data: &Path, directory: &Path, origin: &Owner<Origin>) -> anyhow::Result<String> {
     let program = std::env::args().next().unwrap_or_else(|| "registry".to_owned());
-    let at = |path: &str| directory.join(path.trim_start_matches('/'));
     if is_installed(data) {
         return Ok(format!("{program} install"));
     }
-    if !at(CONFIG_FILE).exists() {
+    let Some(settings) = read(origin, |origin| origin.outside(named(CONFIG_FILE)))? else {
         return Ok(format!("{program} serve --data-dir {}", quoted(data)));
-    }
-    let settings = Settings::read(&at(CONFIG_FILE))?;
+    };
+    let at = |path: &str| directory.join(named(path));
+    let settings = Settings::parse(&String::from_utf8_lossy(&settings), &at(CONFIG_FILE))?;
     let mut line = format!("{program} install --data-dir {}", quoted(data));
     settings.hostname.iter().for_each(|name| line += &format!(" --hostname {name}"));
     settings.listen.iter().for_each(|address| line += &format!(" --listen '{address}'"));

@@ -3,12 +3,11 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use rustix::fs::{Advice, fadvise};
 
 use super::BackupError;
-use crate::db::copy::{self, BlobIndex, NamedBlob};
+use crate::db::copy::NamedBlob;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::durable::{create_private, remove, sync_directory};
 use crate::error::{IoContext, StorageError};
@@ -53,27 +52,9 @@ impl Blobs {
         Ok(matches!(looked, ControlFlow::Continue(seen) if seen.damage.is_none()))
     }
 
-    /// Notes in a copy of a database that these blobs, and no others, are lost: those that it names
-    /// and a repository holds, but that are not here. Durable on return.
-    pub(super) fn note_lost(&self, database: &Path) -> Result<Vec<Digest>, StorageError> {
-        let missing = self.missing(database)?;
-        copy::note_lost(database, &missing)?;
-        File::open(database).and_then(|file| file.sync_all()).at("sync", database)?;
-        Ok(missing)
-    }
-
-    fn missing(&self, database: &Path) -> Result<Vec<Digest>, StorageError> {
-        let index = BlobIndex::open(database)?;
-        let mut missing = Vec::new();
-        for (algorithm, prefix) in Layout::shards() {
-            let blobs = index.shard(algorithm, prefix)?.into_iter();
-            let is_missing = |blob: &NamedBlob| blob.is_held && !self.has(&blob.digest, blob.size);
-            missing.extend(blobs.filter(is_missing).map(|blob| blob.digest));
-        }
-        Ok(missing)
-    }
-
-    /// Copies a blob here. `on_bytes` hears of each piece, and says whether to go on.
+    /// Copies a blob of `size` bytes here. `on_bytes` hears of each piece, and says whether to go
+    /// on. A file that is longer is wrong, and no more of it is read: the disk has room for what was
+    /// announced.
     ///
     /// Crash argument: the bytes are synced under another name before they get theirs, so a blob
     /// that has its name is whole; the names of a directory are synced with [`Blobs::sync_shard`],
@@ -84,6 +65,7 @@ impl Blobs {
     pub fn take(
         &self,
         digest: &Digest,
+        size: u64,
         mut from: File,
         on_bytes: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Taken, BackupError> {
@@ -106,14 +88,17 @@ impl Blobs {
                     return Ok(Taken::Wrong);
                 }
             };
+            length += count as u64;
+            if length > size {
+                break;
+            }
             hasher.update(&piece[..count]);
             file.write_all(&piece[..count]).at("write", &part)?;
-            length += count as u64;
             if on_bytes(count as u64).is_break() {
                 return Err(BackupError::Stopped);
             }
         }
-        if hasher.finish() != *digest {
+        if length != size || hasher.finish() != *digest {
             remove(&part)?;
             return Ok(Taken::Wrong);
         }
@@ -131,12 +116,20 @@ impl Blobs {
     }
 }
 
-/// Copies a whole file under a name of its own, durably but for its name.
-pub(super) fn copy_file(mut from: &File, to: &Path) -> Result<(), StorageError> {
-    remove(to)?;
-    let mut file = create_private(to)?;
-    std::io::copy(&mut from, &mut file).at("write", to)?;
-    file.sync_all().at("sync", to)
+/// The blobs that a store's database names and a repository holds, but whose files are not in its
+/// directory with the size that they should have. `shard` reads the database.
+pub(crate) fn missing(
+    layout: &Layout,
+    shard: impl Fn(Algorithm, u8) -> Result<Vec<NamedBlob>, StorageError>,
+) -> Result<Vec<Digest>, StorageError> {
+    let blobs = Blobs(layout.clone());
+    let mut missing = Vec::new();
+    for (algorithm, prefix) in Layout::shards() {
+        let named = shard(algorithm, prefix)?.into_iter();
+        let is_missing = |blob: &NamedBlob| blob.is_held && !blobs.has(&blob.digest, blob.size);
+        missing.extend(named.filter(is_missing).map(|blob| blob.digest));
+    }
+    Ok(missing)
 }
 
 /// How much of a blob is in memory.

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::error::StorageError;
 use crate::lock::Holder;
+use crate::space::ByteCount;
 
 /// A backup or a restore that is refused, or fails.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -14,6 +15,23 @@ pub enum BackupError {
     /// Another backup of the same store runs.
     #[error("another backup of this registry runs: wait until it ends")]
     Busy,
+    /// The registry's own disk has no room for the copy of the database.
+    #[error(
+        "while the registry serves, a backup copies its database onto the registry's own disk \
+         first, which has no room for it: {} are needed and {} are free, of which {} stay free \
+         for pushes; free some, or let the registry rest meanwhile, which needs no room there: \
+         `systemctl stop registry`, the same command with --stopped, then `systemctl start \
+         registry`",
+        ByteCount(*.needed_bytes), ByteCount(*.free_bytes), ByteCount(*.kept_bytes)
+    )]
+    NoRoom {
+        /// What the copy takes, with what the database may grow by meanwhile.
+        needed_bytes: u64,
+        /// What is free.
+        free_bytes: u64,
+        /// What uploads leave free.
+        kept_bytes: u64,
+    },
     /// Whoever asked wants it no more.
     #[error("stopped before the end")]
     Stopped,

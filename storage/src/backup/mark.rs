@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::generation::Generation;
 use super::read_small;
 use crate::durable::{remove, remove_durably, sync_directory, write_whole};
 use crate::error::StorageError;
@@ -14,6 +15,20 @@ pub(super) struct Mark {
     pub(super) identity: String,
     /// When the newest whole backup was made, in seconds since 1970; none before the first.
     pub(super) made_at: Option<i64>,
+    /// The last run that began to write there; none if a program wrote it that did not say.
+    #[serde(default)]
+    pub(super) last: Option<LastRun>,
+}
+
+/// A run of a backup that began to write in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// What the store that it copied knows it by.
+    pub(super) generation: Generation,
+    /// When it began, in seconds since 1970.
+    pub begun_at: i64,
+    /// Which registry it copied, for people.
+    pub of: String,
 }
 
 impl Mark {

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::mark::Mark;
-use super::{BackupError, SmallFiles, open_regular, read_directory, read_small};
+use super::{BackupError, DatabaseFiles, SmallFiles, open_regular, read_directory, read_small};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
@@ -83,17 +83,18 @@ impl Origin {
         open_regular(&self.layout.blob(digest))
     }
 
-    /// Opens the database, and its log, if somebody who opened the backup left one.
+    /// Opens the database, and its log, if the registry's disk had no room for it when the backup
+    /// was made, or somebody who opened the backup left one.
     ///
     /// # Errors
     /// [`BackupError::NoBackup`] if there is none; else trouble with the disk.
-    pub fn open_database(&self) -> Result<(File, Option<File>), BackupError> {
-        let no_backup = || BackupError::NoBackup(self.layout.root().to_owned());
-        let open = |path: &Path| {
-            open_regular(path).map_err(|error| BackupError::of_backup(self.path(), error))
-        };
-        let database = open(&self.layout.database())?.ok_or_else(no_backup)?;
-        Ok((database, open(&self.layout.root().join("registry.db-wal"))?))
+    pub fn open_database(&self) -> Result<DatabaseFiles, BackupError> {
+        let path = self.layout.database();
+        if !path.exists() {
+            return Err(BackupError::NoBackup(self.layout.root().to_owned()));
+        }
+        DatabaseFiles::open(&path, &self.layout.database_log())
+            .map_err(|error| BackupError::of_backup(self.path(), error))
     }
 
     /// Certificates and keys.

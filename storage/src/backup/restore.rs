@@ -1,11 +1,12 @@
 //! The directory that becomes a store again.
 
 use std::fs::{self, File};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::content::{self, Blobs};
-use super::{BackupError, SmallFiles, mark};
-use crate::db::copy;
+use super::{BackupError, DatabaseFiles, SmallFiles, mark};
+use crate::db::copy::{self, BlobIndex};
 use crate::digest::Digest;
 use crate::durable::{make_directory, remove, sync_directory, write_whole};
 use crate::error::{IoContext, StorageError};
@@ -50,11 +51,14 @@ impl Restoring {
     /// there: they are lost, and no manifest that needs them is answered until they are pushed
     /// again. Those that are there are not lost, whatever the registry thought that was backed up.
     ///
+    /// The store goes on with no backup by itself, also not with this one: the registry that wrote
+    /// it may live on.
+    ///
     /// # Errors
     /// Trouble with the disk.
     pub fn place(
         &self,
-        (database, log): (&File, Option<&File>),
+        database: &DatabaseFiles,
         tls: &SmallFiles,
         init_password: Option<&[u8]>,
     ) -> Result<Vec<Digest>, StorageError> {
@@ -62,13 +66,18 @@ impl Restoring {
         for path in self.layout.database_logs() {
             remove(&path)?;
         }
-        content::copy_file(database, &self.layout.database())?;
-        if let Some(log) = log {
-            content::copy_file(log, &root.join("registry.db-wal"))?;
-        }
-        // A backup that a command looked into needs a file beside it to be read.
-        copy::settle(&self.layout.database())?;
-        let missing = self.blobs.note_lost(&self.layout.database())?;
+        let path = self.layout.database();
+        database.copy_database(&path)?;
+        database.copy_log(&self.layout.database_log())?;
+        // A backup with a log, or that a command looked into, needs a file beside it to be read.
+        copy::settle(&path)?;
+        copy::check_copy(&path, &mut || ControlFlow::Continue(()))?;
+        let index = BlobIndex::open(&path)?;
+        let missing =
+            content::missing(&self.layout, |algorithm, prefix| index.shard(algorithm, prefix))?;
+        drop(index);
+        copy::begin_anew(&self.layout, &missing)?;
+        File::open(&path).and_then(|file| file.sync_all()).at("sync", &path)?;
         // Everybody may read the CA there.
         make_directory(&self.layout.tls(), 0o755)?;
         for (name, content) in tls {

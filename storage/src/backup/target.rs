@@ -1,44 +1,28 @@
-//! The directory that a backup goes to.
+//! The directory that a backup is to go to, before anything in it changes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::content::{self, Blobs};
-use super::mark::Mark;
-use super::{BackupError, read_directory};
+use super::BackupError;
+use super::content::Blobs;
+use super::filling::Filling;
+use super::generation::{Found, Generation};
+use super::mark::{LastRun, Mark};
 use crate::db::unix_now;
-use crate::digest::{Algorithm, Digest};
-use crate::durable::{make_directory, remove, sync_directory, sync_parent, write_whole};
+use crate::durable::sync_parent;
 use crate::error::{IoContext, StorageError};
-use crate::layout::{FORMAT, LOST_AND_FOUND, Layout};
+use crate::layout::{LOST_AND_FOUND, Layout};
 use crate::lock::{OnHeld, StoreLock};
 
-/// Small files by their names.
-pub type SmallFiles = BTreeMap<String, Vec<u8>>;
-
 /// A directory that becomes, or is, the backup of one store. Nobody else writes there meanwhile.
-///
-/// Crash argument: a backup that is cut short leaves the one before as it was, or, for the moments
-/// in which that cannot be, none that passes for one.
-///
-/// 1. Blobs that are new get their names; those of the backup before stay, and no blob ever
-///    changes. The database of the backup before names none of the new ones.
-/// 2. The new database is written and synced under another name, and takes the place of the old
-///    one by a rename: either of them finds all its blobs.
-/// 3. Certificates and keys are several files that must fit each other, and the log of a database
-///    belongs to that database alone. When either has to change, FORMAT goes before and comes back
-///    last, and without FORMAT there is no backup. Both are rare: certificates last a year, and a
-///    log is there only when somebody opened the backup as a registry and was cut short.
-/// 4. Only then do the blobs go that the new database does not name.
 #[derive(Debug)]
 pub struct Target {
     layout: Layout,
-    blobs: Blobs,
-    mark: Mark,
-    _lock: StoreLock,
+    identity: String,
+    mark: Option<Mark>,
+    lock: StoreLock,
 }
 
 impl Target {
@@ -49,7 +33,7 @@ impl Target {
     /// [`BackupError::Foreign`], [`BackupError::Store`], [`BackupError::Other`],
     /// [`BackupError::DamagedMark`] and [`BackupError::NotYours`] before anything was written;
     /// else trouble with the disk.
-    pub fn open(directory: &Path, identity: &str) -> Result<Self, BackupError> {
+    pub fn open(directory: &Path, identity: String) -> Result<Self, BackupError> {
         let layout = Layout::new(directory);
         match fs::DirBuilder::new().mode(0o700).create(directory) {
             Ok(()) => sync_parent(directory)?,
@@ -60,130 +44,46 @@ impl Target {
         if owner != rustix::process::geteuid().as_raw() {
             return Err(BackupError::NotYours { path: directory.to_owned(), owner });
         }
-        check(&layout, identity)?;
+        check(&layout, &identity)?;
         fs::set_permissions(directory, Permissions::from_mode(0o700))
             .at("set the mode of", directory)?;
         let lock = StoreLock::acquire(&layout.lock(), &|_| OnHeld::GiveUp)?;
         // Whoever held the lock until now may have served it.
-        let mark = match check(&layout, identity)? {
-            Some(mark) => mark,
-            None => {
-                let mark = Mark { identity: identity.to_owned(), made_at: None };
-                mark.write(&layout)?;
-                mark
-            }
-        };
-        let blobs = Blobs::of(&layout)?;
-        Ok(Self { layout, blobs, mark, _lock: lock })
+        let mark = check(&layout, &identity)?;
+        Ok(Self { layout, identity, mark, lock })
     }
 
-    /// Its blobs.
-    pub fn blobs(&self) -> &Blobs {
-        &self.blobs
+    /// What the store must know to go on with the backup that is there.
+    pub fn found(&self) -> Found {
+        match &self.mark {
+            None => Found::Free,
+            Some(Mark { last: None, .. }) => Found::Unmarked,
+            Some(Mark { last: Some(last), .. }) => Found::Last(last.generation),
+        }
     }
 
-    /// Writes the files of the host that lie outside of the store; their names are paths without
-    /// the first slash.
+    /// The last run that wrote there, if it said so.
+    pub fn last_run(&self) -> Option<&LastRun> {
+        self.mark.as_ref()?.last.as_ref()
+    }
+
+    /// When the newest whole backup was made, in seconds since 1970.
+    pub fn made_at(&self) -> Option<i64> {
+        self.mark.as_ref()?.made_at
+    }
+
+    /// Begins to fill it: the run of this generation, which the store knows by now, wrote there
+    /// last. `of` says whose backup it is, for people.
     ///
     /// # Errors
     /// Trouble with the disk.
-    pub fn place_outside(&self, files: &SmallFiles) -> Result<(), StorageError> {
-        let root = self.layout.root();
-        for (name, content) in files {
-            let path = root.join(name);
-            let inside = Path::new(name).ancestors().skip(1).collect::<Vec<_>>();
-            for directory in inside.into_iter().rev().filter(|path| !path.as_os_str().is_empty()) {
-                let directory = root.join(directory);
-                make_directory(&directory, 0o700)?;
-                sync_parent(&directory)?;
-            }
-            place_file(&path, content)?;
-            sync_parent(&path)?;
-        }
-        Ok(())
-    }
-
-    /// Puts the database, certificates and keys, and the first password in place. All blobs that
-    /// the database names are here and durable by now. The crash argument is that of the type.
-    ///
-    /// # Errors
-    /// Trouble with the disk.
-    pub fn place(
-        &mut self,
-        database: &File,
-        tls: &SmallFiles,
-        init_password: Option<&[u8]>,
-    ) -> Result<(), StorageError> {
-        let (root, to) = (self.layout.root(), self.layout.database());
-        let new = to.with_extension("db.new");
-        content::copy_file(database, &new)?;
-        // Whoever serves the backup as it is answers for what is here.
-        self.blobs.note_lost(&new)?;
-        let logs = self.layout.database_logs();
-        let is_tls_same = read_directory(&self.layout.tls())? == *tls;
-        if !is_tls_same || logs.iter().any(|path| path.exists()) {
-            self.layout.unfinish()?;
-        }
-        for path in &logs {
-            remove(path)?;
-        }
-        self.place_tls(tls)?;
-        sync_directory(root)?;
-        fs::rename(&new, &to).at("rename", &new)?;
-        match init_password {
-            Some(content) => write_whole(&self.layout.init_password(), content)?,
-            None => drop(remove(&self.layout.init_password())?),
-        }
-        sync_directory(root)?;
-        if self.layout.format()? != Some(FORMAT) {
-            self.layout.finish()?;
-        }
-        self.mark.made_at = Some(unix_now());
-        self.mark.write(&self.layout)
-    }
-
-    /// Removes everything from one directory below `blobs/` but these, once the database that
-    /// names them is in place. Says how many blobs went.
-    ///
-    /// # Errors
-    /// Trouble with the disk.
-    pub fn keep_only(
-        &self,
-        algorithm: Algorithm,
-        prefix: u8,
-        named: &[Digest],
-    ) -> Result<u64, StorageError> {
-        let directory = self.layout.shard(algorithm, prefix);
-        let named: BTreeSet<String> = named.iter().map(Digest::hex).collect();
-        let mut count = 0;
-        for entry in fs::read_dir(&directory).at("list", &directory)? {
-            let entry = entry.at("list", &directory)?;
-            if !named.contains(&*entry.file_name().to_string_lossy()) {
-                count += u64::from(remove(&entry.path())?);
-            }
-        }
-        Ok(count)
-    }
-
-    fn place_tls(&self, tls: &SmallFiles) -> Result<(), StorageError> {
-        let directory = self.layout.tls();
-        make_directory(&directory, 0o700)?;
-        for name in read_directory(&directory)?.keys().filter(|name| !tls.contains_key(*name)) {
-            remove(&directory.join(name))?;
-        }
-        for (name, content) in tls {
-            place_file(&directory.join(name), content)?;
-        }
-        // Also where nothing is new: a backup that was cut short may not have come to that.
-        sync_directory(&directory)
-    }
-}
-
-/// Writes a small file, unless it is there and the same.
-fn place_file(path: &Path, content: &[u8]) -> Result<(), StorageError> {
-    match super::read_small(path)?.as_deref() == Some(content) {
-        true => Ok(()),
-        false => write_whole(path, content),
+    pub fn begin(self, generation: Generation, of: String) -> Result<Filling, StorageError> {
+        let made_at = self.made_at();
+        let last = Some(LastRun { generation, begun_at: unix_now(), of });
+        let mark = Mark { identity: self.identity, made_at, last };
+        mark.write(&self.layout)?;
+        let blobs = Blobs::of(&self.layout)?;
+        Ok(Filling::new(self.layout, blobs, mark, self.lock))
     }
 }
 

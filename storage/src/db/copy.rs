@@ -5,24 +5,31 @@
 //! which it ends, and needs no read transaction that would keep the log from being emptied. A copy
 //! made over another connection would begin anew with each write.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::thread;
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, params};
 
-use super::{lost, open_to_read, open_to_write};
+use super::{COPY_NEWS, backups, open_to_read, open_to_write, schema};
 use crate::digest::{Algorithm, Digest};
 use crate::error::StorageError;
+use crate::layout::Layout;
 
 /// Asks the writing thread for a copy.
 pub(super) struct CopyRequest {
     to: PathBuf,
+    has_room: HasRoom,
     state: Arc<CopyState>,
     reply: mpsc::SyncSender<Result<bool, StorageError>>,
 }
+
+/// Says whether so many bytes more may be written.
+pub(super) type HasRoom = Box<dyn Fn(u64) -> Result<(), StorageError> + Send>;
 
 /// What the writing thread and whoever waits for the copy tell each other.
 #[derive(Debug, Default)]
@@ -36,13 +43,15 @@ pub(super) struct CopyState {
 }
 
 /// Makes a request for a copy in the empty file `to`. The reply says whether the copy is whole; it
-/// is not when it was not wanted any more.
+/// is not when it was not wanted any more. `has_room` is asked before each step.
 pub(super) fn request(
     to: &Path,
+    has_room: HasRoom,
 ) -> (CopyRequest, Arc<CopyState>, mpsc::Receiver<Result<bool, StorageError>>) {
     let (reply, outcome) = mpsc::sync_channel(1);
     let state = Arc::new(CopyState::default());
-    (CopyRequest { to: to.to_owned(), state: Arc::clone(&state), reply }, state, outcome)
+    let request = CopyRequest { to: to.to_owned(), has_room, state: Arc::clone(&state), reply };
+    (request, state, outcome)
 }
 
 impl CopyRequest {
@@ -62,6 +71,7 @@ impl CopyRequest {
         to.pragma_update(None, "cache_size", COPY_CACHE_PAGES)?;
         let copy = Backup::new(from, &mut to)?;
         while !self.state.is_unwanted.load(Ordering::Relaxed) {
+            (self.has_room)(STEP_BYTES)?;
             let step = copy.step(STEP_PAGES)?;
             let progress = copy.progress();
             let count = |pages| u64::try_from(pages).unwrap_or(0);
@@ -79,30 +89,83 @@ impl CopyRequest {
     }
 }
 
-/// Makes a copy a file that can be read without another beside it, and checks that it is sound.
+/// The length of the database with all that its log holds.
+pub(crate) fn bytes(connection: &Connection) -> Result<u64, StorageError> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, u64>(0));
+    Ok(number("page_count")?.saturating_mul(number("page_size")?))
+}
+
+/// Makes a copy a file that can be read without another beside it.
 pub(crate) fn settle(path: &Path) -> Result<(), StorageError> {
     let connection = open_to_write(path)?;
     connection.pragma_update(None, "synchronous", "OFF")?;
-    connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
-    let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    match said.as_str() {
-        "ok" => Ok(()),
-        _ => Err(StorageError::Damaged { path: path.to_owned(), what: said }),
+    Ok(connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?)
+}
+
+/// Checks a copy, which nobody writes to.
+///
+/// # Errors
+/// Those of [`check`].
+pub(crate) fn check_copy(
+    path: &Path,
+    go_on: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<bool, StorageError> {
+    check(open_to_read(path)?, path, go_on)
+}
+
+/// Checks that the structure of the database at `path` is sound, over a connection of its own: in
+/// one read, which takes long if it is large. `go_on` is asked now and then; false if it said no.
+///
+/// # Errors
+/// [`StorageError::Damaged`], else trouble with the disk or the database.
+pub(crate) fn check(
+    connection: Connection,
+    path: &Path,
+    go_on: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<bool, StorageError> {
+    let interrupt = connection.get_interrupt_handle();
+    let (reply, outcome) = mpsc::sync_channel(1);
+    let said = thread::scope(|scope| {
+        scope.spawn(move || {
+            let said = connection
+                .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+                .map_err(StorageError::from);
+            let _ = reply.send(said);
+        });
+        let mut is_wanted = true;
+        loop {
+            is_wanted = is_wanted && go_on().is_continue();
+            if !is_wanted {
+                // Again and again, since it is lost on a statement that has not begun.
+                interrupt.interrupt();
+            }
+            match outcome.recv_timeout(COPY_NEWS) {
+                Ok(_) if !is_wanted => return Ok(None),
+                Ok(said) => return said.map(Some),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(StorageError::Closed),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+        }
+    });
+    match said?.as_deref() {
+        None => Ok(false),
+        Some("ok") => Ok(true),
+        Some(what) => Err(StorageError::Damaged { path: path.to_owned(), what: what.to_owned() }),
     }
 }
 
-/// Notes in a copy that nobody serves yet which blobs are lost: these, and no others. The caller
-/// syncs it; a copy that a crash catches here is made anew.
-pub(crate) fn note_lost(path: &Path, blobs: &[Digest]) -> Result<(), StorageError> {
-    let mut connection = open_to_write(path)?;
+/// Makes a copy that nobody serves yet a store of its own, with the newest schema, and notes which
+/// blobs are lost: these, and no others. The caller syncs it; a copy that a crash catches here is
+/// made anew.
+pub(crate) fn begin_anew(layout: &Layout, lost: &[Digest]) -> Result<(), StorageError> {
+    let mut connection = open_to_write(&layout.database())?;
     // No other file beside it, which a crash would leave for another copy.
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    schema::migrate(&mut connection, layout)?;
     let transaction = connection.transaction()?;
-    transaction.execute("DELETE FROM lost_blobs", [])?;
-    for digest in blobs {
-        lost::lose_blob(&transaction, digest)?;
-    }
+    backups::begin_anew(&transaction, lost)?;
     Ok(transaction.commit()?)
 }
 
@@ -135,7 +198,7 @@ impl BlobIndex {
     /// # Errors
     /// Trouble with the disk or the database.
     pub fn identity(&self) -> Result<String, StorageError> {
-        Ok(self.0.query_row("SELECT lower(hex(id)) FROM identity", [], |row| row.get(0))?)
+        backups::identity(&self.0)
     }
 
     /// The blobs of one directory below `blobs/`, in the order of their digests.
@@ -143,27 +206,70 @@ impl BlobIndex {
     /// # Errors
     /// Trouble with the disk or the database.
     pub fn shard(&self, algorithm: Algorithm, prefix: u8) -> Result<Vec<NamedBlob>, StorageError> {
-        let from = format!("{algorithm}:{prefix:02x}");
-        // Greater than every hexadecimal digit.
-        let to = format!("{from}g");
-        // A backup that a program before this one made has no such table.
-        let or_kept = match self.0.table_exists(None, "deleted_links")? {
-            true => "OR EXISTS (SELECT 1 FROM deleted_links l WHERE l.digest = b.digest)",
-            false => "",
-        };
-        let mut statement = self.0.prepare_cached(&format!(
-            "SELECT digest, size,
-                    EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest) {or_kept}
-             FROM blobs b WHERE digest > ?1 AND digest < ?2 ORDER BY digest",
-        ))?;
-        let rows = statement.query_map(params![from, to], |row| {
-            Ok(NamedBlob { digest: row.get(0)?, size: row.get(1)?, is_held: row.get(2)? })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        shard(&self.0, algorithm, prefix)
     }
+}
+
+/// The blobs whose digests begin so, in the order of their digests.
+pub(crate) fn shard(
+    connection: &Connection,
+    algorithm: Algorithm,
+    prefix: u8,
+) -> Result<Vec<NamedBlob>, StorageError> {
+    let from = format!("{algorithm}:{prefix:02x}");
+    // Greater than every hexadecimal digit.
+    let to = format!("{from}g");
+    // A backup that a program before this one made has no such table.
+    let or_kept = match connection.table_exists(None, "deleted_links")? {
+        true => "OR EXISTS (SELECT 1 FROM deleted_links l WHERE l.digest = b.digest)",
+        false => "",
+    };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT digest, size,
+                EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest) {or_kept}
+         FROM blobs b WHERE digest > ?1 AND digest < ?2 ORDER BY digest",
+    ))?;
+    let rows = statement.query_map(params![from, to], |row| {
+        Ok(NamedBlob { digest: row.get(0)?, size: row.get(1)?, is_held: row.get(2)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Pages of 4 KiB that one step copies: a push that waits behind it does not notice.
 const STEP_PAGES: i32 = 64;
+/// What one step writes at most, and what waits in memory from the ones before.
+const STEP_BYTES: u64 = 512 * 1024;
 /// Pages of the copy that may wait in memory.
 const COPY_CACHE_PAGES: i64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_nobody_wants_ends_and_one_that_finds_damage_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let rows = "CREATE TABLE t (v); CREATE INDEX i ON t (v);
+                    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
+                    INSERT INTO t SELECT randomblob(99) FROM n";
+        Connection::open(&path).unwrap().execute_batch(rows).unwrap();
+        let mut asked = 0;
+        let mut stop = || {
+            asked += 1;
+            ControlFlow::Break(())
+        };
+        assert_eq!(check_copy(&path, &mut stop), Ok(false));
+        assert_eq!(asked, 1);
+        let mut go_on = || ControlFlow::Continue(());
+        assert_eq!(check_copy(&path, &mut go_on), Ok(true));
+        let mut bytes = std::fs::read(&path).unwrap();
+        let half = bytes.len() / 2;
+        bytes[half..half + 8192].fill(0xa5);
+        std::fs::write(&path, bytes).unwrap();
+        let found = check_copy(&path, &mut go_on);
+        let is_damage =
+            matches!(found, Err(StorageError::Damaged { .. } | StorageError::DatabaseDamaged(_)));
+        assert!(is_damage, "{found:?}");
+    }
+}

@@ -1,9 +1,10 @@
 //! Forgetting changes of tags: more of them than are kept of one tag, or of one repository.
 //!
 //! What is forgotten leaves behind what somebody would miss: the oldest change of the tag that is
-//! left, or else its repository, says until when nothing is known, so that nobody is told what a tag
-//! named then; and a manifest that had the tag says so itself, with when it had it last as the time
-//! of its push, so that rules about manifests that never had a tag, or had none for long, leave it.
+//! left, or else its repository, says until when nothing is known, so that nobody is told what a
+//! tag named then; and a manifest that had the tag says so itself, with when it had it last as the
+//! time of its push, so that rules about manifests that never had a tag, or had none for long,
+//! leave it.
 
 use std::collections::HashMap;
 

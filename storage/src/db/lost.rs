@@ -233,9 +233,9 @@ const WITHIN: &str = "
           ON e.repository_id = ?1 AND e.parent = w.digest AND e.kind = 'child'
         CROSS JOIN repository_manifests m ON m.repository_id = ?1 AND m.digest = e.child
     )";
-/// Whether what the edge `e` of the repository ?1 names must be there as a blob. What an index lists
-/// is a blob where the repository holds it as one and as no manifest: so are the parts of a build
-/// cache.
+/// Whether what the edge `e` of the repository ?1 names must be there as a blob. What an index
+/// lists is a blob where the repository holds it as one and as no manifest: so are the parts of a
+/// build cache.
 const NEEDED_BLOB: &str = "(e.kind IN ('config', 'layer', 'blob') OR e.kind = 'child'
     AND EXISTS (SELECT 1 FROM repository_blobs b
                 WHERE b.repository_id = ?1 AND b.digest = e.child)

@@ -1,7 +1,7 @@
 //! The reading connections: read-only, opened when needed, kept for the next reader.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +62,11 @@ impl Readers {
         result
     }
 
+    /// The database's file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Keeps a connection for the next reader. Of those that are used rarely only what makes them
     /// quick to use is kept: the parsed schema, and no pages.
     fn keep(&self, connection: Connection) {
@@ -75,7 +80,8 @@ impl Readers {
         }
     }
 
-    fn open(&self) -> Result<Connection, StorageError> {
+    /// A connection of its own, for who keeps it long.
+    pub(super) fn open(&self) -> Result<Connection, StorageError> {
         let connection = open_to_read(&self.path)?;
         connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);

@@ -239,10 +239,15 @@ CREATE TABLE seen_files (
     seen_tick INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Directories that hold a backup of this store, and which run wrote each last.
+-- When the store was made from a backup, in seconds since 1970; NULL if it was not.
+ALTER TABLE identity ADD COLUMN restored_at INTEGER;
+-- Directories that hold a backup of this store: what the directory said of the run before when the
+-- last run of this store began there, and what it says since; NULL after the first.
 CREATE TABLE backups (
     target     TEXT PRIMARY KEY,
-    generation TEXT NOT NULL
+    generation TEXT NOT NULL,
+    next       TEXT,
+    begun_tick INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 -- Up to which second since 1970 changes of tags are forgotten of which no row is left.
@@ -257,6 +262,7 @@ WHERE subject IS NULL AND (artifact_type IS NOT NULL OR annotations IS NOT NULL)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::copy;
 
     #[test]
     fn migrating_twice_changes_nothing_and_a_later_database_is_refused() {
@@ -308,5 +314,21 @@ mod tests {
         let query = "SELECT count(*) FROM repository_manifests
                      WHERE artifact_type IS NULL AND annotations IS NULL";
         assert_eq!(connection.query_row(query, [], |row| row.get(0)), Ok(2));
+    }
+
+    #[test]
+    fn what_is_restored_from_an_older_program_remembers_that_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path());
+        let connection = Connection::open(layout.database()).unwrap();
+        for statements in &MIGRATIONS[..3] {
+            connection.execute_batch(statements).unwrap();
+        }
+        connection.pragma_update(None, "user_version", 3).unwrap();
+        drop(connection);
+        copy::begin_anew(&layout, &[]).unwrap();
+        let connection = Connection::open(layout.database()).unwrap();
+        let restored = "SELECT restored_at > 0 FROM identity";
+        assert_eq!(connection.query_row(restored, [], |row| row.get(0)), Ok(true));
     }
 }

@@ -125,8 +125,9 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::db::copy::{BlobIndex, note_lost, settle};
+    use crate::db::copy::{BlobIndex, begin_anew, settle};
     use crate::db::open::{open_to_read, open_to_write};
+    use crate::layout::Layout;
 
     /// A database of this number of migrations, to which somebody did something.
     fn database(number: usize, done: &str) -> (tempfile::TempDir, PathBuf) {
@@ -193,7 +194,7 @@ mod tests {
                 open_to_read(&path).map(drop),
                 open_to_write(&path).map(drop),
                 BlobIndex::open(&path).map(drop),
-                note_lost(&path, &[]),
+                begin_anew(&Layout::new(path.parent().unwrap()), &[]),
                 settle(&path),
             ] {
                 assert_eq!(opened, Err(refusal.clone()), "{done}");

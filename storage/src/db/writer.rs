@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::copy::CopyRequest;
 use super::gate::Gate;
-use super::{OnFatal, OnTrouble};
+use super::{OnFatal, OnTrouble, empty_log};
 use crate::error::StorageError;
 
 /// What the writing thread is asked for.
@@ -21,6 +21,8 @@ pub(super) enum Work {
     Write(Box<dyn Job>),
     /// A copy of the database.
     Copy(CopyRequest),
+    /// That all that the log holds be moved into the database. It is between two groups of writes.
+    EmptyLog(mpsc::SyncSender<Result<(), StorageError>>),
 }
 
 /// One waiting write.
@@ -114,13 +116,17 @@ impl Writer {
     /// Commits a group of waiting writes, beginning with `first`; gives a copy that was asked for
     /// instead or behind them.
     fn serve(&self, first: Work, queue: &mpsc::Receiver<Work>) -> Option<CopyRequest> {
-        let (mut group, mut copy) = (Vec::new(), None);
+        let (mut group, mut copy, mut empty) = (Vec::new(), None, None);
         let mut next = Some(first);
         while let Some(work) = next {
             match work {
                 Work::Write(job) => group.push(job),
                 Work::Copy(request) => {
                     copy = Some(request);
+                    break;
+                }
+                Work::EmptyLog(reply) => {
+                    empty = Some(reply);
                     break;
                 }
             }
@@ -140,6 +146,14 @@ impl Writer {
             if pages >= self.most_log_pages.get() {
                 self.truncate(pages);
             }
+        }
+        if let Some(reply) = empty {
+            let emptied = empty_log(&self.connection);
+            if let Err(error) = &emptied {
+                self.end_if_not_synced(error);
+            }
+            // Whoever waited may be gone.
+            let _ = reply.send(emptied);
         }
         copy
     }

@@ -213,8 +213,8 @@ impl Store {
         Ok(())
     }
 
-    /// The blobs that a manifest needs and its repository does not hold. A row whose file is gone is
-    /// no blob: only a new push brings it back.
+    /// The blobs that a manifest needs and its repository does not hold. A row whose file is gone
+    /// is no blob: only a new push brings it back.
     fn absent_blobs(
         &self,
         name: &RepoName,

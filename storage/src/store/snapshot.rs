@@ -26,8 +26,9 @@ impl Store {
     /// there are, and says whether to go on.
     ///
     /// # Errors
-    /// [`BackupError::Busy`] while there is another snapshot, [`BackupError::Stopped`],
-    /// [`BackupError::DamagedDatabase`], else trouble with the disk or the database.
+    /// [`BackupError::Busy`] while there is another snapshot, [`BackupError::NoRoom`],
+    /// [`BackupError::Stopped`], [`BackupError::DamagedDatabase`], else trouble with the disk or
+    /// the database.
     pub fn snapshot(
         &self,
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
@@ -43,18 +44,47 @@ impl Store {
             _hold: self.holds.hold(),
         };
         remove_copy(&snapshot.path)?;
-        create_private(&snapshot.path)?;
-        let copied = self.database.copy(&snapshot.path, on_progress).and_then(|is_whole| {
-            // One that is not whole is not looked at.
-            if is_whole { copy::settle(&snapshot.path).map(|()| true) } else { Ok(false) }
-        });
-        // What is wrong with the copy is wrong with what was copied.
-        let damaged =
-            |error: StorageError| BackupError::of_database(self.layout.database(), error.into());
-        match copied.map_err(damaged)? {
-            true => Ok(snapshot),
-            false => Err(BackupError::Stopped),
+        let needed_bytes = self.snapshot_bytes()?;
+        let copied =
+            self.space.check(needed_bytes).and_then(|()| self.copy_to(&snapshot.path, on_progress));
+        match copied {
+            Ok(true) => Ok(snapshot),
+            Ok(false) => Err(BackupError::Stopped),
+            Err(StorageError::Full | StorageError::NoRoom { .. }) => {
+                // What is free is told once the copy has gone that did not fit.
+                drop(snapshot);
+                let (free_bytes, kept_bytes) = self.space.free_and_kept()?;
+                Err(BackupError::NoRoom { needed_bytes, free_bytes, kept_bytes })
+            }
+            // What is wrong with the copy is wrong with what was copied.
+            Err(error) => Err(BackupError::of_database(self.layout.database(), error.into())),
         }
+    }
+
+    /// Copies and checks; false if it is not wanted any more.
+    fn copy_to(
+        &self,
+        path: &Path,
+        on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<bool, StorageError> {
+        create_private(path)?;
+        let mut pages = 0;
+        let mut tell = |done, total| {
+            pages = total;
+            on_progress(done, total)
+        };
+        // One that is not whole is not looked at.
+        if !self.database.copy(path, &mut tell)? {
+            return Ok(false);
+        }
+        copy::settle(path)?;
+        copy::check_copy(path, &mut || on_progress(pages, pages))
+    }
+
+    /// The room that a copy takes, which may grow with the database while it is made.
+    fn snapshot_bytes(&self) -> Result<u64, StorageError> {
+        let bytes = self.database.read(copy::bytes)?;
+        Ok(bytes.saturating_add(bytes / GROWTH_SHARE))
     }
 
     /// The right to unlink files that rows name or named, for one short step; none while somebody
@@ -88,3 +118,7 @@ pub(super) fn remove_copy(path: &Path) -> Result<(), StorageError> {
     }
     Ok(())
 }
+
+/// The part of the database by which it may grow while it is copied. With more the copy goes on as
+/// long as uploads would have room.
+const GROWTH_SHARE: u64 = 16;

@@ -8,6 +8,7 @@
 )]
 
 mod again;
+mod backup;
 mod blob;
 mod crash;
 mod finished;

@@ -28,9 +28,14 @@ fn a_registry_is_backed_up_and_restored_as_the_page_says() {
     typed(&host, "### On the same host");
     assert_eq!(read(&host, "/var/lib/registry/tls/ca.crt"), ca);
     pull(&host, &password, &digest);
+    // The directory belongs to the registry that wrote there, which could live on.
+    let said = host.run(&["registry", "backup", "/mnt/backup/registry"]).fails(1);
+    assert!(said.contains("--take-over"), "{said}");
+    typed(&host, "### After a restore");
     // The next backup goes on with it.
     let told = typed(&host, "## Backup");
     assert!(told.contains("blobs copied  0,"), "{told}");
+    pull(&host, &password, &digest);
     let unowned = host.shell("find /var/lib/registry ! -user registry").ok();
     assert_eq!(unowned, "");
     drop(host);

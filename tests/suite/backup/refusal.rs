@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use registry_server::admin::{self, Command, Progress};
+use registry_server::admin::{self, Lease, Leased, Progress};
 
-use super::{backup, blob, directory, image, push, restore};
+use super::{backup, blob, directory, image, open_to_all, push, restore};
 use crate::support::binary::{Instance, registry};
 use crate::support::clients::Curl;
 use crate::support::disk::SmallDisk;
@@ -114,9 +114,7 @@ fn a_restore_replaces_nothing() {
 fn one_backup_at_a_time_holds_the_snapshot_for_as_long_as_it_lives() {
     let instance = Instance::started();
     let mut silent = |_: &Progress| ControlFlow::Continue(());
-    let taken = admin::run_leased(instance.data(), Command::Backup, &mut silent);
-    let (_, lease) = taken.expect("a snapshot");
-    let mut lease = lease.expect("something that keeps it");
+    let mut lease = lease(admin::run_leased(instance.data(), &mut silent));
     assert!(instance.data().join("backup.db").exists());
     assert!(!lease.is_lost());
     let said = backup(&instance, &[]).fails(1);
@@ -141,8 +139,7 @@ fn one_backup_at_a_time_holds_the_snapshot_for_as_long_as_it_lives() {
 fn a_server_that_ends_is_noticed_and_its_successor_removes_the_snapshot() {
     let mut instance = Instance::started();
     let mut silent = |_: &Progress| ControlFlow::Continue(());
-    let taken = admin::run_leased(instance.data(), Command::Backup, &mut silent);
-    let mut lease = taken.expect("a snapshot").1.expect("something that keeps it");
+    let mut lease = lease(admin::run_leased(instance.data(), &mut silent));
     instance.kill();
     wait_until("the lease is lost", || lease.is_lost());
     assert!(instance.data().join("backup.db").exists());
@@ -157,10 +154,7 @@ fn what_the_owner_of_the_data_lays_there_leads_root_nowhere() {
         return;
     }
     let mut instance = Instance::new();
-    let open = |path: &Path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
-    };
-    open(instance.root());
+    open_to_all(instance.root());
     fs::create_dir(instance.data()).expect("a directory");
     chown(instance.data(), Some(12345), Some(12345)).expect("root may do that");
     instance.start();
@@ -194,4 +188,12 @@ fn what_the_owner_of_the_data_lays_there_leads_root_nowhere() {
     find.arg(&found[1]).args(["!", "-user", "12345"]);
     assert_eq!(run(&mut find).ok(), "");
     assert!(data.join("FORMAT").exists());
+}
+
+/// What keeps the snapshot of a running server.
+fn lease<E: std::fmt::Debug>(taken: Result<Leased, E>) -> Lease {
+    match taken.expect("a snapshot") {
+        Leased::Snapshot(_, lease) => lease,
+        Leased::Store(_) => panic!("no server runs"),
+    }
 }

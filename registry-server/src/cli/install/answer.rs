@@ -61,8 +61,8 @@ impl fmt::Display for Known {
 pub(super) fn check(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Result<Login> {
     let name = wanted.config.hostnames.first().context("there is no host name")?;
     let trust = match wanted.ca() {
-        // A pipe in its place would be waited for.
-        Some(ca) if ca.is_file() => Trust::Root(ca),
+        // A pipe in its place would be waited for, and a link leads root where it should not.
+        Some(ca) if ca.symlink_metadata().is_ok_and(|found| found.is_file()) => Trust::Root(ca),
         Some(ca) => bail!("{} is no regular file: restore it from a backup", ca.display()),
         None => Trust::Certificate(OWN_CERTIFICATE.into()),
     };

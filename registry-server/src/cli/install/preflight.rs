@@ -22,7 +22,7 @@ use crate::server::read_password;
 /// What would fail, with what to do about it.
 pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
     let data = wanted.config.data_dir.as_path();
-    let found = Survey::of(data)?;
+    let found = survey(data)?;
     let is_store = is_store(&found);
     check_data(wanted, &found)?;
     let free = check_space(data, if is_store { 0 } else { INSTALL_FREE_BYTES })?;
@@ -68,7 +68,7 @@ fn check_data(wanted: &Wanted, found: &Survey) -> anyhow::Result<()> {
         )?;
     }
     if let Some(old) = installed.as_deref().filter(|old| *old != data)
-        && is_store(&Survey::of(old)?)
+        && is_store(&survey(old)?)
     {
         bail!(
             "the registry of this host keeps its data in {}: to move them, type `systemctl stop \
@@ -91,6 +91,11 @@ fn check_data(wanted: &Wanted, found: &Survey) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Looks at a data directory as its owner, who could have laid links there.
+fn survey(data: &Path) -> anyhow::Result<Survey> {
+    Ok(installer::as_owner_of(data, || Survey::of(data))??)
 }
 
 fn is_store(found: &Survey) -> bool {

@@ -138,6 +138,29 @@ impl Chain {
     }
 }
 
+#[test]
+fn a_copy_ends_where_the_room_does() {
+    let (directory, connection) = database();
+    let rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
+                INSERT INTO t SELECT randomblob(8000) FROM n";
+    connection.execute_batch(rows).unwrap();
+    let to = directory.path().join("copy");
+    std::fs::write(&to, "").unwrap();
+    let no_room = StorageError::NoRoom { wanted_bytes: 1, free_bytes: 2, kept_bytes: 3 };
+    let (said, steps) = (no_room.clone(), AtomicI32::new(0));
+    let has_room = move |_| match steps.fetch_add(1, Ordering::Relaxed) {
+        0..3 => Ok(()),
+        _ => Err(said.clone()),
+    };
+    let (request, state, outcome) = crate::db::copy::request(&to, Box::new(has_room));
+    let (sender, queue) = mpsc::channel();
+    sender.send(Work::Copy(request)).unwrap();
+    drop(sender);
+    writer(connection).unwrap().run(&queue);
+    assert_eq!(outcome.recv().unwrap(), Err(no_room));
+    assert_eq!(state.done.load(Ordering::Relaxed), 3 * 64);
+}
+
 const LINKS: i64 = 12;
 
 #[test]
@@ -150,7 +173,7 @@ fn a_copy_is_made_in_small_steps_and_a_waiting_write_is_served_between_two() {
     let to = directory.path().join("copy");
     std::fs::write(&to, "").unwrap();
     let (sender, queue) = mpsc::channel();
-    let (request, copy, outcome) = crate::db::copy::request(&to);
+    let (request, copy, outcome) = crate::db::copy::request(&to, Box::new(|_| Ok(())));
     let (pages, state) = (Mutex::default(), Arc::clone(&copy));
     sender.send(Work::Copy(request)).unwrap();
     let chain = Arc::new(Chain { sender, copy, pages });

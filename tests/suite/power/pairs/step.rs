@@ -193,6 +193,7 @@ fn collect(load: &Load<'_>, data: &Path, scenes: &mut [Scene]) {
         grace_seconds: Some(0),
         untagged_seconds: None,
         deleted_seconds: Some(0),
+        history_seconds: None,
         upload_seconds: None,
     };
     load.acts.hear(|| {

@@ -1,0 +1,149 @@
+//! The registry that is backed up, as its owner sees it.
+
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use storage::backup::generation::{Found, Generation};
+use storage::backup::{DatabaseFiles, SmallFiles, open_regular, read_directory, read_small};
+use storage::{Algorithm, BlobIndex, Digest, Layout, NamedBlob, StorageError, Store};
+
+use crate::admin::{self, Command, Lease, Leased, Progress, Reply};
+use crate::cli::meter::Meter;
+
+/// What is at work as the owner of the data: it opens files and reads the database.
+pub(super) struct Source {
+    layout: Layout,
+    from: From,
+}
+
+/// Where the database is read.
+enum From {
+    /// A snapshot that a running server keeps.
+    Snapshot {
+        index: BlobIndex,
+        /// Opened at once: it goes when the server ends.
+        database: Option<DatabaseFiles>,
+        lease: Lease,
+    },
+    /// The store itself, which nobody else owns meanwhile and nobody writes to.
+    Store(Box<Store>),
+}
+
+impl Source {
+    /// Has the running server take a snapshot, or, where none runs or may run, opens the store.
+    pub(super) fn begin(data: &Path, must_rest: bool, meter: &Meter) -> anyhow::Result<Self> {
+        let layout = Layout::new(data);
+        let mut tell = |progress: &Progress| {
+            meter.begin(&progress.task, 0);
+            ControlFlow::Continue(())
+        };
+        let leased = match must_rest {
+            false => admin::run_leased(data, &mut tell)?,
+            true => match admin::own(data)? {
+                Some(store) => Leased::Store(store),
+                None => bail!(
+                    "the registry in {} serves, and --stopped is for one that rests: `systemctl \
+                     stop registry`, the same command again, then `systemctl start registry`",
+                    data.display()
+                ),
+            },
+        };
+        let from = match leased {
+            Leased::Snapshot(name, lease) => {
+                let path = data.join(name);
+                let none = path.with_extension("none");
+                let database = Some(DatabaseFiles::open(&path, &none)?);
+                From::Snapshot { index: BlobIndex::open(&path)?, database, lease }
+            }
+            Leased::Store(store) => {
+                store.check_database(&mut || {
+                    meter.begin("checking the database", 0);
+                    ControlFlow::Continue(())
+                })?;
+                From::Store(store)
+            }
+        };
+        Ok(Self { layout, from })
+    }
+
+    /// What tells the store from others.
+    pub(super) fn identity(&self) -> Result<String, StorageError> {
+        match &self.from {
+            From::Snapshot { index, .. } => index.identity(),
+            From::Store(store) => store.identity(),
+        }
+    }
+
+    /// Notes in the store that a backup begins; false if another one wrote there last.
+    pub(super) fn begin_backup(&self, found: Found, next: Generation) -> anyhow::Result<bool> {
+        match &self.from {
+            From::Store(store) => Ok(store.begin_backup(found, next)?),
+            From::Snapshot { .. } => {
+                match admin::run(self.layout.root(), Command::BeginBackup { found, next })? {
+                    Reply::BackupBegun(is_ours) => Ok(is_ours),
+                    _ => bail!("the running server's answer makes no sense"),
+                }
+            }
+        }
+    }
+
+    /// The files of the database, once.
+    pub(super) fn database(&mut self) -> anyhow::Result<DatabaseFiles> {
+        match &mut self.from {
+            From::Snapshot { database, .. } => {
+                database.take().context("the copy of the database is gone")
+            }
+            From::Store(store) => Ok(store.database_files()?),
+        }
+    }
+
+    /// The blobs of one directory below `blobs/`.
+    pub(super) fn shard(
+        &self,
+        algorithm: Algorithm,
+        prefix: u8,
+    ) -> Result<Vec<NamedBlob>, StorageError> {
+        match &self.from {
+            From::Snapshot { index, .. } => index.shard(algorithm, prefix),
+            From::Store(store) => store.named_blobs(algorithm, prefix),
+        }
+    }
+
+    /// Opens a blob; `None` if it is not there, or cannot be opened.
+    pub(super) fn open(&self, digest: &Digest) -> Option<File> {
+        open_regular(&self.layout.blob_file(digest)).ok().flatten()
+    }
+
+    /// Certificates and keys that fit each other: the server replaces them one after the other, so
+    /// they are read until they stay the same.
+    pub(super) fn tls(&self) -> anyhow::Result<SmallFiles> {
+        let mut before = read_directory(&self.layout.tls())?;
+        for _ in 0..TLS_READS {
+            let now = read_directory(&self.layout.tls())?;
+            if now == before {
+                return Ok(now);
+            }
+            before = now;
+        }
+        bail!("the files in {} change all the time", self.layout.tls().display())
+    }
+
+    /// The first user's password, if it was made up and holds.
+    pub(super) fn init_password(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        read_small(&self.layout.init_password())
+    }
+
+    /// Whether the server that kept the snapshot has ended: blobs may be gone since.
+    pub(super) fn is_lost(&mut self) -> bool {
+        match &mut self.from {
+            From::Snapshot { lease, .. } => lease.is_lost(),
+            From::Store(_) => false,
+        }
+    }
+}
+
+/// How often certificates and keys are read until they stay the same: a renewal takes less time
+/// than a few of these.
+const TLS_READS: u32 = 1000;

@@ -1,0 +1,166 @@
+//! Which directories hold a backup of this store, and which run of it began there last. The rules
+//! stand in [`crate::backup::generation`].
+
+use rusqlite::{Connection, params};
+
+use super::{lost, unix_now};
+use crate::backup::generation::{Found, Generation, Token};
+use crate::digest::Digest;
+use crate::error::StorageError;
+
+/// Notes that a run begins where it finds `found`, and is to write `next` there. False, and nothing
+/// is noted, if the last one to write there was not this store.
+pub(crate) fn begin(
+    connection: &Connection,
+    found: &Found,
+    next: &Generation,
+) -> Result<bool, StorageError> {
+    let is_ours = match found {
+        Found::Free => insert(connection, next)?,
+        Found::Unmarked => !is_restored(connection)? && insert(connection, next)?,
+        Found::Last(last) => go_on(connection, last, next.run)?,
+    };
+    if is_ours {
+        forget_oldest(connection)?;
+    }
+    Ok(is_ours)
+}
+
+/// Makes the store one of its own: it goes on with no backup by itself. And notes that these blobs,
+/// and no others, are lost.
+pub(crate) fn begin_anew(connection: &Connection, lost: &[Digest]) -> Result<(), StorageError> {
+    connection.execute("DELETE FROM backups", [])?;
+    connection.execute("UPDATE identity SET restored_at = ?1", [unix_now()])?;
+    connection.execute("DELETE FROM lost_blobs", [])?;
+    lost.iter().try_for_each(|digest| lost::lose_blob(connection, digest).map(drop))
+}
+
+/// What tells this store from others; its copies have it too.
+pub(crate) fn identity(connection: &Connection) -> Result<String, StorageError> {
+    Ok(connection.query_row("SELECT lower(hex(id)) FROM identity", [], |row| row.get(0))?)
+}
+
+fn insert(connection: &Connection, next: &Generation) -> Result<bool, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO backups (target, generation, begun_tick) VALUES (?1, ?2, tick())",
+    )?;
+    Ok(statement.execute(params![next.target, next.run])? > 0)
+}
+
+fn go_on(connection: &Connection, last: &Generation, run: Token) -> Result<bool, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE backups SET generation = ?2, next = ?3, begun_tick = tick()
+         WHERE target = ?1 AND (generation = ?2 OR next = ?2)",
+    )?;
+    Ok(statement.execute(params![last.target, last.run, run])? > 0)
+}
+
+fn is_restored(connection: &Connection) -> Result<bool, StorageError> {
+    let is_restored = "SELECT restored_at IS NOT NULL FROM identity";
+    Ok(connection.query_row(is_restored, [], |row| row.get(0))?)
+}
+
+fn forget_oldest(connection: &Connection) -> Result<(), StorageError> {
+    connection.execute(
+        "DELETE FROM backups WHERE target IN (
+             SELECT target FROM backups ORDER BY begun_tick DESC, target LIMIT -1 OFFSET ?1)",
+        [REMEMBERED_TARGETS],
+    )?;
+    Ok(())
+}
+
+/// Directories that a store remembers. Whoever makes a new one each day comes back to none of the
+/// oldest, and could still take it over.
+const REMEMBERED_TARGETS: u32 = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::db::{give_clock, schema};
+    use crate::layout::Layout;
+
+    fn database() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection, &Layout::new(Path::new("/data"))).unwrap();
+        give_clock(&connection, &Arc::new(Clock::from(0))).unwrap();
+        connection
+    }
+
+    /// A run that is not cut short: what the directory says afterwards.
+    #[track_caller]
+    fn run(connection: &Connection, found: &Found) -> Found {
+        let next = found.next().unwrap();
+        assert_eq!(begin(connection, found, &next), Ok(true));
+        Found::Last(next)
+    }
+
+    #[track_caller]
+    fn refused(connection: &Connection, found: &Found) {
+        let next = found.next().unwrap();
+        assert_eq!(begin(connection, found, &next), Ok(false));
+    }
+
+    #[test]
+    fn a_run_goes_on_wherever_the_one_before_was_cut_short_and_nobody_else_does() {
+        let (store, clone) = (database(), database());
+        let first = run(&store, &Found::Free);
+        refused(&clone, &first);
+        // Cut short between the two sides, twice.
+        for _ in 0..2 {
+            assert_eq!(begin(&store, &first, &first.next().unwrap()), Ok(true));
+        }
+        let second = run(&store, &first);
+        let third = run(&store, &second);
+        refused(&store, &first);
+        refused(&clone, &third);
+        run(&store, &third);
+    }
+
+    #[test]
+    fn directories_take_turns() {
+        let store = database();
+        let (mut one, mut other) = (run(&store, &Found::Free), run(&store, &Found::Free));
+        for _ in 0..3 {
+            one = run(&store, &one);
+            other = run(&store, &other);
+        }
+    }
+
+    #[test]
+    fn of_two_that_know_the_same_the_first_goes_on_until_the_other_takes_over() {
+        let (store, clone) = (database(), database());
+        let first = run(&store, &Found::Free);
+        let Found::Last(Generation { target, run: number }) = first else { panic!("it ran") };
+        let copied = "INSERT INTO backups VALUES (?1, ?2, NULL, 0)";
+        clone.execute(copied, params![target, number]).unwrap();
+        let second = run(&clone, &first);
+        refused(&store, &second);
+        let taken_over = run(&store, &Found::Free);
+        refused(&clone, &taken_over);
+        run(&store, &taken_over);
+    }
+
+    #[test]
+    fn what_an_older_program_wrote_is_gone_on_with_unless_the_store_was_restored() {
+        let store = database();
+        let first = run(&store, &Found::Unmarked);
+        begin_anew(&store, &[]).unwrap();
+        refused(&store, &Found::Unmarked);
+        refused(&store, &first);
+        run(&store, &Found::Free);
+    }
+
+    #[test]
+    fn so_many_directories_are_remembered_and_no_more() {
+        let store = database();
+        for _ in 0..REMEMBERED_TARGETS + 9 {
+            run(&store, &Found::Free);
+        }
+        let count = |c: &Connection| c.query_row("SELECT count(*) FROM backups", [], |r| r.get(0));
+        assert_eq!(count(&store), Ok(REMEMBERED_TARGETS));
+    }
+}
