@@ -12,7 +12,7 @@ use rustix::io::ioctl_fionread;
 
 use crate::support::binary::{Instance, PASSWORD, program, registry};
 use crate::support::clients::Curl;
-use crate::support::disk::{SmallDisk, StallingDisk};
+use crate::support::disk::{OwnDisk, SmallDisk};
 use crate::support::images::{noise, sha256};
 use crate::support::notify::Manager;
 use crate::support::process::{run, wait_until};
@@ -75,7 +75,7 @@ fn a_start_that_waits_asks_for_time_and_says_for_what() {
 fn a_disk_that_stalls_kills_nobody_and_costs_no_push() {
     const PUSHES: u8 = 6;
     const READS: u8 = 4;
-    let Some(disk) = StallingDisk::mount() else {
+    let Some(disk) = OwnDisk::mount() else {
         skip("this machine lets nobody mount a disk to stall");
         return;
     };

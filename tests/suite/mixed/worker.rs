@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ pub(crate) struct World {
     /// After what time collection may take a blob that no manifest names; none while nothing
     /// collects.
     pub(crate) grace: Mutex<Option<Duration>>,
+    /// Whether the server may refuse for its disk's sake: a client then does not know what became
+    /// of its change, as if the server had died.
+    pub(crate) is_disk_broken: AtomicBool,
 }
 
 impl World {
@@ -109,7 +113,7 @@ impl Worker {
         body: &[u8],
     ) -> io::Result<Response> {
         let answer = self.client.try_request(method, path, headers, body)?;
-        Ok(self.seen(kind, path, answer))
+        self.seen(kind, path, answer)
     }
 
     /// The same with a body in chunks, and without its length.
@@ -121,14 +125,17 @@ impl Worker {
         body: &[u8],
     ) -> io::Result<Response> {
         let answer = self.client.try_stream(method, path, &[], body.chunks(CHUNK_BYTES))?;
-        Ok(self.seen(kind, path, answer))
+        self.seen(kind, path, answer)
     }
 
-    fn seen(&self, kind: &'static str, path: &str, answer: Response) -> Response {
+    fn seen(&self, kind: &'static str, path: &str, answer: Response) -> io::Result<Response> {
         self.world.tally.count(kind, answer.status);
+        if answer.status >= 500 && self.world.is_disk_broken.load(Ordering::Relaxed) {
+            return Err(io::Error::other(format!("refused: {answer:?}")));
+        }
         let is_bearable = answer.status < 500 && !matches!(answer.status, 401 | 403 | 408 | 429);
         assert!(is_bearable, "{kind} {path}: {answer:?} {}", body_of(&answer));
-        answer
+        Ok(answer)
     }
 
     /// Asks for a change; whether it was made, and how that was answered. The answer must be one

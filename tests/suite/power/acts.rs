@@ -119,13 +119,10 @@ impl Acts {
         Expected { values, under_way: under_way.into_iter().map(|act| act.effects).collect() }
     }
 
-    /// What tells two times apart of which the same is expected from those of which it may not be:
-    /// how many requests had begun, and how many had ended.
-    pub(super) fn phase_at(&self, time: u64) -> (usize, usize) {
-        self.with(|acts| {
-            let begun = acts.iter().filter(|act| act.began <= time).count();
-            (begun, acts.iter().filter(|act| act.ended.is_some_and(|end| end <= time)).count())
-        })
+    /// How many requests had ended at a time. Of two times at which it is the same, no more is
+    /// expected at the later one: all that can differ is that more is under way.
+    pub(super) fn ended_at(&self, time: u64) -> usize {
+        self.with(|acts| acts.iter().filter(|act| act.ended.is_some_and(|end| end <= time)).count())
     }
 
     /// The times at which acknowledgements came, in order.

@@ -7,8 +7,7 @@
 //! so a sequence in a session meets more states than by itself, and none less. `scene.rs` knows
 //! what each repository holds, and `fates.rs` what may become of the disk at a cut.
 //!
-//! A state that is equal to one that was judged is not judged again, unless something else is
-//! expected of it. `REGISTRY_POWER_LENGTH=3` plays triples.
+//! A state that is equal to one that was judged is not judged again, unless more is expected of it. `REGISTRY_POWER_LENGTH=3` plays triples.
 
 use std::collections::HashSet;
 use std::fs;
@@ -98,10 +97,10 @@ fn cut_session(sequences: &[Vec<Kind>], new_store: &Path) -> Counts {
             disk.advance_to(events);
             counts.cuts += 1;
             let time = recording.time_of(events);
-            let phase = recording.acts.phase_at(time);
+            let ended = recording.acts.ended_at(time);
             for fates in fates::all(&recording.record, &disk.unsynced(), *first) {
                 let state = disk.state(&fates);
-                if !judged.insert((phase, state.fingerprint())) {
+                if !judged.insert((ended, state.fingerprint())) {
                     counts.equal += 1;
                     continue;
                 }

@@ -1,4 +1,5 @@
-//! File systems that a test may spoil: one so small that it can fill it, and one that it can stall.
+//! File systems that a test may spoil: one so small that it can fill it, and one on a disk of its own
+//! that it can stall or break.
 
 use std::path::Path;
 use std::process::Command;
@@ -39,11 +40,11 @@ impl Drop for SmallDisk {
 }
 
 /// A file system on a disk of its own, unmounted when it is dropped.
-pub(crate) struct StallingDisk {
+pub(crate) struct OwnDisk {
     directory: TempDir,
 }
 
-impl StallingDisk {
+impl OwnDisk {
     /// Makes and mounts one; none if this machine does not let root do so.
     pub(crate) fn mount() -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -52,16 +53,43 @@ impl StallingDisk {
         let file = std::fs::File::create(&image).expect("a file");
         file.set_len(256 << 20).expect("a file with a hole");
         let disk = Self { directory };
-        let made = run(Command::new("mkfs.ext4").arg("-q").arg(&image)).code() == Some(0);
+        let mut make = Command::new("mkfs.ext4");
+        // What Debian's installer lets it do with errors.
+        let made = run(make.args(["-q", "-e", "remount-ro"]).arg(&image)).code() == Some(0);
+        (made && disk.attach()).then_some(disk)
+    }
+
+    fn attach(&self) -> bool {
+        let image = self.directory.path().join("image");
         let mut mount = Command::new("mount");
-        let is_mounted =
-            made && run(mount.args(["-o", "loop"]).arg(image).arg(mounted)).code() == Some(0);
-        is_mounted.then_some(disk)
+        run(mount.args(["-o", "loop"]).arg(image).arg(self.path())).code() == Some(0)
     }
 
     /// Where it is mounted.
     pub(crate) fn path(&self) -> std::path::PathBuf {
         self.directory.path().join("mounted")
+    }
+
+    /// Lets the file system find an error in itself, after which nobody can write to it; false if
+    /// this machine does not let root do so.
+    pub(crate) fn turn_read_only(&self) -> bool {
+        let mut source = Command::new("findmnt");
+        source.args(["--noheadings", "--output", "SOURCE", "--target"]).arg(self.path());
+        let source = run(&mut source).ok();
+        let device = source.rsplit('/').next().expect("a device");
+        let trigger = Path::new("/sys/fs/ext4").join(device).join("trigger_fs_error");
+        std::fs::write(trigger, "1").is_ok()
+    }
+
+    /// Repairs it and mounts it again. Nobody may use it meanwhile.
+    #[track_caller]
+    pub(crate) fn repair(&self) {
+        run(Command::new("umount").arg(self.path())).ok();
+        let mut check = Command::new("e2fsck");
+        let code = run(check.args(["-f", "-y"]).arg(self.directory.path().join("image"))).code();
+        // 1 says that it had something to mend.
+        assert!(matches!(code, Some(0 | 1)), "{code:?}");
+        assert!(self.attach(), "it was mounted before");
     }
 
     /// Lets everything that writes wait until the stall is dropped. Who waits cannot be killed
@@ -73,14 +101,14 @@ impl StallingDisk {
     }
 }
 
-impl Drop for StallingDisk {
+impl Drop for OwnDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
     }
 }
 
 /// A disk that does not answer.
-pub(crate) struct Stall<'a>(&'a StallingDisk);
+pub(crate) struct Stall<'a>(&'a OwnDisk);
 
 impl Drop for Stall<'_> {
     fn drop(&mut self) {

@@ -5,8 +5,8 @@ use super::super::record::Record;
 use super::super::tree::Change;
 
 /// The ways in which the power may go: nothing that was not synced is there, or all of it; each
-/// such change is the only one that is missing, and the only one that is there, and each write is
-/// there in part or reads as zeros, with and without all others. What had happened before `first`
+/// such change is the only one that is missing, and the only one that is there; and each write is
+/// there in part, with and without all others, or reads as zeros. What had happened before `first`
 /// is one change: the sequences before have looked at its parts.
 pub(super) fn all(record: &Record, unsynced: &[usize], first: usize) -> Vec<Fates> {
     let (older, own) = unsynced.split_at(unsynced.partition_point(|&event| event < first));
@@ -17,10 +17,10 @@ pub(super) fn all(record: &Record, unsynced: &[usize], first: usize) -> Vec<Fate
         ways.push(Fates::all(Fate::Lost).but(part, Fate::Applied));
         let is_write = |&event: &usize| matches!(record.events[event].change, Change::Write { .. });
         if part[0] >= first && part.iter().all(is_write) {
-            for fate in [Fate::Zeroed, Fate::Torn(part[0] as u64)] {
-                ways.push(Fates::all(Fate::Applied).but(part, fate));
-                ways.push(Fates::all(Fate::Lost).but(part, fate));
-            }
+            let torn = Fate::Torn(part[0] as u64);
+            ways.push(Fates::all(Fate::Applied).but(part, Fate::Zeroed));
+            ways.push(Fates::all(Fate::Applied).but(part, torn));
+            ways.push(Fates::all(Fate::Lost).but(part, torn));
         }
     }
     ways
