@@ -31,8 +31,8 @@ impl<T: 'static> Owner<T> {
     }
 }
 
-/// Begins as the owner of `whose`, or as whoever this is where none is named, then runs `work` here.
-/// What `begin` gives lives and ends on the owner's side.
+/// Begins as the owner of `whose`, or as whoever this is where none is named, then runs `work`
+/// here. What `begin` gives lives and ends on the owner's side.
 ///
 /// # Errors
 /// Those of `begin` and of `work`, and that this process may not become the owner.

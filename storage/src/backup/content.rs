@@ -53,7 +53,7 @@ impl Blobs {
     }
 
     /// Copies a blob of `size` bytes here. `on_bytes` hears of each piece, and says whether to go
-    /// on. A file that is longer is wrong, and no more of it is read: the disk has room for what was
+    /// on. A file that is longer is wrong, and no more of it is read: there is room for what was
     /// announced.
     ///
     /// Crash argument: the bytes are synced under another name before they get theirs, so a blob

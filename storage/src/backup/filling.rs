@@ -71,8 +71,9 @@ impl Filling {
         Ok(())
     }
 
-    /// Puts the database with its log, certificates and keys, and the first password in place. All blobs that
-    /// the database names are here and durable by now. The crash argument is that of the type.
+    /// Puts the database with its log, certificates and keys, and the first password in place. All
+    /// blobs that the database names are here and durable by now. The crash argument is that of the
+    /// type.
     ///
     /// # Errors
     /// Trouble with the disk.
