@@ -32,6 +32,7 @@ use crate::space::Space;
 
 pub(crate) mod collect;
 pub(crate) mod copy;
+mod frozen;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod list;
@@ -95,7 +96,7 @@ impl Database {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let prepared =
             empty_log(&connection).and_then(|()| schema::migrate(&mut connection, layout));
-        prepared.map_err(|error| full_if(error, space))?;
+        prepared.map_err(|error| space.explained(error))?;
         let tick = connection.query_row("SELECT tick FROM clock", [], |row| row.get(0))?;
         let clock = Arc::new(Clock::from(tick));
         give_clock(&connection, &clock)?;
@@ -111,9 +112,29 @@ impl Database {
                 }
             })
             .map_err(|error| StorageError::io("start the thread of", &path, &error))?;
-        let readers = Readers::new(path, Arc::clone(&clock));
+        let readers = Readers::new(path, open_to_read, Arc::clone(&clock));
         let (jobs, writer) = (Some(jobs), Some(writer));
         Ok(Self { jobs, writer, readers, clock, space: Arc::clone(space) })
+    }
+
+    /// Opens the database of a store whose disk is read-only. Every write is refused.
+    pub(crate) fn open_read_only(
+        layout: &Layout,
+        space: &Arc<Space>,
+    ) -> Result<Self, StorageError> {
+        let path = layout.database();
+        if !path.exists() {
+            return Err(StorageError::Damaged { path, what: "it is missing".to_owned() });
+        }
+        space.set_read_only();
+        let connection = frozen::open(&path)?;
+        if !schema::is_current(&connection, layout)? {
+            return Err(StorageError::OldAndReadOnly(layout.root().to_owned()));
+        }
+        let tick = connection.query_row("SELECT tick FROM clock", [], |row| row.get(0))?;
+        let clock = Arc::new(Clock::from(tick));
+        let readers = Readers::new(path, frozen::open, Arc::clone(&clock));
+        Ok(Self { jobs: None, writer: None, readers, clock, space: Arc::clone(space) })
     }
 
     /// The clock on which ages are counted. In SQL, `tick()` is what it shows.
@@ -137,10 +158,11 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
+        self.space.check_writable()?;
         let (job, outcome) = writer::job(work);
         self.ask(Work::Write(job))?;
         match outcome.recv().map_err(|_| StorageError::Closed)? {
-            Err(error) => Err(full_if(error, &self.space)),
+            Err(error) => Err(self.space.explained(error)),
             outcome => outcome,
         }
     }
@@ -237,14 +259,6 @@ fn give_clock(connection: &Connection, clock: &Arc<Clock>) -> Result<(), Storage
     let clock = Arc::clone(clock);
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
     Ok(connection.create_scalar_function("tick", 0, flags, move |_| Ok(clock.now()))?)
-}
-
-/// SQLite does not tell a quota that is used up from a disk that fails; the disk does.
-fn full_if(error: StorageError, space: &Space) -> StorageError {
-    match error {
-        StorageError::NotWritten(_) if space.is_exhausted() => StorageError::Full,
-        error => error,
-    }
 }
 
 /// Moves all that an earlier process left in the log into the database, and empties the log.

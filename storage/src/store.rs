@@ -13,6 +13,7 @@ use crate::error::StorageError;
 use crate::hold::Holds;
 use crate::layout::Layout;
 use crate::lock::{Holder, OnHeld, StoreLock};
+use crate::medium::{self, Medium, is_read_only};
 use crate::recent::Recent;
 use crate::sessions::Sessions;
 use crate::space::Space;
@@ -41,6 +42,8 @@ pub struct OpenOptions<'a> {
     pub reserve_bytes: u64,
     /// Asked once, when another process owns the store, whether to wait for it.
     pub on_held: &'a dyn Fn(&Holder) -> OnHeld,
+    /// Whether it may lie behind a network or another program.
+    pub allow_network_fs: bool,
     /// Called when the database failed in a way that only a new process can mend.
     pub on_fatal: OnFatal,
     /// Called when moving the database's log into the database failed. What was acknowledged is
@@ -71,14 +74,32 @@ impl Store {
     /// Opens the store at `root`, waiting while another process owns it.
     ///
     /// A store that is made here is complete only after [`Store::finish_creation`]; a crash
-    /// before that is mended by the next open.
+    /// before that is mended by the next open. One whose disk is read-only is opened to be read:
+    /// nothing is written to it, and whatever would is refused with [`StorageError::ReadOnly`].
     ///
     /// # Errors
     /// [`StorageError::NoStore`], [`StorageError::HalfRestored`],
-    /// [`StorageError::ForeignDirectory`] and [`StorageError::NewerFormat`] before anything was
-    /// written; else trouble with the disk.
+    /// [`StorageError::ForeignDirectory`], [`StorageError::ForeignDisk`] and
+    /// [`StorageError::NewerFormat`] before anything was written; [`StorageError::SplitDisk`]; else
+    /// trouble with the disk.
     pub fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Self, StorageError> {
         let layout = Layout::new(root);
+        // Also where it is only read: what lies on another host may change meanwhile.
+        Medium::check(root, options.allow_network_fs)?;
+        if layout.exists()? && is_read_only(root) {
+            return Self::open_to_read(layout, options);
+        }
+        Self::open_to_write(layout, options).map_err(StorageError::of_own_disk)
+    }
+
+    fn open_to_read(layout: Layout, options: &OpenOptions<'_>) -> Result<Self, StorageError> {
+        let lock = StoreLock::acquire_read_only(&layout.lock(), options.on_held)?;
+        let space = Arc::new(Space::new(&layout, options.reserve_bytes));
+        let database = Database::open_read_only(&layout, &space)?;
+        Ok(Self::of(layout, options.uploads_per_user, space, database, false, lock))
+    }
+
+    fn open_to_write(layout: Layout, options: &OpenOptions<'_>) -> Result<Self, StorageError> {
         match layout.require() {
             Err(StorageError::NoStore(_)) if options.may_create => layout.prepare()?,
             outcome => outcome?,
@@ -90,16 +111,27 @@ impl Store {
         snapshot::remove_copy(&layout.snapshot())?;
         // Every time, since a copy of a store may lack the directories that are empty.
         layout.make_directories()?;
+        medium::check_one(&layout)?;
         let space = Arc::new(Space::new(&layout, options.reserve_bytes));
         // A registry on a full disk must start: how else would anything be deleted?
         let OpenOptions { on_fatal, on_trouble, .. } = *options;
         let open = || Database::open(&layout, &space, is_new, on_fatal, on_trouble);
         let database = space.with_reserve(open)?;
         space.restore_reserve();
-        let sessions = Sessions::new(layout.clone(), options.uploads_per_user);
-        Ok(Self {
+        Ok(Self::of(layout, options.uploads_per_user, space, database, is_new, lock))
+    }
+
+    fn of(
+        layout: Layout,
+        uploads_per_user: usize,
+        space: Arc<Space>,
+        database: Database,
+        is_new: bool,
+        lock: StoreLock,
+    ) -> Self {
+        Self {
+            sessions: Sessions::new(layout.clone(), uploads_per_user),
             layout,
-            sessions,
             database,
             claims: Claims::default(),
             recent: Recent::new(),
@@ -109,7 +141,7 @@ impl Store {
             holds: Holds::default(),
             has_snapshot: Arc::default(),
             _lock: lock,
-        })
+        }
     }
 
     /// Whether this open made the store.
@@ -123,7 +155,11 @@ impl Store {
     /// # Errors
     /// Trouble with the disk.
     pub fn forget_backup(&self) -> Result<(), StorageError> {
-        backup::forget(&self.layout)
+        match self.is_read_only() {
+            // Nothing can be pushed there.
+            true => Ok(()),
+            false => backup::forget(&self.layout),
+        }
     }
 
     /// Marks a new store as complete, after everything that belongs to a first start.
@@ -139,12 +175,21 @@ impl Store {
         &self.layout
     }
 
-    /// Whether the database answers.
+    /// Whether the store can be read and, as far as that is known without waiting for the disk,
+    /// written.
     ///
     /// # Errors
-    /// Trouble with the database.
+    /// [`StorageError::ReadOnly`], else trouble with the database.
     pub fn ping(&self) -> Result<(), StorageError> {
-        self.database.read(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?))
+        let look = "SELECT tick FROM clock";
+        self.database.read(|connection| Ok(connection.query_row(look, [], |_| Ok(()))?))?;
+        if self.is_read_only() { Err(StorageError::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Whether the store's disk is read-only: it was when the store was opened, or a write found it
+    /// so since. It stays so until the store is opened anew.
+    pub fn is_read_only(&self) -> bool {
+        self.space.is_read_only()
     }
 
     /// Keeps where the store's own clock stands: what passes until the next call is lost if the

@@ -214,6 +214,7 @@ fn a_long_history_comes_in_pages_and_names_each_change_once() {
             uploads_per_user: 1,
             reserve_bytes: 0,
             on_held: &|_| OnHeld::GiveUp,
+            allow_network_fs: false,
             on_fatal: |error| panic!("{error}"),
             on_trouble: |_| {},
         },

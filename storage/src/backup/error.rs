@@ -14,6 +14,14 @@ pub enum BackupError {
     /// Another backup of the same store runs.
     #[error("another backup of this registry runs: wait until it ends")]
     Busy,
+    /// The store's disk is read-only, and a snapshot would be written to it.
+    #[error(
+        "the disk of the registry is read-only, and a backup begins with a copy of the database on \
+         it: copy the directory as it is to another disk (cp --archive {} DIR), which takes all \
+         that was acknowledged along, and serve it from there; or mend the disk and back up then",
+        .0.display()
+    )]
+    ReadOnly(PathBuf),
     /// Whoever asked wants it no more.
     #[error("stopped before the end")]
     Stopped,

@@ -42,6 +42,7 @@ fn open_at(root: &Path) -> Store {
         uploads_per_user: 10,
         reserve_bytes: 0,
         on_held: &|_| OnHeld::Wait,
+        allow_network_fs: false,
         on_fatal: |error| panic!("{error}"),
         on_trouble: |_| {},
     };

@@ -1,24 +1,30 @@
 //! The reading connections: read-only, opened when needed, kept for the next reader.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
-use super::{STATEMENTS, give_clock, open_to_read};
+use super::{STATEMENTS, give_clock};
 use crate::clock::Clock;
 use crate::error::StorageError;
 
 /// Idle reading connections.
 pub(super) struct Readers {
     path: PathBuf,
+    open: fn(&Path) -> Result<Connection, StorageError>,
     clock: Arc<Clock>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, clock: Arc<Clock>) -> Self {
-        Self { path, clock, idle: Mutex::new(Vec::new()) }
+    /// Readers of the database at `path`, each of which begins with `open`.
+    pub(super) fn new(
+        path: PathBuf,
+        open: fn(&Path) -> Result<Connection, StorageError>,
+        clock: Arc<Clock>,
+    ) -> Self {
+        Self { path, open, clock, idle: Mutex::new(Vec::new()) }
     }
 
     /// Lends a connection to `work`. There are as many connections as readers at one time, so
@@ -45,7 +51,7 @@ impl Readers {
     }
 
     fn open(&self) -> Result<Connection, StorageError> {
-        let connection = open_to_read(&self.path)?;
+        let connection = (self.open)(&self.path)?;
         connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         give_clock(&connection, &self.clock)?;

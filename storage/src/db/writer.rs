@@ -2,6 +2,7 @@
 //! database in steps between which it goes on writing.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc;
@@ -11,6 +12,7 @@ use rusqlite::Connection;
 use super::copy::CopyRequest;
 use super::{OnFatal, OnTrouble};
 use crate::error::StorageError;
+use crate::medium::is_read_only;
 
 /// What the writing thread is asked for.
 pub(super) enum Work {
@@ -123,7 +125,13 @@ impl Writer {
                 job.finish(outcome.clone());
             }
             // What the log holds, moved into the database, makes room in the log for the next.
-            let is_full = matches!(outcome, Err(StorageError::Full | StorageError::NotWritten(_)));
+            let is_refused = matches!(outcome, Err(StorageError::NotWritten(_)));
+            let is_full = is_refused || matches!(outcome, Err(StorageError::Full));
+            // On a disk that became read-only the sync would fail, and with it the process end:
+            // but pulls can go on, and what was acknowledged is safe where it is.
+            if is_refused && self.is_read_only() {
+                return copy;
+            }
             if is_full || self.log_pages.load(Ordering::Relaxed) >= CHECKPOINT_PAGES {
                 self.checkpoint();
             }
@@ -182,6 +190,11 @@ impl Writer {
                 (self.on_trouble)(&error);
             }
         }
+    }
+
+    fn is_read_only(&self) -> bool {
+        let directory = self.connection.path().and_then(|path| Path::new(path).parent());
+        directory.is_some_and(is_read_only)
     }
 
     /// Ends the process after a failed sync: the kernel may have dropped the pages that it could

@@ -32,7 +32,8 @@ impl Store {
         algorithm: Algorithm,
     ) -> Result<UploadId, StorageError> {
         self.check_room(0)?;
-        self.sessions.create(name, user, algorithm)
+        let created = self.sessions.create(name, user, algorithm);
+        created.map_err(|error| self.space.explained(error))
     }
 
     /// The number of bytes that a session holds.
@@ -59,6 +60,7 @@ impl Store {
         id: UploadId,
     ) -> Result<UploadWriter, StorageError> {
         let session = self.sessions.find(name, user, id)?;
+        self.space.check_writable()?;
         let (layout, space) = (self.layout.clone(), Arc::clone(&self.space));
         UploadWriter::open(session, layout, space).inspect_err(|error| {
             if *error == StorageError::UploadUnknown {
@@ -119,6 +121,7 @@ impl Store {
         id: UploadId,
     ) -> Result<bool, StorageError> {
         let session = self.sessions.find(name, user, id)?;
+        self.space.check_writable()?;
         Ok(self.sessions.cancel(&session))
     }
 
@@ -128,6 +131,7 @@ impl Store {
     /// # Errors
     /// Trouble with the disk.
     pub fn expire_uploads(&self, idle: Duration) -> Result<u64, StorageError> {
+        self.space.check_writable()?;
         let ended = Ok(self.sessions.sweep(idle, false)?.sessions);
         self.space.restore_reserve();
         ended

@@ -27,6 +27,7 @@ fn open(home: &TempDir) -> Store {
             uploads_per_user: 1,
             reserve_bytes: 0,
             on_held: &|_| crate::OnHeld::GiveUp,
+            allow_network_fs: false,
             on_fatal: fatal,
             on_trouble: |_| {},
         },

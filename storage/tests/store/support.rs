@@ -42,6 +42,7 @@ pub(crate) fn open_with_reserve(
             uploads_per_user: UPLOADS_PER_USER,
             reserve_bytes,
             on_held: &on_held,
+            allow_network_fs: false,
             on_fatal: fatal,
             on_trouble: |_| {},
         },

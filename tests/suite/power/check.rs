@@ -46,6 +46,7 @@ pub(super) fn open(data: &Path) -> Result<Store, String> {
         reserve_bytes: 0,
         // A program that another test starts at this moment shares our lock until it is itself.
         on_held: &|_| OnHeld::Wait,
+        allow_network_fs: false,
         on_fatal: fatal,
         on_trouble: |_| {},
     };

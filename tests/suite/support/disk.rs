@@ -1,4 +1,5 @@
-//! File systems that a test may spoil: one so small that it can fill it, and one that it can stall.
+//! File systems that a test may spoil: one so small that it can fill it, and one that it can stall, or that
+//! fails.
 
 use std::path::Path;
 use std::process::Command;
@@ -62,6 +63,36 @@ impl StallingDisk {
     /// Where it is mounted.
     pub(crate) fn path(&self) -> std::path::PathBuf {
         self.directory.path().join("mounted")
+    }
+
+    /// Mounts it anew with other options, as an administrator does.
+    #[track_caller]
+    pub(crate) fn remount(&self, options: &str) {
+        let mut mount = Command::new("mount");
+        run(mount.args(["-o", &format!("remount,{options}")]).arg(self.path())).ok();
+    }
+
+    /// Takes it away and mounts it again: what was wrong with it is looked at and mended.
+    #[track_caller]
+    pub(crate) fn mend(&self) {
+        let (image, mounted) = (self.directory.path().join("image"), self.path());
+        run(Command::new("umount").arg(&mounted)).ok();
+        let checked = run(Command::new("e2fsck").args(["-f", "-y"]).arg(&image)).code();
+        assert!(matches!(checked, Some(0 | 1)), "{checked:?}");
+        run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(mounted)).ok();
+    }
+
+    /// Lets the file system find itself damaged, after which the kernel keeps it from being
+    /// written; false if this kernel does not do so on request.
+    #[track_caller]
+    pub(crate) fn fail(&self) -> bool {
+        self.remount("errors=remount-ro");
+        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("the mounts");
+        let path = self.path().display().to_string();
+        let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(&path));
+        let device = line.and_then(|line| line.split(' ').next()).expect("its device");
+        let device = device.trim_start_matches("/dev/");
+        std::fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1").is_ok()
     }
 
     /// Lets everything that writes wait until the stall is dropped. Who waits cannot be killed
