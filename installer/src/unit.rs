@@ -17,6 +17,8 @@ pub struct Unit {
     pub user: String,
     /// The one directory that the service may write in.
     pub writable: PathBuf,
+    /// The directory below `/run` that it has while it runs.
+    pub runtime: String,
     /// Where the file system of that directory is mounted, unless it is the root's.
     pub mount_point: Option<PathBuf>,
     /// What the service must not see, whatever its rights.
@@ -66,6 +68,8 @@ impl Unit {
             command.join(" "),
         );
         // A missing directory must not keep the program from saying what is missing.
+        // For the socket, where the directory takes none because its disk is read-only.
+        let _ = writeln!(text, "RuntimeDirectory={}\nRuntimeDirectoryMode=0700", self.runtime);
         let _ = write!(text, "ReadWritePaths={optional}\n{}\n", home(&self.writable, &optional));
         for path in hidden {
             let _ = writeln!(text, "InaccessiblePaths={path}");
@@ -186,6 +190,7 @@ mod tests {
             command: ["/usr/local/bin/a", "b", "--c", "50% $x"].map(str::to_owned).to_vec(),
             user: "somebody".to_owned(),
             writable: writable.into(),
+            runtime: "a".to_owned(),
             mount_point: None,
             hidden: vec!["/etc/a/pki".into()],
             low_port: false,
@@ -247,6 +252,12 @@ mod tests {
         assert_eq!(quoted("a\"b\\"), "\"a\\\"b\\\\\"");
         assert_eq!(lines(&unit, "ExecStart"), ["/usr/local/bin/a b --c \"50%% $$x\""]);
         assert!(can_carry("/srv/my data") && !can_carry("/srv/a\nUser=root"));
+    }
+
+    #[test]
+    fn what_lasts_as_long_as_the_service_runs_is_for_it_alone() {
+        assert_eq!(lines(&unit("/srv/a"), "RuntimeDirectory"), ["a"]);
+        assert_eq!(lines(&unit("/srv/a"), "RuntimeDirectoryMode"), ["0700"]);
     }
 
     #[test]

@@ -24,16 +24,18 @@ use crate::config::{Span, Upkeep};
 mod client;
 mod image;
 mod lease;
+mod place;
 mod socket;
 mod tag;
 mod verify;
 
 pub use client::{Leased, own, run, run_leased, run_long};
-pub(crate) use client::{end_process, log_trouble};
+pub(crate) use client::{allow_network_fs, check_medium, end_process, log_trouble};
 pub use image::{
     AllEntry, ImageCommand, ImageReply, ManifestEntry, PartEntry, ReferrerEntry, RemovedEntry,
 };
 pub use lease::Lease;
+pub(crate) use place::RUNTIME;
 pub use socket::Socket;
 pub use tag::{ChangeEntry, RestoredEntry, TagCommand, TagReply};
 pub use verify::{FoundEntry, VerifyReport};
@@ -177,6 +179,9 @@ pub struct Status {
     pub disk_total_bytes: u64,
     /// How much of it is free.
     pub disk_free_bytes: u64,
+    /// Whether it is read-only: pulls go on, and everything else is refused.
+    #[serde(default)]
+    pub read_only: bool,
     /// Repositories that hold a manifest.
     pub repositories: u64,
     /// Tags of all repositories.
@@ -395,6 +400,7 @@ fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandErro
         uptime_seconds: running.map(|running| running.since.elapsed().as_secs()),
         disk_total_bytes: space.total_bytes,
         disk_free_bytes: space.free_bytes,
+        read_only: store.is_read_only(),
         repositories: counts.repositories,
         tags: counts.tags,
         manifests: counts.manifests,

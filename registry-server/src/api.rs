@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, EXPECT, HeaderName, HeaderValue};
 use hyper::http::request;
 use hyper::{Method, Request, Response};
-use storage::{Store, UserName};
+use storage::{StorageError, Store, UserName};
 use tracing::{debug, error, info};
 
 use crate::auth::Authenticator;
@@ -193,7 +193,9 @@ fn finish(mut reply: Response<ReplyBody>) -> Response<ReplyBody> {
 }
 
 fn log_failure(refusal: &ApiError, head: &request::Parts) {
-    if refusal.status().0.is_server_error() {
+    // That the disk is read-only is said once, and not for each push and each look at /readyz.
+    let is_told = matches!(refusal, ApiError::Storage(StorageError::ReadOnly));
+    if refusal.status().0.is_server_error() && !is_told {
         error!(method = %head.method, path = head.uri.path(), cause = %refusal, "a request failed");
     } else {
         debug!(method = %head.method, path = head.uri.path(), cause = %refusal, "refused");

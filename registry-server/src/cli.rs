@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::allow_network_fs;
 use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
 
 mod about;
@@ -152,10 +153,17 @@ impl ServeArgs {
 struct DataDir {
     #[arg(long, value_name = "DIR", help = data_dir_help())]
     data_dir: Option<PathBuf>,
+    /// Open a data directory on NFS, CIFS or FUSE even so; the installed registry's settings say so
+    /// for its own
+    #[arg(long)]
+    allow_network_fs: bool,
 }
 
 impl DataDir {
     fn path(self) -> Result<PathBuf, ConfigError> {
+        if self.allow_network_fs {
+            allow_network_fs();
+        }
         match self.data_dir {
             Some(path) => Ok(path),
             None => installed_data_dir(Path::new(CONFIG_FILE)),

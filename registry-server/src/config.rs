@@ -82,6 +82,11 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub existing: Option<bool>,
 
+    /// Keep the data on NFS, CIFS or FUSE even so, where what is locked or synced may not be
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_network_fs: Option<bool>,
+
     /// How often what nothing needs any more is collected, such as 24h; 0s for never
     /// [default: 24h]
     #[arg(long, value_name = "TIME")]
@@ -142,6 +147,8 @@ pub struct Config {
     pub open_pulls: bool,
     /// Whether a store must be there already.
     pub existing: bool,
+    /// Whether the store may lie behind a network or another program.
+    pub allow_network_fs: bool,
     /// What is done to the store now and then.
     pub upkeep: Upkeep,
     /// How much to log.
@@ -268,6 +275,7 @@ impl Settings {
             tls_key: self.tls_key.or(below.tls_key),
             open_pulls: self.open_pulls.or(below.open_pulls),
             existing: self.existing.or(below.existing),
+            allow_network_fs: self.allow_network_fs.or(below.allow_network_fs),
             gc_interval: self.gc_interval.or(below.gc_interval),
             gc_grace: self.gc_grace.or(below.gc_grace),
             gc_untagged_after: self.gc_untagged_after.or(below.gc_untagged_after),
@@ -296,6 +304,7 @@ impl Settings {
             listen: vec![listen],
             open_pulls: Some(false),
             existing: Some(false),
+            allow_network_fs: Some(false),
             log_level: Some(LogLevel::default()),
             ..Self::default()
         };
@@ -361,6 +370,7 @@ impl Settings {
             own_certificate,
             open_pulls: self.open_pulls.unwrap_or(false),
             existing: self.existing.unwrap_or(false),
+            allow_network_fs: self.allow_network_fs.unwrap_or(false),
             upkeep,
             log_level: self.log_level.unwrap_or_default(),
         })
@@ -387,8 +397,16 @@ pub fn installed_data_dir(file: &Path) -> Result<PathBuf, ConfigError> {
 /// # Errors
 /// [`ConfigError::Unreadable`] and [`ConfigError::Invalid`]: nothing is thrown away by a guess.
 pub fn installed_upkeep(file: &Path, data_dir: &Path) -> Result<Upkeep, ConfigError> {
+    installed_settings(file, data_dir).map(|settings| settings.upkeep())
+}
+
+/// What the settings in `file` say, if they are about the data in `data_dir`; none else.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`] and [`ConfigError::Invalid`].
+pub fn installed_settings(file: &Path, data_dir: &Path) -> Result<Settings, ConfigError> {
     if matches!(file.try_exists(), Ok(false)) {
-        return Ok(Upkeep::default());
+        return Ok(Settings::default());
     }
     let settings = Settings::read(file)?;
     let installed = settings.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
@@ -396,7 +414,7 @@ pub fn installed_upkeep(file: &Path, data_dir: &Path) -> Result<Upkeep, ConfigEr
         (Ok(installed), Ok(data_dir)) => installed == data_dir,
         _ => installed == data_dir,
     };
-    Ok(if is_same { settings.upkeep() } else { Upkeep::default() })
+    Ok(if is_same { settings } else { Settings::default() })
 }
 
 /// The default address: every address of the host, IPv6 and IPv4, on mirror-registry's port.

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use certs::{RootKey, ServerName};
-use storage::{Holder, OnHeld, Scrub, StorageError};
+use storage::{Holder, Medium, OnHeld, Scrub, StorageError, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::admin::{Running, Socket, bytes_of};
 use crate::api::App;
 use crate::auth::Authenticator;
 use crate::blocking::Blocking;
-use crate::config::Config;
+use crate::config::{Config, Upkeep};
 use crate::limits::Limits;
 use crate::net::listener::{self, listen};
 use crate::net::tls::ServingCertificate;
@@ -38,7 +39,8 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     certificate: ServingCertificate,
     renewal: Option<Renewal>,
-    socket: Socket,
+    /// Where commands reach it; none where there is no place for it.
+    socket: Option<Socket>,
     running: Running,
     /// What a first start has to tell.
     pub first_start: Option<FirstStart>,
@@ -65,22 +67,19 @@ impl Server {
         let blocking = Blocking::new(&limits);
         let (settings, bounds, telling) = (config.clone(), limits.clone(), notifier.clone());
         let open = move || {
-            let data = &settings.data_dir;
-            telling.starting(&format!("opening {}", data.display()));
+            telling.starting(&format!("opening {}", settings.data_dir.display()));
             let on_held = |holder: &Holder| {
                 let sentence = format!("waiting for {holder}, which owns the data directory");
                 warn!("{sentence}");
                 telling.starting(&sentence);
                 OnHeld::Wait
             };
-            open_store(data, !settings.existing, &bounds, &on_held)
+            open_store(&settings, !settings.existing, &bounds, &on_held)
         };
         let store = blocking.write(open).await?;
         let store = Arc::new(store);
-        let owned = Arc::clone(&store);
-        let socket = blocking.write(move || Socket::bind(owned.layout())).await;
-        let socket =
-            socket.with_context(|| format!("cannot make {}", store.layout().socket().display()))?;
+        warn_of_medium(&store);
+        let socket = bind_socket(&store, &blocking).await?;
         let listeners = listen(&config.listen)?;
         let listening = listeners.first().context("there is no address to listen on")?;
         let listening = listening.local_addr()?;
@@ -131,29 +130,23 @@ impl Server {
     /// Fails only before it serves.
     pub async fn run(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let acceptor = self.certificate.acceptor()?;
-        let (app, socket) = (self.app, Arc::new(self.socket));
+        let (app, socket) = (self.app, self.socket.map(Arc::new));
         let upkeep = self.running.upkeep;
-        let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(Arc::clone(&socket).serve(
-            Arc::clone(&app.store),
-            self.running,
-            app.blocking.clone(),
-            app.limits.clone(),
-        ));
-        tasks.spawn(expire_uploads(Arc::clone(&app)));
-        tasks.spawn(keep_time(Arc::clone(&app)));
-        if let Some(interval) = upkeep.gc_interval {
-            let (store, blocking) = (Arc::clone(&app.store), app.blocking.clone());
-            tasks.spawn(collect_on_schedule(store, upkeep.keep, interval, blocking));
+        let mut tasks = JoinSet::new();
+        if let Some(socket) = &socket {
+            tasks.spawn(Arc::clone(socket).serve(
+                Arc::clone(&app.store),
+                self.running,
+                app.blocking.clone(),
+                app.limits.clone(),
+            ));
         }
-        if let Some(interval) = upkeep.scrub_interval {
-            let bytes_per_second = Some(bytes_of(upkeep.scrub_rate_mib));
-            let how = Scrub { interval, bytes_per_second };
-            let (store, blocking) = (Arc::clone(&app.store), app.blocking.clone());
-            tasks.spawn(scrub_on_schedule(store, how, blocking));
-        }
-        if let Some(renewal) = self.renewal {
-            tasks.spawn(renew(renewal, self.certificate, app.blocking.clone()));
+        // On a disk that was read-only at the start there is nothing to keep up.
+        if !app.store.is_read_only() {
+            spawn_upkeep(&mut tasks, &app, upkeep);
+            if let Some(renewal) = self.renewal {
+                tasks.spawn(renew(renewal, self.certificate, app.blocking.clone()));
+            }
         }
         listener::serve(Arc::clone(&app), acceptor, self.listeners, stop).await;
         tasks.shutdown().await;
@@ -179,13 +172,59 @@ fn address(config: &Config, listening: SocketAddr) -> String {
     format!("https://{}", named.unwrap_or_else(|| format!("localhost:{port}")))
 }
 
+/// Says once what an administrator should know of what the data lie on.
+fn warn_of_medium(store: &Store) {
+    let data = store.layout().root().display();
+    if matches!(Medium::of(store.layout().root()), Ok(Medium::Memory)) {
+        warn!(
+            "{data} lies in memory (tmpfs): everything in it is gone when this host restarts; move \
+             it to a disk"
+        );
+    }
+    if store.is_read_only() {
+        error!(data = %data, "{}", StorageError::ReadOnly);
+    }
+}
+
+/// Makes the socket for commands. On a disk that is read-only pulls go on without one, too.
+async fn bind_socket(store: &Arc<Store>, blocking: &Blocking) -> anyhow::Result<Option<Socket>> {
+    let owned = Arc::clone(store);
+    match blocking.write(move || Socket::bind(&owned)).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(cause) if store.is_read_only() => {
+            warn!(%cause, "there is no place for the socket, so no command reaches this server");
+            Ok(None)
+        }
+        Err(cause) => {
+            let path = store.layout().socket();
+            Err(cause).with_context(|| format!("cannot make {}", path.display()))
+        }
+    }
+}
+
+/// Sets to work what keeps the store in order.
+fn spawn_upkeep(tasks: &mut JoinSet<()>, app: &Arc<App>, upkeep: Upkeep) {
+    tasks.spawn(expire_uploads(Arc::clone(app)));
+    tasks.spawn(keep_time(Arc::clone(app)));
+    if let Some(interval) = upkeep.gc_interval {
+        let (store, blocking) = (Arc::clone(&app.store), app.blocking.clone());
+        tasks.spawn(collect_on_schedule(store, upkeep.keep, interval, blocking));
+    }
+    if let Some(interval) = upkeep.scrub_interval {
+        let bytes_per_second = Some(bytes_of(upkeep.scrub_rate_mib));
+        let how = Scrub { interval, bytes_per_second };
+        let (store, blocking) = (Arc::clone(&app.store), app.blocking.clone());
+        tasks.spawn(scrub_on_schedule(store, how, blocking));
+    }
+}
+
 async fn expire_uploads(app: Arc<App>) {
     let mut ticks = tokio::time::interval(app.limits.upload_sweep_time);
     loop {
         ticks.tick().await;
         let (store, idle) = (Arc::clone(&app.store), app.limits.upload_idle_time);
         match app.blocking.write(move || store.expire_uploads(idle)).await {
-            Ok(0) => {}
+            Ok(0) | Err(StorageError::ReadOnly) => {}
             Ok(ended) => info!(ended, "upload sessions expired"),
             Err(cause) => error!(%cause, "upload sessions could not be looked through"),
         }
@@ -195,12 +234,19 @@ async fn expire_uploads(app: Arc<App>) {
 /// Keeps where the store's clock stands, now and then.
 async fn keep_time(app: Arc<App>) {
     let mut ticks = tokio::time::interval(app.limits.clock_keep_time);
+    let mut is_told = false;
     loop {
         ticks.tick().await;
         let store = Arc::clone(&app.store);
         match app.blocking.write(move || store.keep_time()).await {
             // Whom a full disk concerns hears of it from his own write.
             Ok(()) | Err(StorageError::Full) => {}
+            // Nobody may push for days, so it is said here; and once, since it stays so.
+            Err(cause @ StorageError::ReadOnly) if !is_told => {
+                is_told = true;
+                error!("{cause}");
+            }
+            Err(StorageError::ReadOnly) => {}
             Err(cause) => error!(%cause, "the store's clock could not be kept"),
         }
     }

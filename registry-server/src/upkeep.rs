@@ -66,6 +66,8 @@ pub(crate) async fn collect_on_schedule(
                     wait = interval.min(Duration::from_secs(done.blobs_wait_seconds));
                 }
             }
+            // That is said elsewhere, once.
+            Err(StorageError::ReadOnly) => {}
             Err(cause) => {
                 error!(%cause, "collection could not go on; the next run will");
                 wait = interval.min(AFTER_FAILURE);

@@ -128,6 +128,9 @@ impl Store {
         is_dry_run: bool,
         on_step: OnStep<'_>,
     ) -> Result<Collected, StorageError> {
+        if !is_dry_run {
+            self.space.check_writable()?;
+        }
         let mut run = Run {
             store: self,
             keep: *keep,

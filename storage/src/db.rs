@@ -37,6 +37,7 @@ pub(crate) mod collect;
 pub(crate) mod copy;
 pub(crate) mod deleted_links;
 pub(crate) mod forget;
+mod frozen;
 mod gate;
 pub(crate) mod history;
 pub(crate) mod inspect;
@@ -62,7 +63,7 @@ pub(crate) mod user;
 pub(crate) mod verify;
 mod writer;
 
-use open::{open_to_read, open_to_write};
+use open::{open_frozen, open_to_read, open_to_write};
 use reader::Readers;
 pub(crate) use reader::Reading;
 use writer::{Work, Writer};
@@ -109,12 +110,12 @@ impl Database {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let prepared =
             empty_log(&connection).and_then(|()| schema::migrate(&mut connection, layout));
-        prepared.map_err(|error| full_if(error, space))?;
+        prepared.map_err(|error| space.explained(error))?;
         let tick = connection.query_row("SELECT tick FROM clock", [], |row| row.get(0))?;
         let clock = Arc::new(Clock::from(tick));
         give_clock(&connection, &clock)?;
         let (jobs, queue) = mpsc::channel();
-        let readers = Readers::new(path.clone(), Arc::clone(&clock), reading);
+        let readers = Readers::new(path.clone(), open_to_read, Arc::clone(&clock), reading);
         let writer = Writer::new(connection, readers.gate(), on_fatal, on_trouble)?;
         let writer = std::thread::Builder::new()
             .name("database".to_owned())
@@ -128,6 +129,27 @@ impl Database {
             .map_err(|error| StorageError::io("start the thread of", &path, &error))?;
         let (jobs, writer) = (Some(jobs), Some(writer));
         Ok(Self { jobs, writer, readers, clock, space: Arc::clone(space) })
+    }
+
+    /// Opens the database of a store whose disk is read-only. Every write is refused.
+    pub(crate) fn open_read_only(
+        layout: &Layout,
+        space: &Arc<Space>,
+        reading: Reading,
+    ) -> Result<Self, StorageError> {
+        let path = layout.database();
+        if !path.exists() {
+            return Err(StorageError::Damaged { path, what: "it is missing".to_owned() });
+        }
+        space.set_read_only();
+        let connection = open_frozen(&path)?;
+        if !schema::is_current(&connection, layout)? {
+            return Err(StorageError::OldAndReadOnly(layout.root().to_owned()));
+        }
+        let tick = connection.query_row("SELECT tick FROM clock", [], |row| row.get(0))?;
+        let clock = Arc::new(Clock::from(tick));
+        let readers = Readers::new(path, open_frozen, Arc::clone(&clock), reading);
+        Ok(Self { jobs: None, writer: None, readers, clock, space: Arc::clone(space) })
     }
 
     /// The clock on which ages are counted. In SQL, `tick()` is what it shows.
@@ -148,10 +170,11 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
+        self.space.check_writable()?;
         let (job, outcome) = writer::job(work);
         self.ask(Work::Write(job))?;
         match outcome.recv().map_err(|_| StorageError::Closed)? {
-            Err(error) => Err(full_if(error, &self.space)),
+            Err(error) => Err(self.space.explained(error)),
             outcome => outcome,
         }
     }
@@ -190,6 +213,7 @@ impl Database {
         to: &Path,
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<bool, StorageError> {
+        self.space.check_writable()?;
         let space = Arc::clone(&self.space);
         let has_room = Box::new(move |bytes| space.check(bytes));
         let (request, state, outcome) = copy::request(to, has_room);
@@ -218,6 +242,7 @@ impl Database {
     /// Moves what the log holds into the database and empties the log, as far as no reader needs
     /// it. Called when nobody writes.
     pub(crate) fn empty_log(&self) -> Result<(), StorageError> {
+        self.space.check_writable()?;
         let (reply, outcome) = mpsc::sync_channel(1);
         self.ask(Work::EmptyLog(reply))?;
         outcome.recv().map_err(|_| StorageError::Closed)?
@@ -261,14 +286,6 @@ pub(crate) fn keep_time(connection: &Connection) -> Result<(), StorageError> {
     let keep = "UPDATE clock SET tick = tick() WHERE tick < tick()";
     connection.prepare_cached(keep)?.execute([])?;
     Ok(())
-}
-
-/// SQLite does not tell a quota that is used up from a disk that fails; the disk does.
-fn full_if(error: StorageError, space: &Space) -> StorageError {
-    match error {
-        StorageError::NotWritten(_) if space.is_exhausted() => StorageError::Full,
-        error => error,
-    }
 }
 
 /// Moves all that an earlier process left in the log into the database, and empties the log.

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::db::shape::SchemaFault;
 use crate::digest::Digest;
 use crate::lock::Holder;
+use crate::medium::Foreign;
 use crate::name::{RepoName, Tag};
 use crate::space::ByteCount;
 
@@ -155,6 +156,43 @@ pub enum StorageError {
         /// What uploads leave free.
         kept_bytes: u64,
     },
+    /// The file system of the store is read-only: what is there can be read, and that is all.
+    #[error(
+        "the disk of the registry is read-only, so it can be pulled from and nothing else: on its \
+         host, look into the kernel's log, mend the disk, mount it writable, and restart the \
+         registry"
+    )]
+    ReadOnly,
+    /// The database has to be changed once for this program, and its disk is read-only.
+    #[error(
+        "the database in {} is of an earlier version and has to be changed once, which its disk, \
+         being read-only, does not allow: mount it writable, or run the version before", .0.display()
+    )]
+    OldAndReadOnly(PathBuf),
+    /// The directory lies behind a network or another program.
+    #[error(
+        "{} lies on {kind}, where locks and synced writes are somebody else's promise: choose a \
+         directory on a disk of this host; --allow-network-fs keeps the registry there even so",
+        .path.display()
+    )]
+    ForeignDisk {
+        /// The directory.
+        path: PathBuf,
+        /// What it lies on.
+        kind: Foreign,
+    },
+    /// Something links or is mounted from the store's directory to another place.
+    #[error(
+        "{} is another file system, or another mount of it, than {}, and no file can be moved from \
+         one to the other: take away the link or the mount, and move {} as a whole to the disk \
+         that has the room", .directory.display(), .root.display(), .root.display()
+    )]
+    SplitDisk {
+        /// The store's directory.
+        root: PathBuf,
+        /// The directory that lies elsewhere.
+        directory: PathBuf,
+    },
     /// Another process owns the store.
     #[error("{0} owns this registry: stop it, or wait until it ends")]
     Owned(Holder),
@@ -257,6 +295,17 @@ impl StorageError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             kind => Self::Io { action, path: path.to_owned(), kind, message: error.to_string() },
         }
+    }
+
+    /// Whether the disk refused because it is read-only. For the store's own disk that is
+    /// [`StorageError::ReadOnly`].
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::ReadOnly | Self::Io { kind: io::ErrorKind::ReadOnlyFilesystem, .. })
+    }
+
+    /// What this means when it was the store's own disk that refused.
+    pub(crate) fn of_own_disk(self) -> Self {
+        if self.is_read_only() { Self::ReadOnly } else { self }
     }
 }
 

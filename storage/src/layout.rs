@@ -258,6 +258,14 @@ impl Layout {
         Ok(has_remains)
     }
 
+    /// Every directory of a store, but its own.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = PathBuf> + use<'_> {
+        let blobs = self.root.join("blobs");
+        let algorithms = Algorithm::ALL.map(|algorithm| blobs.join(algorithm.name()));
+        let shards = Self::shards().map(|(algorithm, prefix)| self.shard(algorithm, prefix));
+        [self.uploads(), self.damaged(), blobs].into_iter().chain(algorithms).chain(shards)
+    }
+
     /// Makes every directory of a store and syncs them, so that a commit has only its own
     /// directory to sync.
     pub(crate) fn make_directories(&self) -> Result<(), StorageError> {

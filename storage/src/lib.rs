@@ -9,8 +9,8 @@
 //!
 //! Modules in reading order: `digest`, `name` and `manifest` parse what clients send;
 //! `layout` draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
-//! `db` is the database; `clock` is what ages are counted on; `space` and `reserve` are about what to do when the disk is full; `lock`
-//! keeps others out, and `claims`, `hold` and `recent` whoever would take what another one needs;
+//! `db` is the database; `clock` is what ages are counted on; `space` and `reserve` are about what to do when the disk is full; `medium` about what
+//! kind of disk it is; `lock` keeps others out, and `claims`, `hold` and `recent` whoever would take what another one needs;
 //! `store` puts them together; `collect` keeps it small; `verify` reads everything again;
 //! [`backup`] takes copies of a store and makes one of a copy; `survey` only looks.
 
@@ -28,6 +28,7 @@ mod hold;
 mod layout;
 mod lock;
 mod manifest;
+mod medium;
 mod name;
 mod promises;
 mod recent;
@@ -60,6 +61,7 @@ pub use error::StorageError;
 pub use layout::Layout;
 pub use lock::{Holder, OnHeld};
 pub use manifest::{Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError};
+pub use medium::{Foreign, Medium, is_read_only};
 pub use name::{ImageName, NameError, Reference, RepoName, Tag, TagPattern, UploadId, UserName};
 pub use space::{ByteCount, DiskSpace};
 pub use store::{ImagePart, OpenOptions, PartState, Snapshot, Store};

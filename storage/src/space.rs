@@ -3,12 +3,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, open};
 use rustix::io::Errno;
 
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
+use crate::medium::{is_mounted_read_only, is_read_only};
 use crate::reserve::Reserve;
 
 /// Space on the file system of a store.
@@ -56,13 +58,17 @@ pub(crate) struct Space {
     root: PathBuf,
     floor_bytes: u64,
     reserve: Reserve,
+    /// Whether the disk was found to be read-only. It stays so until the store is opened anew: what
+    /// the disk holds of writes that it took before is looked at then.
+    is_read_only: AtomicBool,
 }
 
 impl Space {
     /// The room for the store at this place, of which uploads leave `floor_bytes` to the rest.
     pub(crate) fn new(layout: &Layout, floor_bytes: u64) -> Self {
         let reserve = Reserve::new(layout.reserve());
-        Self { root: layout.root().to_owned(), floor_bytes, reserve }
+        let (root, is_read_only) = (layout.root().to_owned(), AtomicBool::new(false));
+        Self { root, floor_bytes, reserve, is_read_only }
     }
 
     /// Whether an upload may add `wanted_bytes`. Without any, whether one may begin.
@@ -70,6 +76,7 @@ impl Space {
     /// It is a look and not a booking: uploads that come at once may all be let in and are then
     /// refused piece by piece, each by at most what is gathered for it in memory.
     pub(crate) fn check(&self, wanted_bytes: u64) -> Result<(), StorageError> {
+        self.check_writable()?;
         let space = DiskSpace::of(&self.root)?;
         let kept_bytes = self.kept_bytes(space);
         if space.free_bytes < kept_bytes.saturating_add(wanted_bytes) {
@@ -111,14 +118,48 @@ impl Space {
 
     /// Makes the reserve whole if there is room for it.
     pub(crate) fn restore_reserve(&self) {
-        if let Ok(space) = DiskSpace::of(&self.root) {
+        if self.check_writable().is_ok()
+            && let Ok(space) = DiskSpace::of(&self.root)
+        {
             self.reserve.restore(space);
+        }
+    }
+
+    /// Whether the disk is not known to be read-only. Waits for no disk.
+    pub(crate) fn check_writable(&self) -> Result<(), StorageError> {
+        match self.is_read_only.load(Ordering::Relaxed) {
+            true => Err(StorageError::ReadOnly),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the disk is read-only, as far as that can be told without waiting for it.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.check_writable().is_err() || is_mounted_read_only(&self.root)
+    }
+
+    /// Remembers that the disk is read-only.
+    pub(crate) fn set_read_only(&self) {
+        self.is_read_only.store(true, Ordering::Relaxed);
+    }
+
+    /// What an error means after which the disk was asked whether it is read-only.
+    pub(crate) fn explained(&self, error: StorageError) -> StorageError {
+        let is_asked = matches!(error, StorageError::NotWritten(_)) || error.is_read_only();
+        if is_asked && is_read_only(&self.root) {
+            self.set_read_only();
+            return StorageError::ReadOnly;
+        }
+        match error {
+            // SQLite does not tell a quota that is used up from a disk that fails; the disk does.
+            StorageError::NotWritten(_) if self.is_exhausted() => StorageError::Full,
+            error => error,
         }
     }
 
     /// Whether the disk refuses more bytes now, for want of space or of quota. SQLite does not
     /// tell a quota that is used up from a broken disk; a nameless file that is gone at once does.
-    pub(crate) fn is_exhausted(&self) -> bool {
+    fn is_exhausted(&self) -> bool {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         let tried = open(&self.root, flags, Mode::RUSR | Mode::WUSR)
             .and_then(|file| fallocate(&file, FallocateFlags::empty(), 0, PROBE_BYTES));

@@ -13,6 +13,7 @@ use crate::error::StorageError;
 use crate::hold::Holds;
 use crate::layout::Layout;
 use crate::lock::{Holder, OnHeld, StoreLock};
+use crate::medium::{self, Medium, is_read_only};
 use crate::promises::Promises;
 use crate::recent::Recent;
 use crate::sessions::Sessions;
@@ -54,12 +55,27 @@ pub struct OpenOptions<'a> {
     pub read_pause_time: Duration,
     /// Asked once, when another process owns the store, whether to wait for it.
     pub on_held: &'a dyn Fn(&Holder) -> OnHeld,
+    /// Whether it may lie behind a network or another program.
+    pub allow_network_fs: bool,
     /// Called when the database failed in a way that only a new process can mend.
     pub on_fatal: OnFatal,
     /// Called when moving the database's log into the database failed. What was acknowledged is
     /// safe, and each write tries again; but the log grows until one succeeds. Called also when
     /// something turned out to be lost as it was asked for, with what whoever asked is told.
     pub on_trouble: OnTrouble,
+}
+
+impl OpenOptions<'_> {
+    fn reading(&self) -> Reading {
+        Reading { connections: self.idle_connections, most_wait: self.read_pause_time }
+    }
+}
+
+/// How a store was found.
+struct Start {
+    is_new: bool,
+    promises: Option<Promises>,
+    lock: StoreLock,
 }
 
 /// An open store. This process owns it until the value is dropped.
@@ -89,14 +105,34 @@ impl Store {
     /// Opens the store at `root`, waiting while another process owns it.
     ///
     /// A store that is made here is complete only after [`Store::finish_creation`]; a crash
-    /// before that is mended by the next open.
+    /// before that is mended by the next open. One whose disk is read-only is opened to be read:
+    /// nothing is written to it, and whatever would is refused with [`StorageError::ReadOnly`].
     ///
     /// # Errors
     /// [`StorageError::NoStore`], [`StorageError::HalfRestored`],
-    /// [`StorageError::ForeignDirectory`] and [`StorageError::NewerFormat`] before anything was
-    /// written; else trouble with the disk.
+    /// [`StorageError::ForeignDirectory`], [`StorageError::ForeignDisk`] and
+    /// [`StorageError::NewerFormat`] before anything was written; [`StorageError::SplitDisk`]; else
+    /// trouble with the disk.
     pub fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Self, StorageError> {
         let layout = Layout::new(root);
+        // Also where it is only read: what lies on another host may change meanwhile.
+        Medium::check(root, options.allow_network_fs)?;
+        if layout.exists()? && is_read_only(root) {
+            return Self::open_to_read(layout, options);
+        }
+        Self::open_to_write(layout, options).map_err(StorageError::of_own_disk)
+    }
+
+    fn open_to_read(layout: Layout, options: &OpenOptions<'_>) -> Result<Self, StorageError> {
+        let lock = StoreLock::acquire_read_only(&layout.lock(), options.on_held)?;
+        let space = Arc::new(Space::new(&layout, options.reserve_bytes));
+        let database = Database::open_read_only(&layout, &space, options.reading())?;
+        // What the last process left stays for the next one that can take it.
+        let start = Start { is_new: false, promises: None, lock };
+        Ok(Self::of(layout, options, space, database, start))
+    }
+
+    fn open_to_write(layout: Layout, options: &OpenOptions<'_>) -> Result<Self, StorageError> {
         match layout.require() {
             Err(StorageError::NoStore(_)) if options.may_create => layout.prepare()?,
             outcome => outcome?,
@@ -108,35 +144,45 @@ impl Store {
         snapshot::remove_copy(&layout.snapshot())?;
         // Every time, since a copy of a store may lack the directories that are empty.
         layout.make_directories()?;
+        medium::check_one(&layout)?;
         let space = Arc::new(Space::new(&layout, options.reserve_bytes));
         // A registry on a full disk must start: how else would anything be deleted?
         let OpenOptions { on_fatal, on_trouble, .. } = *options;
-        let reading =
-            Reading { connections: options.idle_connections, most_wait: options.read_pause_time };
+        let reading = options.reading();
         let open = || Database::open(&layout, &space, is_new, reading, on_fatal, on_trouble);
         let database = space.with_reserve(open)?;
         space.restore_reserve();
-        let sessions =
-            Sessions::new(layout.clone(), options.uploads_per_user, Arc::clone(database.clock()));
-        let clock = Arc::clone(database.clock());
         // The last step that can fail: what is taken is left again when the store is closed.
         let promises = Promises::take(&layout, &database)?;
-        Ok(Self {
+        Ok(Self::of(layout, options, space, database, Start { is_new, promises, lock }))
+    }
+
+    fn of(
+        layout: Layout,
+        options: &OpenOptions<'_>,
+        space: Arc<Space>,
+        database: Database,
+        start: Start,
+    ) -> Self {
+        let clock = database.clock();
+        let sessions = Sessions::new(layout.clone(), options.uploads_per_user, Arc::clone(clock));
+        let recent = Recent::new(Arc::clone(clock), start.promises);
+        Self {
             layout,
             sessions,
             database,
             claims: Claims::default(),
-            recent: Recent::new(clock, promises),
+            recent,
             space,
             users_version: AtomicU64::new(0),
-            on_trouble,
+            on_trouble: options.on_trouble,
             tags_pushed: AtomicU64::new(0),
-            is_new,
+            is_new: start.is_new,
             is_closed: AtomicBool::new(false),
             holds: Holds::default(),
             has_snapshot: Arc::default(),
-            _lock: lock,
-        })
+            _lock: start.lock,
+        }
     }
 
     /// Whether this open made the store.
@@ -157,12 +203,21 @@ impl Store {
         &self.layout
     }
 
-    /// Whether the database answers.
+    /// Whether the store can be read and, as far as that is known without waiting for the disk,
+    /// written.
     ///
     /// # Errors
-    /// Trouble with the database.
+    /// [`StorageError::ReadOnly`], else trouble with the database.
     pub fn ping(&self) -> Result<(), StorageError> {
-        self.database.read(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?))
+        let look = "SELECT tick FROM clock";
+        self.database.read(|connection| Ok(connection.query_row(look, [], |_| Ok(()))?))?;
+        if self.is_read_only() { Err(StorageError::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Whether the store's disk is read-only: it was when the store was opened, or a write found it
+    /// so since. It stays so until the store is opened anew.
+    pub fn is_read_only(&self) -> bool {
+        self.space.is_read_only()
     }
 
     /// Keeps where the store's own clock stands: what passes until the next call is lost if the
@@ -176,13 +231,16 @@ impl Store {
 
     /// Ends the store in order, when no client is to be answered any more: leaves what clients were
     /// told to whoever opens it next, and with it the right to collect at once. What cannot be
-    /// written is left out, and the next process waits as it does after a crash. The end of the
-    /// value does the same.
+    /// written is left out, and the next process waits as it does after a crash; nothing is on a
+    /// disk that was found to be read-only. The end of the value does the same.
     pub fn close(&self) {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.recent.close().leave(&self.layout, &self.database);
+        let promises = self.recent.close();
+        if self.space.check_writable().is_ok() {
+            promises.leave(&self.layout, &self.database);
+        }
     }
 
     /// Counts what the store holds.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::clients::{Curl, Machine, directory};
-use crate::support::disk::SmallDisk;
+use crate::support::disk::{OwnDisk, SmallDisk};
 use crate::support::images::{Family, Image, noise, sha256, write_directory};
 use crate::support::process::{free_port, run};
 use crate::support::report::skip;
@@ -36,6 +36,8 @@ fn clients_print_what_the_guide_says() {
         full.start();
         full
     });
+    let turned = OwnDisk::mount();
+    let turned = turned.as_ref().map(read_only);
     let mut instance = Instance::new().listening_on("0.0.0.0");
     instance.start();
     instance.add_user("reader", "pull");
@@ -45,8 +47,8 @@ fn clients_print_what_the_guide_says() {
     instance.command(&["tag", "protect"], &["stable:1"]).ok();
     let mut sections = 0;
     for (title, exchanges) in sections_of(PAGE) {
-        let Some(scene) = scene(title, &instance, full.as_ref()) else {
-            skip("this machine lets nobody mount a small disk to fill");
+        let Some(scene) = scene(title, &instance, full.as_ref(), turned.as_ref()) else {
+            skip("this machine lets nobody mount a disk to fill or to turn read-only");
             continue;
         };
         assert!(!exchanges.is_empty(), "{title}: no command");
@@ -85,7 +87,12 @@ impl Scene {
 }
 
 /// Makes the state that a section is about; none if this machine cannot be brought into it.
-fn scene(title: &str, instance: &Instance, full: Option<&Instance>) -> Option<Scene> {
+fn scene(
+    title: &str,
+    instance: &Instance,
+    full: Option<&Instance>,
+    turned: Option<&Instance>,
+) -> Option<Scene> {
     let machine = Machine::new();
     machine.write("password", &instance.password());
     let mut scene = Scene { machine, host: "localhost", port: instance.port(), data: "/".into() };
@@ -118,6 +125,10 @@ fn scene(title: &str, instance: &Instance, full: Option<&Instance>) -> Option<Sc
             log_in(&scene, full?, USER, &full?.password());
             write_huge(&scene.machine.path("huge"));
         }
+        "The disk is read-only" => {
+            scene.port = turned?.port();
+            log_in(&scene, turned?, USER, &turned?.password());
+        }
         "The registry is not running" => scene.port = free_port(),
         _ => log_in(&scene, instance, USER, &instance.password()),
     }
@@ -126,6 +137,17 @@ fn scene(title: &str, instance: &Instance, full: Option<&Instance>) -> Option<Sc
     let stored = format!("containers-storage:{}:{}/app:1", scene.host, scene.port);
     scene.machine.skopeo(&["copy", "--quiet", "dir:image", &stored]).ok();
     Some(scene)
+}
+
+/// A registry on a disk that is read-only.
+fn read_only(disk: &OwnDisk) -> Instance {
+    let mut instance = Instance::new().with_data(disk.path().join("data"));
+    instance.start();
+    push_kept(&instance, "kept:1");
+    instance.stop();
+    disk.remount("ro");
+    instance.start();
+    instance
 }
 
 fn log_in(scene: &Scene, instance: &Instance, user: &str, password: &str) {

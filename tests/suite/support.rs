@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod clients;
 pub(crate) mod content;
 pub(crate) mod disk;
+pub(crate) mod fuse;
 pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod images;

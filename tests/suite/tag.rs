@@ -216,6 +216,7 @@ fn a_long_history_comes_in_pages_and_names_each_change_once() {
             idle_connections: 16,
             read_pause_time: std::time::Duration::from_secs(1),
             on_held: &|_| OnHeld::GiveUp,
+            allow_network_fs: false,
             on_fatal: |error| panic!("{error}"),
             on_trouble: |_| {},
         },

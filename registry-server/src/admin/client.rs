@@ -5,16 +5,17 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use storage::{Holder, Layout, OnHeld, OpenOptions, StorageError, Store};
+use storage::{Holder, Layout, Medium, OnHeld, OpenOptions, StorageError, Store};
 use tracing::error;
 
 use super::lease::Lease;
 use super::socket::through;
-use super::{Command, OnProgress, Reply, execute};
-use crate::config::{CONFIG_FILE, Upkeep, installed_upkeep};
+use super::{Command, OnProgress, Reply, execute, place};
+use crate::config::{CONFIG_FILE, Upkeep, installed_settings, installed_upkeep};
 use crate::limits::{COMMAND_TIME, Limits};
 use crate::logging;
 
@@ -91,8 +92,30 @@ fn succeeded(reply: Reply) -> anyhow::Result<Reply> {
 }
 
 fn reach(data_dir: &Path) -> anyhow::Result<Reached> {
+    // Before, because the owner may not be able to read the settings.
+    let allow_network_fs = is_network_fs_allowed(data_dir);
     installer::become_owner_of(data_dir)?;
-    connect(data_dir)
+    connect(data_dir, allow_network_fs)
+}
+
+/// Lets the commands of this process open a store behind a network or another program, as their
+/// command line says.
+pub(crate) fn allow_network_fs() {
+    ALLOW_NETWORK_FS.store(true, Ordering::Relaxed);
+}
+
+/// Checks that a data directory may lie where it does.
+///
+/// # Errors
+/// [`StorageError::ForeignDisk`] unless command line or settings allow it.
+pub(crate) fn check_medium(data_dir: &Path) -> Result<(), StorageError> {
+    Medium::check(data_dir, is_network_fs_allowed(data_dir))
+}
+
+fn is_network_fs_allowed(data_dir: &Path) -> bool {
+    let installed = installed_settings(Path::new(CONFIG_FILE), data_dir);
+    ALLOW_NETWORK_FS.load(Ordering::Relaxed)
+        || installed.is_ok_and(|settings| settings.allow_network_fs == Some(true))
 }
 
 enum Reached {
@@ -102,7 +125,7 @@ enum Reached {
 
 /// Reaches the owner of the store, or becomes it. Between the start of a server and its socket,
 /// and while another command works, it tries again for a while.
-fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
+fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
     let layout = Layout::new(data_dir);
     // Nobody serves it, and to open the store would change what the next backup relies on.
     if layout.is_backup() {
@@ -119,6 +142,11 @@ fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
             Err(error) if is_nobody(&error) => {}
             Err(error) => return Err(error).context("cannot reach the running server"),
         }
+        if storage::is_read_only(data_dir)
+            && let Some(stream) = reach_elsewhere(data_dir)?
+        {
+            return Ok(Reached::Server(stream));
+        }
         let options = OpenOptions {
             may_create: false,
             uploads_per_user: limits.uploads_per_user,
@@ -126,6 +154,7 @@ fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
             idle_connections: limits.database_readers(),
             read_pause_time: limits.read_pause_time,
             on_held: &|_: &Holder| OnHeld::GiveUp,
+            allow_network_fs,
             on_fatal: end_process,
             on_trouble: log_trouble,
         };
@@ -137,6 +166,19 @@ fn connect(data_dir: &Path) -> anyhow::Result<Reached> {
             Err(error) => bail!(error),
         }
     }
+}
+
+/// Reaches a server whose data directory could not take its socket, if one runs.
+fn reach_elsewhere(data_dir: &Path) -> anyhow::Result<Option<UnixStream>> {
+    for path in place::to_reach(data_dir) {
+        let directory = File::open(path.parent().unwrap_or(Path::new(".")))?;
+        match UnixStream::connect(through(&directory, &path)?) {
+            Ok(stream) => return Ok(Some(stream)),
+            Err(error) if is_nobody(&error) => {}
+            Err(error) => return Err(error).context("cannot reach the running server"),
+        }
+    }
+    Ok(None)
 }
 
 fn ask(
@@ -199,4 +241,6 @@ fn is_nobody(error: &io::Error) -> bool {
 
 /// How long a command waits for the socket of a server that is starting, or for another command.
 const WAIT_FOR_OWNER: Duration = Duration::from_secs(20);
+/// What the command line said, once and for all commands that it stands for.
+static ALLOW_NETWORK_FS: AtomicBool = AtomicBool::new(false);
 const PAUSE: Duration = Duration::from_millis(50);

@@ -8,13 +8,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use storage::{Layout, Snapshot, Store};
+use storage::{Snapshot, Store};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::{Command, Progress, Reply, Running, execute};
+use super::{Command, Progress, Reply, Running, execute, place};
 use crate::blocking::{Begun, Blocking, OnDisk};
 use crate::limits::Limits;
 
@@ -26,18 +26,25 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Makes the socket in the data directory. The process owns the store, so a socket that is
-    /// there already is left over. Called within a runtime.
+    /// Makes the socket in the data directory, or elsewhere if its disk is read-only. The process
+    /// owns the store, so a socket that is there already is left over. Called within a runtime.
     ///
     /// # Errors
     /// Trouble with the directory.
-    pub fn bind(layout: &Layout) -> io::Result<Self> {
-        let path = layout.socket();
+    pub fn bind(store: &Store) -> io::Result<Self> {
+        let layout = store.layout();
+        match store.is_read_only() {
+            true => Self::bind_at(place::to_bind(layout.root())?),
+            false => Self::bind_at(layout.socket()),
+        }
+    }
+
+    fn bind_at(path: PathBuf) -> io::Result<Self> {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let directory = File::open(layout.root())?;
+        let directory = File::open(path.parent().unwrap_or(Path::new(".")))?;
         let listener = UnixListener::bind(through(&directory, &path)?)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         Ok(Self { listener, path })

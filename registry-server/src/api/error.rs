@@ -257,6 +257,7 @@ impl ApiError {
             Self::Storage(
                 StorageError::Full | StorageError::NoRoom { .. } | StorageError::Closed,
             ) => self.to_string(),
+            Self::Storage(error) if error.is_read_only() => StorageError::ReadOnly.to_string(),
             Self::Storage(_) => "the registry failed inside: its log says why".to_owned(),
             _ => self.to_string(),
         };
@@ -311,6 +312,8 @@ fn storage_status(error: &StorageError) -> (StatusCode, Code) {
         StorageError::Full | StorageError::NoRoom { .. } => {
             (StatusCode::INSUFFICIENT_STORAGE, "DENIED")
         }
+        // It is the server that cannot, and not for good.
+        error if error.is_read_only() => (StatusCode::SERVICE_UNAVAILABLE, "DENIED"),
         // MANIFEST_INVALID or TAG_INVALID would make containers/image push another form of it.
         StorageError::TagProtected { .. } => (StatusCode::FORBIDDEN, "DENIED"),
         StorageError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
@@ -355,6 +358,21 @@ mod tests {
             let reason = reply.extensions().get::<ReasonPhrase>().unwrap();
             assert_eq!(reason.as_bytes(), sentence.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_read_only_disk_says_so_and_names_no_path() {
+        let io = StorageError::Io {
+            action: "create",
+            path: "/srv/registry/uploads/x".into(),
+            kind: std::io::ErrorKind::ReadOnlyFilesystem,
+            message: "Read-only file system (os error 30)".to_owned(),
+        };
+        let expected = ApiError::Storage(StorageError::ReadOnly).document();
+        assert_eq!(ApiError::Storage(io.clone()).document(), expected);
+        let status = (StatusCode::SERVICE_UNAVAILABLE, "DENIED");
+        assert_eq!(ApiError::Storage(io).status(), status);
+        assert_eq!(ApiError::Storage(StorageError::ReadOnly).status(), status);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use storage::StorageError;
 
 use super::body::ReplyBody;
 use super::error::ApiError;
@@ -18,10 +19,10 @@ pub(super) fn live() -> Response<ReplyBody> {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
 
-/// The store answers, and the server is not stopping.
+/// The store answers and can be written, and the server is not stopping.
 pub(super) async fn ready(app: &App) -> Outcome {
     if app.is_stopping() {
-        return Err(ApiError::Storage(storage::StorageError::Closed));
+        return Err(ApiError::Storage(StorageError::Closed));
     }
     let store = app.store.clone();
     app.blocking.read(move || store.ping()).await?;
@@ -30,12 +31,14 @@ pub(super) async fn ready(app: &App) -> Outcome {
 
 /// The same in the shape of Quay's answer, which scripts around mirror-registry read.
 pub(super) async fn instance(app: &App) -> Response<ReplyBody> {
-    let is_ready = ready(app).await.is_ok();
+    let outcome = ready(app).await;
+    let is_ready = outcome.is_ok();
+    let is_read_only = matches!(outcome, Err(ApiError::Storage(StorageError::ReadOnly)));
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let services = Services {
         auth: true,
-        database: is_ready,
-        disk_space: true,
+        database: is_ready || is_read_only,
+        disk_space: !is_read_only,
         registry_gunicorn: true,
         service_key: true,
         web_gunicorn: true,

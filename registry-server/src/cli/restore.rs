@@ -20,6 +20,7 @@ use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY, quoted};
 use super::meter::Meter;
 use super::words::{bytes, counted, duration, time};
 use super::{plain, print, print_json};
+use crate::admin::check_medium;
 use crate::config::{CONFIG_FILE, Settings};
 
 /// The flags of `restore`.
@@ -55,6 +56,8 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
                 directory.display()
             );
         }
+        // Before hours of copying to where no server would open it.
+        check_medium(&data)?;
         make(&data)?;
         let data = data.canonicalize()?;
         let mut summary = restore(&data, origin)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
+use storage::StorageError;
 
 use super::gc::{manifests, reasons};
 use super::words::{bytes, counted, duration, time};
@@ -22,7 +23,7 @@ fn table(status: &Status) -> String {
         _ => "not running".to_owned(),
     };
     let expires = status.certificate_expires.map(time);
-    let rows = [
+    let mut rows = vec![
         ("version", status.version.clone()),
         ("server", running),
         (
@@ -39,6 +40,9 @@ fn table(status: &Status) -> String {
         ("open uploads", status.open_uploads.to_string()),
         ("certificate", expires.map_or_else(|| "not ours".into(), |at| format!("expires {at}"))),
     ];
+    if status.read_only {
+        rows.insert(3, ("writes", format!("refused: {}", StorageError::ReadOnly)));
+    }
     rows.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
 }
 

@@ -40,7 +40,7 @@ pub fn initialize(
     root_key: RootKey<'_>,
 ) -> anyhow::Result<Initialized> {
     let limits = Limits::default();
-    let store = open_store(&config.data_dir, true, &limits, &|_| OnHeld::GiveUp)?;
+    let store = open_store(config, true, &limits, &|_| OnHeld::GiveUp)?;
     let prepared = prepare(config, given, root_key, &store)?;
     Ok(Initialized { first_start: prepared.first_start, changes: prepared.changes })
 }
@@ -92,7 +92,7 @@ pub struct FirstStart {
 
 /// Opens a store for a server, or for what stands in for one.
 pub(super) fn open_store(
-    root: &Path,
+    config: &Config,
     may_create: bool,
     limits: &Limits,
     on_held: &dyn Fn(&Holder) -> OnHeld,
@@ -105,10 +105,11 @@ pub(super) fn open_store(
         idle_connections: limits.database_readers(),
         read_pause_time,
         on_held,
+        allow_network_fs: config.allow_network_fs,
         on_fatal: end_process,
         on_trouble: log_trouble,
     };
-    Ok(Store::open(root, &options)?)
+    Ok(Store::open(&config.data_dir, &options)?)
 }
 
 /// What a start finds or makes in an open store.
@@ -152,6 +153,10 @@ fn certificate(
 ) -> anyhow::Result<(Ensured, Renewal)> {
     let now = SystemTime::now();
     let mut renewal = Renewal { directory: store.layout().tls(), names: names(config) };
+    if store.is_read_only() {
+        let ensured = as_it_is(&renewal, root_key, now)?;
+        return Ok((ensured, renewal));
+    }
     let ensured = match certs::ensure(&renewal.directory, root_key, &renewal.names, now) {
         // The host was given another name and the root's key is away: what was asked for counts.
         Err(CertError::NamesNotPermitted { names, .. })
@@ -168,6 +173,18 @@ fn certificate(
         ensured.changes.iter().for_each(|change| info!("{change}"));
     }
     Ok((ensured, renewal))
+}
+
+/// The certificate that is there, where none can be made: it may be due, or lack a name.
+fn as_it_is(renewal: &Renewal, root_key: RootKey<'_>, now: SystemTime) -> anyhow::Result<Ensured> {
+    certs::ensure(&renewal.directory, root_key, &renewal.names, now).or_else(|cause| {
+        let file = |file: certs::TlsFile| renewal.directory.join(file.name());
+        let certificate = file(certs::TlsFile::ServerCertificate);
+        let own = certs::load_own(&certificate, &file(certs::TlsFile::ServerKey), &[], now);
+        let certificate = own.map_err(|_| explained(cause.clone(), root_key))?;
+        warn!(%cause, "the certificate cannot be renewed on a disk that is read-only");
+        Ok(Ensured { certificate, changes: Vec::new() })
+    })
 }
 
 /// Says what else to do about a failure when the root's key may be kept where only the command

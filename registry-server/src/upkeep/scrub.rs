@@ -21,8 +21,12 @@ pub(crate) async fn scrub_on_schedule(store: Arc<Store>, how: Scrub, blocking: B
     loop {
         let (owned, wanted) = (Arc::clone(&store), Arc::downgrade(&alive));
         let outcome = blocking.begin_long(move || scrub(&owned, &how, &wanted)).await;
-        if let Err(cause) = outcome {
-            error!(%cause, "stored data could not be checked any further; trying again later");
+        match outcome {
+            // That is said elsewhere, once.
+            Ok(()) | Err(StorageError::ReadOnly) => {}
+            Err(cause) => {
+                error!(%cause, "stored data could not be checked any further; trying again later");
+            }
         }
         sleep(how.interval.min(LOOK_INTERVAL)).await;
     }

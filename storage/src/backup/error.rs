@@ -32,6 +32,14 @@ pub enum BackupError {
         /// What uploads leave free.
         kept_bytes: u64,
     },
+    /// The store's disk is read-only, and a backup that begins is noted in its database.
+    #[error(
+        "the disk of the registry is read-only, and a backup begins with a note in the database on \
+         it: copy the directory as it is to another disk (cp --archive {} DIR), which takes all \
+         that was acknowledged along, and serve it from there; or mend the disk and back up then",
+        .0.display()
+    )]
+    ReadOnly(PathBuf),
     /// Whoever asked wants it no more.
     #[error("stopped before the end")]
     Stopped,

@@ -49,6 +49,7 @@ fn open_at(root: &Path) -> Store {
         idle_connections: 16,
         read_pause_time: std::time::Duration::from_secs(1),
         on_held: &|_| OnHeld::Wait,
+        allow_network_fs: false,
         on_fatal: |error| panic!("{error}"),
         on_trouble: |_| {},
     };

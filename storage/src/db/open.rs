@@ -11,7 +11,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::shape;
+use super::{frozen, shape};
 use crate::error::StorageError;
 
 /// A connection that writes to a database that is there; one thread at a time uses it. A file of
@@ -25,9 +25,17 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
     open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
+/// The same for one that only reads where the disk is read-only, and so nobody writes.
+pub(super) fn open_frozen(path: &Path) -> Result<Connection, StorageError> {
+    prepared(frozen::open(path)?, path)
+}
+
 fn open(path: &Path, access: OpenFlags) -> Result<Connection, StorageError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    prepared(Connection::open_with_flags(path, flags)?, path)
+}
+
+fn prepared(connection: Connection, path: &Path) -> Result<Connection, StorageError> {
     harden(&connection)?;
     shape::check(&connection, path)?;
     Ok(connection)
@@ -56,17 +64,18 @@ const SETTINGS: [(DbConfig, bool); 7] = [
 mod tests {
     use super::*;
 
-    fn both() -> (tempfile::TempDir, [Connection; 2]) {
+    fn all() -> (tempfile::TempDir, [Connection; 3]) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("db");
         std::fs::write(&path, "").unwrap();
-        let connections = [open_to_write(&path).unwrap(), open_to_read(&path).unwrap()];
+        let doors = [open_to_write, open_to_read, open_frozen];
+        let connections = doors.map(|open| open(&path).unwrap());
         (directory, connections)
     }
 
     #[test]
     fn every_connection_is_hardened_and_keeps_temporary_data_in_memory() {
-        let (_directory, connections) = both();
+        let (_directory, connections) = all();
         for connection in &connections {
             for (setting, is_on) in SETTINGS {
                 assert_eq!(connection.db_config(setting), Ok(is_on), "{setting:?}");
@@ -80,7 +89,7 @@ mod tests {
 
     #[test]
     fn sqlite_has_what_the_registry_uses_and_no_more() {
-        let (_directory, [connection, _]) = both();
+        let (_directory, [connection, ..]) = all();
         let mut statement = connection.prepare("PRAGMA compile_options").unwrap();
         let options = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
         let options: Vec<String> = options.collect::<Result<_, _>>().unwrap();

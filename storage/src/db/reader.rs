@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::gate::Gate;
-use super::{STATEMENTS, give_clock, open_to_read};
+use super::{STATEMENTS, give_clock};
 use crate::clock::Clock;
 use crate::error::StorageError;
 
@@ -24,6 +24,7 @@ pub(crate) struct Reading {
 /// Idle reading connections.
 pub(super) struct Readers {
     path: PathBuf,
+    open: fn(&Path) -> Result<Connection, StorageError>,
     clock: Arc<Clock>,
     most_idle: usize,
     idle: Mutex<VecDeque<Connection>>,
@@ -31,9 +32,15 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, clock: Arc<Clock>, how: Reading) -> Self {
+    /// Readers of the database at `path`, each of which begins with `open`.
+    pub(super) fn new(
+        path: PathBuf,
+        open: fn(&Path) -> Result<Connection, StorageError>,
+        clock: Arc<Clock>,
+        how: Reading,
+    ) -> Self {
         let gate = Arc::new(Gate::new(how.most_wait));
-        Self { path, clock, most_idle: how.connections, idle: Mutex::default(), gate }
+        Self { path, open, clock, most_idle: how.connections, idle: Mutex::default(), gate }
     }
 
     /// What every read passes.
@@ -82,7 +89,7 @@ impl Readers {
 
     /// A connection of its own, for who keeps it long.
     pub(super) fn open(&self) -> Result<Connection, StorageError> {
-        let connection = open_to_read(&self.path)?;
+        let connection = (self.open)(&self.path)?;
         connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         give_clock(&connection, &self.clock)?;

@@ -11,12 +11,7 @@ use crate::layout::Layout;
 
 /// Brings the database to the newest schema.
 pub(super) fn migrate(connection: &mut Connection, layout: &Layout) -> Result<(), StorageError> {
-    let applied: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let known = known();
-    if applied > known {
-        let path = layout.root().to_owned();
-        return Err(StorageError::NewerFormat { path, found: applied, known });
-    }
+    let applied = applied(connection, layout)?;
     for (number, statements) in (1..).zip(MIGRATIONS).skip(applied as usize) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(statements)?;
@@ -29,6 +24,22 @@ pub(super) fn migrate(connection: &mut Connection, layout: &Layout) -> Result<()
 /// The number of the newest migration.
 pub(super) fn known() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// Whether the database has the newest schema.
+pub(super) fn is_current(connection: &Connection, layout: &Layout) -> Result<bool, StorageError> {
+    Ok(applied(connection, layout)? == known())
+}
+
+/// The number of the last migration that was applied, if this program knows it.
+fn applied(connection: &Connection, layout: &Layout) -> Result<u32, StorageError> {
+    let applied: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = known();
+    if applied > known {
+        let path = layout.root().to_owned();
+        return Err(StorageError::NewerFormat { path, found: applied, known });
+    }
+    Ok(applied)
 }
 
 /// All migrations in order; the first has number 1.

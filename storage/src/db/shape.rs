@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::db::copy::{BlobIndex, begin_anew, settle};
-    use crate::db::open::{open_to_read, open_to_write};
+    use crate::db::open::{open_frozen, open_to_read, open_to_write};
     use crate::layout::Layout;
 
     /// A database of this number of migrations, to which somebody did something.
@@ -192,6 +192,7 @@ mod tests {
             assert!(!refusal.to_string().contains(['\n', '\u{1b}']), "{refusal}");
             for opened in [
                 open_to_read(&path).map(drop),
+                open_frozen(&path).map(drop),
                 open_to_write(&path).map(drop),
                 BlobIndex::open(&path).map(drop),
                 begin_anew(&Layout::new(path.parent().unwrap()), &[]),

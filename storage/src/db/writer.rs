@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc;
@@ -14,6 +15,7 @@ use super::copy::CopyRequest;
 use super::gate::Gate;
 use super::{OnFatal, OnTrouble, empty_log};
 use crate::error::StorageError;
+use crate::medium::is_read_only;
 
 /// What the writing thread is asked for.
 pub(super) enum Work {
@@ -140,10 +142,13 @@ impl Writer {
             // What the log holds, moved into the database, makes room in the log for the next.
             let is_full = matches!(outcome, Err(StorageError::Full | StorageError::NotWritten(_)));
             let pages = self.log_pages.load(Ordering::Relaxed);
-            if is_full || pages >= CHECKPOINT_PAGES {
+            // On a disk that became read-only the sync would fail, and with it the process end:
+            // but pulls can go on, and what was acknowledged is safe where it is.
+            let is_frozen = outcome.as_ref().is_err_and(|error| self.is_refused_for_good(error));
+            if !is_frozen && (is_full || pages >= CHECKPOINT_PAGES) {
                 self.checkpoint();
             }
-            if pages >= self.most_log_pages.get() {
+            if !is_frozen && pages >= self.most_log_pages.get() {
                 self.truncate(pages);
             }
         }
@@ -174,7 +179,7 @@ impl Writer {
             {
                 (self.on_fatal)(error);
             }
-            if is_commit {
+            if is_commit && !self.is_refused_for_good(error) {
                 self.bury();
             }
         }
@@ -267,6 +272,13 @@ impl Writer {
         if *error != StorageError::Full {
             (self.on_trouble)(error);
         }
+    }
+
+    /// Whether the disk became read-only: nothing more reaches it, and trying could only fail in a
+    /// sync. Only a write that failed asks.
+    fn is_refused_for_good(&self, error: &StorageError) -> bool {
+        let directory = || self.connection.path().and_then(|path| Path::new(path).parent());
+        matches!(error, StorageError::NotWritten(_)) && directory().is_some_and(is_read_only)
     }
 
     /// Ends the process after a failed sync: the kernel may have dropped the pages that it could

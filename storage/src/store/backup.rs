@@ -82,7 +82,8 @@ impl Store {
     /// # Errors
     /// Trouble with the disk or the database.
     pub fn forget_backup(&self) -> Result<(), StorageError> {
-        if !self.layout.is_backup() {
+        // Nothing can be pushed to a disk that is read-only, so it stays a backup.
+        if !self.layout.is_backup() || self.is_read_only() {
             return Ok(());
         }
         let lost = missing(&self.layout, |algorithm, prefix| self.named_blobs(algorithm, prefix))?;

@@ -174,10 +174,15 @@ impl Store {
                 return Ok(false);
             }
             if seen.damage.is_none() {
-                if seen.length != size {
-                    self.regain_blob(digest, &seen)?;
-                }
-                return Ok(false);
+                let regained = match seen.length == size {
+                    true => Ok(None),
+                    false => self.regain_blob(digest, &seen),
+                };
+                return match regained {
+                    // Its size stays wrong, so whoever looks again finds the same.
+                    Err(error) if error.is_read_only() => Ok(true),
+                    regained => regained.map(|_| false),
+                };
             }
             self.lose_blob(digest, &seen).map(|lost| lost.map(|(losing, _)| losing))
         };

@@ -69,8 +69,12 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a session its bytes back, if they have the name of a blob that no row names.
+    /// Gives a session its bytes back, if they have the name of a blob that no row names. On a
+    /// read-only disk they stay there.
     fn put_back(&self, id: UploadId, blob: Becoming) -> Result<bool, StorageError> {
+        if self.space.check_writable().is_err() {
+            return Ok(false);
+        }
         // Without the claim nearly always: a finished session's blob has a row.
         if !self.is_without_row(blob)? {
             return Ok(false);

@@ -33,6 +33,9 @@ impl Store {
         &self,
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Snapshot, BackupError> {
+        if self.is_read_only() {
+            return Err(BackupError::ReadOnly(self.layout.root().to_owned()));
+        }
         if self.has_snapshot.swap(true, Ordering::Relaxed) {
             return Err(BackupError::Busy);
         }

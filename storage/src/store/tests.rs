@@ -30,6 +30,7 @@ fn open() -> (TempDir, Store) {
         read_pause_time: std::time::Duration::from_millis(100),
         idle_connections: 4,
         on_held: &|_| OnHeld::GiveUp,
+        allow_network_fs: false,
         on_fatal: fatal,
         on_trouble: |_| {},
     };

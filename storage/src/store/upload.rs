@@ -32,7 +32,8 @@ impl Store {
         algorithm: Algorithm,
     ) -> Result<UploadId, StorageError> {
         self.check_room(0)?;
-        self.sessions.create(name, user, algorithm)
+        let created = self.sessions.create(name, user, algorithm);
+        created.map_err(|error| self.space.explained(error))
     }
 
     /// The number of bytes that a session holds.
@@ -58,6 +59,7 @@ impl Store {
         user: &UserName,
         id: UploadId,
     ) -> Result<UploadWriter, StorageError> {
+        self.space.check_writable()?;
         let session = self.open_session(name, user, id)?;
         let (layout, space) = (self.layout.clone(), Arc::clone(&self.space));
         UploadWriter::open(session, layout, space).inspect_err(|error| {
@@ -77,6 +79,7 @@ impl Store {
         user: &UserName,
         id: UploadId,
     ) -> Result<bool, StorageError> {
+        self.space.check_writable()?;
         match self.open_session(name, user, id) {
             Ok(session) => Ok(self.sessions.cancel(&session)),
             Err(error) => {
@@ -88,9 +91,11 @@ impl Store {
     }
 
     /// Forgets a session that has become a blob, if it is this user's in this repository: nobody
-    /// will ask for it any more.
+    /// will ask for it any more. On a read-only disk it stays.
     pub fn forget_finished_upload(&self, name: &RepoName, user: &UserName, id: UploadId) {
-        if matches!(self.sessions.find(name, user, id), Ok(Found::Finished(_))) {
+        if self.space.check_writable().is_ok()
+            && matches!(self.sessions.find(name, user, id), Ok(Found::Finished(_)))
+        {
             self.sessions.forget_finished(id);
         }
     }
@@ -101,6 +106,7 @@ impl Store {
     /// # Errors
     /// Trouble with the disk.
     pub fn expire_uploads(&self, idle: Duration) -> Result<u64, StorageError> {
+        self.space.check_writable()?;
         let ended = Ok(self.sweep_uploads(idle, false)?.sessions);
         self.space.restore_reserve();
         ended

@@ -31,6 +31,9 @@ impl Store {
         how: &Verification,
         on_step: &mut dyn FnMut(&Verified) -> ControlFlow<()>,
     ) -> Result<Verified, StorageError> {
+        if !how.is_dry_run {
+            self.space.check_writable()?;
+        }
         let verified = Walk::new(self, *how, Verified::default(), on_step).run()?;
         if verified.is_done && !how.is_dry_run {
             self.note_verified(&verified)?;
@@ -48,6 +51,7 @@ impl Store {
         how: &Scrub,
         on_step: &mut dyn FnMut(&Verified) -> ControlFlow<()>,
     ) -> Result<Option<Verified>, StorageError> {
+        self.space.check_writable()?;
         let Some(begun) = self.due(how.interval)? else { return Ok(None) };
         let mut saved = Saved::of(&begun);
         let mut outcome = Ok(());

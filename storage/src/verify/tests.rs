@@ -29,6 +29,7 @@ fn open(home: &TempDir) -> Store {
             idle_connections: 16,
             read_pause_time: std::time::Duration::from_secs(1),
             on_held: &|_| crate::OnHeld::GiveUp,
+            allow_network_fs: false,
             on_fatal: fatal,
             on_trouble: |_| {},
         },

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use storage::{Holder, OnHeld, OpenOptions, StorageError, Store};
+use storage::{Holder, OnHeld, OpenOptions, StorageError, Store, Survey};
 
 use crate::support::{directory, fatal, open, push, repo, try_open};
 
@@ -35,6 +35,44 @@ fn a_lock_file_without_text_still_names_somebody() {
 }
 
 #[test]
+fn a_lock_file_that_somebody_removed_lets_nobody_in() {
+    let home = directory();
+    let store = open(home.path());
+    for _ in 0..2 {
+        std::fs::remove_file(home.path().join("lock")).unwrap();
+        let Some(StorageError::Owned(holder)) = try_open(home.path(), true).err() else {
+            panic!("two owners at once");
+        };
+        assert_eq!(holder.to_string(), "another process");
+        assert!(!home.path().join("lock").exists());
+        assert_eq!(Survey::of(home.path()).unwrap().holder, Some(holder));
+        // Nor does a file that somebody else puts there.
+        std::fs::write(home.path().join("lock"), "").unwrap();
+        assert!(matches!(try_open(home.path(), true).err(), Some(StorageError::Owned(_))));
+    }
+    drop(store);
+    assert_eq!(Survey::of(home.path()).unwrap().holder, None);
+    assert!(try_open(home.path(), true).is_ok());
+}
+
+#[test]
+fn a_program_of_before_that_locks_the_file_alone_is_an_owner_too() {
+    let home = directory();
+    drop(open(home.path()));
+    let path = home.path().join("lock");
+    std::fs::write(&path, "process 1 (registry serve)\n").unwrap();
+    let before = std::fs::File::open(&path).unwrap();
+    before.lock().unwrap();
+    let Some(StorageError::Owned(holder)) = try_open(home.path(), true).err() else {
+        panic!("two owners at once");
+    };
+    assert_eq!(holder.to_string(), "process 1 (registry serve)");
+    assert_eq!(Survey::of(home.path()).unwrap().holder, Some(holder));
+    drop(before);
+    assert!(try_open(home.path(), true).is_ok());
+}
+
+#[test]
 fn who_waits_gets_the_store_when_it_is_dropped() {
     let home = directory();
     let first = open(home.path());
@@ -54,6 +92,7 @@ fn who_waits_gets_the_store_when_it_is_dropped() {
             idle_connections: 16,
             read_pause_time: std::time::Duration::from_secs(1),
             on_held: &on_held,
+            allow_network_fs: false,
             on_fatal: fatal,
             on_trouble: |_| {},
         };
@@ -82,6 +121,7 @@ fn of_two_first_starts_at_once_one_makes_the_store() {
         idle_connections: 16,
         read_pause_time: std::time::Duration::from_secs(1),
         on_held: &wait,
+        allow_network_fs: false,
         on_fatal: fatal,
         on_trouble: |_| {},
     };

@@ -44,6 +44,7 @@ pub(crate) fn open_with_reserve(
             idle_connections: 16,
             read_pause_time: std::time::Duration::from_secs(1),
             on_held: &on_held,
+            allow_network_fs: false,
             on_fatal: fatal,
             on_trouble: |_| {},
         },

@@ -50,6 +50,7 @@ pub(super) fn open(data: &Path) -> Result<Store, String> {
         read_pause_time: std::time::Duration::from_secs(1),
         // A program that another test starts at this moment shares our lock until it is itself.
         on_held: &|_| OnHeld::Wait,
+        allow_network_fs: false,
         on_fatal: fatal,
         on_trouble: |_| {},
     };

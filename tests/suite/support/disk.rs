@@ -70,6 +70,13 @@ impl OwnDisk {
         self.directory.path().join("mounted")
     }
 
+    /// Mounts it anew with other options, as an administrator does.
+    #[track_caller]
+    pub(crate) fn remount(&self, options: &str) {
+        let mut mount = Command::new("mount");
+        run(mount.args(["-o", &format!("remount,{options}")]).arg(self.path())).ok();
+    }
+
     /// Lets the file system find an error in itself, after which nobody can write to it; false if
     /// this machine does not let root do so.
     pub(crate) fn turn_read_only(&self) -> bool {

@@ -140,6 +140,7 @@ impl Server {
             own_certificate: self.own_certificate.clone(),
             open_pulls: self.open_pulls,
             existing: false,
+            allow_network_fs: false,
             upkeep: Upkeep::default(),
             log_level: LogLevel::default(),
         };

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use storage::backup::generation::{Found, Generation};
-use storage::backup::{DatabaseFiles, SmallFiles, open_regular, read_directory, read_small};
+use storage::backup::{
+    BackupError, DatabaseFiles, SmallFiles, open_regular, read_directory, read_small,
+};
 use storage::{Algorithm, BlobIndex, Digest, Layout, NamedBlob, StorageError, Store};
 
 use crate::admin::{self, Command, Lease, Leased, Progress, Reply};
@@ -56,6 +58,9 @@ impl Source {
                 let none = path.with_extension("none");
                 let database = Some(DatabaseFiles::open(&path, &none)?);
                 From::Snapshot { index: BlobIndex::open(&path)?, database, lease }
+            }
+            Leased::Store(store) if store.is_read_only() => {
+                bail!(BackupError::ReadOnly(data.to_owned()))
             }
             Leased::Store(store) => {
                 store.check_database(&mut || {

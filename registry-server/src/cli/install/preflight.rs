@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use storage::{Content, DiskSpace, Survey};
+use storage::{Content, DiskSpace, Medium, Survey};
 
 use super::steps::{PROGRAM, UNIT};
 use super::wanted::Wanted;
@@ -23,6 +23,7 @@ use crate::server::read_password;
 pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
     let data = wanted.config.data_dir.as_path();
     let found = survey(data)?;
+    Medium::check(data, wanted.config.allow_network_fs)?;
     let is_store = is_store(&found);
     check_data(wanted, &found)?;
     let free = check_space(data, if is_store { 0 } else { INSTALL_FREE_BYTES })?;

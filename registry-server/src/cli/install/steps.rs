@@ -10,6 +10,7 @@ use storage::Layout;
 
 use super::wanted::{OWN_CERTIFICATE, OWN_KEY, Wanted};
 use super::{ROOT_KEY, USER};
+use crate::admin::RUNTIME;
 use crate::config::CONFIG_FILE;
 
 /// The steps, in the order in which they are taken.
@@ -93,6 +94,7 @@ fn unit(wanted: &Wanted) -> Unit {
         command: command.map(str::to_owned).to_vec(),
         user: USER.to_owned(),
         writable: wanted.config.data_dir.clone(),
+        runtime: RUNTIME.to_owned(),
         mount_point: wanted.settings.data_mount.clone().filter(|path| path.parent().is_some()),
         hidden: vec![pki],
         low_port: listen.iter().any(|address| address.port() < FIRST_OPEN_PORT),

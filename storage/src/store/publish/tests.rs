@@ -21,6 +21,7 @@ fn open() -> (tempfile::TempDir, Store) {
         read_pause_time: std::time::Duration::from_millis(100),
         idle_connections: 4,
         on_held: &|_| OnHeld::Wait,
+        allow_network_fs: false,
         on_fatal: |error| panic!("{error}"),
         on_trouble: |_| {},
     };

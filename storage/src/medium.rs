@@ -1,0 +1,187 @@
+//! What a store lies on: of what kind its file system is, whether it can be written, and whether
+//! it is one.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatVfsMountFlags, StatxFlags, open, statx};
+use rustix::io::Errno;
+
+use crate::error::{IoContext, StorageError};
+use crate::layout::Layout;
+
+/// The kind of a file system, as far as it matters to a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// A disk of this host, or what passes for one.
+    Disk,
+    /// Memory: everything is gone when the host restarts.
+    Memory,
+    /// Behind a network or another program: what is locked or synced there is somebody else's
+    /// promise.
+    Foreign(Foreign),
+}
+
+/// A file system behind a network or another program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// NFS.
+    Nfs,
+    /// CIFS and every other version of SMB.
+    Smb,
+    /// A program of its own, such as sshfs; also virtiofs.
+    Fuse,
+    /// Ceph.
+    Ceph,
+    /// A directory of another host over 9P, as virtual machines have them.
+    Plan9,
+    /// AFS.
+    Afs,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nfs => "NFS",
+            Self::Smb => "CIFS or SMB",
+            Self::Fuse => "FUSE",
+            Self::Ceph => "Ceph",
+            Self::Plan9 => "9P",
+            Self::Afs => "AFS",
+        })
+    }
+}
+
+impl Medium {
+    /// What `path` lies on, or will lie on once it is made.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn of(path: &Path) -> Result<Self, StorageError> {
+        // A relative path has an empty one above all others: the working directory.
+        let there = path.ancestors().find(|path| path.exists());
+        let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let found = rustix::fs::statfs(there).at("look at the file system of", there)?;
+        Ok(Self::from_type(i64::from(found.f_type)))
+    }
+
+    /// Checks that a store may lie there.
+    ///
+    /// # Errors
+    /// [`StorageError::ForeignDisk`] unless that is allowed, and trouble with the disk.
+    pub fn check(path: &Path, allow_network_fs: bool) -> Result<(), StorageError> {
+        match Self::of(path)? {
+            Self::Foreign(kind) if !allow_network_fs => {
+                Err(StorageError::ForeignDisk { path: path.to_owned(), kind })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn from_type(kind: i64) -> Self {
+        // The numbers have 32 bits; where the kernel's word has more, some come with a sign.
+        match kind & 0xffff_ffff {
+            NFS => Self::Foreign(Foreign::Nfs),
+            SMB | CIFS | SMB2 => Self::Foreign(Foreign::Smb),
+            FUSE => Self::Foreign(Foreign::Fuse),
+            CEPH => Self::Foreign(Foreign::Ceph),
+            PLAN9 => Self::Foreign(Foreign::Plan9),
+            AFS => Self::Foreign(Foreign::Afs),
+            TMPFS | RAMFS => Self::Memory,
+            _ => Self::Disk,
+        }
+    }
+}
+
+/// Whether a directory's file system is mounted read-only, as far as the table of mounts tells.
+/// Waits for no disk.
+pub(crate) fn is_mounted_read_only(directory: &Path) -> bool {
+    let found = rustix::fs::statvfs(directory);
+    found.is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// Whether nothing can be written below a directory because its file system is read-only.
+///
+/// One that turned read-only after a failure may still be mounted writable by its flags: newer
+/// kernels tell only whoever writes. A nameless file, which is gone at once, is such a write.
+pub fn is_read_only(directory: &Path) -> bool {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    is_mounted_read_only(directory)
+        || matches!(open(directory, flags, Mode::RUSR | Mode::WUSR), Err(Errno::ROFS))
+}
+
+/// Checks that files can be renamed from each directory of a store to each other. A link or a
+/// mount among them would fail a push after all its bytes came.
+pub(crate) fn check_one(layout: &Layout) -> Result<(), StorageError> {
+    let root = layout.root();
+    let expected = place(root)?;
+    for directory in layout.directories() {
+        if place(&directory)? != expected {
+            return Err(StorageError::SplitDisk { root: root.to_owned(), directory });
+        }
+    }
+    Ok(())
+}
+
+/// The device of a directory and, where the kernel tells it, the mount: between two mounts of one
+/// device nothing can be renamed either.
+fn place(directory: &Path) -> Result<(u64, Option<u64>), StorageError> {
+    let device = directory.metadata().at("look at", directory)?.dev();
+    let found = statx(CWD, directory, AtFlags::empty(), StatxFlags::MNT_ID);
+    let is_told = |found: &rustix::fs::Statx| found.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    Ok((device, found.ok().filter(is_told).map(|found| found.stx_mnt_id)))
+}
+
+// What `statfs` calls file systems: linux/magic.h.
+const NFS: i64 = 0x6969;
+const SMB: i64 = 0x517b;
+const CIFS: i64 = 0xff53_4d42;
+const SMB2: i64 = 0xfe53_4d42;
+const FUSE: i64 = 0x6573_5546;
+const CEPH: i64 = 0x00c3_6400;
+const PLAN9: i64 = 0x0102_1997;
+const AFS: i64 = 0x5346_414f;
+const TMPFS: i64 = 0x0102_1994;
+const RAMFS: i64 = 0x8584_58f6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_file_system_is_known_by_its_number() {
+        for (kind, medium) in [
+            (0xef53, Medium::Disk),
+            (0x5846_5342, Medium::Disk),
+            (NFS, Medium::Foreign(Foreign::Nfs)),
+            (CIFS, Medium::Foreign(Foreign::Smb)),
+            // As a word of 32 bits with a sign becomes one of 64.
+            (i64::from(SMB2 as u32 as i32), Medium::Foreign(Foreign::Smb)),
+            (FUSE, Medium::Foreign(Foreign::Fuse)),
+            (TMPFS, Medium::Memory),
+            (i64::from(RAMFS as u32 as i32), Medium::Memory),
+        ] {
+            assert_eq!(Medium::from_type(kind), medium, "{kind:x}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_yet_lies_on_what_will_hold_it() {
+        let processes = Path::new("/proc/not/there");
+        assert_eq!(Medium::of(processes), Medium::of(Path::new("/proc")));
+        assert_eq!(Medium::of(Path::new("not-there")), Medium::of(Path::new(".")));
+        let memory = Path::new("/dev/shm");
+        if memory.exists() {
+            assert_eq!(Medium::of(&memory.join("not/there")), Ok(Medium::Memory));
+        }
+    }
+
+    #[test]
+    fn a_directory_that_can_be_written_is_not_read_only() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!is_read_only(directory.path()));
+        assert!(!is_read_only(&directory.path().join("missing")));
+        assert!(std::fs::read_dir(directory.path()).unwrap().next().is_none());
+    }
+}
