@@ -1,5 +1,5 @@
-//! File systems that a test may spoil: one so small that it can fill it, and one that it can stall, or that
-//! fails.
+//! File systems that a test may spoil: one so small that it can fill it, and one that it can
+//! stall and let fail.
 
 use std::path::Path;
 use std::process::Command;
