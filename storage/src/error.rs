@@ -166,7 +166,8 @@ pub enum StorageError {
     /// The database has to be changed once for this program, and its disk is read-only.
     #[error(
         "the database in {} is of an earlier version and has to be changed once, which its disk, \
-         being read-only, does not allow: mount it writable, or run the version before", .0.display()
+         being read-only, does not allow: mount it writable, or run the version before",
+        .0.display()
     )]
     OldAndReadOnly(PathBuf),
     /// The directory lies behind a network or another program.

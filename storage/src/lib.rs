@@ -9,9 +9,10 @@
 //!
 //! Modules in reading order: `digest`, `name` and `manifest` parse what clients send;
 //! `layout` draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
-//! `db` is the database; `clock` is what ages are counted on; `space` and `reserve` are about what to do when the disk is full; `medium` about what
-//! kind of disk it is; `lock` keeps others out, and `claims`, `hold` and `recent` whoever would take what another one needs;
-//! `store` puts them together; `collect` keeps it small; `verify` reads everything again;
+//! `db` is the database; `clock` is what ages are counted on; `medium` is what a store lies
+//! on; `space` and `reserve` are about what to do when the disk is full; `lock` keeps others out,
+//! and `claims`, `hold` and `recent` whoever would take what another one needs; `store` puts them
+//! together; `collect` keeps it small; `verify` reads everything again;
 //! [`backup`] takes copies of a store and makes one of a copy; `survey` only looks.
 
 pub mod backup;

@@ -63,7 +63,7 @@ impl Medium {
         let there = path.ancestors().find(|path| path.exists());
         let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let found = rustix::fs::statfs(there).at("look at the file system of", there)?;
-        Ok(Self::from_type(i64::from(found.f_type)))
+        Ok(Self::from_type(found.f_type))
     }
 
     /// Checks that a store may lie there.

@@ -50,7 +50,8 @@ fn config_prints_what_serve_would_run_with() {
     let printed = registry(&["config", "--config", file, "--data-dir", "/srv/b"]).ok();
     let expected = "data-dir = \"/srv/b\"\ndata-mount = \"/srv\"\n\
                     listen = [\"[::]:8443\"]\nhostname = [\"a.example\"]\n\
-                    init-user = \"init\"\nopen-pulls = true\nexisting = false\nallow-network-fs = false\n\
+                    init-user = \"init\"\nopen-pulls = true\nexisting = false\n\
+                    allow-network-fs = false\n\
                     gc-interval = \"1day\"\ngc-grace = \"1day\"\n\
                     undo-time = \"7days\"\nscrub-interval = \"30days\"\n\
                     scrub-rate = 32\nlog-level = \"info\"";

@@ -2,13 +2,14 @@
 //! that was acknowledged.
 
 use std::fs;
+use std::process::Command;
 
 use crate::support::binary::{Instance, registry};
 use crate::support::clients::Curl;
 use crate::support::content::{Manifest, OCTETS, begin_upload, push_blob, push_image, sha256};
 use crate::support::disk::OwnDisk;
 use crate::support::http::Client;
-use crate::support::process::wait_until;
+use crate::support::process::{run, wait_until};
 use crate::support::report::skip;
 
 /// What every refusal says.
@@ -114,6 +115,24 @@ fn a_backup_on_a_read_only_disk_can_be_served_without_a_log_and_stays_a_backup()
     served.stop();
     assert!(served.data().join("backup.json").exists());
     assert!(!served.data().join("registry.db-wal").exists());
+}
+
+#[test]
+fn a_database_that_would_have_to_be_changed_first_is_refused() {
+    let Some(disk) = a_disk() else { return };
+    let data = disk.path().join("data");
+    fs::create_dir(&data).expect("a directory");
+    let mut tar = Command::new("tar");
+    let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/schema-1.tar.gz");
+    run(tar.args(["--extract", "--gzip", "--file", archive, "--directory"]).arg(&data)).ok();
+    disk.remount("ro");
+    let instance = Instance::new().with_data(data);
+    let refused = instance.command(&["serve"], &["--listen", "127.0.0.1:0"]).fails(1);
+    let start = format!(
+        "registry: the database in {} is of an earlier version and has to be changed once",
+        instance.data().display()
+    );
+    assert!(refused.contains(&start), "{refused}");
 }
 
 #[test]
