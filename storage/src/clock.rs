@@ -30,9 +30,14 @@ impl Clock {
         self.from.load(Ordering::Relaxed).saturating_add(ticks(self.began.elapsed()))
     }
 
-    /// The tick that lies `time` before now.
+    /// The last tick of those that are `time` old, or the beginning of time. No time at all is what
+    /// everything is old enough for: also what was noted shortly before a crash, which lies ahead
+    /// of a clock that lost the time since it was kept.
     pub(crate) fn ago(&self, time: Duration) -> i64 {
-        self.now().saturating_sub(ticks(time))
+        match time.is_zero() {
+            true => i64::MAX,
+            false => self.now().saturating_sub(ticks(time)),
+        }
     }
 
     /// Lets time pass.
