@@ -36,7 +36,6 @@ impl Clock {
     pub(crate) fn ago(&self, time: Duration) -> i64 {
         match time.is_zero() {
             true => i64::MAX,
-<<<<<<< HEAD
             false => self.now().saturating_sub(ticks(time)).max(BEGINNING),
         }
     }
@@ -45,10 +44,6 @@ impl Clock {
     pub(crate) fn since(&self, tick: i64) -> Duration {
         let ticks = self.now().saturating_sub(tick);
         Duration::from_secs(u64::try_from(ticks).unwrap_or(0))
-=======
-            false => self.now().saturating_sub(ticks(time)),
-        }
->>>>>>> part-b
     }
 
     /// Lets time pass.
