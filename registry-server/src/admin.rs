@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use storage::backup::generation::{Found, Generation};
 use storage::{
-    BackupError, Collected, DiskSpace, ImageName, Keep, RepoName, Role, Snapshot, StorageError,
-    Store, TagPattern, User, UserName, remove_durably,
+    BackupError, Collected, ImageName, Keep, RepoName, Role, Snapshot, StorageError, Store,
+    TagPattern, User, UserName, remove_durably,
 };
 use thiserror::Error;
 
@@ -26,6 +26,7 @@ mod image;
 mod lease;
 mod place;
 mod socket;
+mod status;
 mod tag;
 mod verify;
 
@@ -37,6 +38,7 @@ pub use image::{
 pub use lease::Lease;
 pub(crate) use place::RUNTIME;
 pub use socket::Socket;
+pub use status::{Ended, Status};
 pub use tag::{ChangeEntry, RestoredEntry, TagCommand, TagReply};
 pub use verify::{FoundEntry, VerifyReport};
 pub(crate) use verify::{HURT_IMAGES, bytes_of};
@@ -166,56 +168,6 @@ pub struct Progress {
 /// Hears about progress, and says whether to go on.
 pub type OnProgress<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
 
-/// The state of a registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// The version of the program that answers.
-    pub version: String,
-    /// Where the server is reached; none if no server runs.
-    pub address: Option<String>,
-    /// How long the server has run, in seconds; none if no server runs.
-    pub uptime_seconds: Option<u64>,
-    /// The size of the data directory's file system.
-    pub disk_total_bytes: u64,
-    /// How much of it is free.
-    pub disk_free_bytes: u64,
-    /// Whether it is read-only: pulls go on, and everything else is refused.
-    #[serde(default)]
-    pub read_only: bool,
-    /// Repositories that hold a manifest.
-    pub repositories: u64,
-    /// Tags of all repositories.
-    pub tags: u64,
-    /// Manifests, each once.
-    pub manifests: u64,
-    /// Blobs, each once.
-    pub blobs: u64,
-    /// The bytes of all blobs.
-    pub blob_bytes: u64,
-    /// Upload sessions that are open.
-    pub open_uploads: u64,
-    /// How collection last ended; none if it never did.
-    pub last_collection: Option<Ended<Collected>>,
-    /// When every stored byte was last read and checked, in seconds since 1970; none if it never
-    /// was.
-    pub last_verified: Option<i64>,
-    /// Blobs that are lost: only a push brings them back.
-    pub lost_blobs: u64,
-    /// Manifests that are lost.
-    pub lost_manifests: u64,
-    /// When the server's certificate expires, in seconds since 1970; none if it is not known.
-    pub certificate_expires: Option<i64>,
-}
-
-/// How a task of upkeep ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended<T> {
-    /// When, in seconds since 1970.
-    pub ended_at: i64,
-    /// What it did.
-    pub did: T,
-}
-
 /// One user, as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserEntry {
@@ -335,7 +287,7 @@ pub fn execute(
     keep: &mut Option<Snapshot>,
 ) -> Reply {
     let outcome = match command {
-        Command::Status => status(store, running),
+        Command::Status => status::status(store, running),
         Command::UserAdd { name, role, password_hash } => {
             add_user(store, &name, &role, password_hash)
         }
@@ -386,33 +338,6 @@ pub fn execute(
         }
     };
     outcome.unwrap_or_else(|error| Reply::Failed(error.to_string()))
-}
-
-fn status(store: &Store, running: Option<&Running>) -> Result<Reply, CommandError> {
-    let counts = store.counts()?;
-    let space = DiskSpace::of(store.layout().root())?;
-    let ours = || Some(certs::Expiry::read(&store.layout().tls()).ok()?.server?.not_after());
-    let expires = running.and_then(|running| running.own_certificate_expires).or_else(ours);
-    let lost = store.lost()?;
-    Ok(Reply::Status(Box::new(Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        address: running.map(|running| running.address.clone()),
-        uptime_seconds: running.map(|running| running.since.elapsed().as_secs()),
-        disk_total_bytes: space.total_bytes,
-        disk_free_bytes: space.free_bytes,
-        read_only: store.is_read_only(),
-        repositories: counts.repositories,
-        tags: counts.tags,
-        manifests: counts.manifests,
-        blobs: counts.blobs,
-        blob_bytes: counts.blob_bytes,
-        open_uploads: store.open_uploads() as u64,
-        last_collection: store.last_collection()?.map(|(ended_at, did)| Ended { ended_at, did }),
-        last_verified: store.last_verified()?,
-        lost_blobs: lost.blobs,
-        lost_manifests: lost.manifests,
-        certificate_expires: expires.map(unix),
-    })))
 }
 
 fn add_user(
@@ -501,11 +426,6 @@ fn collect(
     };
     let done = crate::upkeep::collect(store, keep, is_dry_run, &mut on_step)?;
     Ok(Reply::Collected(Box::new(done), is_served))
-}
-
-fn unix(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Entries of one page of a list. A page is one read transaction.

@@ -266,6 +266,8 @@ impl Drop for Database {
     fn drop(&mut self) {
         // A registry that is stopped each day still grows older. Without it, less.
         let _ = self.keep_time();
+        // Whoever closes the database last moves the log into it, and only the writer can.
+        self.readers.close();
         // Ending the queue ends the thread after the jobs that are already in it.
         self.jobs = None;
         if let Some(writer) = self.writer.take() {

@@ -115,7 +115,8 @@ mod tests {
             let mut flipped = text.clone();
             flipped[at] ^= 1;
             assert_eq!(Promises::parse(&flipped, &digest), None, "{at}");
-            let is_entry = at >= VERSION.len() + 8 && (at - VERSION.len() - 8) % ENTRY_BYTES == 0;
+            let entries = at.checked_sub(VERSION.len() + 8);
+            let is_entry = entries.is_some_and(|bytes| bytes.is_multiple_of(ENTRY_BYTES));
             assert_eq!(parse(&text[..at]).is_some(), is_entry, "{at}");
         }
         assert_eq!(parse(&text.to_ascii_uppercase()), None);

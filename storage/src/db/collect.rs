@@ -400,8 +400,8 @@ pub(crate) fn drop_repositories(
     Ok(dropped)
 }
 
-/// Changes of tags that one step forgets: each may cost its row and the one of a manifest.
-const FORGOTTEN_CHANGES: usize = STEP_ROWS / 2 - 1;
+/// Changes of tags that one step forgets: each may cost its row and those of two manifests.
+const FORGOTTEN_CHANGES: usize = STEP_ROWS / 3 - 1;
 /// Whether the manifest `m` was pushed before ?3, has no tag and had none after ?4.
 const DUE: &str = "coalesce(m.pushed_tick, m.pushed_at) <= ?3
     AND NOT EXISTS (SELECT 1 FROM tags t

@@ -250,11 +250,14 @@ mod tests {
     #[test]
     fn a_check_that_nobody_wants_ends_and_one_that_finds_damage_says_so() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("db");
-        let rows = "CREATE TABLE t (v); CREATE INDEX i ON t (v);
-                    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
-                    INSERT INTO t SELECT randomblob(99) FROM n";
-        Connection::open(&path).unwrap().execute_batch(rows).unwrap();
+        let layout = Layout::new(directory.path());
+        let path = layout.database();
+        let rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
+                    INSERT INTO manifests SELECT hex(randomblob(32)), randomblob(99) FROM n";
+        let mut connection = Connection::open(&path).unwrap();
+        schema::migrate(&mut connection, &layout).unwrap();
+        connection.execute_batch(rows).unwrap();
+        drop(connection);
         let mut asked = 0;
         let mut stop = || {
             asked += 1;

@@ -20,7 +20,7 @@ pub(super) fn keep(
             "INSERT INTO deleted_links (repository_id, digest)
              SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM edges
                                          WHERE repository_id = ?1 AND child = ?2
-                                           AND kind NOT IN ('child', 'subject'))
+                                           AND kind <> 'subject')
              ON CONFLICT DO NOTHING",
         )?
         .execute(params![repository, blob])?;

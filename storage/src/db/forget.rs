@@ -112,11 +112,12 @@ pub(super) fn keep_tagged(
     for table in ["repository_manifests", "deleted_manifests"] {
         connection
             .prepare_cached(&format!(
-                "UPDATE {table} SET was_tagged = 1
+                "WITH old AS (SELECT repository_id, before, after FROM tag_history
+                              WHERE coalesce(changed_tick, changed_at) <= ?1
+                              ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)
+                 UPDATE {table} SET was_tagged = 1
                  WHERE was_tagged = 0 AND (repository_id, digest) IN
-                 (SELECT repository_id, after FROM tag_history
-                  WHERE coalesce(changed_tick, changed_at) <= ?1
-                  ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)"
+                 (SELECT repository_id, after FROM old UNION SELECT repository_id, before FROM old)"
             ))?
             .execute(params![until, limit])?;
     }

@@ -87,6 +87,11 @@ impl Readers {
         }
     }
 
+    /// Closes the connections that are kept, when nobody reads any more.
+    pub(super) fn close(&self) {
+        self.idle().clear();
+    }
+
     /// A connection of its own, for who keeps it long.
     pub(super) fn open(&self) -> Result<Connection, StorageError> {
         let connection = (self.open)(&self.path)?;

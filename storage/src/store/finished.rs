@@ -69,16 +69,13 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a session its bytes back, if they have the name of a blob that no row names. On a
-    /// read-only disk they stay there.
+    /// Gives a session its bytes back, if they have the name of a blob that no row names.
     fn put_back(&self, id: UploadId, blob: Becoming) -> Result<bool, StorageError> {
-        if self.space.check_writable().is_err() {
-            return Ok(false);
-        }
         // Without the claim nearly always: a finished session's blob has a row.
         if !self.is_without_row(blob)? {
             return Ok(false);
         }
+        self.space.check_writable()?;
         // With it, no row is on its way.
         let _claim = self.claims.claim(&blob.digest);
         Ok(self.is_without_row(blob)? && self.sessions.put_back(id))

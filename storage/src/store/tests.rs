@@ -263,7 +263,7 @@ fn changes_of_a_repository_are_bounded_by_pushes_and_by_collection() {
         history: Duration::from_secs(7 * 24 * 3600),
         uploads: Duration::MAX,
     };
-    spoil(&store, "UPDATE tag_history SET changed_tick = 0");
+    spoil(&store, "UPDATE tag_history SET changed_tick = 1");
     let collect = |is_dry_run| {
         store.collect(&keep, is_dry_run, &mut |_| ControlFlow::Continue(())).unwrap().tag_changes
     };

@@ -59,8 +59,9 @@ impl Store {
         user: &UserName,
         id: UploadId,
     ) -> Result<UploadWriter, StorageError> {
-        self.space.check_writable()?;
+        // What is finished or unknown is told on a read-only disk, too.
         let session = self.open_session(name, user, id)?;
+        self.space.check_writable()?;
         let (layout, space) = (self.layout.clone(), Arc::clone(&self.space));
         UploadWriter::open(session, layout, space).inspect_err(|error| {
             if *error == StorageError::UploadUnknown {
@@ -79,9 +80,11 @@ impl Store {
         user: &UserName,
         id: UploadId,
     ) -> Result<bool, StorageError> {
-        self.space.check_writable()?;
         match self.open_session(name, user, id) {
-            Ok(session) => Ok(self.sessions.cancel(&session)),
+            Ok(session) => {
+                self.space.check_writable()?;
+                Ok(self.sessions.cancel(&session))
+            }
             Err(error) => {
                 // Who ends a finished session has heard that it is, and will not ask again.
                 self.forget_finished_upload(name, user, id);

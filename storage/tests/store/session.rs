@@ -24,7 +24,7 @@ fn age(root: &Path, id: UploadId) {
     let path = root.join("uploads").join(format!("{id}.meta"));
     let text = fs::read_to_string(&path).unwrap();
     let (before, _) = text.split_once(r#""used_tick":"#).unwrap();
-    fs::write(&path, format!(r#"{before}"used_tick":-86400}}"#)).unwrap();
+    fs::write(&path, format!(r#"{before}"used_tick":"-0000000000000086400"}}"#)).unwrap();
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Acts {
         let (told, answer) = send();
         let ended = Some(now());
         self.with(|acts| {
-            acts.extend(told.into_iter().map(|effects| Act { began, ended, effects }))
+            acts.extend(told.into_iter().map(|effects| Act { began, ended, effects }));
         });
         answer
     }

@@ -35,19 +35,32 @@ use step::Kind;
 #[test]
 fn every_pair_of_operations_survives_a_power_cut_after_every_event() {
     let length = usize::try_from(variable("REGISTRY_POWER_LENGTH").unwrap_or(2)).expect("a number");
+    let sessions = sequences(length - 1).into_iter();
+    let sessions: Vec<Vec<Vec<Kind>>> = sessions
+        .map(|begun| Kind::ALL.map(|last| [begun.as_slice(), &[last]].concat()).to_vec())
+        .collect();
+    let counts = cut_all(&sessions, &format!("sequences of {length} operations"));
+    assert_eq!(counts.sequences, Kind::ALL.len().pow(u32::try_from(length).expect("a number")));
+}
+
+#[test]
+fn a_push_over_a_file_that_went_bad_survives_a_power_cut_after_every_event() {
+    let sequences = Kind::ALL.map(|first| vec![first, Kind::Damage, Kind::Upload]);
+    cut_all(&[sequences.to_vec()], "pushes over a bad file");
+}
+
+/// Plays sequences, each session by itself, and cuts the power at every moment of each.
+fn cut_all(sessions: &[Vec<Vec<Kind>>], what: &str) -> Counts {
     let began = Instant::now();
-    let (new_store, sessions) = (new_store(), sequences(length - 1));
-    let total = Mutex::new(Counts::default());
-    in_parallel(&sessions, |beginning| {
-        let played: Vec<Vec<Kind>> =
-            Kind::ALL.iter().map(|last| [beginning.as_slice(), &[*last]].concat()).collect();
-        let counts = cut_session(&played, new_store.data());
+    let (new_store, total) = (new_store(), Mutex::new(Counts::default()));
+    in_parallel(sessions, |sequences| {
+        let counts = cut_session(sequences, new_store.data());
         total.lock().expect("the counts").add(&counts);
     });
     let total = total.into_inner().expect("the counts");
     tell(&format!(
-        "power cuts in all {} sequences of {length} operations: {} cuts, {} states, of which {} \
-         were judged and {} were equal to one of these, in {:?}",
+        "power cuts in all {} {what}: {} cuts, {} states, of which {} were judged and {} were \
+         equal to one of these, in {:?}",
         total.sequences,
         total.cuts,
         total.judged + total.equal,
@@ -55,7 +68,7 @@ fn every_pair_of_operations_survives_a_power_cut_after_every_event() {
         total.equal,
         began.elapsed()
     ));
-    assert_eq!(total.sequences, Kind::ALL.len().pow(u32::try_from(length).expect("a number")));
+    total
 }
 
 /// What was done.
@@ -86,7 +99,6 @@ fn sequences(length: usize) -> Vec<Vec<Kind>> {
 
 /// Plays sequences in one session of the server, and cuts the power at every moment of each.
 fn cut_session(sequences: &[Vec<Kind>], new_store: &Path) -> Counts {
-    let began = Instant::now();
     let session = record(sequences, new_store);
     let recording = &session.recording;
     let mut counts = Counts { sequences: sequences.len(), ..Counts::default() };
@@ -116,7 +128,6 @@ fn cut_session(sequences: &[Vec<Kind>], new_store: &Path) -> Counts {
             }
         }
     }
-    tell(&format!("{:?}: {counts:?} {:?}", sequences[0], began.elapsed()));
     counts
 }
 

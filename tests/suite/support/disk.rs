@@ -1,5 +1,5 @@
-//! File systems that a test may spoil: one so small that it can fill it, and one on a disk of its own
-//! that it can stall or break.
+//! File systems that a test may spoil: one so small that it can fill it, and one on a disk of its
+//! own that it can stall or break.
 
 use std::path::Path;
 use std::process::Command;
