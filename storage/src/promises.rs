@@ -1,9 +1,9 @@
 //! What clients were told, over a stop: `DATA/promises`, which a process writes when it closes the
 //! store in order and the next one reads and removes when it opens it.
 //!
-//! What stands there is true only of the moment at which the store was closed. So the database notes
-//! the digest of the file, and it counts only beside that note, which goes before anything changes:
-//! not beside a database that was used, restored or copied since.
+//! What stands there is true only of the moment at which the store was closed. So the database
+//! notes the digest of the file, and it counts only beside that note, which goes before anything
+//! changes: not beside a database that was used, restored or copied since.
 
 use std::fs;
 

@@ -6,7 +6,8 @@
 //! made by [`make`] with the program of the commit in question, and is then a line of [`ALL`]:
 //!
 //! ```console
-//! REGISTRY_BIN=… REGISTRY_FIXTURE=$PWD/tests/fixtures/schema-N cargo test -p tests --test suite fixture::
+//! export REGISTRY_BIN=… REGISTRY_FIXTURE=$PWD/tests/fixtures/schema-N
+//! cargo test -p tests --test suite fixture::
 //! ```
 //!
 //! `suite::power` cuts the power while they are brought to today's schema.

@@ -17,8 +17,8 @@
 //! `strace.rs`, `process.rs` and `record.rs` make the record; `tree.rs` and `disk.rs` are the
 //! model, and `draw.rs` draws from it. `recording.rs`, `scenes.rs` and `load.rs` are what is
 //! recorded, `old.rs` the stores that are migrated. `acts.rs` knows what clients were told,
-//! `judge.rs`, `check.rs` and `checked.rs` open a state and judge it, and `bite.rs` shows that they find what
-//! they should.
+//! `judge.rs`, `check.rs` and `checked.rs` open a state and judge it, and `bite.rs` shows that they
+//! find what they should.
 //!
 //! `REGISTRY_POWER_STATES` says how many states are drawn, and `REGISTRY_POWER_SEED` from which
 //! seed; each run records anew, so the same seed draws the same ways of failing at other moments.

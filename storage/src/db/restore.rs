@@ -258,8 +258,8 @@ fn put_again(
     if *manifest.digest() != digest {
         return Err(damaged(format!("its digest is {}", manifest.digest())));
     }
-    // What was deleted after it, which for foreign layers need not be there, and what an index lists
-    // may be a blob.
+    // What was deleted after it, which for foreign layers need not be there, and what an index
+    // lists may be a blob.
     let is_blob = |edge: &&Edge| edge.kind != EdgeKind::Subject;
     for edge in manifest.edges().iter().filter(is_blob) {
         deleted_links::bring_back(connection, repository, &edge.child)?;

@@ -1,5 +1,5 @@
-//! The `.meta` file of a session: whose it is and when it was used, and, in a second line, which blob
-//! it becomes.
+//! The `.meta` file of a session: whose it is and when it was used, and, in a second line, which
+//! blob it becomes.
 //!
 //! The first line is written over when it was used again, in one piece that is as long as what it
 //! covers, so that the death of the process leaves one or the other.

@@ -3,11 +3,12 @@
 //!
 //! The kinds of operations stand in [`step::Kind`]. A session of the recorded server plays all
 //! sequences that begin with the same operation, or with the same two of a triple, one after the
-//! other, each in repositories of its own: what an earlier one left unsynced may still be lost then,
-//! so a sequence in a session meets more states than by itself, and none less. `scene.rs` knows
-//! what each repository holds, and `fates.rs` what may become of the disk at a cut.
+//! other, each in repositories of its own: what an earlier one left unsynced may still be lost
+//! then, so a sequence in a session meets more states than by itself, and none less. `scene.rs`
+//! knows what each repository holds, and `fates.rs` what may become of the disk at a cut.
 //!
-//! A state that is equal to one that was judged is not judged again, unless more is expected of it. `REGISTRY_POWER_LENGTH=3` plays triples.
+//! A state that is equal to one that was judged is not judged again, unless more is expected of it.
+//! `REGISTRY_POWER_LENGTH=3` plays triples.
 
 use std::collections::HashSet;
 use std::fs;
