@@ -4,7 +4,6 @@
 
 mod collection;
 mod pusher;
-mod readonly;
 
 use std::collections::BTreeSet;
 use std::fs;
