@@ -1,8 +1,8 @@
 //! Upkeep: what is done to the store now and then while everybody pushes and pulls.
 //!
 //! Each task runs on a thread of its own (`Blocking::begin_long`), works in short steps, and notes
-//! in the store when it ended, so that a restart does not begin to count anew. Time is counted on the
-//! store's own clock: a jump of the host's makes nothing due.
+//! in the store when it ended, so that a restart does not begin to count anew. Time is counted on
+//! the store's own clock: a jump of the host's makes nothing due.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

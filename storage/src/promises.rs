@@ -1,9 +1,9 @@
 //! What clients were told, over a stop: `DATA/promises`, which a process writes when it closes the
 //! store in order and the next one reads and removes when it opens it.
 //!
-//! What stands there is true only of the moment at which the store was closed. So the database notes
-//! the digest of the file, and it counts only beside that note, which goes before anything changes:
-//! not beside a database that was used, restored or copied since.
+//! What stands there is true only of the moment at which the store was closed. So the database
+//! notes the digest of the file, and it counts only beside that note, which goes before anything
+//! changes: not beside a database that was used, restored or copied since.
 
 use std::fs;
 
@@ -118,7 +118,8 @@ mod tests {
             let mut flipped = text.clone();
             flipped[at] ^= 1;
             assert_eq!(Promises::parse(&flipped, &digest), None, "{at}");
-            let is_entry = at >= VERSION.len() + 8 && (at - VERSION.len() - 8) % ENTRY_BYTES == 0;
+            let entries = at.checked_sub(VERSION.len() + 8);
+            let is_entry = entries.is_some_and(|bytes| bytes.is_multiple_of(ENTRY_BYTES));
             assert_eq!(parse(&text[..at]).is_some(), is_entry, "{at}");
         }
         assert_eq!(parse(&text.to_ascii_uppercase()), None);

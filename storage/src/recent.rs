@@ -1,9 +1,10 @@
 //! Which blobs and manifests a client was lately told to be there, so that it will name them in a
 //! manifest without pushing them. Collection leaves those for the grace time.
 //!
-//! It is kept in memory: an answer must not wait for the disk. When the store is closed it is written
-//! down (`promises.rs`), for the process that comes next. One that comes after a crash does not know
-//! what was answered before it, and removes no blobs until it is older than the grace time.
+//! It is kept in memory: an answer must not wait for the disk. When the store is closed it is
+//! written down (`promises.rs`), for the process that comes next. One that comes after a crash does
+//! not know what was answered before it, and removes no blobs until it is older than the grace
+//! time.
 //!
 //! What is told and what is taken must not cross. A reader first enters the blob here and then
 //! looks whether it is there; collection first condemns it here and then takes it. So either the

@@ -1,6 +1,6 @@
-//! When a session was used, for the process that comes after this one: a tick of the store's clock in
-//! its `.meta`, written with it and again after an hour of use. In one process, time since a use is
-//! counted without it.
+//! When a session was used, for the process that comes after this one: a tick of the store's clock
+//! in its `.meta`, written with it and again after an hour of use. In one process, time since a use
+//! is counted without it.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;

@@ -52,8 +52,8 @@ const LOG_HEADER: &str = "the sync of the commit that follows covers it; until t
     synced before its log was begun anew";
 const NEXT_CERTIFICATE: &str = "the sync of the next file covers it; until then nobody has seen \
     what was made, and the next start makes again what does not fit (`certs::ensure`)";
-const PROMISES: &str = "the database notes the digest of the file, so a torn one counts as none, and \
-    without one the next process waits as after a crash; the old one goes after its note";
+const PROMISES: &str = "the database notes the digest of the file, so a torn one counts as none, \
+    and without one the next process waits as after a crash; the old one goes after its note";
 const BEFORE_FORMAT: &str = "a later sync of the same directory covers it before FORMAT gets its \
     name; until then the next start makes everything again";
 
