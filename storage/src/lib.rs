@@ -11,8 +11,8 @@
 //! `layout` draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
 //! `db` is the database; `clock` is what ages are counted on; `medium` is what a store lies
 //! on; `space` and `reserve` are about what to do when the disk is full; `lock` keeps others out,
-//! and `claims`, `hold` and `recent` whoever would take what another one needs; `store` puts them
-//! together; `collect` keeps it small; `verify` reads everything again;
+//! and `claims`, `hold` and `recent` whoever would take what another one needs, `promises` over a
+//! stop; `store` puts them together; `collect` keeps it small; `verify` reads everything again;
 //! [`backup`] takes copies of a store and makes one of a copy; `survey` only looks.
 
 pub mod backup;

@@ -32,17 +32,20 @@ impl Promises {
     /// without knowledge, as it is without any file.
     pub(crate) fn take(layout: &Layout, from: &Database) -> Result<Option<Self>, StorageError> {
         let path = layout.promises();
-        let note = from.read(|connection| upkeep::last(connection, PROMISES))?;
-        let Some(note) = note else {
-            let _ = remove(&path);
-            return Ok(None);
-        };
+        // By the writing thread, since a reader that is open would keep the log from being removed
+        // when the store is closed.
+        let taken = from.write_to_free(|connection| {
+            let note = upkeep::last(connection, PROMISES)?;
+            if note.is_some() {
+                upkeep::forget(connection, PROMISES)?;
+            }
+            Ok(note)
+        });
+        let Ok(note) = taken else { return remove_durably(&path).map(|()| None) };
         let content = fs::read(&path);
-        match from.write_to_free(|connection| upkeep::forget(connection, PROMISES)) {
-            Ok(()) => drop(remove(&path)),
-            Err(_) => remove_durably(&path)?,
-        }
-        Ok(content.ok().and_then(|content| Self::parse(&content, &note.summary)))
+        let _ = remove(&path);
+        let counted = content.ok().zip(note);
+        Ok(counted.and_then(|(content, note)| Self::parse(&content, &note.summary)))
     }
 
     /// Leaves it to the next process. Where there is no room for it there is no file, and no

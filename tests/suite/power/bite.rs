@@ -13,7 +13,7 @@ use super::tree::Change;
 
 /// Kinds of syncs that may be dropped without a loss, and why. Those that cover nothing that was
 /// not durable before are not among the kinds.
-const REDUNDANT: [(&str, &str); 14] = [
+const REDUNDANT: [(&str, &str); 20] = [
     ("first start, /registry.db-wal: a log's header", LOG_HEADER),
     ("serving, /registry.db-wal: a log's header", LOG_HEADER),
     ("restart, /registry.db-wal: a log's header", LOG_HEADER),
@@ -33,6 +33,16 @@ const REDUNDANT: [(&str, &str); 14] = [
         "SQLite removes its log when everything in it is in the database and synced: read again, \
          it changes nothing",
     ),
+    ("restart, /promises.new: bytes", PROMISES),
+    ("restart, : made promises.new, renamed to promises", PROMISES),
+    ("restart, : made promises.new, removed promises, renamed to promises", PROMISES),
+    (
+        "restart, : removed init-password, removed promises",
+        "a command that opens the store by itself leaves promises after it, whose sync of the same \
+         directory comes before the command's end",
+    ),
+    ("migration, /promises.new: bytes", PROMISES),
+    ("migration, : made promises.new, renamed to promises", PROMISES),
     ("migration, : made damaged, made lock", "each start makes what is missing of these"),
     ("migration, : made registry.db-shm", "SQLite makes the index of its log anew"),
 ];
@@ -42,6 +52,8 @@ const LOG_HEADER: &str = "the sync of the commit that follows covers it; until t
     synced before its log was begun anew";
 const NEXT_CERTIFICATE: &str = "the sync of the next file covers it; until then nobody has seen \
     what was made, and the next start makes again what does not fit (`certs::ensure`)";
+const PROMISES: &str = "the database notes the digest of the file, so a torn one counts as none, \
+    and without one the next process waits as after a crash; the old one goes after its note";
 const BEFORE_FORMAT: &str = "a later sync of the same directory covers it before FORMAT gets its \
     name; until then the next start makes everything again";
 
