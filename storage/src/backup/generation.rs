@@ -18,8 +18,8 @@
 //! - What is restored, or served as it is, forgets all directories. The registry that wrote the
 //!   backup may live on, so the one that came of it goes on with none of them by itself.
 //! - Directories that take turns are two rows. A copy of a directory, made by other means, has its
-//!   number, and is one row with it: whichever of the two falls behind by more than a run is refused.
-//!   It is this store's either way, and nothing is lost.
+//!   number, and is one row with it: whichever of the two falls behind by more than a run is
+//!   refused. It is this store's either way, and nothing is lost.
 //! - A directory that is taken over by the flag gets another number: whoever wrote it before knows
 //!   it no more.
 //! - A program before this one wrote no generation. Its backups are gone on with by whoever has the
