@@ -13,7 +13,7 @@ use super::tree::Change;
 
 /// Kinds of syncs that may be dropped without a loss, and why. Those that cover nothing that was
 /// not durable before are not among the kinds.
-const REDUNDANT: [(&str, &str); 20] = [
+const REDUNDANT: [(&str, &str); 21] = [
     ("first start, /registry.db-wal: a log's header", LOG_HEADER),
     ("serving, /registry.db-wal: a log's header", LOG_HEADER),
     ("restart, /registry.db-wal: a log's header", LOG_HEADER),
@@ -44,6 +44,7 @@ const REDUNDANT: [(&str, &str); 20] = [
     ("migration, /promises.new: bytes", PROMISES),
     ("migration, : made promises.new, renamed to promises", PROMISES),
     ("migration, : made damaged, made lock", "each start makes what is missing of these"),
+    ("migration, : made lock", "each start makes it where it is missing"),
     ("migration, : made registry.db-shm", "SQLite makes the index of its log anew"),
 ];
 
