@@ -4,6 +4,7 @@
 
 mod collection;
 mod pusher;
+mod readonly;
 
 use std::collections::BTreeSet;
 use std::fs;

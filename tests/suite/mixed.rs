@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -50,8 +51,8 @@ impl Load {
     pub(crate) fn new(client: &Client, workers: usize, seed: u64) -> Self {
         let common = Content::common();
         let shared = Shared::new(&common);
-        let (tally, grace) = Default::default();
-        let world = World { common, shared, tally, workers, grace };
+        let (tally, grace, is_disk_broken) = Default::default();
+        let world = World { common, shared, tally, workers, grace, is_disk_broken };
         let world = Arc::new(world);
         let worker = |number| Worker::new(number, seed, client.again(), Arc::clone(&world));
         let workers = (0..workers).map(worker).collect();
@@ -63,6 +64,19 @@ impl Load {
     pub(crate) fn set_grace(&self, seconds: Option<u64>) {
         *self.world.grace.lock().expect("no client panicked here") =
             seconds.map(Duration::from_secs);
+    }
+
+    /// Lets the clients end when the server refuses something for its disk's sake.
+    pub(crate) fn set_disk_broken(&self, is_broken: bool) {
+        self.world.is_disk_broken.store(is_broken, Ordering::Relaxed);
+    }
+
+    /// Forgets the uploads that are open: what came for them may go with the disk's power.
+    pub(crate) fn forget_uploads(&mut self) {
+        for worker in &mut self.workers {
+            worker.strays += worker.sessions.len();
+            worker.sessions.clear();
+        }
     }
 
     /// What was counted so far.

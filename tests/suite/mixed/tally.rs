@@ -32,6 +32,11 @@ impl Tally {
         self.lock().get(&(kind, status)).copied().unwrap_or_default()
     }
 
+    /// How many answers there were that blame the server.
+    pub(crate) fn refused(&self) -> u64 {
+        self.lock().iter().filter(|((_, status), _)| *status >= 500).map(|(_, count)| count).sum()
+    }
+
     /// Lets the clients go on, or end after the step that they are at.
     pub(crate) fn set_over(&self, is_over: bool) {
         self.is_over.store(is_over, Ordering::Relaxed);

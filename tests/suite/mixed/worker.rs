@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ pub(crate) struct World {
     /// After what time collection may take a blob that no manifest names; none while nothing
     /// collects.
     pub(crate) grace: Mutex<Option<Duration>>,
+    /// Whether the server may refuse for its disk's sake: a client then does not know what became
+    /// of its change, as if the server had died.
+    pub(crate) is_disk_broken: AtomicBool,
 }
 
 impl World {
@@ -126,6 +130,9 @@ impl Worker {
 
     fn seen(&self, kind: &'static str, path: &str, answer: Response) -> io::Result<Response> {
         self.world.tally.count(kind, answer.status);
+        if answer.status >= 500 && self.world.is_disk_broken.load(Ordering::Relaxed) {
+            return Err(io::Error::other(format!("refused: {answer:?}")));
+        }
         let is_bearable = answer.status < 500 && !matches!(answer.status, 401 | 403 | 408 | 429);
         assert!(is_bearable, "{kind} {path}: {answer:?} {}", body_of(&answer));
         Ok(answer)
