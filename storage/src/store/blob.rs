@@ -108,14 +108,22 @@ impl Store {
         if !self.is_stored(digest)? {
             return Ok(false);
         }
-        let (from, to, digest) = (from.cloned(), name.clone(), *digest);
-        let mounted = self
-            .database
-            .write(move |connection| repository::mount(connection, from.as_ref(), &to, &digest))?;
-        if mounted {
-            self.recent.tell(name.as_str(), &digest);
+        // First, as when a blob is pushed.
+        self.recent.tell(name.as_str(), digest);
+        let (from, to, blob) = (from.cloned(), name.clone(), *digest);
+        let mount = move |connection: &_| repository::mount(connection, from.as_ref(), &to, &blob);
+        let mounted = self.database.write(mount);
+        if !matches!(mounted, Ok(true)) {
+            self.forget_unless_held(name, digest);
         }
-        Ok(mounted)
+        mounted
+    }
+
+    /// Takes back what was remembered for a blob that did not come, unless it was there before.
+    pub(super) fn forget_unless_held(&self, name: &RepoName, digest: &Digest) {
+        if !matches!(self.blob_size(name, digest), Ok(Some(_))) {
+            self.recent.take_back(name.as_str(), digest);
+        }
     }
 
     /// Whether the blob has a row and is not lost, and has the file that the row promises.

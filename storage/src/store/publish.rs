@@ -31,12 +31,15 @@ impl Store {
         let session = upload.session();
         let outcome = upload.commit(&self.sessions, digest, |file, path, size| {
             let blob = Becoming { digest: *digest, size };
-            self.publish(&session.repository, file, path, blob)
-        });
-        if outcome.is_ok() {
-            // Remembered without a clock that somebody may set, too.
+            // Remembered first and linked then: a link that is there and young stays as old as it
+            // is, and collection must not take it in between.
             self.recent.tell(session.repository.as_str(), digest);
-        }
+            let published = self.publish(&session.repository, file, path, blob);
+            if published.is_err() {
+                self.forget_unless_held(&session.repository, digest);
+            }
+            published
+        });
         if session.is_over() {
             self.sessions.forget(session.id);
         }

@@ -42,10 +42,12 @@ fn a_load_finds_what_is_lost_and_what_is_wrong() {
     finds(&mut load, &format!("manifests/{digest} is nothing, not {digest}"));
     put(&client, &path, &manifest);
 
-    // Small blobs are held against their digest before they leave: who asks hears that it is lost.
     fs::write(&file, vec![b'?'; bytes.len()]).expect("other bytes");
-    finds(&mut load, &format!("blobs/{layer} is nothing, not {layer}"));
-    fs::remove_file(&file).expect("no file");
+    // Small ones are held against their digest before they leave: who asks hears that it is lost.
+    if bytes.len() > HASHED_BYTES {
+        finds(&mut load, &format!("blobs/{layer} has other bytes"));
+        fs::remove_file(&file).expect("no file");
+    }
     finds(&mut load, &format!("blobs/{layer} is nothing, not {layer}"));
 }
 
@@ -122,3 +124,6 @@ fn file_of(data: &Path, digest: &str) -> PathBuf {
     let (algorithm, hex) = digest.split_once(':').expect("a digest");
     data.join("blobs").join(algorithm).join(&hex[..2]).join(hex)
 }
+
+/// Blobs of at most so many bytes are hashed before they are served.
+const HASHED_BYTES: usize = 1024 * 1024;

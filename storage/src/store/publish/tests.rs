@@ -1,5 +1,6 @@
 use std::fs;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -18,7 +19,7 @@ fn open() -> (tempfile::TempDir, Store) {
         may_create: true,
         uploads_per_user: 2 * CLIENTS,
         reserve_bytes: 0,
-        read_pause_time: std::time::Duration::from_millis(100),
+        read_pause_time: Duration::from_millis(100),
         idle_connections: 4,
         on_held: &|_| OnHeld::Wait,
         allow_network_fs: false,
@@ -68,6 +69,28 @@ fn assert_all_there(store: &Store, directory: &tempfile::TempDir) {
     let open = uploads.filter(|entry| entry.as_ref().unwrap().path().extension().is_none());
     assert_eq!(open.count(), 0);
     assert_eq!(store.open_uploads(), 0);
+}
+
+#[test]
+fn what_is_pushed_again_is_remembered_before_its_link_is_looked_at() {
+    let (_directory, store) = open();
+    let (digest, own) = (Digest::of(Algorithm::Sha256, LAYER), name(0));
+    store.commit_upload(&upload(&store, 0), &digest).unwrap();
+    store.recent.take_back(own.as_str(), &digest);
+    let again = upload(&store, 0);
+    thread::scope(|scope| {
+        let claim = store.claims.claim(&digest);
+        let commit = scope.spawn(|| store.commit_upload(&again, &digest));
+        while store.claims.waiting(&digest) != 1 {
+            thread::yield_now();
+        }
+        // What collection asks before it takes the link.
+        let is_taken = store.recent.condemn(own.as_str(), &digest, Duration::from_secs(60));
+        store.recent.release([(own.as_str(), &digest)].into_iter(), is_taken);
+        drop(claim);
+        assert_eq!(commit.join().unwrap(), Ok(()));
+        assert!(!is_taken);
+    });
 }
 
 #[test]
