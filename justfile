@@ -25,13 +25,9 @@ test:
 power-long:
     REGISTRY_POWER_STATES=20000 cargo test -p tests --test suite --locked power:: -- --nocapture
 
-# Power cuts at every moment of all pairs of operations. Some minutes.
-power-pairs:
-    cargo test -p tests --test suite --locked power::pairs -- --ignored --nocapture
-
-# The same of all triples. An hour.
+# Power cuts at every moment of all triples of operations; `test` plays all pairs. An hour.
 power-triples:
-    REGISTRY_POWER_LENGTH=3 cargo test -p tests --test suite --locked power::pairs -- --ignored --nocapture
+    REGISTRY_POWER_LENGTH=3 cargo test -p tests --test suite --locked power::pairs -- --nocapture
 
 # The documentation, which must be without broken links.
 doc:

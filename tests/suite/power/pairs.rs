@@ -34,7 +34,6 @@ use scene::Scene;
 use step::Kind;
 
 #[test]
-#[ignore = "it takes minutes and has recipes of its own: just power-pairs, just power-triples"]
 fn every_pair_of_operations_survives_a_power_cut_after_every_event() {
     let length = usize::try_from(variable("REGISTRY_POWER_LENGTH").unwrap_or(2)).expect("a number");
     let sessions = sequences(length - 1).into_iter();
@@ -46,7 +45,6 @@ fn every_pair_of_operations_survives_a_power_cut_after_every_event() {
 }
 
 #[test]
-#[ignore = "it takes minutes and has recipes of its own: just power-pairs, just power-triples"]
 fn a_push_over_a_file_that_went_bad_survives_a_power_cut_after_every_event() {
     let sequences = Kind::ALL.map(|first| vec![first, Kind::Damage, Kind::Upload]);
     cut_all(&[sequences.to_vec()], "pushes over a bad file");
