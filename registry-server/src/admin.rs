@@ -110,8 +110,8 @@ pub enum Command {
     Tag(TagCommand),
     /// Something about an image as a whole.
     Image(ImageCommand),
-    /// Asks for a copy of the database, and that no blob it names goes, until the connection is
-    /// closed.
+    /// Asks for a database that nobody writes to, and that no blob it names goes, until the
+    /// connection is closed.
     Backup,
     /// Notes that a backup is to be written, where this was found.
     BeginBackup {
@@ -138,8 +138,13 @@ pub enum Reply {
     Repositories(Vec<String>),
     /// A page of tags; another may follow a full one.
     Tags(Vec<TagEntry>),
-    /// The name of the copy of the database, in the data directory.
-    Snapshot(String),
+    /// A database that nobody writes to.
+    Snapshot {
+        /// Its name in the data directory.
+        name: String,
+        /// Whether it is a copy, and not the registry's own on a read-only disk.
+        is_copy: bool,
+    },
     /// Whether the backup is noted: not if another registry was the last to write there.
     BackupBegun(bool),
     /// What collection did, and whether a server did it.

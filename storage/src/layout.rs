@@ -72,7 +72,8 @@ impl Layout {
         self.root.join("registry.db")
     }
 
-    pub(crate) fn database_log(&self) -> PathBuf {
+    /// The log of the database, which may hold rows that the database lacks.
+    pub fn database_log(&self) -> PathBuf {
         self.root.join("registry.db-wal")
     }
 

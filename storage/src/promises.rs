@@ -4,6 +4,9 @@
 //! What stands there is true only of the moment at which the store was closed. So the database
 //! notes the digest of the file, and it counts only beside that note, which goes before anything
 //! changes: not beside a database that was used, restored or copied since.
+//!
+//! A process that serves a read-only disk in between can leave no trace. What it told is forgotten:
+//! it told it to clients whose pushes it refused, who look again when they push anew.
 
 use std::fs;
 

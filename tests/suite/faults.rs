@@ -85,7 +85,7 @@ fn a_disk_that_does_not_sync_costs_nothing_acknowledged() {
         if injected.is_empty() {
             break;
         }
-        struck.extend(injected.iter().map(|(call, path)| format!("{call} {}", kind(path))));
+        struck.extend(failed(&injected));
         pusher.verify(step);
     }
     tell(&format!("{} ends for want of a sync, {struck:?}", pusher.ends));
@@ -179,14 +179,27 @@ fn pushed_under(fault: Fault, calls: &str, error: &str) -> (Pusher, BTreeSet<Str
         pusher.push(step);
         let injected = faults.end();
         if injected.is_empty() {
+            // Which thread does what is chance, and so is which of its calls is the K-th; this one
+            // is rare and must be among them.
+            let hex = Pusher::config(step + 1).1["sha256:".len()..].to_owned();
+            let shard = format!("blobs/sha256/{}", &hex[..2]);
+            let faults = Faults::inject_at(&pusher.instance, "openat", error, "1", &[&shard]);
+            pusher.push(step + 1);
+            struck.extend(failed(&faults.end()));
+            pusher.verify(step + 1);
             break;
         }
         count += injected.len();
-        struck.extend(injected.iter().map(|(call, path)| format!("{call} {}", kind(path))));
+        struck.extend(failed(&injected));
         pusher.verify(step);
     }
     tell(&format!("{count} calls failed with {error}, {} refusals: {struck:?}", pusher.refusals));
     (pusher, struck)
+}
+
+/// Which calls failed for which kinds of files.
+fn failed(injected: &[(String, String)]) -> impl Iterator<Item = String> {
+    injected.iter().map(|(call, path)| format!("{call} {}", kind(path)))
 }
 
 /// What a file of the data directory is.

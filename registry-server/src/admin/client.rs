@@ -62,8 +62,15 @@ pub fn own(data_dir: &Path) -> anyhow::Result<Option<Box<Store>>> {
 
 /// What a backup is made from.
 pub enum Leased {
-    /// A running server keeps a snapshot, whose name in the data directory this is.
-    Snapshot(String, Lease),
+    /// A running server keeps a snapshot.
+    Snapshot {
+        /// Its name in the data directory.
+        name: String,
+        /// Whether it is a copy, and not the registry's own database on a read-only disk.
+        is_copy: bool,
+        /// Its end is the snapshot's.
+        lease: Lease,
+    },
     /// No server runs, and this process owns the store.
     Store(Box<Store>),
 }
@@ -79,7 +86,9 @@ pub fn run_leased(data_dir: &Path, on_progress: OnProgress<'_>) -> anyhow::Resul
     };
     let (reply, stream) = ask(stream, &Command::Backup, on_progress)?;
     match succeeded(reply)? {
-        Reply::Snapshot(name) => Ok(Leased::Snapshot(name, Lease(stream))),
+        Reply::Snapshot { name, is_copy } => {
+            Ok(Leased::Snapshot { name, is_copy, lease: Lease(stream) })
+        }
         _ => bail!("the running server's answer makes no sense"),
     }
 }

@@ -44,15 +44,17 @@ pub(super) fn take(
     keep: &mut Option<Snapshot>,
 ) -> Result<Reply, CommandError> {
     let mut tell = |done, total| -> ControlFlow<()> {
-        on_progress(&Progress { task: "copying the database".into(), done, total: Some(total) })
+        let total = (total > 0).then_some(total);
+        on_progress(&Progress { task: "copying the database".into(), done, total })
     };
     let snapshot = store.snapshot(&mut tell).map_err(|error| match error {
         BackupError::Storage(error) => CommandError::Storage(error),
         error => CommandError::Backup(error),
     })?;
     let name = snapshot.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let is_copy = snapshot.is_copy();
     *keep = Some(snapshot);
-    Ok(Reply::Snapshot(name))
+    Ok(Reply::Snapshot { name, is_copy })
 }
 
 /// How long a server may take to remove a file.

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use storage::StorageError;
 use storage::backup::generation::Found;
-use storage::backup::{Filling, Target};
+use storage::backup::{BackupError, Filling, Target};
 
 use super::DataDir;
 use super::beside::{Owner, beside};
@@ -92,6 +92,10 @@ fn take(
     data: &Path,
     may_take_over: bool,
 ) -> anyhow::Result<Filling> {
+    // Also with the flag: it makes the directory known, and that cannot be noted.
+    if target.found() != Found::Free && owner.ask(|source| source.is_read_only())? {
+        bail!(BackupError::ReadOnly(directory.to_owned()));
+    }
     let begin = |found: Found| {
         let next = found.next()?;
         let is_ours = owner.ask(move |source| source.begin_backup(found, next))??;

@@ -1,7 +1,8 @@
 //! The files of a database that nobody writes to, opened, as they go from one side to the other.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::open_regular;
@@ -15,12 +16,14 @@ pub struct DatabaseFiles {
     log: Option<Announced>,
 }
 
-/// A file, and how long it was when it was opened. Whoever owns it may write to it meanwhile, and
-/// no more of it is copied than was announced: for that there is room.
+/// A file, and how long it was when it was opened, and when it was written last. Whoever owns it
+/// may write to it meanwhile: then it is not taken, and no more of it is copied than was
+/// announced, for which there is room.
 #[derive(Debug)]
 struct Announced {
     file: File,
     length: u64,
+    written: (i64, i64),
 }
 
 impl DatabaseFiles {
@@ -63,15 +66,17 @@ impl DatabaseFiles {
 impl Announced {
     fn open(path: &Path) -> Result<Option<Self>, StorageError> {
         let Some(file) = open_regular(path)? else { return Ok(None) };
-        let length = file.metadata().at("look at", path)?.len();
-        Ok(Some(Self { file, length }))
+        let found = file.metadata().at("look at", path)?;
+        Ok(Some(Self { file, length: found.len(), written: written(&found) }))
     }
 
     fn copy(&self, to: &Path) -> Result<(), StorageError> {
         remove(to)?;
         let mut file = create_private(to)?;
         let mut from = (&self.file).take(self.length.saturating_add(1));
-        if io::copy(&mut from, &mut file).at("write", to)? != self.length {
+        let copied = io::copy(&mut from, &mut file).at("write", to)?;
+        let is_same = written(&self.file.metadata().at("look at", to)?) == self.written;
+        if copied != self.length || !is_same {
             remove(to)?;
             let what = "it changed while it was copied".to_owned();
             return Err(StorageError::Damaged { path: to.to_owned(), what });
@@ -80,26 +85,37 @@ impl Announced {
     }
 }
 
+/// When a file was written last.
+fn written(found: &Metadata) -> (i64, i64) {
+    (found.mtime(), found.mtime_nsec())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
     #[test]
-    fn what_grows_or_shrinks_after_it_was_announced_is_not_taken() {
+    fn what_is_written_after_it_was_announced_is_not_taken() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        for content in [&b"longer"[..], b"less", b"whole"] {
+        for content in [Some(&b"longer"[..]), Some(b"less"), Some(b"other"), None] {
             fs::write(path("db"), b"whole").unwrap();
             let files = DatabaseFiles::open(&path("db"), &path("none")).unwrap();
             assert_eq!((files.bytes(), files.has_log()), (5, false));
-            fs::write(path("db"), content).unwrap();
+            if let Some(content) = content {
+                fs::write(path("db"), content).unwrap();
+                // Not within the same tick of the kernel.
+                let file = File::options().append(true).open(path("db")).unwrap();
+                file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
+            }
             let to = path("copy");
             let what = "it changed while it was copied".to_owned();
             let expected = match content {
-                b"whole" => Ok(()),
-                _ => Err(StorageError::Damaged { path: to.clone(), what }),
+                None => Ok(()),
+                Some(_) => Err(StorageError::Damaged { path: to.clone(), what }),
             };
             assert_eq!(files.copy_database(&to), expected);
             assert_eq!(to.exists(), expected.is_ok());

@@ -32,12 +32,10 @@ pub enum BackupError {
         /// What uploads leave free.
         kept_bytes: u64,
     },
-    /// The store's disk is read-only, and a backup that begins is noted in its database.
+    /// The store's disk is read-only, and whoever goes on with a backup notes that there.
     #[error(
-        "the disk of the registry is read-only, and a backup begins with a note in the database on \
-         it: copy the directory as it is to another disk (cp --archive {} DIR), which takes all \
-         that was acknowledged along, and serve it from there; or mend the disk and back up then",
-        .0.display()
+        "{} holds a backup already, and to go on with one is noted on the registry's own disk, \
+         which is read-only: choose an empty directory for this one", .0.display()
     )]
     ReadOnly(PathBuf),
     /// Whoever asked wants it no more.

@@ -15,7 +15,7 @@ use std::thread;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, params};
 
-use super::{COPY_NEWS, backups, open_to_read, open_to_write, schema};
+use super::{COPY_NEWS, backups, open_frozen, open_to_read, open_to_write, schema};
 use crate::digest::{Algorithm, Digest};
 use crate::error::StorageError;
 use crate::layout::Layout;
@@ -192,6 +192,14 @@ impl BlobIndex {
     /// Trouble with the disk or the database.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         open_to_read(path).map(Self)
+    }
+
+    /// Opens it for reading where it lies on a read-only disk, with all that its log holds.
+    ///
+    /// # Errors
+    /// Those of [`BlobIndex::open`].
+    pub fn open_frozen(path: &Path) -> Result<Self, StorageError> {
+        open_frozen(path).map(Self)
     }
 
     /// What tells this store from others; its copies have it too.

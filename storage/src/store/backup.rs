@@ -60,12 +60,14 @@ impl Store {
 
     /// Opens the file of the database, for whoever owns this store and writes nothing to it while
     /// the file is copied. What the log holds is moved into it first; a log for which there is no
-    /// room in it is opened as well, and belongs to it.
+    /// room in it, or on a read-only disk, is opened as well, and belongs to it.
     ///
     /// # Errors
     /// Trouble with the disk or the database.
     pub fn database_files(&self) -> Result<DatabaseFiles, StorageError> {
-        self.database.empty_log()?;
+        if !self.is_read_only() {
+            self.database.empty_log()?;
+        }
         // When they are closed, the locks go that SQLite has on these files: only the owner of the
         // store knows them, and he is this process.
         DatabaseFiles::open(&self.layout.database(), &self.layout.database_log())

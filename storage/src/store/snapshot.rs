@@ -1,4 +1,7 @@
 //! Snapshots: the database as it is at one moment, with every blob that it names kept.
+//!
+//! Where the disk is read-only, that is the database where it lies: nothing is written to it any
+//! more, and no blob goes.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,10 +15,17 @@ use crate::durable::{create_private, remove};
 use crate::error::StorageError;
 use crate::hold::{Hold, Unlinking};
 
-/// A copy of the database in the data directory. While it lives, collection unlinks no
-/// blob that it names; its end removes it, which may wait for the disk.
+/// A database in the data directory that nobody writes to. While it lives, collection unlinks no
+/// blob that it names; its end may wait for the disk.
 #[derive(Debug)]
 pub struct Snapshot {
+    path: PathBuf,
+    copy: Option<Copied>,
+}
+
+/// A copy of the database. Its end removes it.
+#[derive(Debug)]
+struct Copied {
     path: PathBuf,
     is_taken: Arc<AtomicBool>,
     _hold: Hold,
@@ -23,10 +33,11 @@ pub struct Snapshot {
 
 impl Store {
     /// Copies the database while it is written to. `on_progress` hears of pages and of how many
-    /// there are, and says whether to go on.
+    /// there are, and says whether to go on. On a read-only disk nothing is copied: from here on
+    /// this store writes nothing before it is opened anew, whatever is mounted meanwhile.
     ///
     /// # Errors
-    /// [`BackupError::Busy`] while there is another snapshot, [`BackupError::NoRoom`],
+    /// [`BackupError::Busy`] while there is another copy, [`BackupError::NoRoom`],
     /// [`BackupError::Stopped`], [`BackupError::DamagedDatabase`], else trouble with the disk or
     /// the database.
     pub fn snapshot(
@@ -34,28 +45,30 @@ impl Store {
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Snapshot, BackupError> {
         if self.is_read_only() {
-            return Err(BackupError::ReadOnly(self.layout.root().to_owned()));
+            self.space.set_read_only();
+            self.check_database(&mut || on_progress(0, 0))?;
+            return Ok(Snapshot { path: self.layout.database(), copy: None });
         }
         if self.has_snapshot.swap(true, Ordering::Relaxed) {
             return Err(BackupError::Busy);
         }
         // From here on its end gives back what was taken. The hold comes before the copy: a blob
         // that the copy names was there at a moment from which on none goes.
-        let snapshot = Snapshot {
-            path: self.layout.snapshot(),
+        let path = self.layout.snapshot();
+        let copy = Copied {
+            path: path.clone(),
             is_taken: Arc::clone(&self.has_snapshot),
             _hold: self.holds.hold(),
         };
-        remove_copy(&snapshot.path)?;
+        remove_copy(&path)?;
         let needed_bytes = self.snapshot_bytes()?;
-        let copied =
-            self.space.check(needed_bytes).and_then(|()| self.copy_to(&snapshot.path, on_progress));
+        let copied = self.space.check(needed_bytes).and_then(|()| self.copy_to(&path, on_progress));
         match copied {
-            Ok(true) => Ok(snapshot),
+            Ok(true) => Ok(Snapshot { path, copy: Some(copy) }),
             Ok(false) => Err(BackupError::Stopped),
             Err(StorageError::Full | StorageError::NoRoom { .. }) => {
                 // What is free is told once the copy has gone that did not fit.
-                drop(snapshot);
+                drop(copy);
                 let (free_bytes, kept_bytes) = self.space.free_and_kept()?;
                 Err(BackupError::NoRoom { needed_bytes, free_bytes, kept_bytes })
             }
@@ -98,13 +111,18 @@ impl Store {
 }
 
 impl Snapshot {
-    /// Where the copy of the database lies.
+    /// Where the database lies.
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Whether it is a copy. The database itself may have a log, which belongs to it.
+    pub fn is_copy(&self) -> bool {
+        self.copy.is_some()
+    }
 }
 
-impl Drop for Snapshot {
+impl Drop for Copied {
     fn drop(&mut self) {
         // What stays is removed by the next open.
         let _ = remove_copy(&self.path);

@@ -195,7 +195,7 @@ fn what_the_owner_of_the_data_lays_there_leads_root_nowhere() {
 /// What keeps the snapshot of a running server.
 fn lease<E: std::fmt::Debug>(taken: Result<Leased, E>) -> Lease {
     match taken.expect("a snapshot") {
-        Leased::Snapshot(_, lease) => lease,
+        Leased::Snapshot { lease, .. } => lease,
         Leased::Store(_) => panic!("no server runs"),
     }
 }

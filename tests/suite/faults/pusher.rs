@@ -47,14 +47,14 @@ impl Pusher {
     pub(super) fn push(&mut self, number: usize) {
         let (name, other) = (format!("faults/{number}"), format!("faults/{number}/other"));
         let seed = number as u64;
-        let (config, layer) = (noise(seed, 3000), noise(seed + 1_000_000, 150_000));
+        let (config, digest) = Self::config(number);
+        let layer = noise(seed + 1_000_000, 150_000);
         self.whole(&name, &config);
         self.chunked(&name, &layer);
         let manifest = Manifest::image(&config, &layer);
         for tag in ["one", "two"] {
             self.put(&format!("/v2/{name}/manifests/{tag}"), &manifest);
         }
-        let digest = sha256(&config);
         let mount = format!("/v2/{other}/blobs/uploads/?mount={digest}&from={name}");
         self.attempt("POST", &mount, &[], b"", 201);
         self.delete(&format!("/v2/{other}/blobs/{digest}"));
@@ -64,6 +64,13 @@ impl Pusher {
         self.put(&path, &index);
         self.delete(&path);
         self.add_user(&format!("user{number}"));
+    }
+
+    /// The first blob of a push of this number, and its digest.
+    pub(super) fn config(number: usize) -> (Vec<u8>, String) {
+        let config = noise(number as u64, 3000);
+        let digest = sha256(&config);
+        (config, digest)
     }
 
     /// Pushes an image of two blobs and deletes it.

@@ -87,7 +87,8 @@ impl Worker {
     /// Goes on with an upload that was left, or ends it.
     pub(super) fn go_on(&mut self) -> io::Result<()> {
         let session = self.sessions.swap_remove(self.rng.usize(0..self.sessions.len()));
-        let offset = self.stands_at(&session)?;
+        let offset = self.stands_at(&session);
+        let (session, offset) = self.keep_if_broken(session, offset)?;
         assert_eq!(offset, Some(session.stored), "an upload that was left: {session:?}");
         if self.rng.u32(0..4) == 0 {
             return self.cancel(session);

@@ -6,9 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use storage::backup::generation::{Found, Generation};
-use storage::backup::{
-    BackupError, DatabaseFiles, SmallFiles, open_regular, read_directory, read_small,
-};
+use storage::backup::{DatabaseFiles, SmallFiles, open_regular, read_directory, read_small};
 use storage::{Algorithm, BlobIndex, Digest, Layout, NamedBlob, StorageError, Store};
 
 use crate::admin::{self, Command, Lease, Leased, Progress, Reply};
@@ -18,13 +16,14 @@ use crate::cli::meter::Meter;
 pub(super) struct Source {
     layout: Layout,
     from: From,
+    is_read_only: bool,
 }
 
 /// Where the database is read.
 enum From {
     /// A snapshot that a running server keeps.
     Snapshot {
-        index: BlobIndex,
+        index: Box<BlobIndex>,
         /// Opened at once: it goes when the server ends.
         database: Option<DatabaseFiles>,
         lease: Lease,
@@ -52,25 +51,33 @@ impl Source {
                 ),
             },
         };
-        let from = match leased {
-            Leased::Snapshot(name, lease) => {
+        match leased {
+            Leased::Snapshot { name, is_copy, lease } => {
                 let path = data.join(name);
-                let none = path.with_extension("none");
-                let database = Some(DatabaseFiles::open(&path, &none)?);
-                From::Snapshot { index: BlobIndex::open(&path)?, database, lease }
-            }
-            Leased::Store(store) if store.is_read_only() => {
-                bail!(BackupError::ReadOnly(data.to_owned()))
+                // Before anything is read of it: what is written after that is noticed.
+                let (database, index) = match is_copy {
+                    true => {
+                        let none = path.with_extension("none");
+                        (DatabaseFiles::open(&path, &none)?, BlobIndex::open(&path)?)
+                    }
+                    false => {
+                        let log = layout.database_log();
+                        (DatabaseFiles::open(&path, &log)?, BlobIndex::open_frozen(&path)?)
+                    }
+                };
+                let database = Some(database);
+                let from = From::Snapshot { index: Box::new(index), database, lease };
+                Ok(Self { layout, from, is_read_only: !is_copy })
             }
             Leased::Store(store) => {
                 store.check_database(&mut || {
                     meter.begin("checking the database", 0);
                     ControlFlow::Continue(())
                 })?;
-                From::Store(store)
+                let is_read_only = store.is_read_only();
+                Ok(Self { layout, from: From::Store(store), is_read_only })
             }
-        };
-        Ok(Self { layout, from })
+        }
     }
 
     /// What tells the store from others.
@@ -81,9 +88,16 @@ impl Source {
         }
     }
 
-    /// Notes in the store that a backup begins; false if another one wrote there last.
+    /// Whether the registry's disk is read-only, so that nothing can be noted there.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    /// Notes in the store that a backup begins; false if another one wrote there last. What lies on
+    /// a read-only disk begins new ones only, and knows of none.
     pub(super) fn begin_backup(&self, found: Found, next: Generation) -> anyhow::Result<bool> {
         match &self.from {
+            _ if self.is_read_only => Ok(found == Found::Free),
             From::Store(store) => Ok(store.begin_backup(found, next)?),
             From::Snapshot { .. } => {
                 match admin::run(self.layout.root(), Command::BeginBackup { found, next })? {
