@@ -12,11 +12,12 @@ use hyper::{Method, Request, Response};
 use storage::{StorageError, Store, UserName};
 use tracing::{debug, error, info};
 
-use crate::auth::Authenticator;
 use crate::auth::access::{Access, Principal};
+use crate::auth::{Authenticator, network};
 use crate::blocking::Blocking;
 use crate::limits::Limits;
 use crate::route::Route;
+use crate::share::{Memory, Owner};
 
 mod blob;
 pub mod body;
@@ -30,7 +31,8 @@ mod upload;
 use body::{ReplyBody, RequestBody};
 use error::ApiError;
 
-/// What every handler gets: the store, the bridge to it, and the bounds.
+/// What every handler gets: the store, the bridge to it, and the bounds. All copies are one server.
+#[derive(Clone)]
 pub struct App {
     /// The store this process owns.
     pub store: Arc<Store>,
@@ -39,28 +41,56 @@ pub struct App {
     /// Who may do what.
     pub authenticator: Authenticator,
     /// The bounds.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
+    /// Room for long requests and replies.
+    pub memory: Memory,
+    /// Whose the request is that is being answered.
+    pub owner: Owner,
     /// Uploads whose bytes are arriving now.
-    pub receiving: AtomicUsize,
+    pub receiving: Arc<AtomicUsize>,
+    /// Blobs that are being sent now.
+    pub sending: Arc<AtomicUsize>,
     /// Set when the server no longer takes new work.
-    pub is_stopping: AtomicBool,
+    pub is_stopping: Arc<AtomicBool>,
 }
 
 /// A reply, or why there is none.
 type Outcome = Result<Response<ReplyBody>, ApiError>;
 
 impl App {
-    /// Answers one request of the client at `peer`. What is left of its body, if the client may
+    /// A server of this store.
+    pub fn new(
+        store: Arc<Store>,
+        blocking: Blocking,
+        authenticator: Authenticator,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            store,
+            blocking,
+            authenticator,
+            memory: Memory::new(&limits),
+            limits: Arc::new(limits),
+            owner: Owner::Server,
+            receiving: Arc::default(),
+            sending: Arc::default(),
+            is_stopping: Arc::default(),
+        }
+    }
+
+    /// Answers one request of the client at `peer`. Whoever logs in with it is told to `logged_in`
+    /// before anything is done. What is left of its body, if the client may
     /// still be sending it, is to be read and dropped while the answer is on its way.
     pub async fn answer(
-        self: Arc<Self>,
+        &self,
         request: Request<Incoming>,
         peer: SocketAddr,
+        logged_in: &(dyn Fn(&UserName) + Sync),
     ) -> (Response<ReplyBody>, Option<RequestBody>) {
         let started = Instant::now();
         let (head, incoming) = request.into_parts();
         let mut body = RequestBody::new(incoming, self.limits.body_idle_time);
-        let (user, outcome) = self.outcome(&head, &mut body, peer).await;
+        let (user, outcome) = self.outcome(&head, &mut body, peer, logged_in).await;
         let reply = outcome.unwrap_or_else(|refusal| {
             log_failure(&refusal, &head);
             refusal.reply()
@@ -77,6 +107,7 @@ impl App {
         head: &request::Parts,
         body: &mut RequestBody,
         peer: SocketAddr,
+        logged_in: &(dyn Fn(&UserName) + Sync),
     ) -> (Option<UserName>, Outcome) {
         let route = self.parse(head);
         // What is malformed is told only to those who may log in; unknown paths to anybody.
@@ -87,12 +118,24 @@ impl App {
             Err(_) => Access::None,
         };
         let header = head.headers.get(AUTHORIZATION);
-        let principal = match self.authenticator.authorize(access, header, peer.ip()).await {
+        let is_list = route.as_ref().is_ok_and(Route::is_list);
+        let patience = is_list.then_some(self.limits.login_wait_time);
+        let authorized = self.authenticator.authorize(access, header, peer.ip(), patience).await;
+        let principal = match authorized {
             Ok(principal) => principal,
             Err(refusal) => return (None, Err(refusal)),
         };
+        if let Some(user) = principal.name() {
+            logged_in(user);
+        }
         let outcome = match route {
-            Ok(route) => self.act(route, head, body, &principal).await,
+            Ok(route) => {
+                let owner = match &principal {
+                    Principal::Anonymous => Owner::Address(network(peer.ip())),
+                    Principal::User { name, .. } => Owner::User(name.clone()),
+                };
+                self.on_behalf_of(owner).act(route, head, body, &principal).await
+            }
             Err(refusal) => Err(refusal),
         };
         let user = match principal {
@@ -102,6 +145,11 @@ impl App {
         (user, outcome)
     }
 
+    /// The same server, working for somebody who has a share of it.
+    fn on_behalf_of(&self, owner: Owner) -> Self {
+        Self { blocking: self.blocking.of(owner.clone()), owner, ..self.clone() }
+    }
+
     fn parse(&self, head: &request::Parts) -> Result<Route, ApiError> {
         // hyper ends a head that does not fit its buffer, but one that came in a single read may
         // be longer than the bound.
@@ -109,7 +157,7 @@ impl App {
             name.as_str().len() + value.len() + HEADER_PUNCTUATION_BYTES
         };
         if head.headers.iter().map(header).sum::<usize>() > self.limits.head_bytes {
-            let Limits { head_bytes, headers, .. } = self.limits;
+            let Limits { head_bytes, headers, .. } = *self.limits;
             return Err(ApiError::HeadTooLarge { limit: head_bytes, headers });
         }
         let uri = head.uri.path_and_query().map_or(0, |uri| uri.as_str().len());

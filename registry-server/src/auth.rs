@@ -1,19 +1,25 @@
 //! Who a request comes from, and whether that is enough.
 //!
-//! Verifying a password costs argon2id, on purpose. It runs off the async threads, one at a time,
-//! and requests that wait for the same credential share one verification. A verified credential
-//! is remembered for a while as a keyed hash, so the thousands of requests of one mirror run cost
-//! one argon2 and never queue. What is remembered is worth nothing once any user changed.
+//! Verifying a password costs argon2id, on purpose. It runs off the async threads, one at a time
+//! in a queue that is fair ([`queue`]), and requests that wait for the same credential share one
+//! verification. Whoever was right once is remembered ([`known`]), so the thousands of requests of
+//! one mirror run cost one argon2, and no crowd of guesses makes them wait.
+//!
+//! A credential that was never right may have to wait long while somebody guesses. Its requests
+//! do: a login, a pull and a push hear what is true of them, however late, since clients report a
+//! 401 as a wrong password and do not repeat an upload after a 429. Only lists, which nobody needs
+//! at once, hear after a while that it takes long.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use hyper::header::HeaderValue;
-use storage::{Role, StorageError, Store, UserName};
-use tokio::sync::{Semaphore, watch};
+use storage::{StorageError, Store, User, UserName};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::api::error::ApiError;
@@ -22,11 +28,15 @@ use crate::limits::Limits;
 
 pub mod access;
 pub(crate) mod basic;
+mod known;
 pub mod password;
+mod queue;
 
 use access::{Access, Principal, allows};
 use basic::{Authorization, Credentials};
+use known::{Fingerprint, Known, Recalled};
 use password::{Password, PasswordError};
+use queue::Queue;
 
 /// Decides who may do what.
 #[derive(Clone)]
@@ -42,37 +52,13 @@ struct Inner {
     /// Verified when there is no such user, so that the answer takes as long as for a wrong
     /// password.
     decoy: String,
-    one_at_a_time: Semaphore,
-    memory: Mutex<HashMap<Fingerprint, Remembered>>,
-    waiting: Mutex<HashMap<Fingerprint, Waiting>>,
+    queue: Queue,
+    known: Known,
+    under_way: Mutex<HashMap<Fingerprint, Arc<Verification>>>,
 }
 
-/// The keyed hash of a user name and a password.
-type Fingerprint = [u8; 32];
-
-struct Remembered {
-    principal: Principal,
-    users_version: u64,
-    since: Instant,
-}
-
-/// A verification that is under way.
-struct Waiting {
-    address: IpAddr,
-    outcome: watch::Receiver<Option<Result<Principal, ApiError>>>,
-}
-
-/// A verification that ends.
-struct Leaving {
-    inner: Arc<Inner>,
-    fingerprint: Fingerprint,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        lock(&self.inner.waiting).remove(&self.fingerprint);
-    }
-}
+/// A verification that is under way: its outcome, for all who wait for it.
+type Verification = watch::Sender<Option<Result<Principal, ApiError>>>;
 
 impl Authenticator {
     /// Prepares for the users of `store`.
@@ -90,27 +76,29 @@ impl Authenticator {
         Ok(Self(Arc::new(Inner {
             store,
             blocking,
+            known: Known::new(limits.login_memory_entries),
             limits,
             open_pulls,
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             decoy: Password::random()?.hash()?,
-            one_at_a_time: Semaphore::new(1),
-            memory: Mutex::new(HashMap::new()),
-            waiting: Mutex::new(HashMap::new()),
+            queue: Queue::default(),
+            under_way: Mutex::default(),
         })))
     }
 
     /// Lets a request with this `Authorization` header from this address do what it needs, or
-    /// says why not.
+    /// says why not. `patience` is how long it waits for a verification, if not for as long as
+    /// that takes.
     ///
     /// # Errors
-    /// [`ApiError::LoginNeeded`], [`ApiError::LoginFailed`], [`ApiError::LoginsBusy`] or
-    /// [`ApiError::Denied`].
+    /// [`ApiError::LoginNeeded`], [`ApiError::LoginFailed`], [`ApiError::Denied`]; with a
+    /// patience, [`ApiError::LoginsBusy`]; and trouble with the store.
     pub async fn authorize(
         &self,
         access: Access,
         header: Option<&HeaderValue>,
         address: IpAddr,
+        patience: Option<Duration>,
     ) -> Result<Principal, ApiError> {
         if access == Access::None {
             return Ok(Principal::Anonymous);
@@ -118,7 +106,9 @@ impl Authenticator {
         let principal = match basic::parse(header, self.0.limits.authorization_bytes) {
             Authorization::Absent => Principal::Anonymous,
             Authorization::Unusable => return Err(ApiError::LoginFailed),
-            Authorization::Basic(credentials) => self.verify(credentials, address).await?,
+            Authorization::Basic(credentials) => {
+                self.verify(credentials, address, patience).await?
+            }
         };
         match &principal {
             Principal::Anonymous if access == Access::Pull && self.0.open_pulls => Ok(principal),
@@ -132,88 +122,136 @@ impl Authenticator {
         &self,
         credentials: Credentials,
         address: IpAddr,
+        patience: Option<Duration>,
     ) -> Result<Principal, ApiError> {
         let fingerprint = self.0.fingerprint(&credentials);
-        if let Some(principal) = self.0.recall(&fingerprint) {
+        if let Some(principal) = self.recall(&fingerprint).await? {
             return Ok(principal);
         }
-        let Some(mut outcome) = self.queue(fingerprint, credentials, network(address)) else {
-            tokio::time::sleep(self.0.limits.login_delay_time).await;
-            return Err(ApiError::LoginsBusy);
+        let mut outcome = self.join(fingerprint, credentials, network(address));
+        let outcome = outcome.wait_for(Option::is_some);
+        let outcome = match patience {
+            None => outcome.await,
+            Some(patience) => match tokio::time::timeout(patience, outcome).await {
+                Ok(outcome) => outcome,
+                Err(_) => return Err(ApiError::LoginsBusy),
+            },
         };
-        match outcome.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or(Err(ApiError::LoginFailed)),
-            Err(_) => Err(ApiError::LoginFailed),
+        // Without an outcome the verification panicked.
+        outcome.ok().and_then(|outcome| outcome.clone()).unwrap_or(Err(ApiError::LoginFailed))
+    }
+
+    /// Who a credential was, if it was right once and still is.
+    async fn recall(&self, fingerprint: &Fingerprint) -> Result<Option<Principal>, StorageError> {
+        let inner = &self.0;
+        let user = match inner.known.recall(fingerprint, inner.store.users_version()) {
+            None => return Ok(None),
+            Some(Recalled::Current(user)) => return Ok(Some(principal(user))),
+            Some(Recalled::Stale(user)) => user,
+        };
+        let (store, name) = (Arc::clone(&inner.store), user.name);
+        // Read before the user, so that a change in between makes what is concluded stale again.
+        let look = move || (store.users_version(), store.user(&name));
+        let (version, now) = inner.blocking.read(look).await;
+        match now? {
+            Some(now) if now.password_hash == user.password_hash => {
+                inner.known.remember(*fingerprint, now.clone(), version);
+                Ok(Some(principal(now)))
+            }
+            _ => {
+                inner.known.forget(fingerprint);
+                Ok(None)
+            }
         }
     }
 
-    /// Joins the verification of this credential that is under way, or begins one; `None` if
-    /// this address has too many under way.
-    fn queue(
+    /// Joins the verification of this credential that is under way, or begins one.
+    fn join(
         &self,
         fingerprint: Fingerprint,
         credentials: Credentials,
         address: IpAddr,
-    ) -> Option<watch::Receiver<Option<Result<Principal, ApiError>>>> {
-        let mut waiting = lock(&self.0.waiting);
-        if let Some(same) = waiting.get(&fingerprint) {
-            return Some(same.outcome.clone());
+    ) -> watch::Receiver<Option<Result<Principal, ApiError>>> {
+        let mut under_way = lock(&self.0.under_way);
+        if let Some(same) = under_way.get(&fingerprint) {
+            return same.subscribe();
         }
-        let of_address = waiting.values().filter(|other| other.address == address).count();
-        let limits = &self.0.limits;
-        if of_address >= limits.logins_per_address || waiting.len() >= limits.logins_waiting {
-            return None;
-        }
-        let (sender, outcome) = watch::channel(None);
-        waiting.insert(fingerprint, Waiting { address, outcome: outcome.clone() });
-        drop(waiting);
-        let inner = Arc::clone(&self.0);
+        let (verification, outcome) = watch::channel(None);
+        let verification = Arc::new(verification);
+        under_way.insert(fingerprint, Arc::clone(&verification));
+        drop(under_way);
+        let leaving = Leaving { inner: Arc::clone(&self.0), fingerprint, verification };
         // A task of its own: others may wait for it when the client that began it is gone.
-        tokio::spawn(async move {
-            // Removed even after a panic, or nobody could log in with this credential again.
-            let leaving = Leaving { inner: Arc::clone(&inner), fingerprint };
-            let verdict = inner.check(fingerprint, credentials).await;
-            if verdict == Err(ApiError::LoginFailed) {
-                warn!(%address, "a login failed");
+        tokio::spawn(leaving.verify(credentials, address));
+        outcome
+    }
+}
+
+/// A verification, which is under way until this is dropped: after a panic too, or nobody could
+/// log in with this credential again.
+struct Leaving {
+    inner: Arc<Inner>,
+    fingerprint: Fingerprint,
+    verification: Arc<Verification>,
+}
+
+impl Leaving {
+    /// Verifies when it has the turn, unless all are gone by then who wait for it.
+    async fn verify(self, credentials: Credentials, address: IpAddr) {
+        let turn = loop {
+            tokio::select! {
+                turn = self.inner.queue.turn(address, &credentials.user) => break turn,
+                () = self.verification.closed() => {
+                    let mut under_way = lock(&self.inner.under_way);
+                    // Somebody may have joined meanwhile.
+                    if self.verification.receiver_count() == 0 {
+                        under_way.remove(&self.fingerprint);
+                        return;
+                    }
+                }
             }
-            drop(leaving);
-            let _ = sender.send(Some(verdict));
-        });
-        Some(outcome)
+        };
+        let begun = Instant::now();
+        let inner = Arc::clone(&self.inner);
+        let checked = self.inner.blocking.read(move || inner.look_up(&credentials)).await;
+        let verdict = match checked {
+            Ok(Some((user, version))) => {
+                self.inner.known.remember(self.fingerprint, user.clone(), version);
+                Ok(principal(user))
+            }
+            Ok(None) => {
+                warn!(%address, "a login failed");
+                Err(ApiError::LoginFailed)
+            }
+            Err(cause) => {
+                error!(%cause, "a user could not be read");
+                Err(cause.into())
+            }
+        };
+        let rest = begun.elapsed();
+        let has_failed = verdict.is_err();
+        self.verification.send_replace(Some(verdict));
+        drop(self);
+        if has_failed {
+            // Whoever guesses without a pause has half of a processor, and no more.
+            tokio::time::sleep(rest).await;
+        }
+        drop(turn);
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let mut under_way = lock(&self.inner.under_way);
+        let is_own = |other: &Arc<Verification>| Arc::ptr_eq(other, &self.verification);
+        if under_way.get(&self.fingerprint).is_some_and(is_own) {
+            under_way.remove(&self.fingerprint);
+        }
     }
 }
 
 impl Inner {
-    async fn check(
-        self: Arc<Self>,
-        fingerprint: Fingerprint,
-        credentials: Credentials,
-    ) -> Result<Principal, ApiError> {
-        let inner = Arc::clone(&self);
-        // The semaphore is never closed; without a permit the work would only be less orderly.
-        let _permit = self.one_at_a_time.acquire().await.ok();
-        let verdict = self.blocking.read(move || inner.look_up(&credentials)).await;
-        let (principal, users_version) = match verdict {
-            Ok(Some(found)) => found,
-            Ok(None) => return Err(ApiError::LoginFailed),
-            Err(cause) => {
-                error!(%cause, "a user could not be read");
-                return Err(cause.into());
-            }
-        };
-        let entry =
-            Remembered { principal: principal.clone(), users_version, since: Instant::now() };
-        let mut memory = lock(&self.memory);
-        if memory.len() >= self.limits.login_memory_entries {
-            memory.retain(|_, entry| self.is_current(entry));
-        }
-        if memory.len() < self.limits.login_memory_entries {
-            memory.insert(fingerprint, entry);
-        }
-        Ok(principal)
-    }
-
-    fn look_up(&self, credentials: &Credentials) -> Result<Option<(Principal, u64)>, StorageError> {
+    fn look_up(&self, credentials: &Credentials) -> Result<Option<(User, u64)>, StorageError> {
         // Read before the user, so that a change in between makes the memory of it stale.
         let version = self.store.users_version();
         let user = match credentials.user.parse::<UserName>() {
@@ -222,18 +260,7 @@ impl Inner {
         };
         let hash = user.as_ref().map_or(self.decoy.as_str(), |user| &user.password_hash);
         let is_right = password::is_right(&credentials.password, hash);
-        let principal = |name: UserName, role: Role| (Principal::User { name, role }, version);
-        Ok(user.filter(|_| is_right).map(|user| principal(user.name, user.role)))
-    }
-
-    fn recall(&self, fingerprint: &Fingerprint) -> Option<Principal> {
-        let memory = lock(&self.memory);
-        memory.get(fingerprint).filter(|e| self.is_current(e)).map(|e| e.principal.clone())
-    }
-
-    fn is_current(&self, entry: &Remembered) -> bool {
-        entry.users_version == self.store.users_version()
-            && entry.since.elapsed() < self.limits.login_memory_time
+        Ok(user.filter(|_| is_right).map(|user| (user, version)))
     }
 
     fn fingerprint(&self, credentials: &Credentials) -> Fingerprint {
@@ -248,8 +275,12 @@ impl Inner {
     }
 }
 
+fn principal(user: User) -> Principal {
+    Principal::User { name: user.name, role: user.role }
+}
+
 /// What counts as one address: of IPv6 the network, since one host commands all of it.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
         v4 @ IpAddr::V4(_) => v4,

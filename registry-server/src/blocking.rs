@@ -1,7 +1,8 @@
 //! The only bridge from async code to code that blocks on the disk, and it is bounded.
 //!
-//! Reads and writes have bounds of their own: however many pushes wait for a sync, a pull finds a
-//! thread. What runs here never waits for a client.
+//! Each kind of work has a bound of its own: however many pushes wait for a sync, a pull finds a
+//! thread. And of each kind one owner has a share: however much somebody asks for, there is a thread
+//! for the others. What runs here never waits for a client.
 //!
 //! Closing a file is such work too: the last close of a file that was removed meanwhile gives its
 //! space back. So a value that holds one is kept [`OnDisk`], whoever lets go of it.
@@ -14,27 +15,46 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::limits::Limits;
+use crate::share::{Held, Owner, Pool};
 
-/// Runs blocking work on other threads, at most so many at once.
+/// Runs blocking work on other threads, at most so much at once, on behalf of somebody.
 #[derive(Clone, Debug)]
 pub struct Blocking {
-    reads: Arc<Semaphore>,
-    writes: Arc<Semaphore>,
-    longs: Arc<Semaphore>,
+    reads: Pool,
+    writes: Pool,
+    commits: Pool,
+    heavy: Pool,
+    longs: Pool,
+    owner: Owner,
 }
 
 impl Blocking {
-    /// Takes its bounds from the limits.
+    /// Takes its bounds from the limits. What runs here is the server's own work.
     pub fn new(limits: &Limits) -> Self {
+        let share = |all: usize| Pool::new(all, all.saturating_sub(all / OTHERS_SHARE));
         Self {
-            reads: Arc::new(Semaphore::new(limits.reads)),
-            writes: Arc::new(Semaphore::new(limits.writes)),
-            longs: Arc::new(Semaphore::new(limits.longs)),
+            reads: share(limits.reads),
+            writes: share(limits.writes),
+            commits: share(limits.commits),
+            heavy: Pool::new(limits.heavy, 1),
+            longs: share(limits.longs),
+            owner: Owner::Server,
         }
+    }
+
+    /// The same bridge, for what somebody asked for.
+    pub fn of(&self, owner: Owner) -> Self {
+        Self { owner, ..self.clone() }
+    }
+
+    /// Waits for the right to do something that costs much memory and time of the processor, or of
+    /// the thread that writes: few do at once, and of each owner one. It is held beside the permit
+    /// of the work itself.
+    pub async fn heavy(&self) -> Held {
+        self.heavy.take(&self.owner, 1).await
     }
 
     /// Runs work that only reads.
@@ -48,13 +68,19 @@ impl Blocking {
         self.begin_write(work).await
     }
 
+    /// Runs work that makes an upload a blob, which may wait long: for whoever does the same, or
+    /// for all of a file to be read again.
+    pub async fn commit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        begin(&self.commits, &self.owner, work).await
+    }
+
     /// Starts work that only reads, if there is room for it now; else it starts when its outcome
     /// is awaited.
     pub fn begin_read<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Begun<T> {
-        begin(&self.reads, work)
+        begin(&self.reads, &self.owner, work)
     }
 
     /// Starts work that writes, if there is room for it now; else it starts when its outcome is
@@ -63,7 +89,7 @@ impl Blocking {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Begun<T> {
-        begin(&self.writes, work)
+        begin(&self.writes, &self.owner, work)
     }
 
     /// Starts work that takes minutes or hours, in steps of its own: upkeep of the store. It takes
@@ -72,7 +98,7 @@ impl Blocking {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Begun<T> {
-        begin(&self.longs, work)
+        begin(&self.longs, &self.owner, work)
     }
 }
 
@@ -145,33 +171,34 @@ impl<T: Send + Sync + 'static> Drop for Last<T> {
 }
 
 fn begin<T: Send + 'static>(
-    bound: &Arc<Semaphore>,
+    pool: &Pool,
+    owner: &Owner,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Begun<T> {
-    match Arc::clone(bound).try_acquire_owned() {
-        Ok(permit) => Begun(State::Running(spawn(Some(permit), work))),
-        Err(_) => {
-            let bound = Arc::clone(bound);
-            Begun(State::Waiting(Box::pin(async move {
-                // The semaphores are never closed; were one, unbounded is the lesser evil.
-                let permit = bound.acquire_owned().await.ok();
-                Begun(State::Running(spawn(permit, work))).await
-            })))
-        }
+    if let Some(held) = pool.try_take(owner, 1) {
+        return Begun(State::Running(spawn(Some(held), work)));
     }
+    let (pool, owner) = (pool.clone(), owner.clone());
+    Begun(State::Waiting(Box::pin(async move {
+        let held = pool.take(&owner, 1).await;
+        Begun(State::Running(spawn(Some(held), work))).await
+    })))
 }
 
 #[allow(clippy::disallowed_methods)] // This is the bridge that the rule protects.
 fn spawn<T: Send + 'static>(
-    permit: Option<OwnedSemaphorePermit>,
+    held: Option<Held>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
     tokio::task::spawn_blocking(move || {
-        let _permit = permit;
+        let _held = held;
         IS_BRIDGE.set(true);
         work()
     })
 }
+
+/// Of each kind of work, one part in so many is kept from any single owner.
+const OTHERS_SHARE: usize = 4;
 
 thread_local! {
     /// Whether this thread does blocking work. Such a thread never does anything else.

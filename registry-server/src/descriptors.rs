@@ -44,8 +44,9 @@ impl Limits {
         let spare = usize::try_from(descriptors - OWN).unwrap_or(usize::MAX);
         let share = |most: usize, least: usize, part: usize| (spare / part).max(least).min(most);
         let fitting = Self {
-            reads: share(self.reads, LEAST_THREADS, THREADS_SHARE),
-            writes: share(self.writes, LEAST_THREADS, THREADS_SHARE),
+            reads: share(self.reads, LEAST_READS, THREADS_SHARE),
+            writes: share(self.writes, 1, THREADS_SHARE),
+            commits: share(self.commits, 1, THREADS_SHARE),
             longs: share(self.longs, 1, LONGS_SHARE),
             ..self.clone()
         };
@@ -69,12 +70,13 @@ const OWN: u64 = 28;
 const OF_A_THREAD: usize = 4;
 /// A connection has its socket, and a file that it sends or fills, while the one before is closed.
 const OF_A_CONNECTION: usize = 3;
-/// Where there are few, one in so many goes to a thread for reads, and to one for writes.
+/// Where there are few, one in so many goes to a thread for each of reads, writes and commits.
 const THREADS_SHARE: usize = 32;
 /// The same for upkeep.
 const LONGS_SHARE: usize = 64;
-/// The fewest threads for reads, and for writes: one that waits is not all.
-const LEAST_THREADS: usize = 2;
+/// The fewest threads for reads: one that waits is not all. Of those that write, one may wait for
+/// a sync and another one commit an upload.
+const LEAST_READS: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -93,7 +95,8 @@ mod tests {
             let limits = all.clone().fit(descriptors).unwrap();
             assert!(at_once(&limits) <= descriptors, "{descriptors}");
             assert!(limits.connections >= 5 && limits.reads >= 2, "{descriptors}");
-            assert!(limits.writes >= 2 && limits.longs >= 1, "{descriptors}");
+            assert!(limits.writes >= 1 && limits.commits >= 1, "{descriptors}");
+            assert!(limits.longs >= 1, "{descriptors}");
         }
         let enough = all.clone().fit(at_once(&all)).unwrap();
         assert_eq!(at_once(&enough), at_once(&all), "with enough nothing is less");

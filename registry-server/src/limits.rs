@@ -70,8 +70,20 @@ pub struct Limits {
     pub upload_memory_bytes: usize,
     /// The smallest bound of a batch.
     pub upload_batch_min_bytes: usize,
-    /// Bytes of a blob that are read at once. Two such pieces are in memory at most.
+    /// Bytes of a blob that are read at once, at most. Two such pieces are in memory at most.
     pub download_piece_bytes: usize,
+    /// Bytes of such pieces in memory for all blobs that are sent together. Many at once have
+    /// smaller pieces each, but none smaller than `download_piece_min_bytes`.
+    pub download_memory_bytes: usize,
+    /// The smallest bound of a piece.
+    pub download_piece_min_bytes: usize,
+    /// The longest manifest or blob that is received or sent from memory without asking for room:
+    /// each connection has as much.
+    pub small_body_bytes: usize,
+    /// Bytes of longer ones in memory, of all clients together.
+    pub body_memory_bytes: usize,
+    /// Bytes of those in memory of one user, or of one address without a login.
+    pub body_memory_share_bytes: usize,
     /// The largest blob that is read and held against its digest before its first byte is sent. It
     /// is in memory until its last one is. For larger ones it would cost more than half of a pull.
     pub hashed_blob_bytes: u64,
@@ -83,6 +95,10 @@ pub struct Limits {
     /// Writes to the disk or the database at once. Apart from the reads, so that no number of
     /// waiting pushes keeps a pull waiting.
     pub writes: usize,
+    /// Uploads that become blobs at once: they may wait for each other, or read a file again.
+    pub commits: usize,
+    /// Manifests of more than `small_body_bytes` that are worked on at once; of each user one.
+    pub heavy: usize,
     /// How long a read of the database waits at most, once in 32 MiB of changes, when readers that
     /// overlap keep its log from being truncated: as long as a page of a list takes on a slow disk.
     pub read_pause_time: Duration,
@@ -90,26 +106,40 @@ pub struct Limits {
     /// beyond wait for their turn.
     pub longs: usize,
 
-    /// How long a verified credential is remembered.
-    pub login_memory_time: Duration,
-    /// Credentials that are remembered at once.
+    /// Credentials that were right once and are remembered; beyond that the one that was used
+    /// longest ago has to be verified again. There is one for each user who logged in.
     pub login_memory_entries: usize,
-    /// Credentials of one address that may wait for verification.
-    pub logins_per_address: usize,
-    /// Credentials that may wait for verification in all: one after the other, so the last waits
-    /// for all.
-    pub logins_waiting: usize,
-    /// How long an answer to a login beyond that is delayed.
-    pub login_delay_time: Duration,
+    /// How long a request for a list waits for the verification of a credential that was never
+    /// right, behind those of others.
+    pub login_wait_time: Duration,
 
     /// The longest command over the socket.
     pub command_bytes: usize,
 }
 
 impl Limits {
+    /// The anonymous memory that the server has at most, whatever clients do, in bytes. The page
+    /// cache, which pulls live on, is none of it.
+    pub fn memory_bytes(&self) -> usize {
+        let least_batches = 2 * self.connections * self.upload_batch_min_bytes;
+        let least_pieces = 2 * self.connections * self.download_piece_min_bytes;
+        OWN_MEMORY_BYTES
+            + self.threads() * THREAD_BYTES
+            + self.connections * (CONNECTION_BYTES + self.small_body_bytes)
+            // A connection either receives or sends.
+            + self.upload_memory_bytes.max(least_batches)
+            + self.download_memory_bytes.max(least_pieces)
+            + self.body_memory_bytes
+    }
+
+    /// Threads that may wait for the disk at once.
+    pub fn threads(&self) -> usize {
+        self.reads + self.writes + self.commits + self.longs
+    }
+
     /// Readers of the database at once, at most: whatever blocks on the store may read.
     pub fn database_readers(&self) -> usize {
-        self.reads + self.writes + self.longs
+        self.threads()
     }
 }
 
@@ -141,19 +171,23 @@ impl Default for Limits {
             upload_batch_bytes: MIB,
             upload_batch_time: Duration::from_secs(1),
             upload_memory_bytes: 32 * MIB,
-            upload_batch_min_bytes: 64 * KIB,
+            upload_batch_min_bytes: 16 * KIB,
             download_piece_bytes: 256 * KIB,
+            download_memory_bytes: 32 * MIB,
+            download_piece_min_bytes: 16 * KIB,
+            small_body_bytes: 64 * KIB,
+            body_memory_bytes: 64 * MIB,
+            body_memory_share_bytes: 16 * MIB,
             hashed_blob_bytes: MIB as u64,
             ranges: 16,
             reads: 32,
             writes: 64,
+            commits: 128,
+            heavy: 2,
             read_pause_time: Duration::from_secs(1),
             longs: 8,
-            login_memory_time: Duration::from_secs(600),
-            login_memory_entries: 4096,
-            logins_per_address: 4,
-            logins_waiting: 64,
-            login_delay_time: Duration::from_secs(2),
+            login_memory_entries: 64 * KIB,
+            login_wait_time: Duration::from_secs(30),
             command_bytes: 64 * KIB,
         }
     }
@@ -184,6 +218,14 @@ pub const UPKEEP_MIN_INTERVAL: Duration = Duration::from_secs(1);
 pub const TAG_HISTORY_TIME: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long a command waits for the answer of a running server, unless it takes long by nature.
 pub const COMMAND_TIME: Duration = Duration::from_secs(60);
+
+/// What the server has by itself: its code's data, the database's caches, what it remembers of logins
+/// and of what clients were told, and one verification of a password.
+const OWN_MEMORY_BYTES: usize = 96 * MIB;
+/// What a thread that waits for the disk has, with its connection to the database.
+const THREAD_BYTES: usize = 512 * KIB;
+/// What a connection costs beside bodies: TLS, a buffer for what comes and one for what goes.
+const CONNECTION_BYTES: usize = 128 * KIB;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -138,6 +138,11 @@ impl Route {
         }
     }
 
+    /// Whether it is a list, which a client can ask for again; content is not.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Self::Catalog(_) | Self::Tags(..) | Self::Referrers(..))
+    }
+
     fn manifest(
         method: &Method,
         name: RepoName,

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
@@ -96,9 +95,7 @@ impl Server {
             limits.clone(),
             config.open_pulls,
         )?;
-        let (receiving, is_stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let app = App { store, blocking, authenticator, limits, receiving, is_stopping };
-        let app = Arc::new(app);
+        let app = Arc::new(App::new(store, blocking, authenticator, limits));
         let running = Running {
             address,
             since: Instant::now(),
@@ -138,7 +135,7 @@ impl Server {
                 Arc::clone(&app.store),
                 self.running,
                 app.blocking.clone(),
-                app.limits.clone(),
+                Limits::clone(&app.limits),
             ));
         }
         // On a disk that was read-only at the start there is nothing to keep up.

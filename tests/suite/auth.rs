@@ -5,6 +5,7 @@ use std::time::Duration;
 use registry_server::admin::Command;
 use storage::Role;
 
+use crate::support::binary::{Instance, USER};
 use crate::support::content::{push_blob, push_image, sha256};
 use crate::support::http::{Client, Connection, Response, basic};
 use crate::support::server::{ADMINISTRATOR, PASSWORD, Server};
@@ -185,22 +186,30 @@ fn a_changed_password_takes_effect_at_once() {
 
 #[test]
 fn a_burst_with_one_login_is_one_verification() {
-    // Were it more than one, all but one would be refused.
-    let server = Server::with(|limits| limits.logins_per_address = 1);
-    let client = server.administrator();
-    let mut connections: Vec<Connection> = (0..200).map(|_| client.connect()).collect();
-    let head = client.head_of("GET", "/v2/", &[]);
+    let mut instance = Instance::started();
+    let client = instance.client();
+    let wrong = client.with_login(Some((USER, "not the password")));
+    let mut connections: Vec<Connection> = (0..200).map(|_| wrong.connect()).collect();
+    let head = wrong.head_of("GET", "/v2/", &[]);
+    // The first of them has the turn, or waits for it, until the last one has come.
+    let holder = client.with_login(Some((USER, "another that is wrong")));
+    let mut first = holder.connect();
+    first.send(holder.head_of("GET", "/v2/", &[]));
     for connection in &mut connections {
         connection.send(&head);
     }
     for mut connection in connections {
-        connection.response("GET").expect(200);
+        connection.response("GET").refused(401, "UNAUTHORIZED");
     }
+    first.response("GET").refused(401, "UNAUTHORIZED");
+    instance.stop();
+    let verified = instance.errors().matches("a login failed").count();
+    assert!((2..20).contains(&verified), "{verified} verifications");
 }
 
 #[test]
 fn a_verified_login_does_not_wait_for_those_who_guess() {
-    let server = Server::with(|limits| limits.login_delay_time = Duration::from_millis(300));
+    let server = Server::start();
     let (known, nobody) = (server.administrator(), server.nobody());
     known.get("/v2/").expect(200);
     let mut guesses: Vec<Connection> = (0..50).map(|_| nobody.connect()).collect();
@@ -212,19 +221,55 @@ fn a_verified_login_does_not_wait_for_those_who_guess() {
     for number in 0_u32..10 {
         push_blob(&known, "a", &number.to_le_bytes());
     }
+    assert!(guesses.iter_mut().any(Connection::is_idle), "some still wait for their turn");
+    // Nor does anybody else's change make it wait.
+    let new = server.add_user("new", Role::Pull);
+    known.get("/v2/").expect(200);
+    assert!(guesses.iter_mut().any(Connection::is_idle), "some still wait for their turn");
+    // Somebody who logs in for the first time waits for one of them, and not for all.
+    new.get("/v2/").expect(200);
+    assert!(guesses.iter_mut().any(Connection::is_idle), "some still wait for their turn");
     for mut guess in guesses {
         guess.response("GET").refused(401, "UNAUTHORIZED");
     }
-    // Afterwards the address may log in again with something new.
-    server.add_user("new", Role::Pull).get("/v2/").expect(200);
+}
+
+#[test]
+fn ten_users_behind_one_address_log_in_at_once() {
+    let server = Server::start();
+    let users: Vec<Client> =
+        (0..10).map(|number| server.add_user(&format!("user{number}"), Role::Pull)).collect();
+    let mut connections: Vec<Connection> = users.iter().map(Client::connect).collect();
+    for (user, connection) in users.iter().zip(&mut connections) {
+        connection.send(user.head_of("GET", "/v2/", &[]));
+    }
+    for connection in &mut connections {
+        connection.response("GET").expect(200);
+    }
+}
+
+#[test]
+fn only_a_list_hears_that_a_login_waits_long() {
+    let server = Server::with(|limits| limits.login_wait_time = Duration::from_millis(1));
+    let (nobody, known) = (server.nobody(), server.administrator());
+    let manifest = push_image(&known, "a", "1", b"layer");
+    let mut guesses: Vec<Connection> = (0..30).map(|_| nobody.connect()).collect();
+    for (number, guess) in guesses.iter_mut().enumerate() {
+        let guesser = nobody.with_login(Some(("guesser", &format!("guess number {number}"))));
+        guess.send(guesser.head_of("GET", "/v2/", &[]));
+    }
+    let late = server.add_user("late", Role::Push);
+    let answer = late.get("/v2/a/tags/list").refused(429, "TOOMANYREQUESTS");
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    late.get("/v2/a/manifests/1").expect(200);
+    late.get("/v2/a/tags/list").expect(200);
+    manifest.put(&server.add_user("later", Role::Push), "a", "2").expect(201);
+    server.add_user("latest", Role::Pull).get("/v2/").expect(200);
 }
 
 #[test]
 fn logins_work_when_next_to_nothing_can_be_remembered() {
-    let server = Server::with(|limits| {
-        limits.login_memory_entries = 1;
-        limits.login_memory_time = Duration::ZERO;
-    });
+    let server = Server::with(|limits| limits.login_memory_entries = 1);
     let (one, other) = (server.administrator(), server.add_user("other", Role::Pull));
     for _ in 0..3 {
         one.get("/v2/").expect(200);

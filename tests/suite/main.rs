@@ -11,6 +11,7 @@
 mod auth;
 mod backup;
 mod blob;
+mod bully;
 mod cache;
 mod cli;
 mod clients;

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use storage::{Snapshot, Store};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -73,12 +74,15 @@ impl Socket {
                 Ok(_) => warn!("a command of another user was refused"),
                 Err(error) => {
                     warn!(%error, "a command could not be accepted");
-                    tokio::time::sleep(limits.login_delay_time).await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 }
+
+/// How long accepting rests after a failure.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(2);
 
 impl Drop for Socket {
     fn drop(&mut self) {

@@ -74,11 +74,20 @@ async fn whole(app: &App, name: RepoName, digest: Digest) -> Outcome {
         }))
     };
     let content: Result<_, StorageError> = app.blocking.read(read).await;
-    let unknown = || ApiError::BlobUnknown { repository: name, digest };
+    let unknown = || ApiError::BlobUnknown { repository: name.clone(), digest };
     let (body, size) = match content?.ok_or_else(unknown)? {
         Sent::Bytes(bytes) => {
-            let size = bytes.len() as u64;
-            (ReplyBody::full(bytes), size)
+            let size = bytes.len();
+            let room = match size > app.limits.small_body_bytes {
+                true => app.memory.try_take(&app.owner, size),
+                false => None,
+            };
+            if room.is_none() && size > app.limits.small_body_bytes {
+                // It is right, and goes out of its file like a larger one.
+                drop(bytes);
+                return from_file(app, name, digest).await;
+            }
+            (ReplyBody::roomy(bytes, room), size as u64)
         }
         Sent::File(reader) => {
             let size = reader.size();
@@ -87,6 +96,17 @@ async fn whole(app: &App, name: RepoName, digest: Digest) -> Outcome {
         }
     };
     Ok(with_blob_headers(Response::new(body), &digest, size))
+}
+
+/// Sends all of a blob out of its file.
+async fn from_file(app: &App, name: RepoName, digest: Digest) -> Outcome {
+    let (store, repository) = (Arc::clone(&app.store), name.clone());
+    let open = move || store.open_blob(&repository, &digest).map(|found| found.map(OnDisk::new));
+    let unknown = || ApiError::BlobUnknown { repository: name, digest };
+    let reader = app.blocking.read(open).await?.ok_or_else(unknown)?;
+    let size = reader.size();
+    let all = Segment::Part(Span { start: 0, length: size });
+    Ok(with_blob_headers(Response::new(body(app, Arc::new(reader), vec![all])), &digest, size))
 }
 
 /// All of a blob, from memory or from its file.
@@ -144,8 +164,7 @@ fn content_range(part: Span, size: u64) -> String {
 }
 
 fn body(app: &App, reader: Arc<OnDisk<BlobReader>>, segments: Vec<Segment>) -> ReplyBody {
-    let piece = app.limits.download_piece_bytes;
-    ReplyBody::Blob(Box::new(BlobBody::new(reader, app.blocking.clone(), segments, piece)))
+    ReplyBody::Blob(Box::new(BlobBody::new(app, reader, segments)))
 }
 
 fn with_blob_headers(

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,14 +14,18 @@ use storage::{BlobReader, StorageError};
 use tokio::time::Instant;
 use tracing::error;
 
+use super::App;
 use super::error::ApiError;
 use super::header::Span;
 use crate::blocking::{Begun, Blocking, OnDisk};
+use crate::limits::Limits;
+use crate::share::Held;
 
 /// The body of every reply.
 pub enum ReplyBody {
-    /// Bytes that are in memory already; none for an empty body.
-    Full(Option<Bytes>),
+    /// Bytes that are in memory already; none for an empty body. And the room that they have, if
+    /// they are many.
+    Full(Option<Bytes>, Option<Held>),
     /// Parts of a blob, read while they are sent.
     Blob(Box<BlobBody>),
 }
@@ -28,12 +33,17 @@ pub enum ReplyBody {
 impl ReplyBody {
     /// No body.
     pub fn empty() -> Self {
-        Self::Full(None)
+        Self::Full(None, None)
     }
 
     /// These bytes.
     pub fn full(bytes: Bytes) -> Self {
-        Self::Full((!bytes.is_empty()).then_some(bytes))
+        Self::roomy(bytes, None)
+    }
+
+    /// These bytes, which have this room.
+    pub fn roomy(bytes: Bytes, room: Option<Held>) -> Self {
+        Self::Full((!bytes.is_empty()).then_some(bytes), room)
     }
 }
 
@@ -46,7 +56,7 @@ impl Body for ReplyBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StorageError>>> {
         match self.get_mut() {
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(|mut left| {
+            Self::Full(bytes, _) => Poll::Ready(bytes.take().map(|mut left| {
                 let frame = left.split_to(left.len().min(FRAME_BYTES));
                 *bytes = (!left.is_empty()).then_some(left);
                 Ok(Frame::data(frame))
@@ -59,14 +69,14 @@ impl Body for ReplyBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Full(bytes) => bytes.is_none(),
+            Self::Full(bytes, _) => bytes.is_none(),
             Self::Blob(blob) => blob.left == 0,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match self {
-            Self::Full(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Self::Full(bytes, _) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
             Self::Blob(blob) => blob.left,
         })
     }
@@ -96,25 +106,44 @@ pub struct BlobBody {
     segments: std::vec::IntoIter<Segment>,
     part: Option<Span>,
     next: Option<Next>,
-    piece_bytes: usize,
+    limits: Arc<Limits>,
+    sending: Sending,
     left: u64,
 }
 
+/// One of the blobs that are being sent; they share the memory for pieces.
+struct Sending(Arc<AtomicUsize>);
+
+impl Sending {
+    fn begin(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(all))
+    }
+
+    fn piece_bytes(&self, limits: &Limits) -> usize {
+        let share = limits.download_memory_bytes / (2 * self.0.load(Ordering::Relaxed)).max(1);
+        share.clamp(limits.download_piece_min_bytes, limits.download_piece_bytes)
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl BlobBody {
-    /// Sends the segments in order, reading at most `piece_bytes` at once.
-    pub(super) fn new(
-        reader: Arc<OnDisk<BlobReader>>,
-        blocking: Blocking,
-        segments: Vec<Segment>,
-        piece_bytes: usize,
-    ) -> Self {
+    /// Sends the segments in order.
+    pub(super) fn new(app: &App, reader: Arc<OnDisk<BlobReader>>, segments: Vec<Segment>) -> Self {
         let length = |segment: &Segment| match segment {
             Segment::Text(text) => text.len() as u64,
             Segment::Part(span) => span.length,
         };
         let left = segments.iter().map(length).sum();
         let segments = segments.into_iter();
-        Self { reader, blocking, segments, part: None, next: None, piece_bytes, left }
+        let (limits, sending) = (Arc::clone(&app.limits), Sending::begin(&app.sending));
+        let (blocking, part, next) = (app.blocking.clone(), None, None);
+        Self { reader, blocking, segments, part, next, limits, sending, left }
     }
 
     fn poll_piece(
@@ -146,12 +175,13 @@ impl BlobBody {
                 Segment::Part(span) => span,
             },
         };
-        let length = span.length.min(self.piece_bytes as u64);
+        let piece_bytes = self.sending.piece_bytes(&self.limits);
+        let length = span.length.min(piece_bytes as u64);
         if length < span.length {
             self.part = Some(Span { start: span.start + length, length: span.length - length });
         }
         let reader = Arc::clone(&self.reader);
-        let length = usize::try_from(length).unwrap_or(self.piece_bytes);
+        let length = usize::try_from(length).unwrap_or(piece_bytes);
         let read = move || reader.read_at(span.start, length).map(Bytes::from);
         Some(Next::Read(self.blocking.begin_read(read)))
     }
@@ -235,12 +265,13 @@ impl RequestBody {
         }
     }
 
-    /// The whole body; `None` as soon as it is longer than `most` bytes.
+    /// The whole body, which is expected to have `length` bytes; `None` as soon as it is longer
+    /// than `most` bytes.
     ///
     /// # Errors
     /// [`ApiError::BodyTimeout`] or [`ApiError::BodyBroken`].
-    pub async fn whole(&mut self, most: usize) -> Result<Option<Bytes>, ApiError> {
-        let mut whole = BytesMut::new();
+    pub async fn whole(&mut self, length: usize, most: usize) -> Result<Option<Bytes>, ApiError> {
+        let mut whole = BytesMut::with_capacity(length.min(most));
         while let Some(piece) = self.piece().await? {
             if whole.len() + piece.len() > most {
                 return Ok(None);

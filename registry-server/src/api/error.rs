@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{
-    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE, WWW_AUTHENTICATE,
+    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -28,8 +28,11 @@ pub enum ApiError {
     /// Credentials came that are not those of a user.
     #[error("the user name or the password is wrong: log in again, for example with podman login")]
     LoginFailed,
-    /// Too many different credentials of this address are waiting to be verified.
-    #[error("too many logins of this address at once: try again in a moment")]
+    /// Many credentials wait to be verified, and this one was never right before. Only a request
+    /// for a list hears it.
+    #[error(
+        "many logins wait to be verified, and this one was not right before: try again in a moment"
+    )]
     LoginsBusy,
     /// The user's role does not reach.
     #[error("the role of this user is {role}, which may not {access}: ask an administrator")]
@@ -181,9 +184,8 @@ impl ApiError {
     /// The status and the code of the error.
     pub fn status(&self) -> (StatusCode, Code) {
         match self {
-            Self::LoginNeeded | Self::LoginFailed | Self::LoginsBusy => {
-                (StatusCode::UNAUTHORIZED, "UNAUTHORIZED")
-            }
+            Self::LoginNeeded | Self::LoginFailed => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+            Self::LoginsBusy => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Denied { .. } => (StatusCode::FORBIDDEN, "DENIED"),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
@@ -266,9 +268,10 @@ impl ApiError {
 
     fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
         match self {
-            Self::LoginNeeded | Self::LoginFailed | Self::LoginsBusy => {
+            Self::LoginNeeded | Self::LoginFailed => {
                 vec![(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))]
             }
+            Self::LoginsBusy => vec![(RETRY_AFTER, HeaderValue::from_static("5"))],
             Self::Method { allowed } => vec![(ALLOW, HeaderValue::from_static(allowed))],
             Self::Storage(StorageError::BlobInUse { .. }) => {
                 vec![(ALLOW, HeaderValue::from_static("GET, HEAD"))]

@@ -22,15 +22,27 @@ pub(super) async fn read(
     may_push: bool,
 ) -> Outcome {
     let (store, repository, wanted) = (Arc::clone(&app.store), name.clone(), reference.clone());
-    let found = app.blocking.read(move || match may_push {
+    let look = move || match may_push {
         true => store.tell_manifest(&repository, &wanted),
         false => store.manifest(&repository, &wanted),
-    });
-    let manifest = found.await?.ok_or(ApiError::ManifestUnknown { repository: name, reference })?;
-    let length = manifest.bytes.len();
+    };
+    let unknown = || ApiError::ManifestUnknown { repository: name, reference };
+    let mut manifest = app.blocking.read(look.clone()).await?.ok_or_else(unknown.clone())?;
+    let mut length = manifest.bytes.len();
     let body = match *method {
         Method::HEAD => ReplyBody::empty(),
-        _ => ReplyBody::full(manifest.bytes),
+        _ if length <= app.limits.small_body_bytes => ReplyBody::full(manifest.bytes),
+        _ => {
+            let mut room = app.memory.try_take(&app.owner, length);
+            if room.is_none() {
+                // Whoever waits for room holds nothing.
+                drop(std::mem::take(&mut manifest.bytes));
+                room = Some(app.memory.take(&app.owner, app.limits.manifest_bytes).await);
+                manifest = app.blocking.read(look).await?.ok_or_else(unknown)?;
+                length = manifest.bytes.len();
+            }
+            ReplyBody::roomy(manifest.bytes, room)
+        }
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -63,7 +75,21 @@ pub(super) async fn put(
         .get(CONTENT_TYPE)
         .map(|header| String::from_utf8_lossy(header.as_bytes()).parse::<MediaType>());
     let content_type = content_type.transpose()?;
-    let bytes = body.whole(limits.manifest_bytes).await?.ok_or(too_large)?;
+    // Without a length it may be the longest.
+    let length = content_length(&head.headers).and_then(|length| usize::try_from(length).ok());
+    let length = length.unwrap_or(limits.manifest_bytes);
+    let is_long = length > limits.small_body_bytes;
+    let room = match is_long {
+        // Before any of it is read: whoever waits for room holds nothing.
+        true => Some(app.memory.take(&app.owner, length).await),
+        false => None,
+    };
+    let bytes = body.whole(length, limits.manifest_bytes).await?.ok_or(too_large)?;
+    // Its length is told by the client, but what it costs by its bytes.
+    let heavy = match bytes.len() > limits.small_body_bytes {
+        true => Some(app.blocking.heavy().await),
+        false => None,
+    };
     let named_tags = tags.clone();
     let algorithm = match &reference {
         Reference::Digest(digest) => digest.algorithm(),
@@ -86,6 +112,7 @@ pub(super) async fn put(
     app.blocking
         .write(move || store.put_manifest(&repository, manifest, tags, by.as_ref()))
         .await?;
+    drop((heavy, room));
     Ok(created(&name, &digest, subject.as_ref(), &named_tags))
 }
 

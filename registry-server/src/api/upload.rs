@@ -191,7 +191,7 @@ async fn commit(
 ) -> Outcome {
     receive(app, head, body, &session, upload_location(&name, id)).await?;
     let store = Arc::clone(&app.store);
-    app.blocking.write(move || store.commit_upload(&session.0, &digest)).await?;
+    app.blocking.commit(move || store.commit_upload(&session.0, &digest)).await?;
     Ok(created(&name, &digest))
 }
 

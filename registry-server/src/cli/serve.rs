@@ -30,7 +30,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let limits = Limits::default().fit(descriptors::raise())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(limits.reads + limits.writes + limits.longs + SPARE_THREADS)
+        .max_blocking_threads(limits.threads() + SPARE_THREADS)
         .build()
         .context("cannot start the threads of the server")?;
     let outcome = runtime.block_on(serve(config, given, limits, notifier));

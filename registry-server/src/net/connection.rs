@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use storage::StorageError;
+use storage::{StorageError, UserName};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -28,6 +28,7 @@ use crate::api::App;
 use crate::api::body::ReplyBody;
 use crate::api::error::ApiError;
 use crate::limits::{ENDING_TIME, Limits};
+use crate::share::Owner;
 
 /// The stream of a connection: one read of the socket feeds several reads of the TLS layer, which
 /// asks for little at a time.
@@ -101,7 +102,7 @@ fn refusal(app: &App, phase: Phase, ended: &Ended, has_rest: bool) -> Option<Api
             Some(ApiError::HeadTimeout { seconds: app.limits.head_time.as_secs() })
         }
         Ended::ByItself(Err(error)) if is_waiting && error.is_parse_too_large() => {
-            let Limits { head_bytes, headers, .. } = app.limits;
+            let Limits { head_bytes, headers, .. } = *app.limits;
             Some(ApiError::HeadTooLarge { limit: head_bytes, headers })
         }
         Ended::ByItself(Err(error)) if is_waiting && error.is_parse() => Some(ApiError::NotHttp),
@@ -163,7 +164,10 @@ impl Service<Request<Incoming>> for Answer {
         let table = Arc::clone(&self.table);
         Box::pin(async move {
             let limits = &app.limits;
-            let (mut response, rest) = Arc::clone(&app).answer(request, entry.peer).await;
+            let logged_in = |user: &UserName| {
+                table.set_owner(&entry, Owner::User(user.clone()));
+            };
+            let (mut response, rest) = app.answer(request, entry.peer, &logged_in).await;
             if let Some(rest) = rest {
                 entry.set_draining(true);
                 let entry = Arc::clone(&entry);
@@ -173,7 +177,7 @@ impl Service<Request<Incoming>> for Answer {
                     entry.set_draining(false);
                 });
             }
-            if table.is_crowded() {
+            if table.is_wanted(&entry) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Tracked { body, entry }))

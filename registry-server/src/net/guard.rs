@@ -53,8 +53,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Guard<S> {
-    fn noted<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.entry.set_blocked(outcome.is_pending());
+    fn noted(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match outcome {
+            Poll::Pending => self.entry.set_blocked(),
+            Poll::Ready(Ok(bytes)) => self.entry.took(bytes),
+            Poll::Ready(Err(_)) => {}
+        }
         outcome
     }
 }
@@ -90,10 +94,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_flush(context);
+        match outcome {
+            Poll::Pending => self.entry.set_blocked(),
+            Poll::Ready(_) => self.entry.set_drained(),
+        }
         if matches!(outcome, Poll::Ready(Ok(()))) && self.entry.phase() == Phase::Flushing {
             self.entry.enter(Phase::Idle);
         }
-        self.noted(outcome)
+        outcome
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

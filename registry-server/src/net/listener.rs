@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use super::connection;
-use super::table::Table;
+use super::table::{Crowding, Table};
 use crate::api::App;
 
 /// Serves on all listeners until `stop` turns true, then lets requests end within the limit.
@@ -78,7 +78,7 @@ impl Acceptor {
 
     async fn begin(&self, socket: TcpStream, peer: SocketAddr) {
         let Some(place) = self.table.place(peer, &self.app.limits).await else {
-            return warn!(%peer, "a connection was closed: all others are busy");
+            return;
         };
         let (app, acceptor) = (Arc::clone(&self.app), self.acceptor.clone());
         let (stop, alive) = (self.stop.clone(), self.alive.clone());
@@ -91,9 +91,18 @@ impl Acceptor {
 
 async fn close_overdue(app: Arc<App>, table: Arc<Table>) {
     let mut ticks = tokio::time::interval(OVERDUE_INTERVAL);
+    let mut told = Instant::now();
     loop {
         ticks.tick().await;
         table.close_overdue(&app.limits);
+        // One line for however many: whoever makes them must not fill the disk with it.
+        if told.elapsed() >= TOLD_INTERVAL {
+            told = Instant::now();
+            let Crowding { gave_way, refused } = table.take_crowding();
+            if gave_way + refused > 0 {
+                warn!(gave_way, refused, "there were more connections than places");
+            }
+        }
     }
 }
 
@@ -178,3 +187,5 @@ const BACKLOG: u32 = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often connections are checked against their time limits.
 const OVERDUE_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is told that there were too many connections.
+const TOLD_INTERVAL: Duration = Duration::from_secs(10);

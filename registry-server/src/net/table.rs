@@ -1,6 +1,13 @@
-//! All open connections: what each is doing and since when, so that the idle can be told from the
-//! busy, and the stuck be closed.
+//! All open connections: what each is doing and since when, and whose it is, so that the stuck are
+//! closed, and one of them gives way when there is no place for a newcomer.
+//!
+//! Who gives way: those on which nobody has logged in yet before all others, then those of whom
+//! there are most, then the one that has stood still longest. So a crowd from one address makes
+//! room out of itself, whatever its connections do or do not do; and a client that has logged in is
+//! closed only when all are such, and only while nothing goes on with it. For one of its own crowd
+//! nobody gives way who came only now: however fast they come, each has time to log in.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -9,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::auth::network;
 use crate::limits::Limits;
+use crate::share::Owner;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +53,17 @@ pub(super) struct Entry {
     phase: AtomicU8,
     /// Milliseconds after `born` at which the phase began.
     since: AtomicU64,
-    /// Milliseconds after `born` since which the client does not read; 0 if it does.
+    /// Milliseconds after `born` since which the client does not read, or next to nothing; 0 if it
+    /// does.
     blocked: AtomicU64,
+    /// Milliseconds after `born` at which the client had read all there was, the last time.
+    drained: AtomicU64,
+    /// Whether something waits for the client to read now.
+    is_pending: AtomicBool,
+    /// Bytes that the client took since it was blocked.
+    taken: AtomicUsize,
+    /// Whose it is: nobody's in particular before a login.
+    owner: Mutex<Arc<Owner>>,
     /// Whether the rest of an answered request's body is still being read.
     draining: AtomicBool,
     /// Whether it gave its place to a newcomer.
@@ -61,6 +79,10 @@ impl Entry {
             phase: AtomicU8::new(Phase::Handshake as u8),
             since: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
+            drained: AtomicU64::new(0),
+            is_pending: AtomicBool::new(false),
+            taken: AtomicUsize::new(0),
+            owner: Mutex::new(Arc::new(Owner::Address(network(peer.ip())))),
             draining: AtomicBool::new(false),
             evicted: AtomicBool::new(false),
             closing: Notify::new(),
@@ -93,13 +115,63 @@ impl Entry {
         self.evicted.load(Ordering::Acquire)
     }
 
-    /// Notes that the client does not read, or that it does again.
-    pub(super) fn set_blocked(&self, is_blocked: bool) {
-        match (is_blocked, self.blocked.load(Ordering::Relaxed)) {
-            (true, 0) => self.blocked.store(self.now().max(1), Ordering::Relaxed),
-            (false, since) if since != 0 => self.blocked.store(0, Ordering::Relaxed),
-            _ => {}
+    /// Notes that something waits for the client to read. If it had read all there was only just
+    /// before, it is as far behind as it was then.
+    pub(super) fn set_blocked(&self) {
+        self.is_pending.store(true, Ordering::Relaxed);
+        let now = self.now().max(1);
+        let since = self.blocked.load(Ordering::Relaxed);
+        let kept_up = now.saturating_sub(self.drained.load(Ordering::Relaxed)) > KEPT_UP_MS;
+        let has_drained = self.drained.load(Ordering::Relaxed) >= since;
+        if since == 0 || (has_drained && kept_up) {
+            self.taken.store(0, Ordering::Relaxed);
+            self.blocked.store(now, Ordering::Relaxed);
         }
+    }
+
+    /// Notes that the client took so many bytes. A few of them are no progress.
+    pub(super) fn took(&self, bytes: usize) {
+        self.is_pending.store(false, Ordering::Relaxed);
+        if self.blocked.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if self.taken.fetch_add(bytes, Ordering::Relaxed) + bytes >= PROGRESS_BYTES {
+            self.blocked.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that the client has taken all there was.
+    pub(super) fn set_drained(&self) {
+        self.is_pending.store(false, Ordering::Relaxed);
+        if self.blocked.load(Ordering::Relaxed) != 0 {
+            self.drained.store(self.now().max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Since when the client is behind; none if it is not.
+    fn blocked_for(&self) -> Option<Duration> {
+        let since = self.blocked.load(Ordering::Relaxed);
+        (since != 0 && self.is_pending.load(Ordering::Relaxed)).then(|| self.for_long(since))
+    }
+
+    /// For how long nothing went on by the client's doing. Of one on which nobody has logged in,
+    /// only a new request counts as something.
+    fn still_for(&self) -> Duration {
+        match self.phase() {
+            Phase::Busy | Phase::Flushing if self.is_known() => {
+                self.blocked_for().unwrap_or_default()
+            }
+            _ => self.in_phase_for().max(self.blocked_for().unwrap_or_default()),
+        }
+    }
+
+    /// Whether somebody has logged in on it.
+    fn is_known(&self) -> bool {
+        matches!(*self.owner(), Owner::User(_))
+    }
+
+    fn owner(&self) -> Arc<Owner> {
+        Arc::clone(&self.owner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Resolves when the connection is to be closed.
@@ -116,8 +188,7 @@ impl Entry {
     }
 
     fn is_overdue(&self, limits: &Limits) -> bool {
-        let blocked = self.blocked.load(Ordering::Relaxed);
-        if blocked != 0 && self.for_long(blocked) > limits.write_idle_time {
+        if self.blocked_for().is_some_and(|time| time > limits.write_idle_time) {
             return true;
         }
         let bound = match self.phase() {
@@ -142,10 +213,29 @@ impl Entry {
 /// The table of open connections.
 #[derive(Default)]
 pub(super) struct Table {
-    entries: Mutex<(u64, HashMap<u64, Arc<Entry>>)>,
+    state: Mutex<State>,
     /// Newcomers for whom there is no place.
     waiting: AtomicUsize,
     freed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    last: u64,
+    entries: HashMap<u64, Arc<Entry>>,
+    /// How many connections each owner has.
+    crowds: HashMap<Arc<Owner>, usize>,
+    /// What happened since that was told last.
+    crowding: Crowding,
+}
+
+/// What became of connections for which there was no place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Crowding {
+    /// Connections that gave way to newcomers.
+    pub(super) gave_way: u64,
+    /// Newcomers that were closed.
+    pub(super) refused: u64,
 }
 
 /// A place in the table, given back when it is dropped.
@@ -170,59 +260,122 @@ impl Table {
         let come = async {
             loop {
                 // That one is idle for long enough is told by nobody.
-                let _ = tokio::time::timeout(SETTLED_TIME, self.freed.notified()).await;
+                let _ = tokio::time::timeout(RETRY_TIME, self.freed.notified()).await;
                 if let Some(place) = self.enter(peer, limits.connections) {
                     break place;
                 }
             }
         };
-        tokio::time::timeout(limits.place_time, come).await.ok()
+        let place = tokio::time::timeout(limits.place_time, come).await.ok();
+        self.lock().crowding.refused += u64::from(place.is_none());
+        place
     }
 
-    /// Whether somebody waits for a place: who has one gives it back after the next answer.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+    /// Whether a connection is to be given back after the next answer: somebody waits for a place,
+    /// and nobody has logged in on this one.
+    pub(super) fn is_wanted(&self, entry: &Entry) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0 && !entry.is_known()
     }
 
-    /// Enters a connection. At the limit the one that waits longest for a request is closed for
-    /// it. If every one is busy, or began to wait only now, the newcomer gets no place.
+    /// Notes that somebody logged in on a connection.
+    pub(super) fn set_owner(&self, entry: &Entry, owner: Owner) {
+        if *entry.owner() == owner {
+            return;
+        }
+        let mut state = self.lock();
+        let owner = state.join(owner);
+        let before = {
+            let mut own = entry.owner.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *own, owner)
+        };
+        state.leave(&before);
+    }
+
+    /// What happened since this was asked last.
+    pub(super) fn take_crowding(&self) -> Crowding {
+        std::mem::take(&mut self.lock().crowding)
+    }
+
+    /// Enters a connection. At the limit another one is closed for it. If none may be, the newcomer
+    /// gets no place.
     fn enter(self: &Arc<Self>, peer: SocketAddr, most: usize) -> Option<Place> {
-        let mut entries = self.lock();
-        if entries.1.len() >= most {
-            let waiting = |entry: &&Arc<Entry>| {
-                matches!(entry.phase(), Phase::Handshake | Phase::Idle | Phase::Head)
-            };
-            let longest =
-                entries.1.iter().filter(|(_, e)| waiting(e)).max_by_key(|(_, e)| e.in_phase_for());
-            let (&number, longest) = longest?;
-            if longest.in_phase_for() < SETTLED_TIME {
-                return None;
-            }
-            if let Some(entry) = entries.1.remove(&number) {
+        let mut state = self.lock();
+        if state.entries.len() >= most {
+            let number = state.first_to_go(&Owner::Address(network(peer.ip())))?;
+            state.crowding.gave_way += 1;
+            if let Some(entry) = state.remove(number) {
                 entry.evicted.store(true, Ordering::Release);
                 entry.close();
             }
         }
         let entry = Arc::new(Entry::new(peer));
-        entries.0 += 1;
-        let number = entries.0;
-        entries.1.insert(number, Arc::clone(&entry));
+        let owner = state.join((*entry.owner()).clone());
+        *entry.owner.lock().unwrap_or_else(PoisonError::into_inner) = owner;
+        state.last += 1;
+        let number = state.last;
+        state.entries.insert(number, Arc::clone(&entry));
         Some(Place { table: Arc::clone(self), number, entry })
     }
 
     /// Closes every connection that exceeded its time.
     pub(super) fn close_overdue(&self, limits: &Limits) {
-        self.lock().1.values().filter(|entry| entry.is_overdue(limits)).for_each(|e| e.close());
+        let state = self.lock();
+        state.entries.values().filter(|entry| entry.is_overdue(limits)).for_each(|e| e.close());
     }
 
-    fn lock(&self) -> MutexGuard<'_, (u64, HashMap<u64, Arc<Entry>>)> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The connection that gives way to a newcomer; none if nobody does now.
+    fn first_to_go(&self, newcomer: &Owner) -> Option<u64> {
+        let crowd = |owner: &Owner| self.crowds.get(owner).copied().unwrap_or_default();
+        let rank = |entry: &Entry| {
+            let is_known = entry.is_known();
+            (Reverse(is_known), crowd(&entry.owner()), entry.still_for())
+        };
+        let ranked = self.entries.iter().map(|(number, entry)| (rank(entry), *number));
+        let ((Reverse(is_known), most, still), number) = ranked.max()?;
+        let may_go = match is_known {
+            // The next request may be under way already.
+            true => still >= SETTLED_TIME,
+            false => still >= LOGIN_TIME || crowd(newcomer) < most,
+        };
+        may_go.then_some(number)
+    }
+
+    /// Counts one more connection of an owner.
+    fn join(&mut self, owner: Owner) -> Arc<Owner> {
+        let owner = match self.crowds.get_key_value(&owner) {
+            Some((owner, _)) => Arc::clone(owner),
+            None => Arc::new(owner),
+        };
+        *self.crowds.entry(Arc::clone(&owner)).or_default() += 1;
+        owner
+    }
+
+    /// Counts one less.
+    fn leave(&mut self, owner: &Arc<Owner>) {
+        if let Some(count) = self.crowds.get_mut(owner) {
+            *count -= 1;
+            if *count == 0 {
+                self.crowds.remove(owner);
+            }
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Arc<Entry>> {
+        let entry = self.entries.remove(&number)?;
+        self.leave(&entry.owner());
+        Some(entry)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.table.lock().1.remove(&self.number);
+        self.table.lock().remove(self.number);
         self.table.freed.notify_one();
     }
 }
@@ -243,5 +396,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// How often it is looked for a place, at least, while there is none.
+const RETRY_TIME: Duration = Duration::from_millis(5);
 /// How long a connection waits before it gives way: the next request may be under way already.
 const SETTLED_TIME: Duration = Duration::from_millis(100);
+/// The time that a connection has for its handshake and its first request at least.
+const LOGIN_TIME: Duration = Duration::from_secs(1);
+/// A client that has read all and has more to read within this time, in milliseconds, did not keep
+/// up: it sends requests faster than it reads answers.
+const KEPT_UP_MS: u64 = 1000;
+/// Bytes that a client takes before it counts as one that reads.
+const PROGRESS_BYTES: usize = 64 * 1024;

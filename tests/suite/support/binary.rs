@@ -306,6 +306,11 @@ impl Instance {
         self.state("VmRSS:")
     }
 
+    /// The part of it that is no file's, in bytes: what the server holds by itself.
+    pub(crate) fn anonymous_memory(&self) -> u64 {
+        self.state("RssAnon:")
+    }
+
     /// What the system says of the server's memory in the line that begins so, in bytes.
     fn state(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid());

@@ -248,6 +248,12 @@ impl Connection {
         self.stream.flush()
     }
 
+    /// From here on sends and receives give up after this time.
+    pub(crate) fn hurry(&mut self, time: Duration) {
+        self.stream.sock.set_write_timeout(Some(time)).expect("a socket");
+        self.stream.sock.set_read_timeout(Some(time)).expect("a socket");
+    }
+
     /// Sends a piece of a chunked body.
     #[track_caller]
     pub(crate) fn send_chunk(&mut self, piece: &[u8]) {

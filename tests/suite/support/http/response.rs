@@ -151,7 +151,7 @@ const ALLOWED: [&str; 19] = [
 ];
 
 /// The codes of the OCI distribution specification, and two that clients know from elsewhere.
-const CODES: [&str; 16] = [
+const CODES: [&str; 17] = [
     "BLOB_UNKNOWN",
     "BLOB_UPLOAD_INVALID",
     "BLOB_UPLOAD_UNKNOWN",
@@ -165,6 +165,7 @@ const CODES: [&str; 16] = [
     "PAGINATION_NUMBER_INVALID",
     "SIZE_INVALID",
     "TAG_INVALID",
+    "TOOMANYREQUESTS",
     "UNAUTHORIZED",
     "UNKNOWN",
     "UNSUPPORTED",
