@@ -221,11 +221,11 @@ pub const COMMAND_TIME: Duration = Duration::from_secs(60);
 
 /// What the server has by itself: its code's data, the database's caches, what it remembers of logins
 /// and of what clients were told, and one verification of a password.
-const OWN_MEMORY_BYTES: usize = 96 * MIB;
+const OWN_MEMORY_BYTES: usize = 64 * MIB;
 /// What a thread that waits for the disk has, with its connection to the database.
-const THREAD_BYTES: usize = 512 * KIB;
+const THREAD_BYTES: usize = 256 * KIB;
 /// What a connection costs beside bodies: TLS, a buffer for what comes and one for what goes.
-const CONNECTION_BYTES: usize = 128 * KIB;
+const CONNECTION_BYTES: usize = 96 * KIB;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
