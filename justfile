@@ -29,6 +29,10 @@ power-long:
 power-triples:
     REGISTRY_POWER_LENGTH=3 cargo test -p tests --test suite --locked power::pairs -- --nocapture
 
+# What bullies cost their victims: medians and 99th percentiles, with and without. Some minutes.
+bully:
+    cargo test -p tests --test suite --locked bully::what_each -- --ignored --nocapture
+
 # The documentation, which must be without broken links.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

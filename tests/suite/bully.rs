@@ -160,4 +160,4 @@ fn scene(limits: fn(&mut Limits)) -> Scene {
 /// How often each victim works while a bully does.
 const ROUNDS: usize = 3;
 /// How often each victim is measured.
-const TIMES: usize = 100;
+const TIMES: usize = 50;
