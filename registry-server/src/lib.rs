@@ -1,12 +1,12 @@
 //! The registry as a server and as a command.
 //!
 //! Modules in reading order: [`config`] and [`limits`] are what is set, as far as the
-//! [`descriptors`] allow; [`server`] puts a running
-//! server together, [`missing`] says why there is nothing to serve, and [`notify`] tells systemd;
-//! [`net`] brings connections to [`api`], where a request is parsed by [`route`], authorized by
-//! [`auth`] and answered; [`blocking`] is the bridge to the store, [`share`] says how much of it and
-//! of memory each client may have, and [`upkeep`] is done to the store now and then; [`logging`] writes the log; [`admin`] is what commands do to a store, whether or not a
-//! server owns it; [`cli`] is the command line.
+//! [`descriptors`] allow; [`server`] puts a running server together, [`missing`] says why there is
+//! nothing to serve, and [`notify`] tells systemd; [`net`] brings connections to [`api`], where a
+//! request is parsed by [`route`], authorized by [`auth`] and answered; [`blocking`] is the bridge
+//! to the store, [`share`] says how much of it and of memory each client may have, and [`upkeep`]
+//! is done to the store now and then; [`logging`] writes the log; [`admin`] is what commands do to
+//! a store, whether or not a server owns it; [`cli`] is the command line.
 
 pub mod admin;
 pub mod api;

@@ -219,8 +219,8 @@ pub const TAG_HISTORY_TIME: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long a command waits for the answer of a running server, unless it takes long by nature.
 pub const COMMAND_TIME: Duration = Duration::from_secs(60);
 
-/// What the server has by itself: its code's data, the database's caches, what it remembers of logins
-/// and of what clients were told, and one verification of a password.
+/// What the server has by itself: its code's data, the database's caches, what it remembers of
+/// logins and of what clients were told, and one verification of a password.
 const OWN_MEMORY_BYTES: usize = 64 * MIB;
 /// What a thread that waits for the disk has, with its connection to the database.
 const THREAD_BYTES: usize = 256 * KIB;
