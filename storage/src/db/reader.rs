@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::gate::Gate;
-use super::{STATEMENTS, give_clock};
+use super::{STATEMENTS, forget_pages, give_clock};
 use crate::clock::Clock;
 use crate::error::StorageError;
 
@@ -56,6 +56,29 @@ impl Readers {
     ) -> Result<T, StorageError> {
         let _inside = self.gate.enter();
         let kept = self.idle().pop_front();
+        self.run_on(kept, work)
+    }
+
+    /// The same with a connection that remembers no pages: of those that are kept, the one that
+    /// would miss them least.
+    pub(super) fn run_afresh<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let _inside = self.gate.enter();
+        let kept = self.idle().pop_back();
+        self.run_on(kept, |connection| {
+            forget_pages(connection)?;
+            work(connection)
+        })
+    }
+
+    /// Runs `work` on a connection that was kept, or on a new one, and keeps it.
+    fn run_on<T>(
+        &self,
+        kept: Option<Connection>,
+        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
         let connection = match kept {
             Some(connection) => connection,
             None => self.open()?,

@@ -125,7 +125,7 @@ fn reads_walk_no_table_and_sort_nothing() {
             Ok(())
         }),
         ("stored blob", &|c| repository::stored_size(c, &blob).map(drop)),
-        ("blob's state", &|c| repository::blob_state(c, &blob).map(drop)),
+        ("blob's row", &|c| repository::blob(c, &blob).map(drop)),
         ("whether anything is lost", &|c| lost::is_anything(c).map(drop)),
         ("what is lost", &|c| lost::digests(c, 9).map(drop)),
         ("task", &|c| upkeep::last(c, "verify").map(drop)),

@@ -83,7 +83,7 @@ impl Store {
 
     /// Whether the file of a blob is there and no row names it.
     fn is_without_row(&self, Becoming { digest, size }: Becoming) -> Result<bool, StorageError> {
-        let row = self.database.read(|connection| repository::blob_state(connection, &digest))?;
+        let row = self.database.read(|connection| repository::blob(connection, &digest))?;
         Ok(row.is_none() && has_file(&self.layout, &digest, size)?)
     }
 
