@@ -84,6 +84,7 @@ impl Store {
         let row = self.database.read_afresh(|connection| repository::blob(connection, &digest))?;
         let synced = Synced::new(&self.layout, file, path, &digest)?;
         let Some(row) = row else {
+            self.put_back_before(blob)?;
             let placed = synced.place()?;
             return self.add_blob(name, blob).map_err(|error| placed.put_back(error));
         };
