@@ -56,6 +56,8 @@ mod schema;
 pub(crate) mod seen;
 pub(crate) mod shape;
 pub(crate) mod space;
+#[cfg(test)]
+pub(crate) mod steps;
 pub(crate) mod tag;
 pub(crate) mod unheld;
 pub(crate) mod upkeep;

@@ -83,6 +83,8 @@ impl Readers {
             Some(connection) => connection,
             None => self.open()?,
         };
+        #[cfg(test)]
+        let work = |connection: &Connection| super::steps::of_read(|| work(connection));
         let result = work(&connection);
         if matches!(result, Err(StorageError::Database(_))) {
             // A new one begins with what the disk holds, whatever this one made of a failure.
@@ -121,6 +123,8 @@ impl Readers {
         connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         give_clock(&connection, &self.clock)?;
+        #[cfg(test)]
+        let connection = super::steps::counted(connection)?;
         Ok(connection)
     }
 
