@@ -22,8 +22,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::BEGINNING;
-use crate::db::collect::{self as rows, After, Held, Rule, STEP_ROWS, Untagged};
+use crate::db::collect::{self as rows, After, Held, STEP_ROWS};
 use crate::db::upkeep;
 use crate::digest::Digest;
 use crate::durable::remove;
@@ -34,9 +33,11 @@ mod deleted_links;
 pub(crate) mod files;
 mod history;
 mod kept;
+mod reached;
 pub(crate) mod seen;
 #[cfg(test)]
 mod tests;
+mod untagged;
 
 pub use kept::{KeptUntagged, Share};
 
@@ -139,6 +140,7 @@ impl Store {
             on_step,
             leaving: HashSet::new(),
             unlinked: HashMap::new(),
+            passed: HashMap::new(),
         };
         let outcome = run.whole();
         self.space.restore_reserve();
@@ -185,6 +187,8 @@ struct Run<'a> {
     leaving: HashSet<Held>,
     /// And how many links to each blob.
     unlinked: HashMap<Digest, u64>,
+    /// Of manifests that may go, up to which of the indexes that list them all leave.
+    passed: HashMap<Held, Digest>,
 }
 
 /// `Break` when somebody wants the run to stop.
@@ -283,82 +287,6 @@ impl Run<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Untagged manifests, as long as there are any: one that goes may have kept others.
-    fn untagged_manifests(&mut self) -> Flow {
-        // Never what a push brought just now and will name in an index.
-        let until = self.ago(self.keep.grace);
-        let within = i64::try_from(self.keep.listed_within.as_secs()).unwrap_or(i64::MAX);
-        let mut rules = vec![Rule::Unlisted { until, within }];
-        if let Some(time) = self.keep.untagged {
-            let (until, since) = (self.ago(time.max(self.keep.grace)), self.ago(self.keep.deleted));
-            rules.push(Rule::Untagged { until, since });
-        }
-        loop {
-            let before = self.done.untagged_manifests;
-            for &rule in &rules {
-                unless_stopped!(self.untagged_round(rule));
-            }
-            if self.done.untagged_manifests == before {
-                return Ok(ControlFlow::Continue(()));
-            }
-            if !self.is_dry_run {
-                // Those that were just retired, which is noted as the beginning of time.
-                let counted = self.done.deleted_manifests;
-                unless_stopped!(self.deleted_manifests(BEGINNING));
-                self.done.deleted_manifests = counted;
-            }
-        }
-    }
-
-    fn untagged_round(&mut self, rule: Rule) -> Flow {
-        let mut after: After = None;
-        loop {
-            let (leaving, begin) = (&self.leaving, &after);
-            let (last, found) = self.store.database.read(|connection| {
-                let page = rows::untagged(connection, begin, rule)?;
-                let last = page.last().map(|found| found.held.clone());
-                let mut due = Vec::new();
-                for found in page.into_iter().filter(|found| found.is_due) {
-                    let repository = found.held.repository;
-                    let is_leaving =
-                        |digest: &Digest| leaving.contains(&Held { repository, digest: *digest });
-                    if !is_leaving(&found.held.digest)
-                        && !rows::is_kept_by_others(connection, &found.held, &is_leaving)?
-                    {
-                        due.push(found);
-                    }
-                }
-                Ok((last, due))
-            })?;
-            for step in found.chunks(STEP_ROWS / 2) {
-                self.done.untagged_manifests += self.retire(step, rule)?;
-            }
-            unless_stopped!(self.step());
-            if last.is_none() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            after = last;
-        }
-    }
-
-    /// Retires manifests that nobody was told of lately; returns how many.
-    fn retire(&mut self, manifests: &[Untagged], rule: Rule) -> Result<u64, StorageError> {
-        let (recent, grace) = (&self.store.recent, self.keep.grace);
-        let is_untold = |found: &&Untagged| recent.condemn(&found.name, &found.held.digest, grace);
-        let due: Vec<&Untagged> = manifests.iter().filter(is_untold).collect();
-        let step: Vec<Held> = due.iter().map(|found| found.held.clone()).collect();
-        let outcome = if self.is_dry_run {
-            self.leaving.extend(step.iter().cloned());
-            Ok(step.len())
-        } else {
-            let retire = move |connection: &_| rows::retire(connection, &step, rule);
-            self.store.database.step_to_free(retire)
-        };
-        let are_taken = outcome.is_ok() && !self.is_dry_run;
-        recent.release(due.iter().map(|found| (&*found.name, &found.held.digest)), are_taken);
-        Ok(outcome? as u64)
-    }
-
     fn links(&mut self) -> Flow {
         let (store, grace, until) = (self.store, self.keep.grace, self.ago(self.keep.grace));
         let mut after: After = None;
@@ -367,11 +295,8 @@ impl Run<'_> {
             let mut page = store.database.read(|connection| {
                 let mut page = rows::links(connection, begin, until)?;
                 for link in page.iter_mut().filter(|link| link.is_named && !leaving.is_empty()) {
-                    let parents = rows::parents(connection, &link.held)?;
-                    let repository = link.held.repository;
-                    link.is_named = !parents
-                        .into_iter()
-                        .all(|digest| leaving.contains(&Held { repository, digest }));
+                    let is_leaving = |manifest: &Held| leaving.contains(manifest);
+                    link.is_named = rows::is_named(connection, &link.held, &is_leaving)?;
                 }
                 Ok(page)
             })?;

@@ -56,6 +56,8 @@ mod schema;
 pub(crate) mod seen;
 pub(crate) mod shape;
 pub(crate) mod space;
+#[cfg(test)]
+pub(crate) mod steps;
 pub(crate) mod tag;
 pub(crate) mod unheld;
 pub(crate) mod upkeep;
@@ -205,6 +207,19 @@ impl Database {
         })
     }
 
+    /// The same for a step that mends, or notes, what somebody who read found wrong. The writing
+    /// connection may remember it as it was, and would find nothing to mend.
+    pub(crate) fn step_to_mend<T, F>(&self, work: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,
+    {
+        self.step_to_free(move |connection| {
+            forget_pages(connection)?;
+            work(connection)
+        })
+    }
+
     /// Copies the database as it is at the end of this call into the empty file `to`, in steps
     /// between which writes go on. False if `on_progress`, which hears of pages and of how many
     /// there are, wanted it no more. It takes no room that uploads would leave free.
@@ -256,6 +271,15 @@ impl Database {
         self.readers.run(work)
     }
 
+    /// The same of what lies in the database now, whatever a connection remembers of it: memory may
+    /// be right where the disk is wrong, and the next reader gets what the disk holds.
+    pub(crate) fn read_afresh<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        self.readers.run_afresh(work)
+    }
+
     fn ask(&self, work: Work) -> Result<(), StorageError> {
         let jobs = self.jobs.as_ref().ok_or(StorageError::Closed)?;
         jobs.send(work).map_err(|_| StorageError::Closed)
@@ -274,6 +298,12 @@ impl Drop for Database {
             let _ = writer.join();
         }
     }
+}
+
+/// Lets a connection forget the pages that it has in memory, but for those that its transaction has
+/// changed, so that it reads them again.
+pub(crate) fn forget_pages(connection: &Connection) -> Result<(), StorageError> {
+    Ok(connection.release_memory()?)
 }
 
 /// Lets a connection ask for the tick with `tick()`.

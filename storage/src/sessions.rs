@@ -10,7 +10,7 @@ use crate::digest::Algorithm;
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
 use crate::name::{RepoName, UploadId, UserName};
-use crate::upload::{Becoming, Finished, Recovered, Session, remove_files};
+use crate::upload::{Becoming, Finished, Recovered, Session, note_published, remove_files};
 
 mod finished;
 
@@ -55,8 +55,8 @@ struct Known {
 pub(crate) enum Found {
     /// It is open.
     Open(Arc<Session>),
-    /// Its bytes became this blob, or an earlier process died when they were about to.
-    Finished(Becoming),
+    /// Its bytes became a blob, or an earlier process died when they were about to.
+    Finished(Finished),
 }
 
 impl Found {
@@ -101,9 +101,9 @@ impl Sessions {
         let found = self.load(id).ok_or(StorageError::UploadUnknown)?;
         let is_theirs = match &found {
             Found::Open(session) => session.repository == *repository && session.user == *user,
-            Found::Finished(_) => self.lock().finished.get(id).is_some_and(|finished| {
+            Found::Finished(finished) => {
                 finished.repository == *repository && finished.user == *user
-            }),
+            }
         };
         if is_theirs { Ok(found) } else { Err(StorageError::UploadUnknown) }
     }
@@ -113,12 +113,12 @@ impl Sessions {
         self.lock().open.remove(&id);
     }
 
-    /// Remembers that a session has become this blob.
-    pub(crate) fn finish(&self, session: &Session, blob: Becoming) {
+    /// Remembers that a session has become this blob, or that its bytes have the name of it.
+    pub(crate) fn finish(&self, session: &Session, blob: Becoming, is_published: bool) {
         let forgotten = {
             let mut known = self.lock();
             known.open.remove(&session.id);
-            known.finished.add(session.id, session.finished(blob))
+            known.finished.add(session.id, session.finished(blob, is_published))
         };
         for id in forgotten {
             remove_files(&self.layout, id);
@@ -141,19 +141,38 @@ impl Sessions {
         }
     }
 
-    /// The finished sessions, with the blobs that they became.
-    pub(crate) fn finished(&self) -> Vec<(UploadId, Becoming)> {
-        let known = self.lock();
-        let finished = known.finished.ids().into_iter();
-        finished.filter_map(|id| Some((id, known.finished.get(id)?.blob))).collect()
+    /// Makes known what an earlier process left.
+    pub(crate) fn meet_all(&self) -> Result<(), StorageError> {
+        for id in self.listed()? {
+            self.load(id);
+        }
+        Ok(())
+    }
+
+    /// The sessions without bytes of which nobody has heard that they became a blob, with that blob:
+    /// of each blob the one that was to become it last, as far as they are known.
+    pub(crate) fn unpublished(&self) -> HashMap<Becoming, UploadId> {
+        self.lock().finished.unpublished()
+    }
+
+    /// Remembers of a session that it has become its blob.
+    pub(crate) fn note_published(&self, id: UploadId) {
+        if self.lock().finished.note_published(id) {
+            note_published(&self.layout, id);
+        }
     }
 
     /// Gives a finished session its bytes back from the file of the blob, which no row names, so
-    /// that it is open again; false if there are none. The caller holds the claim on the blob.
+    /// that it is open again; false if there are none. The caller holds the claim on the blob, and
+    /// has the session from [`Sessions::unpublished`].
     ///
     /// Crash argument: no row names the file, so nobody reads it and nobody else relies on it; and
     /// it gets another name, never a second one. A crash leaves it under either, and under both
-    /// it is the session's.
+    /// it is the session's. Whose it is: sessions that became the blob once, and were told so, have
+    /// no claim to it, since it came after them. Of the others it belongs to the one that noted last
+    /// what it becomes: before a commit puts a file in the place of another that no row names, that
+    /// one goes back to its session, so two of them wait for one file only where an earlier program
+    /// wrote their notes.
     pub(crate) fn put_back(&self, id: UploadId) -> bool {
         let mut known = self.lock();
         let Some(finished) = known.finished.get(id) else { return known.open.contains_key(&id) };
@@ -278,8 +297,8 @@ impl Known {
         if let Some(session) = self.open.get(&id) {
             return Some(Found::Open(Arc::clone(session)));
         }
-        if let Some(Finished { blob, .. }) = self.finished.get(id) {
-            return Some(Found::Finished(*blob));
+        if let Some(finished) = self.finished.get(id) {
+            return Some(Found::Finished(finished.clone()));
         }
         Some(match Session::recover(layout, id, clock)? {
             Recovered::Open(session) => {
@@ -287,9 +306,8 @@ impl Known {
                 Found::Open(session)
             }
             Recovered::Finished(finished) => {
-                let blob = finished.blob;
-                self.finished.add_old(id, finished);
-                Found::Finished(blob)
+                self.finished.add_old(id, finished.clone());
+                Found::Finished(finished)
             }
         })
     }

@@ -81,8 +81,10 @@ pub(crate) enum Recovered {
 pub(crate) struct Finished {
     pub(crate) repository: RepoName,
     pub(crate) user: UserName,
-    /// The blob that it became.
+    /// The blob that it became, or was about to become.
     pub(crate) blob: Becoming,
+    /// Whether it did: its repository got the blob. If not, nobody has heard so.
+    pub(crate) is_published: bool,
     /// When it ended, or was first met by this process.
     pub(crate) since: Instant,
     /// When an earlier process noted its end, by the clock on the wall; none if this one did.
@@ -130,11 +132,11 @@ impl Session {
         let used::Before { last_used, noted_tick, meta_bytes } =
             used::before(&meta_path, &meta, clock);
         let Ok(bytes) = fs::metadata(layout.upload(id)) else {
-            let Meta { repository, user, becoming, .. } = meta;
+            let Meta { repository, user, becoming, is_published, .. } = meta;
             let noted = fs::metadata(meta_path).and_then(|meta| meta.modified());
             let noted = Some(noted.unwrap_or(SystemTime::UNIX_EPOCH));
             let (blob, since) = (becoming?, last_used);
-            let finished = Finished { repository, user, blob, since, noted };
+            let finished = Finished { repository, user, blob, is_published, since, noted };
             return Some(Recovered::Finished(finished));
         };
         let progress = Progress { offset: bytes.len(), is_over: false, last_used, noted_tick };
@@ -178,10 +180,10 @@ impl Session {
         was_open
     }
 
-    /// What it is once its bytes have become this blob.
-    pub(crate) fn finished(&self, blob: Becoming) -> Finished {
+    /// What it is once its bytes have become this blob, or have its name alone.
+    pub(crate) fn finished(&self, blob: Becoming, is_published: bool) -> Finished {
         let (repository, user) = (self.repository.clone(), self.user.clone());
-        Finished { repository, user, blob, since: Instant::now(), noted: None }
+        Finished { repository, user, blob, is_published, since: Instant::now(), noted: None }
     }
 
     /// Keeps the session as busy as a working disk does.
@@ -196,6 +198,15 @@ impl Session {
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes of a session without bytes that it has become its blob. If the disk refuses that, the blob
+/// is given to its repository once more when the client asks again.
+pub(crate) fn note_published(layout: &Layout, id: UploadId) {
+    let path = layout.upload_meta(id);
+    if let Some(Meta { becoming: Some(blob), first_bytes, .. }) = Meta::read(&path) {
+        let _ = meta::note_published(&path, first_bytes, blob);
     }
 }
 

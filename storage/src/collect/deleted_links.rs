@@ -16,9 +16,8 @@ impl Run<'_> {
                 let page = deleted_links::page(connection, begin)?;
                 let (last, mut due) = (page.last().cloned(), Vec::new());
                 for link in page {
-                    let repository = link.repository;
-                    let mut parents = rows::parents(connection, &link)?.into_iter();
-                    if parents.all(|digest| leaving.contains(&Held { repository, digest })) {
+                    let is_leaving = |manifest: &Held| leaving.contains(manifest);
+                    if !rows::is_named(connection, &link, &is_leaving)? {
                         due.push(link);
                     }
                 }

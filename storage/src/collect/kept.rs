@@ -7,10 +7,11 @@ use std::ops::{AddAssign, ControlFlow};
 
 use serde::{Deserialize, Serialize};
 
+use super::reached::Reached;
 use super::{Flow, Run};
 use crate::db::Connection;
 use crate::db::collect::{After, Held};
-use crate::db::kept::{Keeper, Kept, Look};
+use crate::db::kept::{self as rows, Blobs, Keeper, Listed, Look, Naming};
 use crate::digest::Digest;
 use crate::error::StorageError;
 
@@ -75,28 +76,29 @@ impl Run<'_> {
     /// Of each blob that it looks at it remembers 8 bytes: two that share them count once, which
     /// among a hundred million is hardly ever so.
     pub(super) fn kept(&mut self) -> Flow {
+        let mut reached = Reached::default();
+        if self.reach(&mut reached)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         let (mut kept, mut seen) = (KeptUntagged::default(), HashSet::new());
         let keys = RandomState::new();
         let mut is_seen = |digest: &Digest| !seen.insert(keys.hash_one(digest));
         let mut after: After = None;
         loop {
-            let (page, last) = self.look(|look| look.page(&after))?;
-            for Kept { held, keeper, size } in page {
+            let page =
+                self.store.database.read(|connection| rows::manifests(connection, &after))?;
+            let last = page.last().map(|(held, _)| held.clone());
+            let is_leaving = |held: &Held| self.leaving.contains(held);
+            for (held, size) in page {
+                if is_leaving(&held) || reached.has(&held) {
+                    continue;
+                }
                 let mut share = Share { manifests: 1, bytes: 0 };
                 if !is_seen(&held.digest) {
                     share.bytes += size;
                 }
-                let mut place = None;
-                loop {
-                    let (bytes, next) =
-                        self.look(|look| look.blobs(&held, place.as_ref(), &mut is_seen))?;
-                    share.bytes += bytes;
-                    place = next;
-                    if place.is_none() {
-                        break;
-                    }
-                }
-                *kept.of(keeper) += share;
+                share.bytes += self.bytes_of(&held, &reached, &mut is_seen)?;
+                *kept.of(self.keeper_of(&held)?) += share;
             }
             if self.step()?.is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -108,6 +110,52 @@ impl Run<'_> {
         }
         self.done.untagged_kept = Some(kept);
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// What keeps a manifest that no tag leads to.
+    fn keeper_of(&self, manifest: &Held) -> Result<Keeper, StorageError> {
+        let (mut after, mut can_be_listed) = (None, false);
+        loop {
+            match self.look(|look| look.listed(manifest, after))? {
+                Listed::Now => return Ok(Keeper::Index),
+                Listed::Further(last, can_come_back) => {
+                    (after, can_be_listed) = (Some(last), can_be_listed | can_come_back);
+                }
+                Listed::Never(can_come_back) => {
+                    return self.look(|look| look.keeper(manifest, can_be_listed | can_come_back));
+                }
+            }
+        }
+    }
+
+    /// The bytes of the blobs of a manifest that only manifests hold to which no tag leads. `is_seen`
+    /// gets each blob, so that it counts once.
+    fn bytes_of(
+        &self,
+        manifest: &Held,
+        reached: &Reached,
+        is_seen: &mut dyn FnMut(&Digest) -> bool,
+    ) -> Result<u64, StorageError> {
+        let (mut bytes, mut place) = (0, None);
+        loop {
+            let page = |connection: &Connection| rows::blobs(connection, manifest, place.as_ref());
+            let Blobs { mut page, next } = self.store.database.read(page)?;
+            page.retain(|(blob, _)| !is_seen(blob));
+            let (mut rest, mut after) = (page.as_slice(), Naming::default());
+            while !rest.is_empty() {
+                let needed = self.store.database.read(|connection| {
+                    rows::are_needed(connection, rest, &mut after, &|held| reached.has(held))
+                })?;
+                let (decided, others) = rest.split_at(needed.len());
+                let free = decided.iter().zip(&needed).filter(|(_, is_needed)| !**is_needed);
+                bytes += free.map(|((_, size), _)| size).sum::<u64>();
+                rest = others;
+            }
+            place = next;
+            if place.is_none() {
+                return Ok(bytes);
+            }
+        }
     }
 
     /// One short read.

@@ -18,6 +18,7 @@ use crate::{RemovalStep, RestorePoint};
 
 mod ages;
 mod children;
+mod deep;
 mod deleted_links;
 mod kept;
 mod told;

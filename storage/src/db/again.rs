@@ -19,33 +19,39 @@ pub(crate) enum Change {
 }
 
 /// Finds out what a push of a manifest under these tags would change.
+///
+/// The bytes are compared first, whoever holds them: they are stored once for all repositories and
+/// for what can be restored, and this push will be answered from them.
 pub(crate) fn change(
     connection: &Connection,
     name: &RepoName,
     manifest: &Manifest,
     tags: &[Tag],
 ) -> Result<Change, StorageError> {
-    let Some(id) = repository::find(connection, name)? else { return Ok(Change::Something) };
     let digest = manifest.digest();
+    let mut statement =
+        connection.prepare_cached("SELECT bytes FROM manifests WHERE digest = ?1")?;
+    let is_same = statement.query_row([digest], |row| {
+        Ok(row.get_ref(0)?.as_bytes().unwrap_or_default() == manifest.bytes().as_ref())
+    });
+    match is_same.optional()? {
+        Some(true) => {}
+        Some(false) => return Ok(Change::Bytes),
+        None => return Ok(Change::Something),
+    }
+    let Some(id) = repository::find(connection, name)? else { return Ok(Change::Something) };
     let mut statement = connection.prepare_cached(
-        "SELECT m.bytes, l.media_type = ?3 AND coalesce(l.pushed_tick > tick() - ?4, 0)
-                     AND l.pushed_tick <= tick()
-                     AND NOT EXISTS (SELECT 1 FROM lost_manifests x WHERE x.digest = m.digest),
-                l.listed_age IS NOT NULL
-         FROM repository_manifests l JOIN manifests m ON m.digest = l.digest
-         WHERE l.repository_id = ?1 AND l.digest = ?2",
+        "SELECT media_type = ?3 AND coalesce(pushed_tick > tick() - ?4, 0)
+                AND pushed_tick <= tick()
+                AND NOT EXISTS (SELECT 1 FROM lost_manifests x WHERE x.digest = l.digest),
+                listed_age IS NOT NULL
+         FROM repository_manifests l WHERE repository_id = ?1 AND digest = ?2",
     )?;
     let key = params![id, digest, manifest.media_type().as_str(), RENEWED_TICKS];
-    let found = statement.query_row(key, |row| {
-        let bytes = row.get_ref(0)?.as_bytes().unwrap_or_default();
-        Ok((bytes == manifest.bytes().as_ref(), row.get::<_, bool>(1)?, row.get::<_, bool>(2)?))
-    });
-    let Some((is_same, is_fresh, was_listed)) = found.optional()? else {
+    let found = statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((is_fresh, was_listed)): Option<(bool, bool)> = found else {
         return Ok(Change::Something);
     };
-    if !is_same {
-        return Ok(Change::Bytes);
-    }
     // One that came for an index which is gone is now pushed for itself.
     if !is_fresh || was_listed && !manifest::is_listed(connection, id, digest)? {
         return Ok(Change::Something);

@@ -4,7 +4,7 @@
 //! looked at again by the step that removes it, in the same transaction, because a push may have
 //! come between.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::manifest::{self, Undo};
 use super::{forget, history};
@@ -176,12 +176,19 @@ impl Rule {
     }
 
     /// Which manifests a walk looks at.
-    fn looked_at(self) -> &'static str {
+    fn looked_at(self) -> String {
+        let index = match self {
+            Self::Untagged { .. } => "",
+            Self::Unlisted { .. } => "INDEXED BY listed_manifests",
+        };
+        format!("repository_manifests m {index} WHERE {}", self.condition())
+    }
+
+    /// What is true of those.
+    fn condition(self) -> &'static str {
         match self {
-            Self::Untagged { .. } => "repository_manifests m WHERE 1",
-            Self::Unlisted { .. } => {
-                "repository_manifests m INDEXED BY listed_manifests WHERE listed_age IS NOT NULL"
-            }
+            Self::Untagged { .. } => "1",
+            Self::Unlisted { .. } => "listed_age IS NOT NULL",
         }
     }
 }
@@ -217,54 +224,92 @@ pub(crate) fn untagged(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Whether another manifest than those in `leaving` keeps this one: an index that lists it, or the
-/// one it refers to. Deleted ones count, since they can be restored.
-pub(crate) fn is_kept_by_others(
+/// Those of these manifests that may go by a rule, as far as the rule knows.
+pub(crate) fn due(
     connection: &Connection,
-    Held { repository, digest }: &Held,
-    leaving: &dyn Fn(&Digest) -> bool,
-) -> Result<bool, StorageError> {
-    let mut parents = connection.prepare_cached(
-        "SELECT parent FROM edges WHERE repository_id = ?1 AND child = ?2 AND kind = 'child'",
-    )?;
-    let mut rows = parents.query(params![repository, digest])?;
-    while let Some(row) = rows.next()? {
-        if !leaving(&row.get(0)?) {
-            return Ok(true);
-        }
+    manifests: &[Held],
+    rule: Rule,
+) -> Result<Vec<Untagged>, StorageError> {
+    let (due, [first, second]) = rule.due();
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT (SELECT name FROM repositories r WHERE r.id = m.repository_id)
+         FROM repository_manifests m WHERE repository_id = ?1 AND digest = ?2
+           AND {} AND {due}",
+        rule.condition()
+    ))?;
+    let mut found = Vec::new();
+    for held in manifests {
+        let key = params![held.repository, held.digest, first, second];
+        let name = statement.query_row(key, |row| row.get(0)).optional()?;
+        found.extend(name.map(|name| Untagged { held: held.clone(), name, is_due: true }));
     }
-    let subject = manifest::subject(connection, *repository, digest)?;
-    let Some(subject) = subject.filter(|subject| !leaving(subject)) else { return Ok(false) };
-    let mut deleted = connection.prepare_cached(
-        "SELECT 1 FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2",
+    Ok(found)
+}
+
+/// Whether another manifest than those that leave keeps this one: an index that lists it, or the
+/// one it refers to. Deleted ones count, since they can be restored, but for those that are going.
+///
+/// All indexes up to `passed`, in the order of their digests, keep nothing, and it is moved on. None
+/// if `left` rows tell nothing.
+pub(crate) fn is_kept(
+    connection: &Connection,
+    held: &Held,
+    passed: &mut Option<Digest>,
+    left: &mut usize,
+    is_leaving: &dyn Fn(&Held) -> bool,
+) -> Result<Option<bool>, StorageError> {
+    let Held { repository, digest } = held;
+    let mut indexes = connection.prepare_cached(
+        "SELECT parent, EXISTS (SELECT 1 FROM deleted_manifests d
+                                WHERE d.repository_id = e.repository_id AND d.digest = e.parent
+                                  AND d.deleted_tick <= ?5)
+         FROM edges e WHERE repository_id = ?1 AND child = ?2 AND kind = 'child'
+           AND parent > ?3 ORDER BY parent LIMIT ?4",
     )?;
-    Ok(manifest::is_held(connection, *repository, &subject)?
-        || deleted.exists(params![repository, subject])?)
+    let after = passed.map_or_else(String::new, |passed| passed.to_string());
+    let limit = i64::try_from(*left).unwrap_or(i64::MAX);
+    let mut rows = indexes.query(params![repository, digest, after, limit, BEGINNING])?;
+    while let Some(row) = rows.next()? {
+        let index = Held { repository: *repository, digest: row.get(0)? };
+        let is_going: bool = row.get(1)?;
+        if !is_going && !is_leaving(&index) {
+            return Ok(Some(true));
+        }
+        *passed = Some(index.digest);
+        *left -= 1;
+    }
+    if *left == 0 {
+        return Ok(None);
+    }
+    *left -= 1;
+    let subject = manifest::subject(connection, *repository, digest)?;
+    let subject =
+        subject.filter(|subject| !is_leaving(&Held { repository: *repository, digest: *subject }));
+    let Some(subject) = subject else { return Ok(Some(false)) };
+    let mut deleted = connection.prepare_cached(
+        "SELECT 1 FROM deleted_manifests
+         WHERE repository_id = ?1 AND digest = ?2 AND deleted_tick > ?3",
+    )?;
+    Ok(Some(
+        manifest::is_held(connection, *repository, &subject)?
+            || deleted.exists(params![repository, subject, BEGINNING])?,
+    ))
 }
 
 /// Takes untagged manifests out of their repositories, those that still are what a page found;
-/// returns how many. Nobody can restore them: the next step lets them go.
+/// returns which. Nobody can restore them: the next step lets them go.
 pub(crate) fn retire(
     connection: &Connection,
     manifests: &[Held],
     rule: Rule,
-) -> Result<usize, StorageError> {
-    let (due, [first, second]) = rule.due();
-    let mut retired = 0;
-    for held in manifests {
-        let Held { repository, digest } = held;
-        if is_kept_by_others(connection, held, &|_| false)? {
-            continue;
-        }
-        let is_due = connection
-            .prepare_cached(&format!(
-                "SELECT 1 FROM repository_manifests m
-                 WHERE repository_id = ?1 AND digest = ?2 AND {due}"
-            ))?
-            .exists(params![repository, digest, first, second])?;
-        if is_due {
-            manifest::set_aside(connection, *repository, digest, Undo::Never)?;
-            retired += 1;
+) -> Result<Vec<Held>, StorageError> {
+    let mut retired = Vec::new();
+    for found in due(connection, manifests, rule)? {
+        // Those that are going are few: the next step takes them.
+        let (held, mut left) = (found.held, usize::MAX);
+        if is_kept(connection, &held, &mut None, &mut left, &|_| false)? == Some(false) {
+            manifest::set_aside(connection, held.repository, &held.digest, Undo::Never)?;
+            retired.push(held);
         }
     }
     Ok(retired)
@@ -293,12 +338,21 @@ pub(crate) fn links(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The manifests of a repository that name a digest.
-pub(crate) fn parents(connection: &Connection, of: &Held) -> Result<Vec<Digest>, StorageError> {
+/// Whether a manifest of a repository that stays names a digest.
+pub(crate) fn is_named(
+    connection: &Connection,
+    of: &Held,
+    is_leaving: &dyn Fn(&Held) -> bool,
+) -> Result<bool, StorageError> {
     let mut statement = connection
         .prepare_cached("SELECT parent FROM edges WHERE repository_id = ?1 AND child = ?2")?;
-    let rows = statement.query_map(params![of.repository, of.digest], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut rows = statement.query(params![of.repository, of.digest])?;
+    while let Some(row) = rows.next()? {
+        if !is_leaving(&Held { repository: of.repository, digest: row.get(0)? }) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Takes blobs out of repositories, those that no manifest names and that were not linked again;

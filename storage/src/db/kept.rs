@@ -1,11 +1,12 @@
-//! What lies in manifests that no tag leads to, and what keeps each of them: a page at a time.
-
-use std::collections::HashSet;
+//! What lies in manifests that no tag leads to, and what keeps each of them: a few rows at a time.
+//!
+//! What tags lead to is found downwards, once for a whole run ([`below`]). Upwards, every manifest
+//! and every blob would have all that lies above it walked anew.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::collect::{After, Held, STEP_ROWS, held, key};
-use super::{manifest, tag};
+use super::manifest;
 use crate::digest::Digest;
 use crate::error::StorageError;
 
@@ -35,102 +36,166 @@ pub(crate) struct Look<'a> {
     pub(crate) tagged_until: i64,
 }
 
-/// A manifest that no tag leads to.
-pub(crate) struct Kept {
-    pub(crate) held: Held,
-    pub(crate) keeper: Keeper,
-    /// The bytes of the manifest itself.
-    pub(crate) size: u64,
+/// A page of what tags name, each with its tag, after a repository and a tag.
+pub(crate) fn tagged(
+    connection: &Connection,
+    after: &(i64, String),
+) -> Result<Vec<(Held, String)>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT repository_id, digest, name FROM tags
+         WHERE (repository_id, name) > (?1, ?2) ORDER BY repository_id, name LIMIT ?3",
+    )?;
+    let rows = statement
+        .query_map(params![after.0, after.1, STEP_ROWS], |row| Ok((held(row)?, row.get(2)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The last row of a page of what a manifest names.
-pub(crate) type Place = (String, Digest);
+/// What lies directly below a manifest: what it lists, or what refers to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Below {
+    of: Held,
+    way: Way,
+    /// In the order of their digests.
+    after: String,
+}
 
-impl Look<'_> {
-    /// A page of all manifests: those that no tag leads to, and the last one.
-    pub(crate) fn page(&self, after: &After) -> Result<(Vec<Kept>, After), StorageError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT repository_id, digest, size FROM repository_manifests
-             WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
-        )?;
-        let (repository, digest) = key(after);
-        let mut rows = statement.query(params![repository, digest, STEP_ROWS])?;
-        let (mut page, mut last) = (Vec::new(), None);
-        while let Some(row) = rows.next()? {
-            let (held, size) = (held(row)?, row.get(2)?);
-            if !(self.is_leaving)(&held) && !self.is_tagged(&held)? {
-                page.push(Kept { keeper: self.keeper(&held)?, held: held.clone(), size });
-            }
-            last = Some(held);
-        }
-        Ok((page, last))
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Children,
+    Referrers,
+}
+
+impl Below {
+    /// Both of them, from the beginning.
+    pub(crate) fn all_of(of: &Held) -> [Self; 2] {
+        [Way::Children, Way::Referrers].map(|way| Self {
+            of: of.clone(),
+            way,
+            after: String::new(),
+        })
     }
+}
 
-    /// Adds up a page of the blobs of a manifest, after `after`, that only manifests hold to which
-    /// no tag leads. `seen` gets each blob, so that it counts once. Returns where the next page
-    /// begins, if there is one.
-    pub(crate) fn blobs(
-        &self,
-        of: &Held,
-        after: Option<&Place>,
-        seen: &mut dyn FnMut(&Digest) -> bool,
-    ) -> Result<(u64, Option<Place>), StorageError> {
-        let nowhere = (String::new(), String::new());
-        let after = after.map_or(nowhere, |(kind, child)| (kind.clone(), child.to_string()));
-        let mut statement = self.connection.prepare_cached(
-            "SELECT kind, child, (SELECT size FROM blobs b WHERE b.digest = e.child) FROM edges e
-             WHERE repository_id = ?1 AND parent = ?2 AND (kind, child) > (?3, ?4)
-             ORDER BY kind, child LIMIT ?5",
-        )?;
-        let key = params![of.repository, of.digest, after.0, after.1, STEP_ROWS];
-        let mut rows = statement.query(key)?;
-        let (mut bytes, mut last, mut count) = (0, None, 0);
+/// Takes from the end of `rest` what lies below manifests, as far as one read reaches: those that
+/// their repository holds, and the manifests of which all children are found.
+pub(crate) fn below(
+    connection: &Connection,
+    rest: &mut Vec<Below>,
+) -> Result<(Vec<Held>, Vec<Held>), StorageError> {
+    let mut children = connection.prepare_cached(
+        "SELECT child, EXISTS (SELECT 1 FROM repository_manifests m
+                               WHERE m.repository_id = e.repository_id AND m.digest = e.child)
+         FROM edges e WHERE repository_id = ?1 AND parent = ?2 AND kind = 'child' AND child > ?3
+         ORDER BY child LIMIT ?4",
+    )?;
+    let mut referrers = connection.prepare_cached(
+        "SELECT digest, 1 FROM repository_manifests INDEXED BY referrers
+         WHERE repository_id = ?1 AND subject = ?2 AND digest > ?3 ORDER BY digest LIMIT ?4",
+    )?;
+    let (mut found, mut walked, mut left) = (Vec::new(), Vec::new(), STEP_ROWS);
+    while left > 0
+        && let Some(mut below) = rest.pop()
+    {
+        let statement = match below.way {
+            Way::Children => &mut children,
+            Way::Referrers => &mut referrers,
+        };
+        let Held { repository, digest } = &below.of;
+        let mut rows = statement.query(params![repository, digest, below.after, left])?;
+        let (mut last, mut count) = (None, 0);
         while let Some(row) = rows.next()? {
-            let (kind, blob): Place = (row.get(0)?, row.get(1)?);
-            let is_blob = kind != "child" && kind != "subject";
-            if is_blob && !seen(&blob) && !self.is_needed(&blob)? {
-                bytes += row.get::<_, Option<u64>>(2)?.unwrap_or(0);
+            let digest: Digest = row.get(0)?;
+            if row.get(1)? {
+                found.push(Held { repository: *repository, digest });
             }
             count += 1;
-            last = Some((kind, blob));
+            last = Some(digest);
         }
-        Ok((bytes, last.filter(|_| count == STEP_ROWS)))
-    }
-
-    /// Whether a tag leads to a manifest: names it, an index that lists it, or what it refers to,
-    /// at any depth.
-    fn is_tagged(&self, of: &Held) -> Result<bool, StorageError> {
-        let (mut seen, mut above) = (HashSet::from([of.digest]), vec![of.digest]);
-        while let Some(digest) = above.pop() {
-            if tag::is_any_of(self.connection, of.repository, &digest)? {
-                return Ok(true);
+        drop(rows);
+        match last.filter(|_| count == left) {
+            Some(last) => {
+                below.after = last.to_string();
+                rest.push(below);
             }
-            let higher = self.above(&Held { repository: of.repository, digest })?;
-            above.extend(higher.into_iter().filter(|digest| seen.insert(*digest)));
+            None if below.way == Way::Children => walked.push(below.of),
+            None => {}
         }
-        Ok(false)
+        // Looking for nothing is work, too.
+        left = left.saturating_sub(count + 1);
+    }
+    Ok((found, walked))
+}
+
+/// A page of all manifests, each with its bytes.
+pub(crate) fn manifests(
+    connection: &Connection,
+    after: &After,
+) -> Result<Vec<(Held, u64)>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT repository_id, digest, size FROM repository_manifests
+         WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
+    )?;
+    let (repository, digest) = key(after);
+    let rows = statement
+        .query_map(params![repository, digest, STEP_ROWS], |row| Ok((held(row)?, row.get(2)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What indexes do for a manifest, as far as one read reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// One lists it.
+    Now,
+    /// None does; whether one that can be restored did.
+    Never(bool),
+    /// Not those up to this one; whether one of them can be restored.
+    Further(Digest, bool),
+}
+
+impl Look<'_> {
+    /// Looks for an index that lists a manifest, after `after`.
+    pub(crate) fn listed(&self, of: &Held, after: Option<Digest>) -> Result<Listed, StorageError> {
+        let Held { repository, digest } = of;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT parent,
+                    EXISTS (SELECT 1 FROM repository_manifests m
+                            WHERE m.repository_id = e.repository_id AND m.digest = e.parent),
+                    EXISTS (SELECT 1 FROM deleted_manifests d
+                            WHERE d.repository_id = e.repository_id AND d.digest = e.parent)
+             FROM edges e WHERE repository_id = ?1 AND child = ?2 AND kind = 'child' AND parent > ?3
+             ORDER BY parent LIMIT ?4",
+        )?;
+        let after = after.map_or_else(String::new, |after| after.to_string());
+        let mut rows = statement.query(params![repository, digest, after, STEP_ROWS])?;
+        let (mut last, mut count, mut can_come_back) = (None, 0, false);
+        while let Some(row) = rows.next()? {
+            let index = Held { repository: *repository, digest: row.get(0)? };
+            let (is_held, is_deleted): (bool, bool) = (row.get(1)?, row.get(2)?);
+            if !(self.is_leaving)(&index) {
+                if is_held {
+                    return Ok(Listed::Now);
+                }
+                can_come_back |= is_deleted;
+            }
+            count += 1;
+            last = Some(index.digest);
+        }
+        Ok(match last.filter(|_| count == STEP_ROWS) {
+            Some(last) => Listed::Further(last, can_come_back),
+            None => Listed::Never(can_come_back),
+        })
     }
 
-    /// The indexes that list a manifest, and what it refers to, as far as they stay.
-    fn above(&self, of: &Held) -> Result<Vec<Digest>, StorageError> {
-        let mut above = manifest::parents(self.connection, of.repository, &of.digest)?;
-        if let Some(subject) = manifest::subject(self.connection, of.repository, &of.digest)?
-            && manifest::is_held(self.connection, of.repository, &subject)?
-        {
-            above.push(subject);
-        }
-        let repository = of.repository;
-        above.retain(|digest| !(self.is_leaving)(&Held { repository, digest: *digest }));
-        Ok(above)
-    }
-
-    fn keeper(&self, of: &Held) -> Result<Keeper, StorageError> {
+    /// What keeps a manifest that no index lists; `can_be_listed` if one can come back that did.
+    pub(crate) fn keeper(&self, of: &Held, can_be_listed: bool) -> Result<Keeper, StorageError> {
         let Held { repository, digest } = of;
         let subject = manifest::subject(self.connection, *repository, digest)?;
-        match self.above(of)?.first() {
-            Some(above) if Some(above) == subject.as_ref() => return Ok(Keeper::Subject),
-            Some(_) => return Ok(Keeper::Index),
-            None => {}
+        let subject = subject.map(|digest| Held { repository: *repository, digest });
+        let subject = subject.filter(|subject| !(self.is_leaving)(subject));
+        if let Some(Held { digest, .. }) = &subject
+            && manifest::is_held(self.connection, *repository, digest)?
+        {
+            return Ok(Keeper::Subject);
         }
         let mut row = self.connection.prepare_cached(
             "SELECT coalesce(pushed_tick, pushed_at) > ?3, was_tagged FROM repository_manifests
@@ -139,62 +204,140 @@ impl Look<'_> {
         let key = params![repository, digest, self.pushed_until];
         let row = row.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let (is_young, was_tagged): (bool, bool) = row.unwrap_or_default();
-        let mut changes = self.connection.prepare_cached(
-            "SELECT max(at) FROM (
-                 SELECT max(coalesce(changed_tick, changed_at)) AS at FROM tag_history
-                 WHERE repository_id = ?1 AND before = ?2
-                 UNION ALL SELECT max(coalesce(changed_tick, changed_at)) FROM tag_history
-                 WHERE repository_id = ?1 AND after = ?2)",
+        let changed = self.last_change(of)?;
+        let mut deleted = self.connection.prepare_cached(
+            "SELECT 1 FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?;
-        let changed: Option<i64> =
-            changes.query_row(params![repository, digest], |row| row.get(0))?;
-        if is_young
-            || changed.is_some_and(|at| at > self.tagged_until)
-            || self.can_be_needed_again(of, subject.as_ref())?
-        {
+        let can_refer = match &subject {
+            Some(Held { digest, .. }) => deleted.exists(params![repository, digest])?,
+            None => false,
+        };
+        let can_be_tagged = changed.is_some_and(|at| at > self.tagged_until);
+        if is_young || can_be_tagged || can_be_listed || can_refer {
             return Ok(Keeper::Time);
         }
         Ok(if was_tagged || changed.is_some() { Keeper::FormerTag } else { Keeper::Nothing })
     }
 
-    /// Whether an index that lists a manifest, or what it refers to, was deleted and can come back.
-    fn can_be_needed_again(
-        &self,
-        of: &Held,
-        subject: Option<&Digest>,
-    ) -> Result<bool, StorageError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT d.digest FROM edges e JOIN deleted_manifests d
-               ON d.repository_id = e.repository_id AND d.digest = e.parent
-             WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'child'
-             UNION ALL SELECT digest FROM deleted_manifests
-             WHERE repository_id = ?1 AND digest = ?3",
-        )?;
-        let mut rows = statement.query(params![of.repository, of.digest, subject])?;
-        while let Some(row) = rows.next()? {
-            if !(self.is_leaving)(&Held { repository: of.repository, digest: row.get(0)? }) {
-                return Ok(true);
-            }
+    /// When a tag last came to a manifest or left it: what was noted last was last.
+    fn last_change(&self, of: &Held) -> Result<Option<i64>, StorageError> {
+        let mut last = None;
+        for (index, column) in [("tag_history_before", "before"), ("tag_history_after", "after")] {
+            let mut statement = self.connection.prepare_cached(&format!(
+                "SELECT coalesce(changed_tick, changed_at) FROM tag_history INDEXED BY {index}
+                 WHERE repository_id = ?1 AND {column} = ?2 ORDER BY id DESC LIMIT 1"
+            ))?;
+            let key = params![of.repository, of.digest];
+            last = last.max(statement.query_row(key, |row| row.get(0)).optional()?);
         }
-        Ok(false)
+        Ok(last)
     }
+}
 
-    /// Whether a manifest to which a tag leads names a blob, in whatever repository.
-    fn is_needed(&self, blob: &Digest) -> Result<bool, StorageError> {
-        let mut holders = self.connection.prepare_cached(
-            "SELECT e.repository_id, e.parent FROM repository_blobs l
-             JOIN edges e ON e.repository_id = l.repository_id AND e.child = l.digest
-             JOIN repository_manifests m
-               ON m.repository_id = e.repository_id AND m.digest = e.parent
-             WHERE l.digest = ?1",
-        )?;
-        let mut rows = holders.query([blob])?;
-        while let Some(row) = rows.next()? {
-            let holder = held(row)?;
-            if !(self.is_leaving)(&holder) && self.is_tagged(&holder)? {
-                return Ok(true);
-            }
+/// The last row of a page of what a manifest names.
+pub(crate) type Place = (String, Digest);
+
+/// A page of the blobs that a manifest names.
+pub(crate) struct Blobs {
+    /// With their bytes.
+    pub(crate) page: Vec<(Digest, u64)>,
+    /// Where the next page begins, if there is one.
+    pub(crate) next: Option<Place>,
+}
+
+/// A page of the blobs that a manifest names, after `after`.
+pub(crate) fn blobs(
+    connection: &Connection,
+    of: &Held,
+    after: Option<&Place>,
+) -> Result<Blobs, StorageError> {
+    let nowhere = (String::new(), String::new());
+    let after = after.map_or(nowhere, |(kind, child)| (kind.clone(), child.to_string()));
+    let mut statement = connection.prepare_cached(
+        "SELECT kind, child, (SELECT size FROM blobs b WHERE b.digest = e.child) FROM edges e
+         WHERE repository_id = ?1 AND parent = ?2 AND (kind, child) > (?3, ?4)
+         ORDER BY kind, child LIMIT ?5",
+    )?;
+    let mut rows =
+        statement.query(params![of.repository, of.digest, after.0, after.1, STEP_ROWS])?;
+    let (mut page, mut last, mut count) = (Vec::new(), None, 0);
+    while let Some(row) = rows.next()? {
+        let place: Place = (row.get(0)?, row.get(1)?);
+        if place.0 != "child" && place.0 != "subject" {
+            page.push((place.1, row.get::<_, Option<u64>>(2)?.unwrap_or(0)));
         }
-        Ok(false)
+        count += 1;
+        last = Some(place);
     }
+    Ok(Blobs { page, next: last.filter(|_| count == STEP_ROWS) })
+}
+
+/// A place among those who name a blob: a repository that holds it, and an edge in there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Naming {
+    repository: i64,
+    kind: String,
+    parent: String,
+}
+
+/// Which of these blobs a manifest names that `is_reached`, in whatever repository, as far as one
+/// read reaches: the first of them, in their order. `after` is the place from which to look in the
+/// first, and then from which to go on.
+pub(crate) fn are_needed(
+    connection: &Connection,
+    blobs: &[(Digest, u64)],
+    after: &mut Naming,
+    is_reached: &dyn Fn(&Held) -> bool,
+) -> Result<Vec<bool>, StorageError> {
+    let (mut needed, mut left) = (Vec::new(), STEP_ROWS);
+    for (blob, _) in blobs {
+        match is_needed(connection, blob, after, &mut left, is_reached)? {
+            Some(is_needed) => needed.push(is_needed),
+            None => break,
+        }
+        *after = Naming::default();
+    }
+    Ok(needed)
+}
+
+/// None if it is not known yet when no row is left.
+fn is_needed(
+    connection: &Connection,
+    blob: &Digest,
+    after: &mut Naming,
+    left: &mut usize,
+    is_reached: &dyn Fn(&Held) -> bool,
+) -> Result<Option<bool>, StorageError> {
+    let mut holders = connection.prepare_cached(
+        "SELECT repository_id FROM repository_blobs WHERE digest = ?1 AND repository_id >= ?2
+         ORDER BY repository_id LIMIT 1",
+    )?;
+    let mut namings = connection.prepare_cached(
+        "SELECT kind, parent FROM edges WHERE repository_id = ?1 AND child = ?2
+         AND (kind, parent) > (?3, ?4) ORDER BY kind, parent LIMIT ?5",
+    )?;
+    while *left > 0 {
+        let holder = holders.query_row(params![blob, after.repository], |row| row.get(0));
+        let Some(repository): Option<i64> = holder.optional()? else { return Ok(Some(false)) };
+        if repository != after.repository {
+            *after = Naming { repository, ..Naming::default() };
+        }
+        let key = params![repository, blob, after.kind, after.parent, *left];
+        let mut rows = namings.query(key)?;
+        let (mut last, mut count) = (None, 0);
+        while let Some(row) = rows.next()? {
+            let naming = Held { repository, digest: row.get(1)? };
+            if is_reached(&naming) {
+                return Ok(Some(true));
+            }
+            count += 1;
+            last = Some((row.get(0)?, naming.digest.to_string()));
+        }
+        match last.filter(|_| count == *left) {
+            Some((kind, parent)) => *after = Naming { repository, kind, parent },
+            None => *after = Naming { repository: repository + 1, ..Naming::default() },
+        }
+        *left = left.saturating_sub(count + 1);
+    }
+    Ok(None)
 }

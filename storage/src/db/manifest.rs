@@ -142,11 +142,14 @@ pub(crate) fn put(
 }
 
 /// Writes the bytes of a manifest again, also where the writing connection takes them for right:
-/// what it has in memory is not what the disk gave to a reader.
+/// what it has in memory is not what the disk gave to a reader. SQLite writes no page whose content
+/// stays the same, so others come between.
 pub(crate) fn rewrite(connection: &Connection, manifest: &Manifest) -> Result<(), StorageError> {
-    connection
-        .prepare_cached("UPDATE manifests SET bytes = ?2 WHERE digest = ?1")?
-        .execute(params![manifest.digest(), manifest.bytes().as_ref()])?;
+    let mut statement =
+        connection.prepare_cached("UPDATE manifests SET bytes = ?2 WHERE digest = ?1")?;
+    for bytes in [&[], manifest.bytes().as_ref()] {
+        statement.execute(params![manifest.digest(), bytes])?;
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::gate::Gate;
-use super::{STATEMENTS, give_clock};
+use super::{STATEMENTS, forget_pages, give_clock};
 use crate::clock::Clock;
 use crate::error::StorageError;
 
@@ -56,10 +56,35 @@ impl Readers {
     ) -> Result<T, StorageError> {
         let _inside = self.gate.enter();
         let kept = self.idle().pop_front();
+        self.run_on(kept, work)
+    }
+
+    /// The same with a connection that remembers no pages: of those that are kept, the one that
+    /// would miss them least.
+    pub(super) fn run_afresh<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let _inside = self.gate.enter();
+        let kept = self.idle().pop_back();
+        self.run_on(kept, |connection| {
+            forget_pages(connection)?;
+            work(connection)
+        })
+    }
+
+    /// Runs `work` on a connection that was kept, or on a new one, and keeps it.
+    fn run_on<T>(
+        &self,
+        kept: Option<Connection>,
+        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
         let connection = match kept {
             Some(connection) => connection,
             None => self.open()?,
         };
+        #[cfg(test)]
+        let work = |connection: &Connection| super::steps::of_read(|| work(connection));
         let result = work(&connection);
         if matches!(result, Err(StorageError::Database(_))) {
             // A new one begins with what the disk holds, whatever this one made of a failure.
@@ -98,6 +123,8 @@ impl Readers {
         connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         give_clock(&connection, &self.clock)?;
+        #[cfg(test)]
+        let connection = super::steps::counted(connection)?;
         Ok(connection)
     }
 

@@ -5,7 +5,7 @@
 //! goes takes its children, its referrers and its signatures along, unless something else keeps
 //! them. What goes can be restored until collection takes it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -189,6 +189,9 @@ pub(crate) struct Going {
     tags: BTreeMap<Tag, Digest>,
     order: Vec<Digest>,
     manifests: HashSet<Digest>,
+    /// Of manifests that stayed so far, the tag and the index up to which all go: they are not
+    /// looked at once more for each that goes.
+    passed: HashMap<Digest, (String, String)>,
 }
 
 impl Going {
@@ -252,18 +255,40 @@ impl Plan<'_> {
     }
 
     /// The tag or the index that keeps a manifest, if one does that stays.
-    fn keeper(&self, digest: &Digest) -> Result<Option<Keeper>, StorageError> {
-        let tags = tag::of_manifest(self.connection, self.id, digest)?;
-        if let Some(tag) = tags.into_iter().find(|tag| !self.going.tags.contains_key(tag)) {
-            return Ok(Some(Keeper::Tag(tag)));
+    fn keeper(&mut self, digest: &Digest) -> Result<Option<Keeper>, StorageError> {
+        let Going { tags, manifests, passed, .. } = &mut self.going;
+        let (passed_tag, passed_index) = passed.entry(*digest).or_default();
+        let mut naming = self.connection.prepare_cached(
+            "SELECT name FROM tags WHERE repository_id = ?1 AND digest = ?2 AND name > ?3
+             ORDER BY name",
+        )?;
+        let mut rows = naming.query(params![self.id, digest, passed_tag.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let tag: Tag = row.get(0)?;
+            if !tags.contains_key(&tag) {
+                return Ok(Some(Keeper::Tag(tag)));
+            }
+            tag.as_str().clone_into(passed_tag);
         }
-        let parents = manifest::parents(self.connection, self.id, digest)?;
-        let index = parents.into_iter().find(|index| !self.going.manifests.contains(index));
-        Ok(index.map(Keeper::Index))
+        let mut listing = self.connection.prepare_cached(
+            "SELECT e.parent FROM edges e
+             JOIN repository_manifests m ON m.repository_id = e.repository_id AND m.digest = e.parent
+             WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'child' AND e.parent > ?3
+             ORDER BY e.parent",
+        )?;
+        let mut rows = listing.query(params![self.id, digest, passed_index.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let index: Digest = row.get(0)?;
+            if !manifests.contains(&index) {
+                return Ok(Some(Keeper::Index(index)));
+            }
+            *passed_index = index.to_string();
+        }
+        Ok(None)
     }
 
     /// Whether a manifest is there and nothing that stays keeps it.
-    fn is_free(&self, digest: &Digest) -> Result<bool, StorageError> {
+    fn is_free(&mut self, digest: &Digest) -> Result<bool, StorageError> {
         if self.going.manifests.contains(digest)
             || !manifest::is_held(self.connection, self.id, digest)?
             || self.keeper(digest)?.is_some()

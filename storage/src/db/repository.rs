@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::again::RENEWED_TICKS;
-use super::{deleted_links, lost, unix_now};
+use super::{deleted_links, forget_pages, lost, unix_now};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::RepoName;
@@ -36,7 +36,7 @@ pub(crate) fn exists(connection: &Connection, name: &RepoName) -> Result<bool, S
     Ok(find(connection, name)?.is_some())
 }
 
-/// What is known of a blob that a repository holds.
+/// What is known of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeldBlob {
     /// Its size in bytes.
@@ -71,16 +71,17 @@ pub(crate) fn held_blobs(
     digests.iter().map(|digest| held_blob(connection, name, digest)).collect()
 }
 
-/// Whether a blob of the store is lost; none if there is no such blob.
-pub(crate) fn blob_state(
+/// A blob of the store, whoever holds it; none if it has no row.
+pub(crate) fn blob(
     connection: &Connection,
     digest: &Digest,
-) -> Result<Option<bool>, StorageError> {
+) -> Result<Option<HeldBlob>, StorageError> {
     let mut statement = connection.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM lost_blobs x WHERE x.digest = b.digest)
+        "SELECT size, EXISTS (SELECT 1 FROM lost_blobs x WHERE x.digest = b.digest)
          FROM blobs b WHERE digest = ?1",
     )?;
-    Ok(statement.query_row(params![digest], |row| row.get(0)).optional()?)
+    let row = |row: &rusqlite::Row<'_>| Ok(HeldBlob { size: row.get(0)?, is_lost: row.get(1)? });
+    Ok(statement.query_row(params![digest], row).optional()?)
 }
 
 /// The size of a blob that the store holds, in whatever repository; none if it is lost.
@@ -95,13 +96,17 @@ pub(crate) fn stored_size(
     Ok(statement.query_row(params![digest], |row| row.get(0)).optional()?)
 }
 
-/// Records a blob whose file is in place and synced, and gives it to a repository.
+/// Records a blob whose file is in place and synced, and gives it to a repository. A row that is
+/// there is looked at as the disk holds it.
 pub(crate) fn add_blob(
     connection: &Connection,
     name: &RepoName,
     digest: &Digest,
     size: u64,
 ) -> Result<(), StorageError> {
+    if blob(connection, digest)?.is_some() {
+        forget_pages(connection)?;
+    }
     let mut statement = connection.prepare_cached(
         "INSERT INTO blobs (digest, size, created_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (digest) DO UPDATE SET size = excluded.size WHERE size IS NOT excluded.size",
@@ -119,9 +124,9 @@ pub(crate) fn link_stored(
     digest: &Digest,
     size: u64,
 ) -> Result<Option<bool>, StorageError> {
-    let Some(is_lost) = blob_state(connection, digest)? else { return Ok(None) };
+    let Some(blob) = blob(connection, digest)? else { return Ok(None) };
     link(connection, name, digest)?;
-    Ok(Some(!is_lost && stored_size(connection, digest)? == Some(size)))
+    Ok(Some(blob == HeldBlob { size, is_lost: false }))
 }
 
 /// Gives a blob of another repository to this one; false if it is lost, or if `from` does not hold

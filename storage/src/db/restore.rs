@@ -251,13 +251,15 @@ fn put_again(
              WHERE d.repository_id = ?1 AND d.digest = ?2",
         )?
         .query_row(params![repository, digest], |row| row.get(0))?;
+    if Digest::of(digest.algorithm(), &bytes) != digest {
+        return Err(StorageError::ManifestLost { manifest: digest, lost: digest });
+    }
     let damaged = |what: String| StorageError::Database(format!("{digest} was kept wrong: {what}"));
     let media_type = deleted.media_type.parse().map_err(|_| damaged("its type".to_owned()))?;
     let manifest = Manifest::parse(Bytes::from(bytes), Some(media_type), digest.algorithm())
         .map_err(|error| damaged(error.to_string()))?;
-    if *manifest.digest() != digest {
-        return Err(damaged(format!("its digest is {}", manifest.digest())));
-    }
+    // These may come out of memory, and the disk hold others.
+    manifest::rewrite(connection, &manifest)?;
     // What was deleted after it, which for foreign layers need not be there, and what an index
     // lists may be a blob.
     let is_blob = |edge: &&Edge| edge.kind != EdgeKind::Subject;

@@ -75,17 +75,6 @@ pub(super) fn of_manifest(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Whether a tag names a manifest.
-pub(super) fn is_any_of(
-    connection: &Connection,
-    repository: i64,
-    digest: &Digest,
-) -> Result<bool, StorageError> {
-    let mut statement =
-        connection.prepare_cached("SELECT 1 FROM tags WHERE repository_id = ?1 AND digest = ?2")?;
-    Ok(statement.exists(params![repository, digest])?)
-}
-
 /// What a tag names.
 pub(super) fn named(
     connection: &Connection,

@@ -125,7 +125,7 @@ fn reads_walk_no_table_and_sort_nothing() {
             Ok(())
         }),
         ("stored blob", &|c| repository::stored_size(c, &blob).map(drop)),
-        ("blob's state", &|c| repository::blob_state(c, &blob).map(drop)),
+        ("blob's row", &|c| repository::blob(c, &blob).map(drop)),
         ("whether anything is lost", &|c| lost::is_anything(c).map(drop)),
         ("what is lost", &|c| lost::digests(c, 9).map(drop)),
         ("task", &|c| upkeep::last(c, "verify").map(drop)),
@@ -239,20 +239,30 @@ fn collection_reads_and_changes_no_more_than_its_step() {
     fn look(connection: &Connection) -> kept::Look<'_> {
         kept::Look { connection, is_leaving: &|_| false, pushed_until: 9, tagged_until: 9 }
     }
-    let steps: [(&str, Work<'_>); 28] = [
+    let steps: [(&str, Work<'_>); 34] = [
         ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
         ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
         ("old changes", &|c| collect::old_changes(c, 9).map(drop)),
         ("untagged", &|c| collect::untagged(c, &after, rules[0]).map(drop)),
         ("unlisted", &|c| collect::untagged(c, &after, rules[1]).map(drop)),
-        ("kept", &|c| collect::is_kept_by_others(c, &manifest, &|_| false).map(drop)),
+        ("kept", &|c| collect::is_kept(c, &manifest, &mut None, &mut 9, &|_| false).map(drop)),
+        ("due", &|c| collect::due(c, one(&manifest), rules[1]).map(drop)),
         ("retire", &|c| collect::retire(c, one(&manifest), rules[0]).map(drop)),
         ("retire unlisted", &|c| collect::retire(c, one(&manifest), rules[1]).map(drop)),
         ("links", &|c| collect::links(c, &after, 9).map(drop)),
-        ("parents", &|c| collect::parents(c, &manifest).map(drop)),
+        ("named", &|c| collect::is_named(c, &manifest, &|_| false).map(drop)),
         ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
-        ("kept", &|c| look(c).page(&None).map(drop)),
-        ("blobs of what is kept", &|c| look(c).blobs(&manifest, None, &mut |_| false).map(drop)),
+        ("tags", &|c| kept::tagged(c, &(0, "a".to_owned())).map(drop)),
+        ("below", &|c| kept::below(c, &mut kept::Below::all_of(&manifest).to_vec()).map(drop)),
+        ("manifests", &|c| kept::manifests(c, &after).map(drop)),
+        ("listed", &|c| look(c).listed(&manifest, Some(blob)).map(drop)),
+        ("keeper", &|c| look(c).keeper(&manifest, false).map(drop)),
+        ("blobs of what is kept", &|c| {
+            kept::blobs(c, &manifest, Some(&("child".to_owned(), blob))).map(drop)
+        }),
+        ("whether they are needed", &|c| {
+            kept::are_needed(c, &[(blob, 1)], &mut kept::Naming::default(), &|_| false).map(drop)
+        }),
         ("deleted links", &|c| deleted_links::page(c, &after).map(drop)),
         ("release", &|c| deleted_links::release(c, &[held(blob)])),
         ("blobs", &|c| collect::blobs(c, Some(&blob)).map(drop)),

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::name::{UploadId, UserName};
-use crate::upload::Finished;
+use crate::upload::{Becoming, Finished};
 
 /// The finished sessions that are remembered. Each has a `.meta` file, so that it is remembered
 /// over a restart too.
@@ -66,8 +66,19 @@ impl FinishedSessions {
         true
     }
 
-    pub(super) fn ids(&self) -> Vec<UploadId> {
-        self.all.keys().copied().collect()
+    /// Those of which nobody has heard that they became a blob, of each blob the latest.
+    pub(super) fn unpublished(&self) -> HashMap<Becoming, UploadId> {
+        let all = self.all.iter().filter(|(_, finished)| !finished.is_published);
+        let mut all: Vec<_> = all.collect();
+        // The latest comes last and stays; those of this process are later than all others.
+        all.sort_by_key(|(_, finished)| (finished.noted.is_none(), finished.noted, finished.since));
+        all.into_iter().map(|(id, finished)| (finished.blob, *id)).collect()
+    }
+
+    /// Remembers of one that it became its blob; false if it is not remembered itself, or so already.
+    pub(super) fn note_published(&mut self, id: UploadId) -> bool {
+        let Some(finished) = self.all.get_mut(&id) else { return false };
+        !std::mem::replace(&mut finished.is_published, true)
     }
 }
 
@@ -87,20 +98,43 @@ mod tests {
 
     use super::*;
     use crate::digest::{Algorithm, Digest};
-    use crate::upload::Becoming;
+
+    fn finished(noted: Option<u64>, is_published: bool) -> Finished {
+        Finished {
+            repository: "a".parse().unwrap(),
+            user: "pusher".parse().unwrap(),
+            blob: Becoming { digest: Digest::of(Algorithm::Sha256, b""), size: 0 },
+            is_published,
+            since: Instant::now(),
+            noted: noted.map(|noted| SystemTime::UNIX_EPOCH + Duration::from_secs(noted)),
+        }
+    }
+
+    fn id() -> UploadId {
+        UploadId::random().unwrap()
+    }
+
+    #[test]
+    fn of_those_that_wait_for_one_blob_it_is_the_latest_and_nobody_who_heard_that_he_has_it() {
+        let mut sessions = FinishedSessions::default();
+        let [early, late, latest, own] = [(); 4].map(|()| id());
+        let blob = finished(None, true).blob;
+        sessions.add_old(latest, finished(Some(9), true));
+        assert!(sessions.unpublished().is_empty());
+        sessions.add_old(late, finished(Some(8), false));
+        sessions.add_old(early, finished(Some(7), false));
+        assert_eq!(sessions.unpublished(), HashMap::from([(blob, late)]));
+        assert!(sessions.add(own, finished(None, false)).is_empty());
+        assert_eq!(sessions.unpublished(), HashMap::from([(blob, own)]));
+        assert!(sessions.note_published(own) && !sessions.note_published(own));
+        assert!(sessions.note_published(late));
+        assert_eq!(sessions.unpublished(), HashMap::from([(blob, early)]));
+    }
 
     #[test]
     fn the_oldest_are_forgotten_and_those_of_an_earlier_process_before_all_others() {
         let mut sessions = FinishedSessions::default();
-        let blob = Becoming { digest: Digest::of(Algorithm::Sha256, b""), size: 0 };
-        let finished = |noted: Option<u64>| Finished {
-            repository: "a".parse().unwrap(),
-            user: "pusher".parse().unwrap(),
-            blob,
-            since: Instant::now(),
-            noted: noted.map(|noted| SystemTime::UNIX_EPOCH + Duration::from_secs(noted)),
-        };
-        let id = || UploadId::random().unwrap();
+        let finished = |noted| finished(noted, true);
         let own = id();
         assert!(sessions.add(own, finished(None)).is_empty());
         let old: Vec<UploadId> = (0..FINISHED_UPLOADS_PER_USER).map(|_| id()).collect();

@@ -119,9 +119,10 @@ impl Store {
         mounted
     }
 
-    /// Takes back what was remembered for a blob that did not come, unless it was there before.
+    /// Takes back what was remembered for a blob that did not come, unless it was there before, or
+    /// nobody can tell.
     pub(super) fn forget_unless_held(&self, name: &RepoName, digest: &Digest) {
-        if !matches!(self.blob_size(name, digest), Ok(Some(_))) {
+        if matches!(self.blob_size(name, digest), Ok(None)) {
             self.recent.take_back(name.as_str(), digest);
         }
     }

@@ -13,12 +13,12 @@ use crate::durable::sync_directory;
 use crate::error::{IoContext, StorageError};
 use crate::name::{RepoName, UploadId, UserName};
 use crate::sessions::Found;
-use crate::upload::{Becoming, Session, UploadWriter};
+use crate::upload::{Becoming, Finished, Session, UploadWriter};
 
 impl Store {
     /// Takes a session over to make it a blob; none if that is done already, for this digest, and
     /// the repository holds the blob: the answer was lost, with the client's connection or with the
-    /// process.
+    /// process. If nobody can have heard it, the repository gets the blob now, should it not hold it.
     ///
     /// # Errors
     /// [`StorageError::UploadUnknown`] if this user has no such session in this repository, or if
@@ -36,7 +36,10 @@ impl Store {
             outcome => return outcome.map(Some),
         }
         match self.sessions.find(name, user, id)? {
-            Found::Finished(blob) if blob.digest == *digest && self.is_held(name, blob)? => {
+            Found::Finished(finished)
+                if finished.blob.digest == *digest && self.is_become(name, &finished)? =>
+            {
+                self.sessions.note_published(id);
                 Ok(None)
             }
             _ => Err(StorageError::UploadUnknown),
@@ -52,51 +55,84 @@ impl Store {
         id: UploadId,
     ) -> Result<Arc<Session>, StorageError> {
         let mut found = self.sessions.find(name, user, id)?;
-        if let Found::Finished(blob) = found
-            && self.put_back(id, blob)?
+        if let Found::Finished(finished) = &found
+            && !finished.is_published
+            // Without the claim nearly always: the blob has a row.
+            && self.is_without_row(finished.blob)?
         {
+            self.sessions.meet_all()?;
+            self.put_back_of(finished.blob)?;
             found = self.sessions.find(name, user, id)?;
         }
         found.open().ok_or(StorageError::UploadUnknown)
     }
 
     /// Gives back their bytes to the sessions that a crash left without them, before collection
-    /// takes these for nobody's, and before finished ones are forgotten for others.
+    /// takes these for nobody's, and before finished ones are forgotten for others. All of them are
+    /// known.
     pub(super) fn put_back_all(&self) -> Result<(), StorageError> {
-        for (id, blob) in self.sessions.finished() {
-            self.put_back(id, blob)?;
+        for blob in self.sessions.unpublished().into_keys() {
+            if self.is_without_row(blob)? {
+                self.put_back_of(blob)?;
+            }
         }
         Ok(())
     }
 
-    /// Gives a session its bytes back, if they have the name of a blob that no row names.
-    fn put_back(&self, id: UploadId, blob: Becoming) -> Result<bool, StorageError> {
-        // Without the claim nearly always: a finished session's blob has a row.
-        if !self.is_without_row(blob)? {
-            return Ok(false);
+    /// Gives back its bytes to the session whose process died between the rename and the row, if the
+    /// file of this blob is one that no row names: a commit is about to put another in its place.
+    /// The caller holds the claim.
+    pub(super) fn put_back_before(&self, blob: Becoming) -> Result<(), StorageError> {
+        if has_file(&self.layout, &blob.digest, blob.size)? {
+            self.sessions.meet_all()?;
+            self.put_back_claimed(blob);
         }
+        Ok(())
+    }
+
+    /// Gives the session that was about to become a blob its bytes back, if they have the name of
+    /// the blob and no row names it.
+    fn put_back_of(&self, blob: Becoming) -> Result<(), StorageError> {
         self.space.check_writable()?;
         // With it, no row is on its way.
         let _claim = self.claims.claim(&blob.digest);
-        Ok(self.is_without_row(blob)? && self.sessions.put_back(id))
+        if self.is_without_row(blob)? {
+            self.put_back_claimed(blob);
+        }
+        Ok(())
+    }
+
+    fn put_back_claimed(&self, blob: Becoming) {
+        if let Some(id) = self.sessions.unpublished().get(&blob) {
+            self.sessions.put_back(*id);
+        }
     }
 
     /// Whether the file of a blob is there and no row names it.
     fn is_without_row(&self, Becoming { digest, size }: Becoming) -> Result<bool, StorageError> {
-        let row = self.database.read(|connection| repository::blob_state(connection, &digest))?;
+        let row = self.database.read(|connection| repository::blob(connection, &digest))?;
         Ok(row.is_none() && has_file(&self.layout, &digest, size)?)
     }
 
-    /// Whether the repository holds the blob that a session became.
-    fn is_held(&self, name: &RepoName, blob: Becoming) -> Result<bool, StorageError> {
+    /// Whether a session's repository holds the blob that it became. One of which nobody has heard
+    /// that it did gets the blob now, if that is there: its user has sent these bytes, which were
+    /// held against the digest before it was noted what they become. Somebody else may have published
+    /// the same meanwhile, in whatever repository.
+    fn is_become(&self, name: &RepoName, finished: &Finished) -> Result<bool, StorageError> {
+        let blob = finished.blob;
         let is_there = || Ok(self.tell_blob_size(name, &blob.digest)?.is_some());
         if is_there()? {
             return Ok(true);
         }
-        // Its row may still say what was wrong before these bytes came.
         let _claim = self.claims.claim(&blob.digest);
+        // Its row may still say what was wrong before these bytes came.
         let held = |connection: &_| repository::held_blob(connection, name, &blob.digest);
-        if self.database.read(held)?.is_none() || !self.make_durable(blob)? {
+        let is_theirs = !finished.is_published || self.database.read(held)?.is_some();
+        if !is_theirs {
+            return Ok(false);
+        }
+        self.space.check_writable()?;
+        if !self.make_durable(blob)? {
             return Ok(false);
         }
         self.add_blob(name, blob)?;

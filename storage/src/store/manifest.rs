@@ -29,7 +29,11 @@ impl Store {
         let mut tries = TRIES;
         loop {
             let get = |connection: &_| manifest::get(connection, name, reference);
-            let Some(found) = self.database.read(get)? else { return Ok(None) };
+            let found = match tries {
+                TRIES => self.database.read(get)?,
+                _ => self.database.read_afresh(get)?,
+            };
+            let Some(found) = found else { return Ok(None) };
             if found.is_right() {
                 return Ok(Some(found));
             }
@@ -39,8 +43,7 @@ impl Store {
                 return Err(lost_itself(found.digest));
             }
             if tries == 0 {
-                // The writing connection remembers better bytes than readers get. A push writes
-                // them anew.
+                // The disk gives other bytes each time.
                 let lost = lost_itself(found.digest);
                 (self.on_trouble)(&lost);
                 return Err(lost);
@@ -89,8 +92,10 @@ impl Store {
             return Err(StorageError::MissingBlobs(absent));
         }
         let digest = *manifest.digest();
-        let change =
-            || self.database.read(|connection| again::change(connection, name, &manifest, &tags));
+        let change = || {
+            self.database
+                .read_afresh(|connection| again::change(connection, name, &manifest, &tags))
+        };
         let mut changes = change()?;
         if changes == Change::Nothing {
             // It is remembered first and looked for then, so that collection does not take it in
@@ -244,7 +249,7 @@ impl Store {
     pub(super) fn lose_found_manifest(&self, found: &StoredManifest) -> bool {
         let (digest, bytes) = (found.digest, found.bytes.clone());
         let lose = move |connection: &_| lost::lose_manifest(connection, &digest, &bytes);
-        match self.database.step_to_free(lose) {
+        match self.database.step_to_mend(lose) {
             Ok(Losing::IsGone) => return false,
             Ok(Losing::WasLost) => {}
             Ok(Losing::Lost) | Err(_) => {

@@ -81,20 +81,21 @@ impl Store {
         blob: Becoming,
     ) -> Result<(), Unpublished> {
         let digest = blob.digest;
-        let has_row =
-            self.database.read(|connection| repository::blob_state(connection, &digest))?.is_some();
+        let row = self.database.read_afresh(|connection| repository::blob(connection, &digest))?;
         let synced = Synced::new(&self.layout, file, path, &digest)?;
-        if !has_row {
+        let Some(row) = row else {
+            self.put_back_before(blob)?;
             let placed = synced.place()?;
             return self.add_blob(name, blob).map_err(|error| placed.put_back(error));
-        }
+        };
         // The link comes first, since what follows takes the bytes from the session for good.
         //
         // Crash argument: until the rename the session has its bytes and the repository a link to
         // what others hold already; after it the repository holds what the session was to become,
         // which answers for it. Where the row says that the blob is lost, the link shows nothing
         // before the last step, and the finished session knows where its bytes are.
-        let is_sound = self.link_stored(name, blob)? == Some(true);
+        // Sound is what readers get, and what the writing connection takes for sound, too.
+        let is_sound = self.link_stored(name, blob)? == Some(true) && row.size == blob.size;
         synced.replace()?;
         if is_sound {
             return Ok(());

@@ -33,8 +33,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StorageError::NothingToUndo`], [`StorageError::NotThereThen`],
-    /// [`StorageError::TagProtected`], and [`StorageError::Collected`] or
-    /// [`StorageError::BlobsCollected`] when it is too late.
+    /// [`StorageError::TagProtected`], [`StorageError::Collected`] or
+    /// [`StorageError::BlobsCollected`] when it is too late, and [`StorageError::ManifestLost`] if
+    /// the bytes that were kept are wrong.
     pub fn restore_tag(
         &self,
         name: &RepoName,
@@ -69,7 +70,8 @@ impl Store {
     /// return.
     ///
     /// # Errors
-    /// [`StorageError::BlobsCollected`] when it is too late.
+    /// [`StorageError::BlobsCollected`] when it is too late, [`StorageError::ManifestLost`] if the
+    /// bytes that were kept are wrong.
     pub fn restore_manifest(
         &self,
         name: &RepoName,

@@ -17,6 +17,8 @@ use crate::digest::{Algorithm, Digest};
 use crate::manifest::{Manifest, MediaType};
 use crate::name::{Reference, RepoName};
 
+mod disk;
+
 fn fatal(error: &StorageError) -> ! {
     panic!("the database ended the process: {error}")
 }

@@ -204,7 +204,7 @@ impl Store {
             let is_mended = verify::mend_size(connection, &found, size)?;
             Ok(lost::regain_blob(connection, &found)? || is_mended)
         };
-        self.database.step_to_free(regain).map(Some)
+        self.database.step_to_mend(regain).map(Some)
     }
 
     /// Where a verification that is due begins; none if none is.

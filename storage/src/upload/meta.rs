@@ -1,5 +1,5 @@
-//! The `.meta` file of a session: whose it is and when it was used, and, in a second line, which
-//! blob it becomes.
+//! The `.meta` file of a session: whose it is and when it was used, in a second line, which blob it
+//! becomes, and in a third, that it has.
 //!
 //! The first line is written over when it was used again, in one piece that is as long as what it
 //! covers, so that the death of the process leaves one or the other.
@@ -7,6 +7,9 @@
 //! The second line is written before the bytes lose their name in `uploads/`, in place and in one
 //! call, so a process that is killed leaves a file that can be read. It is not synced, as little
 //! as the session is. Without the bytes it tells where they went; beside them it means nothing.
+//!
+//! The third line comes in the same way, behind the blob's row: without it nobody has heard yet that
+//! the session became the blob.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -19,7 +22,7 @@ use crate::error::{IoContext, StorageError};
 use crate::name::{RepoName, UserName};
 
 /// The blob that a session becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Becoming {
     pub(crate) digest: Digest,
     /// Its size in bytes.
@@ -34,6 +37,8 @@ pub(super) struct Meta {
     /// When somebody used it, as `used` notes it; none if an older program wrote the file.
     pub(super) used_tick: Option<i64>,
     pub(super) becoming: Option<Becoming>,
+    /// Whether it has become that blob.
+    pub(super) is_published: bool,
     /// The length of the first line, behind which the second begins.
     pub(super) first_bytes: u64,
 }
@@ -87,19 +92,36 @@ impl Meta {
             algorithm: first.algorithm.parse().ok()?,
             used_tick: first.used_tick.and_then(|tick| tick.parse().ok()),
             becoming: lines.next().and_then(becoming),
+            is_published: lines.next() == Some(PUBLISHED),
             first_bytes: line.len() as u64,
         })
     }
 }
 
 /// Writes the second line of the file at `path`, or writes it anew: what a longer one left behind
-/// it is never read.
+/// it is never read, and no third line stays.
 pub(super) fn note(path: &Path, first_bytes: u64, becoming: Becoming) -> Result<(), StorageError> {
-    let Becoming { digest, size } = becoming;
-    let line = text(&SecondLine { digest: digest.to_string(), size })?;
-    let line = [b"\n", line.as_slice(), b"\n"].concat();
+    let line = second_line(becoming)?;
+    write(path, first_bytes, &[b"\n", line.as_slice(), b"\n\n"].concat())
+}
+
+/// Writes the third line behind the second, which says `becoming`.
+pub(super) fn note_published(
+    path: &Path,
+    first_bytes: u64,
+    becoming: Becoming,
+) -> Result<(), StorageError> {
+    let before = b"\n\n".len() + second_line(becoming)?.len();
+    write(path, first_bytes.saturating_add(before as u64), &[PUBLISHED, b"\n"].concat())
+}
+
+fn write(path: &Path, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
     let file = OpenOptions::new().write(true).open(path).at("open", path)?;
-    file.write_all_at(&line, first_bytes).at("write", path)
+    file.write_all_at(bytes, offset).at("write", path)
+}
+
+fn second_line(Becoming { digest, size }: Becoming) -> Result<Vec<u8>, StorageError> {
+    text(&SecondLine { digest: digest.to_string(), size })
 }
 
 fn becoming(line: &[u8]) -> Option<Becoming> {
@@ -111,12 +133,15 @@ fn text(line: &impl Serialize) -> Result<Vec<u8>, StorageError> {
     serde_json::to_vec(line).map_err(|error| StorageError::Database(error.to_string()))
 }
 
+/// The third line.
+const PUBLISHED: &[u8] = b"published";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_second_line_is_written_anew_and_whatever_is_torn_in_it_costs_only_itself() {
+    fn what_a_session_becomes_is_noted_anew_and_whatever_is_torn_in_it_costs_only_itself() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("meta");
         let (name, user) = ("a/b".parse().unwrap(), "pusher".parse().unwrap());
@@ -128,6 +153,9 @@ mod tests {
             let becoming = Becoming { digest: Digest::of(algorithm, b"content"), size };
             note(&path, first, becoming).unwrap();
             assert_eq!((read().becoming, read().first_bytes), (Some(becoming), first));
+            assert!(!read().is_published);
+            note_published(&path, first, becoming).unwrap();
+            assert!(read().is_published && read().becoming == Some(becoming));
         }
         for length in first..fs::metadata(&path).unwrap().len() {
             let torn = fs::read(&path).unwrap()[..usize::try_from(length).unwrap()].to_vec();
@@ -136,6 +164,7 @@ mod tests {
             let torn = Meta::read(&other).unwrap();
             assert_eq!((torn.repository, torn.user), (name.clone(), user.clone()));
             assert!(torn.becoming.is_none_or(|becoming| Some(becoming) == read().becoming));
+            assert!(!torn.is_published || torn.becoming.is_some());
         }
     }
 }

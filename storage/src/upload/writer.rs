@@ -102,8 +102,10 @@ impl UploadWriter {
     /// The session is over when this returns, unless something failed that left the upload intact.
     ///
     /// Crash argument: which blob the session becomes is noted before its file is renamed or
-    /// removed, so a killed process leaves the bytes here or a note where they are. A power cut may
-    /// leave the note without the bytes or the bytes without the note; no answer relied on either.
+    /// removed, so a killed process leaves the bytes here or a note where they are. That it has become
+    /// the blob is noted behind the row and before the answer, so whoever heard of it is never taken
+    /// for one who waits. A power cut may leave the notes without the bytes or the bytes without the
+    /// notes; no answer relied on either.
     pub(crate) fn commit(
         &self,
         sessions: &Sessions,
@@ -132,9 +134,13 @@ impl UploadWriter {
             Err(Unpublished { left: Left::Intact, .. }) => {}
             Err(Unpublished { left: Left::Nothing, .. }) => self.abandon(),
             Ok(()) | Err(Unpublished { left: Left::Placed, .. }) => {
+                let is_published = outcome.is_ok();
+                if is_published {
+                    let _ = meta::note_published(&meta_path, self.session.meta_bytes, blob);
+                }
                 // It is still there if somebody else's publication served.
                 let _ = fs::remove_file(&path);
-                sessions.finish(&self.session, blob);
+                sessions.finish(&self.session, blob, is_published);
                 self.session.progress().is_over = true;
             }
         }

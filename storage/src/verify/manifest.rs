@@ -18,8 +18,10 @@ impl Walk<'_> {
     pub(super) fn walk_manifests(&mut self) -> Going {
         loop {
             let after = self.verified.position.after.clone();
-            let page =
-                self.store.database.read(|connection| rows::manifests(connection, &after))?;
+            let page = self
+                .store
+                .database
+                .read_afresh(|connection| rows::manifests(connection, &after))?;
             let is_last = page.len() < STEP_ROWS;
             for digest in page {
                 let mut read = 0;
@@ -41,8 +43,10 @@ impl Walk<'_> {
 
     /// Reads a manifest, and returns how many bytes that were.
     fn check_manifest(&mut self, digest: &Digest) -> Result<usize, StorageError> {
-        let found =
-            self.store.database.read(|connection| rows::manifest_bytes(connection, digest))?;
+        let found = self
+            .store
+            .database
+            .read_afresh(|connection| rows::manifest_bytes(connection, digest))?;
         let Some((bytes, is_lost)) = found else { return Ok(0) };
         let length = bytes.len();
         let is_right = Digest::of(digest.algorithm(), &bytes) == *digest;
@@ -62,7 +66,7 @@ impl Walk<'_> {
     fn lose_manifest(&mut self, digest: &Digest, bytes: Vec<u8>) -> Result<(), StorageError> {
         let lost = *digest;
         let lose = move |connection: &_| lost::lose_manifest(connection, &lost, &bytes);
-        if self.how.is_dry_run || self.store.database.step_to_free(lose)? == Losing::Lost {
+        if self.how.is_dry_run || self.store.database.step_to_mend(lose)? == Losing::Lost {
             self.verified.add(Finding::Manifest(*digest));
         }
         Ok(())
@@ -71,7 +75,7 @@ impl Walk<'_> {
     fn regain_manifest(&mut self, digest: &Digest) -> Result<(), StorageError> {
         let found = *digest;
         let regain = move |connection: &_| lost::regain_manifest(connection, &found);
-        if self.how.is_dry_run || self.store.database.step_to_free(regain)? {
+        if self.how.is_dry_run || self.store.database.step_to_mend(regain)? {
             self.verified.add(Finding::ManifestFound(*digest));
         }
         Ok(())
@@ -82,7 +86,7 @@ impl Walk<'_> {
         let mut after = i64::MIN;
         loop {
             let page = |connection: &_| rows::holders(connection, digest, after);
-            let page = self.store.database.read(page)?;
+            let page = self.store.database.read_afresh(page)?;
             for holder in &page {
                 let media_type = holder.media_type.parse().map_err(|error| format!("{error}"));
                 let parsed = media_type.and_then(|media_type| {
@@ -124,7 +128,7 @@ impl Walk<'_> {
         let (repository, digest) = (holder.repository, *manifest.digest());
         if self.how.is_dry_run {
             let is_held = |connection: &_| rows::is_held(connection, repository, &digest);
-            if self.store.database.read(is_held)? {
+            if self.store.database.read_afresh(is_held)? {
                 self.verified.add(Finding::Record(digest));
             }
             return Ok(());
@@ -133,17 +137,17 @@ impl Walk<'_> {
         // still finds it.
         let mut is_wrong = false;
         for step in missing.chunks(STEP_ROWS).map(<[Edge]>::to_vec) {
-            is_wrong |= self.store.database.step_to_free(move |connection| {
+            is_wrong |= self.store.database.step_to_mend(move |connection| {
                 rows::mend_edges(connection, repository, &digest, &step)
             })?;
         }
         for step in surplus.chunks(STEP_ROWS).map(<[_]>::to_vec) {
-            is_wrong |= self.store.database.step_to_free(move |connection| {
+            is_wrong |= self.store.database.step_to_mend(move |connection| {
                 rows::remove_edges(connection, repository, &digest, &step)
             })?;
         }
         if !is_shown_right {
-            is_wrong |= self.store.database.step_to_free(move |connection| {
+            is_wrong |= self.store.database.step_to_mend(move |connection| {
                 rows::mend_shown(connection, repository, &digest, &shown)
             })?;
         }
@@ -161,7 +165,7 @@ impl Walk<'_> {
         let (mut all, mut after) = (BTreeSet::new(), (String::new(), String::new()));
         loop {
             let page = |connection: &_| rows::edges(connection, repository, parent, &after);
-            let page = self.store.database.read(page)?;
+            let page = self.store.database.read_afresh(page)?;
             let is_last = page.len() < STEP_ROWS;
             if let Some(last) = page.last() {
                 after.clone_from(last);

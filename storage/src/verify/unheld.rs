@@ -23,7 +23,7 @@ impl Walk<'_> {
         let needed: Vec<Digest> = manifest.required_blobs().copied().collect();
         for step in needed.chunks(STEP_ROWS / ROWS_EACH) {
             let unheld = |connection: &_| rows::unheld(connection, repository, step);
-            let unheld = self.store.database.read(unheld)?;
+            let unheld = self.store.database.read_afresh(unheld)?;
             if unheld.is_empty() {
                 continue;
             }
@@ -33,11 +33,11 @@ impl Walk<'_> {
                 unheld.iter().zip(&files).map(|(blob, file)| (*blob, file.unwrap_or(0))).collect();
             let again =
                 move |connection: &_| rows::hold_again(connection, repository, &digest, &again);
-            if !self.how.is_dry_run && !self.store.database.step_to_free(again)? {
+            if !self.how.is_dry_run && !self.store.database.step_to_mend(again)? {
                 return Ok(());
             }
             let name = |connection: &_| repository::name_of(connection, repository);
-            let name = self.store.database.read(name)?;
+            let name = self.store.database.read_afresh(name)?;
             for (Unheld { digest, is_known }, file) in unheld.into_iter().zip(files) {
                 self.verified.add(match is_known || file.is_some() {
                     true => Finding::Unheld { repository: name.clone(), digest },

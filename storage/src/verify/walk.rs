@@ -8,7 +8,7 @@ use super::{Finding, OnStep, Phase, Position, Verification, Verified};
 use crate::collect::files::named_files;
 use crate::db::collect::{STEP_ROWS, without_rows};
 use crate::db::lost::Losing;
-use crate::db::repository;
+use crate::db::repository::{self, HeldBlob};
 use crate::db::verify::{self as rows, BlobRow, Dangling, Naming};
 use crate::digest::{Algorithm, Digest};
 use crate::error::StorageError;
@@ -113,7 +113,7 @@ impl<'a> Walk<'a> {
                     let finding = Finding::Manifest(parsed);
                     let is_new = match self.how.is_dry_run {
                         true => !self.verified.findings.contains(&finding),
-                        false => self.store.database.step_to_free(stand_in)? == Losing::Lost,
+                        false => self.store.database.step_to_mend(stand_in)? == Losing::Lost,
                     };
                     if is_new {
                         self.verified.add(finding);
@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
             }
             Naming::Links => {
                 let remove = move |connection: &_| rows::remove_link(connection, &place);
-                if self.how.is_dry_run || self.store.database.step_to_free(remove)? {
+                if self.how.is_dry_run || self.store.database.step_to_mend(remove)? {
                     self.verified.add(Finding::Link { repository, digest });
                 }
             }
@@ -137,7 +137,8 @@ impl<'a> Walk<'a> {
     fn walk_blobs(&mut self) -> Going {
         loop {
             let after = self.verified.position.after.clone();
-            let page = self.store.database.read(|connection| rows::blobs(connection, &after))?;
+            let page =
+                self.store.database.read_afresh(|connection| rows::blobs(connection, &after))?;
             let is_last = page.len() < STEP_ROWS;
             for BlobRow { digest, size } in page {
                 match digest.parse::<Digest>() {
@@ -188,9 +189,9 @@ impl<'a> Walk<'a> {
 
     /// Acts on what was seen of a file; false if by now another one is in its place.
     fn settle(&mut self, digest: &Digest, size: u64, seen: &Seen) -> Result<bool, StorageError> {
-        let state =
-            self.store.database.read(|connection| repository::blob_state(connection, digest))?;
-        let Some(is_lost) = state else { return Ok(true) };
+        let row =
+            self.store.database.read_afresh(|connection| repository::blob(connection, digest))?;
+        let Some(HeldBlob { is_lost, .. }) = row else { return Ok(true) };
         let is_dry_run = self.how.is_dry_run;
         let Some(damage) = seen.damage.clone() else {
             let finding = match is_lost {

@@ -24,7 +24,11 @@ struct Session {
 
 impl Session {
     fn begin(store: &Store) -> Self {
-        let (name, user) = (repo("a/b"), user("pusher"));
+        Self::begin_as(store, "a/b", "pusher")
+    }
+
+    fn begin_as(store: &Store, name: &str, pusher: &str) -> Self {
+        let (name, user) = (repo(name), user(pusher));
         let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
         let writer = store.open_upload(&name, &user, id).unwrap();
         writer.append(&[Bytes::from_static(CONTENT)]).unwrap();
@@ -58,7 +62,7 @@ impl Session {
     fn note(&self, root: &Path) {
         let path = root.join("uploads").join(format!("{}.meta", self.id));
         let note = format!(
-            "{}\n{{\"digest\":\"{}\",\"size\":{}}}\n",
+            "{}\n{{\"digest\":\"{}\",\"size\":{}}}\n\n",
             fs::read_to_string(&path).unwrap(),
             sha256(CONTENT),
             CONTENT.len()
@@ -223,24 +227,97 @@ fn a_kill_before_the_row_and_the_same_request_again() {
 }
 
 #[test]
-fn bytes_that_a_row_names_are_given_back_to_nobody() {
+fn a_killed_request_gets_its_bytes_back_before_somebody_else_publishes_the_same() {
+    for other in ["other", "a/b"] {
+        let home = directory();
+        let store = open(home.path());
+        let session = Session::begin(&store);
+        drop(store);
+        session.is_renamed(home.path());
+        let store = open(home.path());
+        // Somebody pushes the same before the session is asked for.
+        push(&store, &repo(other), CONTENT);
+        assert_eq!(open_files(home.path()), [session.file(home.path())], "{other}");
+        assert_eq!(session.offset(&store), Ok(7), "{other}");
+        assert_eq!(session.finish(&store, CONTENT), Ok(true), "{other}");
+        for name in ["other", "a/b"].map(repo).iter().filter(|name| name.as_str() != other) {
+            let held = *name == session.name;
+            assert_eq!(pull(&store, name, &sha256(CONTENT)).is_some(), held, "{other}");
+        }
+        assert_eq!(pull(&store, &repo(other), &sha256(CONTENT)).unwrap(), CONTENT);
+    }
+}
+
+#[test]
+fn a_killed_request_is_answered_by_the_blob_that_others_published() {
     let home = directory();
     let store = open(home.path());
     let session = Session::begin(&store);
     drop(store);
     session.is_renamed(home.path());
+    // A program that gave nothing back put another file in its place.
+    fs::remove_file(blob_path(home.path(), &sha256(CONTENT))).unwrap();
     let store = open(home.path());
-    // Somebody pushes the same before the session is asked for.
     push(&store, &repo("other"), CONTENT);
     for _ in 0..2 {
+        // Bytes that a row names are given back to nobody.
         assert_eq!(session.offset(&store), Err(UNKNOWN));
-        assert_eq!(session.finish(&store, CONTENT), Err(UNKNOWN));
         assert_eq!(store.expire_uploads(WEEK), Ok(0));
-        assert_eq!(pull(&store, &repo("other"), &sha256(CONTENT)).unwrap(), CONTENT);
     }
-    // In the same repository it is what the session was to become.
-    push(&store, &session.name, CONTENT);
+    assert_eq!(pull(&store, &session.name, &sha256(CONTENT)), None);
     assert_eq!(session.finish(&store, CONTENT), Ok(false));
+    assert_eq!(pull(&store, &session.name, &sha256(CONTENT)).unwrap(), CONTENT);
+    // From here on the client has heard it.
+    drop(store);
+    let store = open(home.path());
+    assert_eq!(store.delete_blob(&session.name, &sha256(CONTENT)), Ok(true));
+    assert_eq!(session.finish(&store, CONTENT), Err(UNKNOWN));
+    assert_eq!(pull(&store, &session.name, &sha256(CONTENT)), None);
+}
+
+#[test]
+fn a_killed_request_is_not_answered_by_wrong_bytes_of_others() {
+    let home = directory();
+    let store = open(home.path());
+    let session = Session::begin(&store);
+    drop(store);
+    session.is_renamed(home.path());
+    fs::remove_file(blob_path(home.path(), &sha256(CONTENT))).unwrap();
+    let store = open(home.path());
+    push(&store, &repo("other"), CONTENT);
+    fs::write(blob_path(home.path(), &sha256(CONTENT)), "conteNt").unwrap();
+    assert_eq!(session.finish(&store, CONTENT), Err(UNKNOWN));
+    assert_eq!(store.blob_size(&session.name, &sha256(CONTENT)), Ok(None));
+}
+
+#[test]
+fn the_bytes_of_a_killed_request_go_back_to_it_and_to_nobody_who_pushed_them_before() {
+    type Ask = fn(&Session, &Store);
+    let asks: [Ask; 2] = [
+        |_, store| assert_eq!(store.expire_uploads(WEEK), Ok(0)),
+        |session, store| assert_eq!(session.offset(store), Ok(7)),
+    ];
+    for (number, ask) in asks.into_iter().enumerate() {
+        let home = directory();
+        let store = open(home.path());
+        let before: Vec<Session> = (0..20).map(|_| Session::finished(&store)).collect();
+        store.delete_blob(&repo("a/b"), &sha256(CONTENT)).unwrap();
+        collect(&store, WEEK);
+        assert!(files(home.path(), "blobs").is_empty());
+        let session = Session::begin_as(&store, "c", "other");
+        drop(store);
+        session.is_renamed(home.path());
+        let store = open(home.path());
+        for old in &before {
+            assert_eq!(old.offset(&store), Err(UNKNOWN), "{number}");
+        }
+        ask(&session, &store);
+        assert_eq!(open_files(home.path()), [session.file(home.path())], "{number}");
+        assert_eq!(session.finish(&store, CONTENT), Ok(true), "{number}");
+        for old in &before {
+            assert_eq!(old.finish(&store, CONTENT), Err(UNKNOWN), "{number}");
+        }
+    }
 }
 
 #[test]

@@ -20,13 +20,16 @@ pub(crate) fn matching(
     limit: usize,
 ) -> Result<(Vec<Tag>, Option<Tag>), StorageError> {
     let Some(id) = repository::find(connection, name)? else { return Ok(Default::default()) };
-    let mut statement = connection.prepare_cached(
-        "SELECT name FROM tags WHERE repository_id = ?1 AND name >= ?2 AND name > ?3
-         ORDER BY name LIMIT ?4",
-    )?;
     let prefix = pattern.prefix();
-    let key = params![id, prefix, after.map_or("", Tag::as_str), PAGE_TAGS];
-    let mut rows = statement.query(key)?;
+    // Of two bounds SQLite would seek one and walk from there to the other.
+    let (beyond, from) = match after {
+        Some(after) => (">", after.as_str()),
+        None => (">=", prefix),
+    };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT name FROM tags WHERE repository_id = ?1 AND name {beyond} ?2 ORDER BY name LIMIT ?3"
+    ))?;
+    let mut rows = statement.query(params![id, from, PAGE_TAGS])?;
     let (mut found, mut last, mut count) = (Vec::new(), None, 0);
     while let Some(row) = rows.next()? {
         let tag: Tag = row.get(0)?;

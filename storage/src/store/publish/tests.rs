@@ -94,6 +94,27 @@ fn what_is_pushed_again_is_remembered_before_its_link_is_looked_at() {
 }
 
 #[test]
+fn what_was_told_is_not_forgotten_by_a_look_that_failed() {
+    let (_directory, store) = open();
+    let (digest, own) = (Digest::of(Algorithm::Sha256, LAYER), name(0));
+    store.commit_upload(&upload(&store, 0), &digest).unwrap();
+    let again = upload(&store, 0);
+    // No file is found in what is no directory, nor can anybody say that there is none.
+    let shard = store.layout().blob(&digest).parent().unwrap().to_owned();
+    let aside = shard.with_extension("aside");
+    fs::rename(&shard, &aside).unwrap();
+    fs::write(&shard, "").unwrap();
+    store.commit_upload(&again, &digest).unwrap_err();
+    assert!(!store.recent.condemn(own.as_str(), &digest, Duration::from_secs(60)));
+    fs::remove_file(&shard).unwrap();
+    fs::rename(&aside, &shard).unwrap();
+    // Where the look says that it is not there, nobody was told anything.
+    let other = name(1);
+    assert_eq!(store.mount_blob(Some(&name(2)), &other, &digest), Ok(false));
+    assert!(store.recent.condemn(other.as_str(), &digest, Duration::from_secs(60)));
+}
+
+#[test]
 fn sixty_four_pushes_of_one_layer_that_wait_share_one_publication() {
     let (directory, store) = open();
     let claim = store.claims.claim(&Digest::of(Algorithm::Sha256, LAYER));
