@@ -149,9 +149,7 @@ fn two_servers_on_one_read_only_disk_are_one_too_many() {
     let mut second = Instance::new().with_data(first.data().to_owned());
     second.begin();
     // The file in the directory names whoever had it when it could be written.
-    wait_until("it waits", || {
-        second.errors().contains("waiting for another process, which owns the data directory")
-    });
+    wait_until("it waits", || second.errors().contains("finds it), which owns the data directory"));
     first.stop();
     second.wait_until_ready();
     second.stop();
