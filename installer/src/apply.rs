@@ -145,6 +145,7 @@ fn undo_of(planned: &Planned) -> Result<Vec<Undo>, InstallError> {
             let metadata = path.metadata().at("look at", path)?;
             Undo::Give { path: path.clone(), uid: metadata.uid(), gid: metadata.gid() }
         }
+        Step::Close { path } => Undo::Mode { path: path.clone(), mode: mode_of(path)? },
         Step::Program { path } | Step::File { path, .. } if planned.need == Need::Change => {
             file::remove(&file::before(path))?;
             Undo::Kept { path: path.clone(), inside: None }
@@ -179,6 +180,7 @@ fn take(planned: &Planned, caller: &Caller<'_>) -> Result<(), InstallError> {
         Step::User { name, comment } => user::add(name, comment),
         Step::Directory { path, mode, owner } => file::make_directory(path, *mode, ids_of(owner)?),
         Step::Give { path, to } => undo::give(path, ids_of(&Owner::User(to.clone()))?),
+        Step::Close { path } => file::set_mode(path, mode_of(path)? & !file::OPENING),
         Step::Program { path } => {
             let program = Path::new(OWN_PROGRAM);
             let mut content = File::open(program).at("open", program)?;
@@ -203,6 +205,11 @@ fn take(planned: &Planned, caller: &Caller<'_>) -> Result<(), InstallError> {
         }
         Step::Check { .. } => (caller.check)().map_err(InstallError::Caller),
     }
+}
+
+/// The mode of a directory that is there.
+fn mode_of(path: &Path) -> Result<u32, InstallError> {
+    Ok(path.metadata().at("look at", path)?.mode() & 0o7777)
 }
 
 fn keep_if_there(path: &Path, need: Need) -> Result<(), InstallError> {

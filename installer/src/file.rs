@@ -10,6 +10,7 @@ use rustix::fs::{Access, OFlags, access};
 
 use crate::command;
 use crate::error::{At, InstallError};
+use crate::owner::as_owner_of;
 use crate::user::Ids;
 
 /// Gives a file this content. After a crash at any moment it is the old one or the new one, whole
@@ -53,6 +54,14 @@ pub(crate) fn make_directory(path: &Path, mode: u32, owner: Ids) -> Result<(), I
     sync_parent(path)?;
     label(path);
     Ok(())
+}
+
+/// Sets the mode of a directory as its owner: it may be somebody else's, and no longer what it was.
+pub(crate) fn set_mode(directory: &Path, mode: u32) -> Result<(), InstallError> {
+    let set = || fs::set_permissions(directory, Permissions::from_mode(mode));
+    as_owner_of(directory, set)
+        .map_err(|error| InstallError::Caller(error.to_string()))?
+        .at("set the mode of", directory)
 }
 
 /// The content of a file, `None` if there is none. A link is not followed and a pipe is not waited
@@ -198,6 +207,8 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
+/// What a mode lets others do who open a directory, which lets them lock it, or change it.
+pub(crate) const OPENING: u32 = 0o066;
 /// The largest file that is read, in bytes: several times this program.
 const MAX_BYTES: u64 = 256 << 20;
 const RESTORECON: &str = "restorecon";

@@ -77,11 +77,14 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not to give, to stop or to move is nothing to tell of.
+        // Not to give, to close, to stop or to move is nothing to tell of.
         let is_told = |planned: &&Planned| {
-            let is_act =
-                |step| matches!(step, &Step::Give { .. } | &Step::Stop { .. } | &Step::Move { .. });
-            planned.need != Need::Nothing || !is_act(&planned.step)
+            let is_taken = planned.need != Need::Nothing;
+            match &planned.step {
+                Step::Give { .. } | Step::Close { .. } => is_taken,
+                Step::Stop { .. } | Step::Move { .. } => is_taken,
+                _ => true,
+            }
         };
         self.steps.iter().filter(is_told).try_for_each(|planned| writeln!(f, "{planned}"))
     }
@@ -94,6 +97,7 @@ impl Planned {
             (Step::Check { .. }, _) => "check",
             (_, Need::Nothing) => "keep",
             (Step::Give { .. }, _) => "give",
+            (Step::Close { .. }, _) => "close",
             (Step::Start { .. }, _) => "start",
             (Step::Stop { .. }, _) => "stop",
             (Step::Move { .. }, _) => "move",

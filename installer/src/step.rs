@@ -42,6 +42,11 @@ pub enum Step {
         /// The user.
         to: String,
     },
+    /// A directory that others may pass through, but neither list nor lock.
+    Close {
+        /// The directory.
+        path: PathBuf,
+    },
     /// This program itself, as a file that everybody may run.
     Program {
         /// Where.
@@ -151,6 +156,7 @@ impl Step {
                 }
             }
             Self::Give { path, to } => give_need(path, to),
+            Self::Close { path } => close_need(path),
             Self::Program { path } | Self::File { path, .. } if is_no_file(path)? => {
                 Err(InstallError::ForeignFile(path.clone()))
             }
@@ -176,6 +182,7 @@ impl fmt::Display for Step {
                 write!(f, "the directory {} ({mode:04o})", path.display())
             }
             Self::Give { path, to } => write!(f, "{} to the user {to}", path.display()),
+            Self::Close { path } => write!(f, "{} to others, who may pass through", path.display()),
             Self::Program { path } => write!(f, "this program as {}", path.display()),
             Self::File { path, mode, .. } => write!(f, "{} ({mode:04o})", path.display()),
             Self::Stop { unit } => write!(f, "the service {unit} for a moment"),
@@ -227,6 +234,11 @@ fn give_need(path: &Path, to: &str) -> Result<Need, InstallError> {
     let Some(metadata) = file::metadata(path)? else { return Ok(Need::Nothing) };
     let owner = Ids { uid: metadata.uid(), gid: metadata.gid() };
     Ok(if user::find(to)? == Some(owner) { Need::Nothing } else { Need::Change })
+}
+
+fn close_need(path: &Path) -> Result<Need, InstallError> {
+    let is_open = path.metadata().is_ok_and(|found| found.mode() & file::OPENING != 0);
+    Ok(if is_open { Need::Change } else { Need::Nothing })
 }
 
 /// Whether something lies where a file goes and is none, such as a link to elsewhere.

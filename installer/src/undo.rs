@@ -47,6 +47,13 @@ pub enum Undo {
         /// The group's number.
         gid: u32,
     },
+    /// Gives a directory its mode back.
+    Mode {
+        /// The directory.
+        path: PathBuf,
+        /// What it was.
+        mode: u32,
+    },
     /// Removes a file.
     File {
         /// Where.
@@ -94,6 +101,10 @@ impl Undo {
             Self::Content { path } => file::empty(path),
             Self::Give { path, uid, gid } => match file::metadata(path)? {
                 Some(_) => give(path, Ids { uid: *uid, gid: *gid }),
+                None => Ok(()),
+            },
+            Self::Mode { path, mode } => match file::metadata(path)? {
+                Some(_) => file::set_mode(path, *mode),
                 None => Ok(()),
             },
             Self::File { path } => file::discard(path),

@@ -233,7 +233,7 @@ impl Layout {
             {
                 make_with_parents(parent)?;
             }
-            make_directory(&self.root, 0o755)?;
+            make_directory(&self.root, DATA_MODE)?;
         }
         self.has_remains().map(|_| ())
     }
@@ -301,6 +301,9 @@ impl Layout {
     }
 }
 
+/// The mode of a data directory. Everybody may pass through it, to the CA; whoever could open it
+/// could also hold its lock.
+pub const DATA_MODE: u32 = 0o711;
 /// More bytes than the number in FORMAT has.
 const FORMAT_BYTES: u64 = 32;
 /// What some file systems put at their root.

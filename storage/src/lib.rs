@@ -59,7 +59,7 @@ pub use db::{OnFatal, OnTrouble};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use durable::{make_with_parents, remove_durably, write_whole};
 pub use error::StorageError;
-pub use layout::Layout;
+pub use layout::{DATA_MODE, Layout};
 pub use lock::{Holder, OnHeld};
 pub use manifest::{Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError};
 pub use medium::{Foreign, Medium, is_read_only};

@@ -100,9 +100,7 @@ fn a_lock_file_that_somebody_removed_lets_no_second_server_in() {
     fs::remove_file(first.data().join("lock")).expect("the lock file goes");
     let mut second = Instance::new().with_data(first.data().to_owned());
     second.begin();
-    wait_until("it waits", || {
-        second.errors().contains("waiting for another process, which owns the data directory")
-    });
+    wait_until("it waits", || second.errors().contains("finds it), which owns the data directory"));
     push_blob(&first.client(), "app", b"content");
     assert!(first.command(&["status"], &[]).ok().contains(&first.address()));
     first.stop();

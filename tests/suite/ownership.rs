@@ -3,10 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::initialize::initialize_as_owner;
 use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::clients::Curl;
+use crate::support::process::{run, wait_until};
 use crate::support::report::skip;
 
 const OWNER: (u32, u32) = (12345, 12346);
@@ -61,6 +63,52 @@ fn a_registry_that_root_makes_for_its_owner_is_the_owners() {
     check(instance.data());
     instance.start();
     check(instance.data());
+}
+
+#[test]
+fn others_get_through_to_the_ca_and_cannot_lock_the_directory() {
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can act as somebody else");
+        return;
+    }
+    let mut instance = Instance::new();
+    open_to_all(instance.root());
+    fs::create_dir(instance.data()).expect("a directory");
+    chown(instance.data(), Some(OWNER.0), Some(OWNER.1)).expect("root may do that");
+    instance.start();
+    instance.stop();
+    // As a program before this one left it: anybody may open it, and somebody has.
+    open_to_all(instance.data());
+    let data = instance.data().display().to_string();
+    let lock = ["flock", "--shared", "--nonblock", "--no-fork", &data, "sleep", "600"];
+    let mut holder = as_other(&lock).spawn().expect("setpriv runs");
+    let is_locked = || run(as_other(&lock[..5]).arg("true")).code() == Some(0);
+    wait_until("it is locked", || {
+        let own = fs::File::open(&data).expect("the directory");
+        own.try_lock().is_err()
+    });
+    instance.begin();
+    let sentence = format!(
+        "waiting for an unknown process (as root, `fuser -v {data}` or `lslocks` finds it), which \
+         owns the data directory"
+    );
+    wait_until("it says that it waits", || instance.errors().contains(&sentence));
+    let refused = instance.command(&["ls"], &[]).fails(1);
+    assert!(refused.contains("an unknown process (as root, "), "{refused}");
+    holder.kill().expect("it can be killed");
+    holder.wait().expect("it ends");
+    instance.wait_until_ready();
+    instance.stop();
+    assert!(!is_locked(), "somebody else locked it again");
+    let ca = instance.data().join("tls/ca.crt");
+    run(as_other(&["cat"]).arg(ca)).ok();
+}
+
+/// A command that somebody types who has nothing to do with the registry.
+fn as_other(words: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(words);
+    command
 }
 
 /// Lets every user pass through a directory.

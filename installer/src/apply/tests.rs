@@ -34,7 +34,8 @@ impl Host {
         let directory =
             |name: &str, mode| Step::Directory { path: self.path(name), mode, owner: Owner::Root };
         vec![
-            directory("data", 0o755),
+            directory("data", 0o711),
+            Step::Close { path: self.path("data") },
             directory("etc/private", 0o700),
             Step::Program { path: self.path("program") },
             Step::File {
@@ -124,9 +125,10 @@ enum Fault {
     Crash,
 }
 
-/// The step of [`Host::steps`] that fills the directory, counted from 1.
+/// The turn of the step of [`Host::steps`] that fills the directory, counted from 1: it is made, or
+/// else closed.
 const FILL: usize = 5;
-/// The last step.
+/// The turn of the last step.
 const LAST: usize = 7;
 
 #[test]
@@ -135,6 +137,7 @@ fn what_is_applied_is_there_and_applying_again_changes_nothing() {
     host.apply(true, None).unwrap();
     let tree = host.tree();
     let mode = |name: &str| tree[&host.path(name)].0 & 0o7777;
+    assert_eq!(mode("data"), 0o711);
     assert_eq!(mode("etc/private"), 0o700);
     assert_eq!(mode("etc/private/key"), 0o600);
     assert_eq!(mode("program"), 0o755);
@@ -149,8 +152,15 @@ fn what_is_applied_is_there_and_applying_again_changes_nothing() {
 
 #[test]
 fn whatever_step_fails_or_is_cut_short_the_host_is_as_it_was() {
-    for (fault, step) in (1..=LAST).flat_map(|step| [(Fault::Error, step), (Fault::Crash, step)]) {
+    let faults = [(Fault::Error, false), (Fault::Crash, false), (Fault::Error, true)];
+    let turns = (1..=LAST).flat_map(|step| faults.map(|(fault, is_there)| (fault, step, is_there)));
+    for (fault, step, is_there) in turns {
         let mut host = Host::new();
+        if is_there {
+            // An administrator made it, and anybody may list it.
+            fs::create_dir(host.path("data")).unwrap();
+            fs::set_permissions(host.path("data"), Permissions::from_mode(0o755)).unwrap();
+        }
         let mut before = host.tree();
         // First on an empty host, then on one whose installation changes, which takes fewer steps.
         for content in ["first", "second"] {

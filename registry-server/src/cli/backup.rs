@@ -84,7 +84,8 @@ pub(super) fn run(args: BackupArgs) -> anyhow::Result<()> {
 }
 
 /// Begins to fill the directory, if the store was the last to write there or the directory is to be
-/// taken over. The store knows of it first.
+/// taken over. The store knows of it first, unless its disk is read-only: then it goes on by itself
+/// only with what is no whole backup yet.
 fn take(
     owner: &Owner<Source>,
     target: Target,
@@ -92,31 +93,44 @@ fn take(
     data: &Path,
     may_take_over: bool,
 ) -> anyhow::Result<Filling> {
-    // Also with the flag: it makes the directory known, and that cannot be noted.
-    if target.found() != Found::Free && owner.ask(|source| source.is_read_only())? {
-        bail!(BackupError::ReadOnly(directory.to_owned()));
-    }
+    let is_read_only = owner.ask(|source| source.is_read_only())?;
+    let may_begin_anew = may_take_over || (is_read_only && target.made_at().is_none());
     let begin = |found: Found| {
         let next = found.next()?;
         let is_ours = owner.ask(move |source| source.begin_backup(found, next))??;
         anyhow::Ok(is_ours.then_some(next))
     };
     let generation = match begin(target.found())? {
-        None if may_take_over => begin(Found::Free)?,
+        None if may_begin_anew => begin(Found::Free)?,
         generation => generation,
     };
-    let Some(generation) = generation else { bail!(refusal(&target, directory)) };
+    let generation = match generation {
+        Some(generation) => generation,
+        None if is_read_only => bail!(BackupError::ReadOnly(directory.to_owned())),
+        None => bail!(refusal(&target, directory)),
+    };
     let host = installer::own_names().into_iter().next();
     let of = match host {
         Some(host) => format!("the registry in {} on {host}", data.display()),
         None => format!("the registry in {}", data.display()),
     };
-    Ok(target.begin(generation, of)?)
+    Ok(target.begin(generation, of, is_read_only)?)
 }
 
 /// Says who wrote a backup last, and what could be done.
 fn refusal(target: &Target, directory: &Path) -> String {
+    let directory = directory.display();
     let last = match (target.last_run(), target.made_at()) {
+        (Some(last), _) if last.was_read_only => {
+            return format!(
+                "{directory} is not known to this registry: {} wrote there last, on {}, while its \
+                 disk was read-only, so that it could not be noted. If that was this registry, \
+                 type the same with --take-over, once; if it was another one, choose another \
+                 directory: what only that one has would go from there",
+                last.of,
+                time(last.begun_at)
+            );
+        }
         (Some(last), _) => format!("{} wrote there last, on {}", last.of, time(last.begun_at)),
         (None, Some(made_at)) => {
             format!("another one made the backup that is there, on {}", time(made_at))
@@ -124,11 +138,10 @@ fn refusal(target: &Target, directory: &Path) -> String {
         (None, None) => "another one began one there".to_owned(),
     };
     format!(
-        "{} is not this registry's to go on with: {last}, and this one is a copy of it, or was \
-         restored since; what only the other one has would go from there. Choose another \
+        "{directory} is not this registry's to go on with: {last}, and this one is a copy of it, \
+         or was restored since; what only the other one has would go from there. Choose another \
          directory; or, if the other one is given up, type the same with --take-over, which makes \
-         it the backup of this registry",
-        directory.display()
+         it the backup of this registry"
     )
 }
 

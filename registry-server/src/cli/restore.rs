@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use storage::backup::{BackupError, Origin, Restoring, SmallFiles, Taken, read_small};
-use storage::{Algorithm, Digest, Layout, StorageError, make_with_parents};
+use storage::{Algorithm, DATA_MODE, Digest, Layout, StorageError, make_with_parents};
 
 use super::DataDir;
 use super::backup::{check_space, is_installed, lies_inside, on_disk};
@@ -226,7 +226,7 @@ fn make(data: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     make_with_parents(data)?;
-    fs::set_permissions(data, Permissions::from_mode(0o755))
+    fs::set_permissions(data, Permissions::from_mode(DATA_MODE))
         .with_context(|| format!("cannot set the mode of {}", data.display()))
 }
 

@@ -34,8 +34,10 @@ pub enum BackupError {
     },
     /// The store's disk is read-only, and whoever goes on with a backup notes that there.
     #[error(
-        "{} holds a backup already, and to go on with one is noted on the registry's own disk, \
-         which is read-only: choose an empty directory for this one", .0.display()
+        "{} holds a backup already, and who goes on with one notes that on the registry's own \
+         disk, which is read-only: choose an empty directory for this one; or, if no other copy of \
+         this registry backs up there, type the same with --take-over, which goes on with it even \
+         so and is needed once more after the repair", .0.display()
     )]
     ReadOnly(PathBuf),
     /// Whoever asked wants it no more.

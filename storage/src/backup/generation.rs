@@ -22,6 +22,9 @@
 //!   refused. It is this store's either way, and nothing is lost.
 //! - A directory that is taken over by the flag gets another number: whoever wrote it before knows
 //!   it no more.
+//! - A store whose disk is read-only can note nothing. It takes directories that hold no whole
+//!   backup, and by the flag any of its own, under a number that nobody knows; so after the repair
+//!   the flag is needed once, and the mark says why.
 //! - A program before this one wrote no generation. Its backups are gone on with by whoever has the
 //!   identity and was not restored by a program that notes that: an upgrade needs nobody. A copy
 //!   that the older program had restored cannot be told from the original; when its backup was

@@ -29,6 +29,9 @@ pub struct LastRun {
     pub begun_at: i64,
     /// Which registry it copied, for people.
     pub of: String,
+    /// Whether the disk of that registry was read-only: the run is noted here alone.
+    #[serde(default)]
+    pub was_read_only: bool,
 }
 
 impl Mark {

@@ -72,14 +72,20 @@ impl Target {
         self.mark.as_ref()?.made_at
     }
 
-    /// Begins to fill it: the run of this generation, which the store knows by now, wrote there
-    /// last. `of` says whose backup it is, for people.
+    /// Begins to fill it: the run of this generation, which the store knows by now unless its disk
+    /// is read-only, wrote there last. `of` says whose backup it is, for people.
     ///
     /// # Errors
     /// Trouble with the disk.
-    pub fn begin(self, generation: Generation, of: String) -> Result<Filling, StorageError> {
+    pub fn begin(
+        self,
+        generation: Generation,
+        of: String,
+        is_read_only: bool,
+    ) -> Result<Filling, StorageError> {
         let made_at = self.made_at();
-        let last = Some(LastRun { generation, begun_at: unix_now(), of });
+        let (begun_at, was_read_only) = (unix_now(), is_read_only);
+        let last = Some(LastRun { generation, begun_at, of, was_read_only });
         let mark = Mark { identity: self.identity, made_at, last };
         mark.write(&self.layout)?;
         let blobs = Blobs::of(&self.layout)?;

@@ -25,7 +25,7 @@ fn begin(store: &Store, directory: &Path) -> Filling {
     let target = Target::open(directory, store.identity().unwrap()).unwrap();
     let next = target.found().next().unwrap();
     assert_eq!(store.begin_backup(target.found(), next), Ok(true));
-    target.begin(next, "the test's".to_owned()).unwrap()
+    target.begin(next, "the test's".to_owned(), false).unwrap()
 }
 
 /// Copies all blobs, and says how many.

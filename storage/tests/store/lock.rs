@@ -1,5 +1,6 @@
 //! One process owns a store; whoever comes second learns for whom it waits.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
@@ -24,14 +25,39 @@ fn the_second_open_is_refused_and_told_who_holds_the_store() {
 }
 
 #[test]
-fn a_lock_file_without_text_still_names_somebody() {
+fn nobody_is_named_who_does_not_hold_it() {
     let home = directory();
-    let _store = open(home.path());
-    std::fs::write(home.path().join("lock"), "").unwrap();
-    let Some(StorageError::Owned(holder)) = try_open(home.path(), true).err() else {
-        panic!("two owners at once");
+    let path = home.path().join("lock");
+    let unknown = |what: &str| {
+        let Some(StorageError::Owned(holder)) = try_open(home.path(), true).err() else {
+            panic!("{what}: two owners at once");
+        };
+        assert_eq!(holder.to_string(), unknown_in(home.path()), "{what}");
+        assert_eq!(Survey::of(home.path()).unwrap().holder, Some(holder), "{what}");
     };
-    assert_eq!(holder.to_string(), "another process");
+    let store = open(home.path());
+    for (what, text) in [
+        ("no text", ""),
+        ("another text", "process one (registry serve)"),
+        ("what a terminal obeys", "process 1 (registry \u{1b}[2J)"),
+        // No process has so high a number.
+        ("a process that ended", "process 2147483646 (registry backup)"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        unknown(what);
+    }
+    drop(store);
+    // Somebody else holds the directory, and the file names who had it last.
+    std::fs::write(&path, "process 1 (registry serve)\n").unwrap();
+    let other = std::fs::File::open(home.path()).unwrap();
+    other.lock_shared().unwrap();
+    unknown("a lock on the directory alone");
+}
+
+/// What is said of a process that nothing names.
+fn unknown_in(directory: &Path) -> String {
+    let directory = directory.display();
+    format!("an unknown process (as root, `fuser -v {directory}` or `lslocks` finds it)")
 }
 
 #[test]
@@ -43,7 +69,7 @@ fn a_lock_file_that_somebody_removed_lets_nobody_in() {
         let Some(StorageError::Owned(holder)) = try_open(home.path(), true).err() else {
             panic!("two owners at once");
         };
-        assert_eq!(holder.to_string(), "another process");
+        assert_eq!(holder.to_string(), unknown_in(home.path()));
         assert!(!home.path().join("lock").exists());
         assert_eq!(Survey::of(home.path()).unwrap().holder, Some(holder));
         // Nor does a file that somebody else puts there.

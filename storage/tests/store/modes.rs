@@ -1,5 +1,6 @@
 //! What the store makes is its owner's alone, and nothing in it is named by a client.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -28,13 +29,26 @@ fn every_mode_is_private_whatever_the_umask() {
     store.create_upload(&repo("a"), &user("owner"), Algorithm::Sha256).unwrap();
     write_whole(&store.layout().init_password(), b"secret\n").unwrap();
     let mode = |path: &Path| path.symlink_metadata().unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode(&root), 0o755, "anybody may go through it to the CA");
+    assert_eq!(mode(&root), 0o711, "anybody may go through it to the CA, and not open it");
     let entries = tree(&root);
     assert!(entries.iter().any(|path| path.ends_with("registry.db-wal")));
     assert!(entries.iter().any(|path| path.ends_with("registry.db-shm")));
     for path in entries {
         let expected = if path.is_dir() { 0o700 } else { 0o600 };
         assert_eq!(mode(&path), expected, "{}: {:o}", path.display(), mode(&path));
+    }
+}
+
+#[test]
+fn what_lets_others_open_the_directory_of_a_store_is_taken_from_its_mode() {
+    for (before, after) in [(0o755, 0o711), (0o2775, 0o2711), (0o750, 0o710), (0o700, 0o700)] {
+        let home = directory();
+        let root = home.path().join("data");
+        drop(open(&root));
+        fs::set_permissions(&root, fs::Permissions::from_mode(before)).unwrap();
+        let _store = open(&root);
+        let mode = root.metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode, after, "{before:o} became {mode:o}");
     }
 }
 

@@ -94,7 +94,7 @@ impl Source {
     }
 
     /// Notes in the store that a backup begins; false if another one wrote there last. What lies on
-    /// a read-only disk begins new ones only, and knows of none.
+    /// a read-only disk notes nothing, and knows of none.
     pub(super) fn begin_backup(&self, found: Found, next: Generation) -> anyhow::Result<bool> {
         match &self.from {
             _ if self.is_read_only => Ok(found == Found::Free),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use certs::TlsFile;
 use installer::{Need, Owner, Step, Unit};
-use storage::Layout;
+use storage::{DATA_MODE, Layout};
 
 use super::wanted::{OWN_CERTIFICATE, OWN_KEY, Wanted};
 use super::{ROOT_KEY, USER};
@@ -26,8 +26,9 @@ pub(super) fn of(wanted: &Wanted) -> anyhow::Result<Vec<Step>> {
     let mut steps = vec![Step::Stop { unit: UNIT.to_owned() }];
     steps.push(Step::User { name: USER.to_owned(), comment });
     steps.extend(parents(&data));
-    steps.push(Step::Directory { path: data.clone(), mode: 0o755, owner: user() });
+    steps.push(Step::Directory { path: data.clone(), mode: DATA_MODE, owner: user() });
     steps.push(Step::Give { path: data.clone(), to: USER.to_owned() });
+    steps.push(Step::Close { path: data.clone() });
     let pki = Path::new(ROOT_KEY).parent().unwrap_or(Path::new("/")).to_owned();
     steps.push(Step::Directory { path: pki, mode: 0o700, owner: Owner::Root });
     steps.extend(own_certificate(wanted)?);
