@@ -149,8 +149,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// The sessions without bytes of which nobody has heard that they became a blob, with that blob:
-    /// of each blob the one that was to become it last, as far as they are known.
+    /// The sessions without bytes of which nobody has heard that they became a blob, with that
+    /// blob: of each blob the one that was to become it last, as far as they are known.
     pub(crate) fn unpublished(&self) -> HashMap<Becoming, UploadId> {
         self.lock().finished.unpublished()
     }
@@ -169,8 +169,8 @@ impl Sessions {
     /// Crash argument: no row names the file, so nobody reads it and nobody else relies on it; and
     /// it gets another name, never a second one. A crash leaves it under either, and under both
     /// it is the session's. Whose it is: sessions that became the blob once, and were told so, have
-    /// no claim to it, since it came after them. Of the others it belongs to the one that noted last
-    /// what it becomes: before a commit puts a file in the place of another that no row names, that
+    /// no claim to it, since it came after them. Of the others it belongs to the one that noted
+    /// last what it becomes: before a commit puts a file in the place of another that no row names, that
     /// one goes back to its session, so two of them wait for one file only where an earlier program
     /// wrote their notes.
     pub(crate) fn put_back(&self, id: UploadId) -> bool {

@@ -272,7 +272,8 @@ impl Plan<'_> {
         }
         let mut listing = self.connection.prepare_cached(
             "SELECT e.parent FROM edges e
-             JOIN repository_manifests m ON m.repository_id = e.repository_id AND m.digest = e.parent
+             JOIN repository_manifests m
+                  ON m.repository_id = e.repository_id AND m.digest = e.parent
              WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'child' AND e.parent > ?3
              ORDER BY e.parent",
         )?;

@@ -1,4 +1,5 @@
-//! How much SQLite's machine does for reads: tests count its steps where others would take the time.
+//! How much SQLite's machine does for reads: tests count its steps where others would take the
+//! time.
 
 use std::cell::Cell;
 
