@@ -1,8 +1,8 @@
 //! The only bridge from async code to code that blocks on the disk, and it is bounded.
 //!
 //! Each kind of work has a bound of its own: however many pushes wait for a sync, a pull finds a
-//! thread. And of each kind one owner has a share: however much somebody asks for, there is a thread
-//! for the others. What runs here never waits for a client.
+//! thread. And of each kind one owner has a share: however much somebody asks for, there is a
+//! thread for the others. What runs here never waits for a client.
 //!
 //! Closing a file is such work too: the last close of a file that was removed meanwhile gives its
 //! space back. So a value that holds one is kept [`OnDisk`], whoever lets go of it.

@@ -170,9 +170,9 @@ impl Sessions {
     /// it gets another name, never a second one. A crash leaves it under either, and under both
     /// it is the session's. Whose it is: sessions that became the blob once, and were told so, have
     /// no claim to it, since it came after them. Of the others it belongs to the one that noted
-    /// last what it becomes: before a commit puts a file in the place of another that no row names, that
-    /// one goes back to its session, so two of them wait for one file only where an earlier program
-    /// wrote their notes.
+    /// last what it becomes: before a commit puts a file in the place of another that no row names,
+    /// that one goes back to its session, so two of them wait for one file only where an earlier
+    /// program wrote their notes.
     pub(crate) fn put_back(&self, id: UploadId) -> bool {
         let mut known = self.lock();
         let Some(finished) = known.finished.get(id) else { return known.open.contains_key(&id) };

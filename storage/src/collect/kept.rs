@@ -128,8 +128,8 @@ impl Run<'_> {
         }
     }
 
-    /// The bytes of the blobs of a manifest that only manifests hold to which no tag leads. `is_seen`
-    /// gets each blob, so that it counts once.
+    /// The bytes of the blobs of a manifest that only manifests hold to which no tag leads.
+    /// `is_seen` gets each blob, so that it counts once.
     fn bytes_of(
         &self,
         manifest: &Held,

@@ -249,8 +249,8 @@ pub(crate) fn due(
 /// Whether another manifest than those that leave keeps this one: an index that lists it, or the
 /// one it refers to. Deleted ones count, since they can be restored, but for those that are going.
 ///
-/// All indexes up to `passed`, in the order of their digests, keep nothing, and it is moved on. None
-/// if `left` rows tell nothing.
+/// All indexes up to `passed`, in the order of their digests, keep nothing, and it is moved on.
+/// None if `left` rows tell nothing.
 pub(crate) fn is_kept(
     connection: &Connection,
     held: &Held,

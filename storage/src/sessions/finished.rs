@@ -75,7 +75,8 @@ impl FinishedSessions {
         all.into_iter().map(|(id, finished)| (finished.blob, *id)).collect()
     }
 
-    /// Remembers of one that it became its blob; false if it is not remembered itself, or so already.
+    /// Remembers of one that it became its blob; false if it is not remembered itself, or so
+    /// already.
     pub(super) fn note_published(&mut self, id: UploadId) -> bool {
         let Some(finished) = self.all.get_mut(&id) else { return false };
         !std::mem::replace(&mut finished.is_published, true)

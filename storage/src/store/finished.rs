@@ -18,7 +18,8 @@ use crate::upload::{Becoming, Finished, Session, UploadWriter};
 impl Store {
     /// Takes a session over to make it a blob; none if that is done already, for this digest, and
     /// the repository holds the blob: the answer was lost, with the client's connection or with the
-    /// process. If nobody can have heard it, the repository gets the blob now, should it not hold it.
+    /// process. If nobody can have heard it, the repository gets the blob now, should it not hold
+    /// it.
     ///
     /// # Errors
     /// [`StorageError::UploadUnknown`] if this user has no such session in this repository, or if
@@ -79,9 +80,9 @@ impl Store {
         Ok(())
     }
 
-    /// Gives back its bytes to the session whose process died between the rename and the row, if the
-    /// file of this blob is one that no row names: a commit is about to put another in its place.
-    /// The caller holds the claim.
+    /// Gives back its bytes to the session whose process died between the rename and the row, if
+    /// the file of this blob is one that no row names: a commit is about to put another in its
+    /// place. The caller holds the claim.
     pub(super) fn put_back_before(&self, blob: Becoming) -> Result<(), StorageError> {
         if has_file(&self.layout, &blob.digest, blob.size)? {
             self.sessions.meet_all()?;
@@ -116,8 +117,8 @@ impl Store {
 
     /// Whether a session's repository holds the blob that it became. One of which nobody has heard
     /// that it did gets the blob now, if that is there: its user has sent these bytes, which were
-    /// held against the digest before it was noted what they become. Somebody else may have published
-    /// the same meanwhile, in whatever repository.
+    /// held against the digest before it was noted what they become. Somebody else may have
+    /// published the same meanwhile, in whatever repository.
     fn is_become(&self, name: &RepoName, finished: &Finished) -> Result<bool, StorageError> {
         let blob = finished.blob;
         let is_there = || Ok(self.tell_blob_size(name, &blob.digest)?.is_some());

@@ -8,8 +8,8 @@
 //! call, so a process that is killed leaves a file that can be read. It is not synced, as little
 //! as the session is. Without the bytes it tells where they went; beside them it means nothing.
 //!
-//! The third line comes in the same way, behind the blob's row: without it nobody has heard yet that
-//! the session became the blob.
+//! The third line comes in the same way, behind the blob's row: without it nobody has heard yet
+//! that the session became the blob.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;

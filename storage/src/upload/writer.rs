@@ -102,10 +102,10 @@ impl UploadWriter {
     /// The session is over when this returns, unless something failed that left the upload intact.
     ///
     /// Crash argument: which blob the session becomes is noted before its file is renamed or
-    /// removed, so a killed process leaves the bytes here or a note where they are. That it has become
-    /// the blob is noted behind the row and before the answer, so whoever heard of it is never taken
-    /// for one who waits. A power cut may leave the notes without the bytes or the bytes without the
-    /// notes; no answer relied on either.
+    /// removed, so a killed process leaves the bytes here or a note where they are. That it has
+    /// become the blob is noted behind the row and before the answer, so whoever heard of it is
+    /// never taken for one who waits. A power cut may leave the notes without the bytes or the
+    /// bytes without the notes; no answer relied on either.
     pub(crate) fn commit(
         &self,
         sessions: &Sessions,
