@@ -66,6 +66,40 @@ fn a_disk_that_turns_read_only_costs_the_writes_and_is_served_from_after_a_resta
 }
 
 #[test]
+fn whoever_meets_it_first_hears_why_and_it_is_remembered() {
+    const CASES: [&str; 5] = ["backup", "PATCH", "PUT", "DELETE", "POST"];
+    for case in CASES {
+        let Some(disk) = a_disk() else { return };
+        let mut instance = Instance::new().with_data(disk.path().join("data"));
+        instance.start();
+        let client = instance.client();
+        let pushed = Pushed::to(&client);
+        let upload = begin_upload(&client, "app");
+        client.request("PATCH", &upload, &[OCTETS], b"begun").expect(202);
+        client.get("/readyz").expect(200);
+        // As after an error of its own: newer kernels leave the mount's flag as it was.
+        disk.remount("abort");
+        let path = match case {
+            "POST" => "/v2/app/blobs/uploads/".to_owned(),
+            "PUT" => format!("{upload}?digest={}", sha256(b"begun")),
+            _ => upload,
+        };
+        let body = if case == "PATCH" { &b", more"[..] } else { b"" };
+        match case {
+            "backup" => pushed.can_be_backed_up(&instance),
+            method => {
+                let answer = client.request(method, &path, &[OCTETS], body).refused(503, "DENIED");
+                assert_eq!(answer.error().1, SENTENCE, "{case}");
+            }
+        }
+        assert_eq!(client.get("/readyz").refused(503, "DENIED").error().1, SENTENCE, "{case}");
+        assert!(status(&instance).contains("\"read_only\": true"), "{case}");
+        pushed.can_be_pulled(&client);
+        instance.stop();
+    }
+}
+
+#[test]
 fn a_start_on_a_read_only_disk_shows_all_that_was_acknowledged_after_a_kill_and_a_stop() {
     for is_killed in [true, false] {
         let Some(disk) = a_disk() else { return };
