@@ -13,6 +13,7 @@ use crate::support::process::{run, wait_until};
 use crate::support::report::skip;
 
 mod backup;
+mod socket;
 
 /// What every refusal says.
 const SENTENCE: &str = "the disk of the registry is read-only, so it can be pulled from and \

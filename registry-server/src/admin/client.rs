@@ -151,11 +151,6 @@ fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
             Err(error) if is_nobody(&error) => {}
             Err(error) => return Err(error).context("cannot reach the running server"),
         }
-        if storage::is_read_only(data_dir)
-            && let Some(stream) = reach_elsewhere(data_dir)?
-        {
-            return Ok(Reached::Server(stream));
-        }
         let options = OpenOptions {
             may_create: false,
             uploads_per_user: limits.uploads_per_user,
@@ -167,12 +162,18 @@ fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
             on_fatal: end_process,
             on_trouble: log_trouble,
         };
-        match Store::open(data_dir, &options) {
+        let error = match Store::open(data_dir, &options) {
             Ok(store) => return Ok(Reached::Store(Box::new(store))),
-            Err(StorageError::Owned(_)) if Instant::now() < until => {
-                std::thread::sleep(PAUSE);
-            }
-            Err(error) => bail!(error),
+            Err(error) => error,
+        };
+        let is_owned = matches!(error, StorageError::Owned(_));
+        // Whatever the disk is now: it was read-only when that server started, perhaps.
+        if is_owned && let Some(stream) = reach_elsewhere(data_dir)? {
+            return Ok(Reached::Server(stream));
+        }
+        match is_owned && Instant::now() < until {
+            true => std::thread::sleep(PAUSE),
+            false => bail!(error),
         }
     }
 }
