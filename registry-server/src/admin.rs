@@ -200,8 +200,9 @@ pub struct Running {
     pub address: String,
     /// When it started.
     pub since: Instant,
-    /// When the administrator's own certificate expires, if it serves with one.
-    pub own_certificate_expires: Option<SystemTime>,
+    /// When the certificate expires, if it is not the one in the data directory: the
+    /// administrator's own, or one that is in memory alone.
+    pub certificate_expires: Option<SystemTime>,
     /// What its settings say about upkeep.
     pub upkeep: Upkeep,
 }

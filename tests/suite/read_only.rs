@@ -13,6 +13,7 @@ use crate::support::process::{run, wait_until};
 use crate::support::report::skip;
 
 mod backup;
+mod certificate;
 mod socket;
 
 /// What every refusal says.
