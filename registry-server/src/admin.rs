@@ -1,17 +1,18 @@
 //! What commands do to a store: the same function whether a server owns it or nobody does.
 //!
 //! A server takes commands at the socket in its data directory, one a connection: a line of JSON
-//! in, a line of JSON out. A command that takes long sends lines about its progress before, and
-//! stops when whoever gave it is gone. When no server runs, the command opens the store itself.
+//! in, a line of JSON out. A command that takes long sends lines about its progress before, says
+//! now and then that it is at it, and stops when whoever gave it is gone. When no server runs, the
+//! command opens the store itself.
 
 use std::collections::HashSet;
-use std::fs;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use storage::backup::generation::{Found, Generation};
+use storage::backup::read_small;
 use storage::{
     BackupError, Collected, ImageName, Keep, RepoName, Role, Snapshot, StorageError, Store,
     TagPattern, User, UserName, remove_durably,
@@ -24,6 +25,7 @@ use crate::config::{Span, Upkeep};
 mod client;
 mod image;
 mod lease;
+mod line;
 mod place;
 mod socket;
 mod status;
@@ -157,6 +159,8 @@ pub enum Reply {
     Verified(Box<VerifyReport>),
     /// How far a command is that takes long. The outcome follows.
     Progress(Progress),
+    /// The server is at it, and has no other news.
+    Working,
 }
 
 /// How far a command is that takes long.
@@ -390,7 +394,8 @@ fn known_user(store: &Store, name: &str) -> Result<User, CommandError> {
 /// was before the change.
 fn forget_init_password(store: &Store, before: &User) -> Result<(), CommandError> {
     let path = store.layout().init_password();
-    let Ok(content) = fs::read(&path) else { return Ok(()) };
+    // Whoever owns the directory may have put another thing there.
+    let Ok(Some(content)) = read_small(&path) else { return Ok(()) };
     if password::is_right(content.trim_ascii_end(), &before.password_hash) {
         remove_durably(&path)?;
     }

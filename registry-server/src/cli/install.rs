@@ -12,7 +12,7 @@ use installer::{Caller, InstallLock, Plan, Planned, Record};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{note, plain, print, print_json};
+use super::{note, print, print_json};
 use crate::config::Settings;
 use crate::server::{Given, initialize};
 
@@ -67,7 +67,7 @@ pub(super) fn run(args: InstallArgs) -> anyhow::Result<()> {
     if plan.is_nothing() && record.is_some() {
         print("Nothing was changed: this host is already as it was asked for.\n")?;
     }
-    print(&plain(&farewell(&wanted, &login)))?;
+    print(&farewell(&wanted, &login))?;
     notes.iter().for_each(|text| note(text));
     Ok(())
 }

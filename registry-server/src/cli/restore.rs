@@ -19,7 +19,7 @@ use super::beside::{Owner, beside};
 use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY, quoted};
 use super::meter::Meter;
 use super::words::{bytes, counted, duration, time};
-use super::{plain, print, print_json};
+use super::{print, print_json};
 use crate::admin::check_medium;
 use crate::config::{CONFIG_FILE, Settings};
 
@@ -67,7 +67,7 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
     summary.seconds = begun.elapsed().as_secs();
     match args.json {
         true => print_json(&summary)?,
-        false => print(&plain(&summary.text(&data, &directory)))?,
+        false => print(&summary.text(&data, &directory))?,
     }
     match summary.missing.as_slice() {
         [] => Ok(()),

@@ -4,6 +4,8 @@
 //! A server and [`initialize`] share all of it. Nothing here needs a runtime or another thread but
 //! the one that the store makes, which runs as whoever makes it.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -18,7 +20,7 @@ use super::Renewal;
 use crate::admin::{end_process, log_trouble};
 use crate::auth::password::Password;
 use crate::config::Config;
-use crate::limits::Limits;
+use crate::limits::{Limits, PASSWORD_MAX_BYTES};
 
 /// What [`initialize`] found and made.
 pub struct Initialized {
@@ -74,7 +76,11 @@ impl Given {
 }
 
 pub(crate) fn read_password(path: &Path) -> anyhow::Result<Password> {
-    let content = std::fs::read(path)
+    // One byte more than the longest with the end of its line: a longer one is refused as such.
+    let most = PASSWORD_MAX_BYTES as u64 + 2;
+    let mut content = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(most).read_to_end(&mut content))
         .with_context(|| format!("cannot read the password in {}", path.display()))?;
     let content = content.strip_suffix(b"\n").unwrap_or(&content);
     Password::new(content).with_context(|| format!("the password in {}", path.display()))

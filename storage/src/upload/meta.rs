@@ -8,12 +8,13 @@
 //! call, so a process that is killed leaves a file that can be read. It is not synced, as little
 //! as the session is. Without the bytes it tells where they went; beside them it means nothing.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup::read_up_to;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{IoContext, StorageError};
 use crate::name::{RepoName, UserName};
@@ -77,7 +78,7 @@ impl Meta {
 
     /// Reads a file; none if it is not there or says nothing that can be understood.
     pub(super) fn read(path: &Path) -> Option<Self> {
-        let bytes = fs::read(path).ok()?;
+        let bytes = read_up_to(path, MOST_BYTES).ok()??;
         let mut lines = bytes.split(|byte| *byte == b'\n');
         let line = lines.next()?;
         let first: FirstLine = serde_json::from_slice(line).ok()?;
@@ -111,8 +112,13 @@ fn text(line: &impl Serialize) -> Result<Vec<u8>, StorageError> {
     serde_json::to_vec(line).map_err(|error| StorageError::Database(error.to_string()))
 }
 
+/// More bytes than there are in such a file: the names of a repository and of a user, two digests.
+const MOST_BYTES: u64 = 64 * 1024;
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
