@@ -33,7 +33,9 @@ mod tag;
 mod verify;
 
 pub use client::{Leased, own, run, run_leased, run_long};
-pub(crate) use client::{allow_network_fs, check_medium, end_process, log_trouble};
+pub(crate) use client::{
+    allow_network_fs, check_medium, end_process, is_network_fs_allowed, log_trouble,
+};
 pub use image::{
     AllEntry, ImageCommand, ImageReply, ManifestEntry, PartEntry, ReferrerEntry, RemovedEntry,
 };

@@ -58,6 +58,22 @@ fn an_answer_does_nothing_to_a_terminal() {
 }
 
 #[test]
+fn a_command_to_type_has_words_that_a_shell_takes_as_they_are() {
+    let instance = rested();
+    listen(&instance, |command, mut stream| {
+        let answer = match command.contains("protect") {
+            true => "{\"tag\":{\"protection\":{\"image\":\"app:1; id\",\"is_change\":true}}}",
+            false => REMOVED,
+        };
+        writeln!(stream, "{answer}").expect("somebody reads");
+    });
+    let told = instance.command(&["rm"], &["app:1"]).ok();
+    assert!(told.ends_with("to undo it: registry tag restore 'app:1; id'"), "{told}");
+    let told = instance.command(&["tag", "protect"], &["app:1"]).ok();
+    assert!(told.ends_with("until `registry tag unprotect 'app:1; id'`"), "{told}");
+}
+
+#[test]
 fn a_snapshot_lies_in_the_data_directory_and_nowhere_else() {
     let instance = rested();
     listen(&instance, |_, mut stream| {
@@ -101,5 +117,8 @@ fn listen(instance: &Instance, answer: impl Fn(&str, UnixStream) + Send + 'stati
 }
 
 const PROGRESS: &str = "{\"progress\":{\"task\":\"looking\",\"done\":1,\"total\":null}}";
+const REMOVED: &str = "{\"image\":{\"removed\":{\"image\":\"app:1\",\"repository\":\"app\",\
+    \"dry_run\":false,\"tags\":[\"app:1; id\"],\"tag_count\":1,\"manifests\":[],\
+    \"manifest_count\":0,\"blobs\":0,\"blob_bytes\":0,\"kept_by\":null,\"sparse\":[]}}}";
 const TAGS: &str = "{\"tags\":[{\"tag\":\"1\\u001b[2J\\u009b1m\",\"digest\":\"d\",\
     \"protected\":false}]}";

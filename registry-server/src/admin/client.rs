@@ -126,7 +126,8 @@ pub(crate) fn check_medium(data_dir: &Path) -> Result<(), StorageError> {
     Medium::check(data_dir, is_network_fs_allowed(data_dir))
 }
 
-fn is_network_fs_allowed(data_dir: &Path) -> bool {
+/// Whether command line or settings allow that.
+pub(crate) fn is_network_fs_allowed(data_dir: &Path) -> bool {
     let installed = installed_settings(Path::new(CONFIG_FILE), data_dir);
     ALLOW_NETWORK_FS.load(Ordering::Relaxed)
         || installed.is_ok_and(|settings| settings.allow_network_fs == Some(true))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use serde::Serialize;
-use storage::TagPattern;
+use storage::{TagPattern, shell_word};
 
 use super::words::{bytes, counted, now, time};
 use super::{print, print_json};
@@ -89,9 +89,10 @@ fn restoring(removed: &RemovedEntry) -> String {
     if removed.tags.is_empty() {
         let RemovedEntry { repository, manifests, .. } = removed;
         let digest = manifests.first().map_or("DIGEST", String::as_str);
-        return format!("to undo it: registry tag restore {repository}:TAG --to {digest}\n");
+        let (image, digest) = (shell_word(&format!("{repository}:TAG")), shell_word(digest));
+        return format!("to undo it: registry tag restore {image} --to {digest}\n");
     }
-    let line = |tag: &String| format!("to undo it: registry tag restore {tag}\n");
+    let line = |tag: &String| format!("to undo it: registry tag restore {}\n", shell_word(tag));
     removed.tags.iter().map(line).collect()
 }
 
@@ -112,7 +113,8 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
         bail!("the running server's answer makes no sense")
     };
     let (blobs, blob_bytes) = space(data_dir, &repository)?;
-    let begun = now();
+    let undo =
+        format!("registry tag restore --all {} --since {}", shell_word(&repository), time(now()));
     let (tag_count, manifest_count) = match dry_run {
         true => (tags, manifests),
         false => remove_in_steps(data_dir, &repository)?,
@@ -121,7 +123,6 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
     if json {
         return print_json(&whole);
     }
-    let repository = &whole.repository;
     let mut text = format!(
         "{}: {}, {}, and {} in {} that no other repository holds\n{SPACE}",
         words(dry_run).1,
@@ -131,10 +132,7 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
         counted(blobs, "blob"),
     );
     if !dry_run {
-        text += &format!(
-            "to undo it: registry tag restore --all {repository} --since {}\n",
-            time(begun)
-        );
+        text += &format!("to undo it: {undo}\n");
     }
     print(&text)
 }

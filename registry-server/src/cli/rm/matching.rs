@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use serde::Serialize;
+use storage::shell_word;
 
 use super::{ask, sum, tags, words};
 use crate::admin::{Command, ImageCommand, ImageReply, RemovedEntry, Reply};
@@ -33,7 +34,8 @@ pub(super) fn remove(
         bail!("the running server's answer makes no sense")
     };
     // In quotes, since a shell puts the names of files in the place of a pattern.
-    let undo = format!("registry tag restore '{}' --since {}", removed.image, time(now()));
+    let undo =
+        format!("registry tag restore {} --since {}", shell_word(&removed.image), time(now()));
     if !dry_run {
         let went = remove_in_steps(data_dir, &removed.image);
         if went.is_err() {
