@@ -32,7 +32,7 @@ mod status;
 mod tag;
 mod verify;
 
-pub use client::{Leased, own, run, run_leased, run_long};
+pub use client::{Leased, Refused, own, run, run_leased, run_long};
 pub(crate) use client::{
     allow_network_fs, check_medium, end_process, is_network_fs_allowed, log_trouble,
 };

@@ -293,6 +293,8 @@ fn says_so(instance: &Instance, client: &Client) {
         (&["gc"][..], &[][..]),
         (&["verify"], &[]),
         (&["rm"], &["app:1"]),
+        (&["rm"], &["app:*"]),
+        (&["rm", "--all"], &["app"]),
         (&["tag", "protect"], &["app:1"]),
         (&["user", "remove"], &["init"]),
     ] {

@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use storage::{Holder, Layout, Medium, OnHeld, OpenOptions, StorageError, Store};
+use thiserror::Error;
 use tracing::error;
 
 use super::lease::Lease;
@@ -98,9 +99,14 @@ pub fn run_leased(data_dir: &Path, on_progress: OnProgress<'_>) -> anyhow::Resul
     }
 }
 
+/// What a command cannot do, as the running server or the store says it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
 fn succeeded(reply: Reply) -> anyhow::Result<Reply> {
     match reply {
-        Reply::Failed(sentence) => bail!(sentence),
+        Reply::Failed(sentence) => Err(Refused(sentence).into()),
         reply => Ok(reply),
     }
 }

@@ -7,8 +7,10 @@ use serde::Serialize;
 use storage::{TagPattern, shell_word};
 
 use super::words::{bytes, counted, now, time};
-use super::{print, print_json};
-use crate::admin::{self, AllEntry, Command, ImageCommand, ImageReply, RemovedEntry, Reply};
+use super::{note, print, print_json};
+use crate::admin::{
+    self, AllEntry, Command, ImageCommand, ImageReply, Refused, RemovedEntry, Reply,
+};
 
 mod matching;
 
@@ -117,7 +119,12 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
         format!("registry tag restore --all {} --since {}", shell_word(&repository), time(now()));
     let (tag_count, manifest_count) = match dry_run {
         true => (tags, manifests),
-        false => remove_in_steps(data_dir, &repository)?,
+        false => {
+            let mut went = (0, 0);
+            let outcome = remove_in_steps(data_dir, &repository, &mut went);
+            outcome.inspect_err(|error| tell_rest(error, went, &undo))?;
+            went
+        }
     };
     let whole = Whole { repository, dry_run, tag_count, manifest_count, blobs, blob_bytes };
     if json {
@@ -137,14 +144,25 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
     print(&text)
 }
 
+/// Says how what went is undone, after something kept the rest from going.
+fn tell_rest(error: &anyhow::Error, went: (u64, u64), undo: &str) {
+    match went {
+        // What is refused changes nothing: each step is one transaction.
+        (0, 0) if error.is::<Refused>() => {}
+        (0, 0) => note(&format!("whether anything went is not known; to undo it: {undo}")),
+        _ => note(&format!("not all of them went; to undo what did: {undo}")),
+    }
+}
+
 /// Removes what a repository holds, and counts it: a push may have added something meanwhile.
-fn remove_in_steps(data_dir: &Path, repository: &str) -> anyhow::Result<(u64, u64)> {
-    let mut all = (0, 0);
+fn remove_in_steps(data_dir: &Path, repository: &str, went: &mut (u64, u64)) -> anyhow::Result<()> {
     loop {
         let command = ImageCommand::RemoveSome { repository: repository.to_owned() };
         match ask(data_dir, command)? {
-            ImageReply::Step { tags: 0, manifests: 0 } => return Ok(all),
-            ImageReply::Step { tags, manifests } => all = (all.0 + tags, all.1 + manifests),
+            ImageReply::Step { tags: 0, manifests: 0 } => return Ok(()),
+            ImageReply::Step { tags, manifests } => {
+                *went = (went.0.saturating_add(tags), went.1.saturating_add(manifests));
+            }
             _ => bail!("the running server's answer makes no sense"),
         }
     }
