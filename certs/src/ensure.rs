@@ -108,16 +108,38 @@ pub fn ensure(
     names: &[ServerName],
     now: SystemTime,
 ) -> Result<Ensured, CertError> {
+    ensure_in(&Files::new(directory), root_key, names, now)
+}
+
+/// The same where nothing can be written: what is missing or due is made for the caller alone, from
+/// the keys that are there, and the next call makes another. A root is never made so.
+///
+/// # Errors
+/// Those of [`ensure`]; [`CertError::RootMissing`] also where nothing is there.
+pub fn ensure_in_memory(
+    directory: &Path,
+    root_key: RootKey<'_>,
+    names: &[ServerName],
+    now: SystemTime,
+) -> Result<Ensured, CertError> {
+    ensure_in(&Files::frozen(directory), root_key, names, now)
+}
+
+fn ensure_in(
+    files: &Files,
+    root_key: RootKey<'_>,
+    names: &[ServerName],
+    now: SystemTime,
+) -> Result<Ensured, CertError> {
     let names = distinct(names)?;
     // A root made under a dead clock would be over once the clock is set, and stay for ever.
     if seconds(now) < EARLIEST_SECONDS {
         return Err(CertError::Clock { now });
     }
-    let files = Files::new(directory);
     let mut changes = Vec::new();
-    let root = ensure_root(&files, root_key, &names, now, &mut changes)?;
-    let issuing = ensure_issuing(&files, &root, &names, now, &mut changes)?;
-    let leaf = ensure_leaf(&files, &issuing, &names, now, &mut changes)?;
+    let root = ensure_root(files, root_key, &names, now, &mut changes)?;
+    let issuing = ensure_issuing(files, &root, &names, now, &mut changes)?;
+    let leaf = ensure_leaf(files, &issuing, &names, now, &mut changes)?;
     Ok(Ensured { certificate: leaf.into_server(names), changes })
 }
 
@@ -134,7 +156,7 @@ fn ensure_root(
     }
     let signed = [TlsFile::IssuingCertificate, TlsFile::ServerCertificate];
     for signed in signed {
-        if files.exists(signed)? {
+        if files.is_frozen() || files.exists(signed)? {
             return Err(CertError::RootMissing { directory: files.directory() });
         }
     }

@@ -58,12 +58,24 @@ impl TlsFile {
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     directory: PathBuf,
+    /// Whether nothing is written there.
+    is_frozen: bool,
 }
 
 impl Files {
     /// Names the directory, which need not be there.
     pub(crate) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+        Self { directory: directory.to_owned(), is_frozen: false }
+    }
+
+    /// Names a directory in which nothing can be written. What is made is its caller's alone.
+    pub(crate) fn frozen(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), is_frozen: true }
+    }
+
+    /// Whether nothing is written there.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.is_frozen
     }
 
     /// The directory's path.
@@ -131,6 +143,9 @@ impl Files {
     /// Gives a file new content, durable on return: after a crash at any moment the file is the
     /// old one or the new one, whole and with its mode.
     pub(crate) fn write(&self, file: TlsFile, content: &str) -> Result<(), CertError> {
+        if self.is_frozen {
+            return Ok(());
+        }
         let path = self.path(file);
         let temporary = self.directory.join(format!("{}.new", file.name()));
         let at = |action| {

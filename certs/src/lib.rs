@@ -35,11 +35,11 @@ mod root_key;
 mod server;
 mod x509;
 
-pub use ensure::{Change, Ensured, MAX_NAMES, Reason, ensure};
+pub use ensure::{Change, Ensured, MAX_NAMES, Reason, ensure, ensure_in_memory};
 pub use error::{CertError, Damage, OwnProblem};
 pub use expiry::{Expiry, Validity};
 pub use files::{MAX_FILE_BYTES, TlsFile};
 pub use name::{NameError, ServerName};
-pub use own::load_own;
+pub use own::{load_own, load_unchecked};
 pub use root_key::{GivenKey, RootKey};
 pub use server::{KeyKind, PrivateKey, ServerCertificate};

@@ -34,22 +34,42 @@ pub fn load_own(
     names: &[ServerName],
     now: SystemTime,
 ) -> Result<ServerCertificate, CertError> {
+    let (chain, private_key) = read_pair(certificate, key)?;
+    let checked = check_chain(&chain, now).and_then(|()| check_leaf(&chain, names));
+    checked.map_err(|problem| CertError::Own { path: certificate.to_owned(), problem })?;
+    served(chain, private_key, certificate, names)
+}
+
+/// The same without a look at dates, chain and names: what lies there serves whoever does not check
+/// it either, where nothing better can be had.
+///
+/// # Errors
+/// [`CertError::Io`] and [`CertError::OwnDamaged`], and [`CertError::Own`] if the key is another's.
+pub fn load_unchecked(certificate: &Path, key: &Path) -> Result<ServerCertificate, CertError> {
+    let (chain, private_key) = read_pair(certificate, key)?;
+    served(chain, private_key, certificate, &[])
+}
+
+fn read_pair(certificate: &Path, key: &Path) -> Result<(Vec<Certificate>, PrivateKey), CertError> {
     let chain = parse(certificate, x509::certificates)?;
     let private_key = parse(key, x509::private_key)?;
     check_key(&chain, &private_key, certificate, key)?;
-    let checked = check_chain(&chain, now).and_then(|()| check_leaf(&chain, names));
-    checked.map_err(|problem| CertError::Own { path: certificate.to_owned(), problem })?;
+    Ok((chain, private_key))
+}
+
+fn served(
+    chain: Vec<Certificate>,
+    key: PrivateKey,
+    path: &Path,
+    names: &[ServerName],
+) -> Result<ServerCertificate, CertError> {
     let Some((first, rest)) = chain.split_first() else {
         let damage = Damage::NoCertificate;
-        return Err(CertError::OwnDamaged { path: certificate.to_owned(), damage });
+        return Err(CertError::OwnDamaged { path: path.to_owned(), damage });
     };
     let validity = rest.iter().fold(first.validity, |time, issuer| time.and(issuer.validity));
-    Ok(ServerCertificate {
-        validity,
-        chain: chain.into_iter().map(|certificate| certificate.der).collect(),
-        key: private_key,
-        names: names.to_vec(),
-    })
+    let chain = chain.into_iter().map(|certificate| certificate.der).collect();
+    Ok(ServerCertificate { validity, chain, key, names: names.to_vec() })
 }
 
 fn parse<T>(path: &Path, parser: fn(&[u8]) -> Result<T, Damage>) -> Result<T, CertError> {

@@ -163,7 +163,9 @@ fn undo_of(planned: &Planned) -> Result<Vec<Undo>, InstallError> {
             return there.map(entry).collect();
         }
         // Undoing a move that has nothing to move would bring back what lay there before.
-        Step::Move { inside, from, .. } if as_owner(inside, || file::read(from))?.is_none() => {
+        Step::Move { inside, from, .. }
+            if as_owner(inside, || file::read_small(from))?.is_none() =>
+        {
             return Ok(Vec::new());
         }
         Step::Move { inside, from, to } => {

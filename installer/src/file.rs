@@ -70,15 +70,24 @@ pub(crate) fn set_mode(directory: &Path, mode: u32) -> Result<(), InstallError> 
 /// # Errors
 /// [`InstallError::NoFile`] for what is no regular file, or larger than [`MAX_BYTES`].
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
+    read_up_to(path, MAX_BYTES)
+}
+
+/// The same of what is no larger than a key or a certificate, in a directory of somebody else.
+pub(crate) fn read_small(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
+    read_up_to(path, MAX_SMALL_BYTES)
+}
+
+fn read_up_to(path: &Path, most: u64) -> Result<Option<Vec<u8>>, InstallError> {
     let Some(metadata) = metadata(path)? else { return Ok(None) };
-    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+    if !metadata.is_file() || metadata.len() > most {
         return Err(InstallError::NoFile(path.to_owned()));
     }
     // Again for whoever changes it between looking and opening.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let mut content = Vec::new();
-    let read = opened.and_then(|file| file.take(MAX_BYTES).read_to_end(&mut content));
+    let read = opened.and_then(|file| file.take(most).read_to_end(&mut content));
     read.at("read", path)?;
     Ok(Some(content))
 }
@@ -211,4 +220,6 @@ fn is_absent(error: &io::Error) -> bool {
 pub(crate) const OPENING: u32 = 0o066;
 /// The largest file that is read, in bytes: several times this program.
 const MAX_BYTES: u64 = 256 << 20;
+/// The largest key or certificate that is read, in bytes.
+const MAX_SMALL_BYTES: u64 = 1 << 20;
 const RESTORECON: &str = "restorecon";

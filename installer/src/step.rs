@@ -270,7 +270,7 @@ fn file_need(
 }
 
 fn move_need(inside: &Path, from: &Path, to: &Path) -> Result<Need, InstallError> {
-    match (as_owner(inside, || file::read(from))?, file::read(to)?) {
+    match (as_owner(inside, || file::read_small(from))?, file::read(to)?) {
         (None, _) => Ok(Need::Nothing),
         (Some(found), Some(there)) if found != there => {
             Err(InstallError::Differ { from: from.to_owned(), to: to.to_owned() })

@@ -171,7 +171,7 @@ pub(crate) fn give(path: &Path, to: Ids) -> Result<(), InstallError> {
 /// Moves a file of somebody else's directory to where only root sees it. It is never nowhere: the
 /// new one is durable before the old one goes.
 pub(crate) fn move_to_root(inside: &Path, from: &Path, to: &Path) -> Result<(), InstallError> {
-    let Some(content) = as_owner(inside, || file::read(from))? else { return Ok(()) };
+    let Some(content) = as_owner(inside, || file::read_small(from))? else { return Ok(()) };
     file::write(to, &mut content.as_slice(), 0o600, Ids::ROOT)?;
     as_owner(inside, || file::remove(from))
 }

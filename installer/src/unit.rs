@@ -67,9 +67,9 @@ impl Unit {
             self.user,
             command.join(" "),
         );
-        // A missing directory must not keep the program from saying what is missing.
         // For the socket, where the directory takes none because its disk is read-only.
         let _ = writeln!(text, "RuntimeDirectory={}\nRuntimeDirectoryMode=0700", self.runtime);
+        // A missing directory must not keep the program from saying what is missing.
         let _ = write!(text, "ReadWritePaths={optional}\n{}\n", home(&self.writable, &optional));
         for path in hidden {
             let _ = writeln!(text, "InaccessiblePaths={path}");

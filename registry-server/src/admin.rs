@@ -1,17 +1,18 @@
 //! What commands do to a store: the same function whether a server owns it or nobody does.
 //!
 //! A server takes commands at the socket in its data directory, one a connection: a line of JSON
-//! in, a line of JSON out. A command that takes long sends lines about its progress before, and
-//! stops when whoever gave it is gone. When no server runs, the command opens the store itself.
+//! in, a line of JSON out. A command that takes long sends lines about its progress before, says
+//! now and then that it is at it, and stops when whoever gave it is gone. When no server runs, the
+//! command opens the store itself.
 
 use std::collections::HashSet;
-use std::fs;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use storage::backup::generation::{Found, Generation};
+use storage::backup::read_small;
 use storage::{
     BackupError, Collected, ImageName, Keep, RepoName, Role, Snapshot, StorageError, Store,
     TagPattern, User, UserName, remove_durably,
@@ -24,14 +25,17 @@ use crate::config::{Span, Upkeep};
 mod client;
 mod image;
 mod lease;
+mod line;
 mod place;
 mod socket;
 mod status;
 mod tag;
 mod verify;
 
-pub use client::{Leased, own, run, run_leased, run_long};
-pub(crate) use client::{allow_network_fs, check_medium, end_process, log_trouble};
+pub use client::{Leased, Refused, own, run, run_leased, run_long};
+pub(crate) use client::{
+    allow_network_fs, check_medium, end_process, is_network_fs_allowed, log_trouble,
+};
 pub use image::{
     AllEntry, ImageCommand, ImageReply, ManifestEntry, PartEntry, ReferrerEntry, RemovedEntry,
 };
@@ -157,6 +161,8 @@ pub enum Reply {
     Verified(Box<VerifyReport>),
     /// How far a command is that takes long. The outcome follows.
     Progress(Progress),
+    /// The server is at it, and has no other news.
+    Working,
 }
 
 /// How far a command is that takes long.
@@ -200,8 +206,9 @@ pub struct Running {
     pub address: String,
     /// When it started.
     pub since: Instant,
-    /// When the administrator's own certificate expires, if it serves with one.
-    pub own_certificate_expires: Option<SystemTime>,
+    /// When the certificate expires, if it is not the one in the data directory: the
+    /// administrator's own, or one that is in memory alone.
+    pub certificate_expires: Option<SystemTime>,
     /// What its settings say about upkeep.
     pub upkeep: Upkeep,
 }
@@ -389,7 +396,8 @@ fn known_user(store: &Store, name: &str) -> Result<User, CommandError> {
 /// was before the change.
 fn forget_init_password(store: &Store, before: &User) -> Result<(), CommandError> {
     let path = store.layout().init_password();
-    let Ok(content) = fs::read(&path) else { return Ok(()) };
+    // Whoever owns the directory may have put another thing there.
+    let Ok(Some(content)) = read_small(&path) else { return Ok(()) };
     if password::is_right(content.trim_ascii_end(), &before.password_hash) {
         remove_durably(&path)?;
     }

@@ -228,6 +228,10 @@ fn run(command: Command) -> anyhow::Result<()> {
 
 /// Writes a result to standard output.
 fn print(text: &str) -> anyhow::Result<()> {
+    print_as_it_is(&plain(text))
+}
+
+fn print_as_it_is(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;
@@ -247,7 +251,19 @@ fn plain(text: &str) -> String {
 
 /// Writes a result as JSON to standard output.
 fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(document)?))
+    print_as_it_is(&format!("{}\n", escaped(&serde_json::to_string_pretty(document)?)))
+}
+
+/// JSON without what a terminal would obey: serde leaves some of it in texts as it is.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c.is_control() && c != '\n' {
+            true => text += &format!("\\u{:04x}", u32::from(c)),
+            false => text.push(c),
+        }
+    }
+    text
 }
 
 /// Whether whoever read our output has seen enough, as `head` does.

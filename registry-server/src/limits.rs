@@ -115,6 +115,9 @@ pub struct Limits {
 
     /// The longest command over the socket.
     pub command_bytes: usize,
+    /// How often a command that takes long hears that the server is at it, if there is no other
+    /// news.
+    pub command_news_time: Duration,
 }
 
 impl Limits {
@@ -189,6 +192,7 @@ impl Default for Limits {
             login_memory_entries: 64 * KIB,
             login_wait_time: Duration::from_secs(30),
             command_bytes: 64 * KIB,
+            command_news_time: Duration::from_secs(10),
         }
     }
 }
@@ -216,8 +220,17 @@ pub const SPAN_MAX_TIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 pub const UPKEEP_MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// How long it is kept what tags named, at least.
 pub const TAG_HISTORY_TIME: Duration = Duration::from_secs(90 * 24 * 3600);
-/// How long a command waits for the answer of a running server, unless it takes long by nature.
+/// How long a command waits for the answer of a running server, unless it takes long by nature, and
+/// until the server takes the connection.
 pub const COMMAND_TIME: Duration = Duration::from_secs(60);
+/// How long a command that takes long hears nothing from a running server before it gives up. The
+/// server says that it is there every `Limits::command_news_time`, whatever the work waits for: its
+/// turn, a disk, or the pace that was asked for. The watchdog of a service is faster.
+pub const COMMAND_SILENCE_TIME: Duration = Duration::from_secs(300);
+/// The longest line that a running server may answer with, in bytes. What belongs to an image comes
+/// in pages of a few times 4 MiB at most, as its manifest does; the longest list is that of users,
+/// and this is room for 100,000 of them.
+pub const REPLY_BYTES: usize = 16 * MIB;
 
 /// What the server has by itself: its code's data, the database's caches, what it remembers of
 /// logins and of what clients were told, and one verification of a password.

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use storage::{Layout, StorageError};
+use storage::{Layout, StorageError, shell_word};
 use thiserror::Error;
 
 use crate::config::Config;
@@ -55,7 +55,8 @@ pub enum MissingError {
     #[error(
         "{} holds no registry. It was installed on the file system mounted at {}: another one that \
          is mounted over it hides it, or somebody moved or removed it. See what is there with \
-         `findmnt --target {}`", .data.display(), .installed.display(), .data.display()
+         `findmnt --target {}`",
+        .data.display(), .installed.display(), shell_word(&.data.display().to_string())
     )]
     Gone {
         /// The data directory.

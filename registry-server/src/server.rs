@@ -99,7 +99,7 @@ impl Server {
         let running = Running {
             address,
             since: Instant::now(),
-            own_certificate_expires: prepared.own_certificate_expires,
+            certificate_expires: prepared.certificate_expires,
             upkeep: config.upkeep,
         };
         let certificate = ServingCertificate::new(&prepared.certificate)

@@ -72,11 +72,16 @@ pub fn open_regular(path: &Path) -> Result<Option<File>, StorageError> {
 /// Those of [`open_regular`], and [`StorageError::Damaged`] if it is larger than any key,
 /// certificate or settings are.
 pub fn read_small(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    read_up_to(path, SMALL_FILE_BYTES)
+}
+
+/// The content of a regular file of at most so many bytes; `None` if there is none.
+pub(crate) fn read_up_to(path: &Path, most: u64) -> Result<Option<Vec<u8>>, StorageError> {
     let Some(file) = open_regular(path)? else { return Ok(None) };
     let mut content = Vec::new();
-    file.take(SMALL_FILE_BYTES + 1).read_to_end(&mut content).at("read", path)?;
-    if content.len() as u64 > SMALL_FILE_BYTES {
-        let what = format!("it has more than {SMALL_FILE_BYTES} bytes");
+    file.take(most + 1).read_to_end(&mut content).at("read", path)?;
+    if content.len() as u64 > most {
+        let what = format!("it has more than {most} bytes");
         return Err(StorageError::Damaged { path: path.to_owned(), what });
     }
     Ok(Some(content))

@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::lock::Holder;
 use crate::medium::Foreign;
 use crate::name::{RepoName, Tag};
+use crate::shell::shell_word;
 use crate::space::ByteCount;
 
 /// A failure of the store.
@@ -235,7 +236,7 @@ pub enum StorageError {
     #[error(
         "{} is a backup: to look into it, restore it somewhere else (registry restore {} \
          --data-dir DIR); `registry serve` makes it a registry of its own", .0.display(),
-        .0.display()
+        shell_word(&.0.display().to_string())
     )]
     IsBackup(PathBuf),
     /// A file that the store wrote cannot be read back.

@@ -18,6 +18,7 @@ use rustix::process::{Pid, test_kill_process};
 use crate::backup::open_regular;
 use crate::error::{IoContext, StorageError};
 use crate::medium::is_read_only;
+use crate::shell::shell_word;
 
 /// Who holds a store, as far as that can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl fmt::Display for Holder {
             None => write!(
                 f,
                 "an unknown process (as root, `fuser -v {}` or `lslocks` finds it)",
-                self.directory.display()
+                shell_word(&self.directory.display().to_string())
             ),
         }
     }

@@ -8,8 +8,7 @@
 //! A process that serves a read-only disk in between can leave no trace. What it told is forgotten:
 //! it told it to clients whose pushes it refused, who look again when they push anew.
 
-use std::fs;
-
+use crate::backup::read_up_to;
 use crate::db::{self, Database, upkeep};
 use crate::digest::{Algorithm, Digest};
 use crate::durable::{remove, remove_durably, write_whole};
@@ -45,9 +44,9 @@ impl Promises {
             Ok(note)
         });
         let Ok(note) = taken else { return remove_durably(&path).map(|()| None) };
-        let content = fs::read(&path);
+        let content = read_up_to(&path, MOST_BYTES);
         let _ = remove(&path);
-        let counted = content.ok().zip(note);
+        let counted = content.ok().flatten().zip(note);
         Ok(counted.and_then(|(content, note)| Self::parse(&content, &note.summary)))
     }
 
@@ -100,6 +99,8 @@ impl Promises {
 /// What the file begins with. Another program's is another.
 const VERSION: &[u8] = b"promises of a registry 1\n";
 const ENTRY_BYTES: usize = 2 * 8;
+/// The longest file that is read, in bytes: 16 million answers. A longer one counts as none.
+const MOST_BYTES: u64 = 256 * 1024 * 1024;
 /// Under which name the database notes the digest of the file.
 const PROMISES: &str = "promises";
 

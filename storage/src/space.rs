@@ -138,6 +138,15 @@ impl Space {
         self.check_writable().is_err() || is_mounted_read_only(&self.root)
     }
 
+    /// Asks the disk whether it is read-only, and remembers it.
+    pub(crate) fn ask_read_only(&self) -> bool {
+        let is_read_only = is_read_only(&self.root);
+        if is_read_only {
+            self.set_read_only();
+        }
+        is_read_only
+    }
+
     /// Remembers that the disk is read-only.
     pub(crate) fn set_read_only(&self) {
         self.is_read_only.store(true, Ordering::Relaxed);
@@ -146,8 +155,7 @@ impl Space {
     /// What an error means after which the disk was asked whether it is read-only.
     pub(crate) fn explained(&self, error: StorageError) -> StorageError {
         let is_asked = matches!(error, StorageError::NotWritten(_)) || error.is_read_only();
-        if is_asked && is_read_only(&self.root) {
-            self.set_read_only();
+        if is_asked && self.ask_read_only() {
             return StorageError::ReadOnly;
         }
         match error {

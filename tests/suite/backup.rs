@@ -21,6 +21,7 @@ use crate::support::report::tell;
 mod damage;
 mod generation;
 mod host;
+mod next;
 mod owner;
 mod refusal;
 mod room;

@@ -13,6 +13,8 @@ use crate::support::process::{run, wait_until};
 use crate::support::report::skip;
 
 mod backup;
+mod certificate;
+mod socket;
 
 /// What every refusal says.
 const SENTENCE: &str = "the disk of the registry is read-only, so it can be pulled from and \
@@ -63,6 +65,40 @@ fn a_disk_that_turns_read_only_costs_the_writes_and_is_served_from_after_a_resta
     push_image(&client, "app", "2", b"another layer");
     client.delete(&format!("/v2/app/blobs/{}", pushed.loose)).expect(202);
     instance.stop();
+}
+
+#[test]
+fn whoever_meets_it_first_hears_why_and_it_is_remembered() {
+    const CASES: [&str; 5] = ["backup", "PATCH", "PUT", "DELETE", "POST"];
+    for case in CASES {
+        let Some(disk) = a_disk() else { return };
+        let mut instance = Instance::new().with_data(disk.path().join("data"));
+        instance.start();
+        let client = instance.client();
+        let pushed = Pushed::to(&client);
+        let upload = begin_upload(&client, "app");
+        client.request("PATCH", &upload, &[OCTETS], b"begun").expect(202);
+        client.get("/readyz").expect(200);
+        // As after an error of its own: newer kernels leave the mount's flag as it was.
+        disk.remount("abort");
+        let path = match case {
+            "POST" => "/v2/app/blobs/uploads/".to_owned(),
+            "PUT" => format!("{upload}?digest={}", sha256(b"begun")),
+            _ => upload,
+        };
+        let body = if case == "PATCH" { &b", more"[..] } else { b"" };
+        match case {
+            "backup" => pushed.can_be_backed_up(&instance),
+            method => {
+                let answer = client.request(method, &path, &[OCTETS], body).refused(503, "DENIED");
+                assert_eq!(answer.error().1, SENTENCE, "{case}");
+            }
+        }
+        assert_eq!(client.get("/readyz").refused(503, "DENIED").error().1, SENTENCE, "{case}");
+        assert!(status(&instance).contains("\"read_only\": true"), "{case}");
+        pushed.can_be_pulled(&client);
+        instance.stop();
+    }
 }
 
 #[test]
@@ -257,6 +293,8 @@ fn says_so(instance: &Instance, client: &Client) {
         (&["gc"][..], &[][..]),
         (&["verify"], &[]),
         (&["rm"], &["app:1"]),
+        (&["rm"], &["app:*"]),
+        (&["rm", "--all"], &["app"]),
         (&["tag", "protect"], &["app:1"]),
         (&["user", "remove"], &["init"]),
     ] {

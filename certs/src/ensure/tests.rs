@@ -103,6 +103,34 @@ impl Place {
     }
 }
 
+#[test]
+fn where_nothing_can_be_written_it_is_made_all_the_same_and_nothing_changes_there() {
+    let mut place = Place::made("a.example.com");
+    let in_memory = |place: &Place, names: &str| {
+        ensure_in_memory(&place.path(), RootKey::InDirectory, &parse(names), place.now)
+    };
+    let kept = in_memory(&place, "a.example.com").unwrap();
+    assert_eq!(kept, place.ensure("a.example.com").unwrap(), "what is well serves");
+    place.now += 400 * DAY;
+    let before = place.content();
+    let made = in_memory(&place, "a.example.com").unwrap();
+    let server = Change { file: TlsFile::ServerCertificate, reason: Reason::Ended };
+    assert_eq!(made.changes, [server]);
+    let issuing = place.certificate("issuing.crt");
+    assert_eq!(made.certificate.chain()[1], issuing.der);
+    assert!(made.certificate.validity().not_after() > place.now);
+    // Another name takes another issuing CA.
+    let files = |made: Ensured| made.changes.iter().map(|it| it.file).collect::<Vec<_>>();
+    let other = in_memory(&place, "b.example.com").unwrap();
+    assert_eq!(files(other), [TlsFile::IssuingCertificate, TlsFile::ServerCertificate]);
+    assert_eq!(place.content(), before);
+    // A root that nobody trusts is no help.
+    let nothing = Place::new();
+    let missing = CertError::RootMissing { directory: nothing.path() };
+    assert_eq!(in_memory(&nothing, "a.example.com"), Err(missing));
+    assert!(!nothing.path().exists());
+}
+
 fn parse(names: &str) -> Vec<ServerName> {
     names.split_whitespace().map(|name| name.parse().unwrap()).collect()
 }

@@ -1,7 +1,7 @@
 //! The command's side: the running server if there is one, else the store itself.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufReader, Write};
 use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -9,14 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use storage::{Holder, Layout, Medium, OnHeld, OpenOptions, StorageError, Store};
+use thiserror::Error;
 use tracing::error;
 
 use super::lease::Lease;
 use super::socket::through;
-use super::{Command, OnProgress, Reply, execute, place};
+use super::{Command, OnProgress, Reply, execute, line, place};
 use crate::config::{CONFIG_FILE, Upkeep, installed_settings, installed_upkeep};
-use crate::limits::{COMMAND_TIME, Limits};
+use crate::limits::{COMMAND_SILENCE_TIME, COMMAND_TIME, Limits};
 use crate::logging;
 
 /// Runs a command on the registry in `data_dir`.
@@ -86,16 +89,24 @@ pub fn run_leased(data_dir: &Path, on_progress: OnProgress<'_>) -> anyhow::Resul
     };
     let (reply, stream) = ask(stream, &Command::Backup, on_progress)?;
     match succeeded(reply)? {
-        Reply::Snapshot { name, is_copy } => {
+        // It lies in the data directory, and nowhere that the name of another one leads to.
+        Reply::Snapshot { name, is_copy }
+            if Path::new(&name).file_name() == Some(name.as_ref()) =>
+        {
             Ok(Leased::Snapshot { name, is_copy, lease: Lease(stream) })
         }
         _ => bail!("the running server's answer makes no sense"),
     }
 }
 
+/// What a command cannot do, as the running server or the store says it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
 fn succeeded(reply: Reply) -> anyhow::Result<Reply> {
     match reply {
-        Reply::Failed(sentence) => bail!(sentence),
+        Reply::Failed(sentence) => Err(Refused(sentence).into()),
         reply => Ok(reply),
     }
 }
@@ -121,7 +132,8 @@ pub(crate) fn check_medium(data_dir: &Path) -> Result<(), StorageError> {
     Medium::check(data_dir, is_network_fs_allowed(data_dir))
 }
 
-fn is_network_fs_allowed(data_dir: &Path) -> bool {
+/// Whether command line or settings allow that.
+pub(crate) fn is_network_fs_allowed(data_dir: &Path) -> bool {
     let installed = installed_settings(Path::new(CONFIG_FILE), data_dir);
     ALLOW_NETWORK_FS.load(Ordering::Relaxed)
         || installed.is_ok_and(|settings| settings.allow_network_fs == Some(true))
@@ -146,15 +158,10 @@ fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
         .context("cannot reach the running server over its socket")?;
     let (until, limits) = (Instant::now() + WAIT_FOR_OWNER, Limits::default());
     loop {
-        match UnixStream::connect(&socket) {
+        match call(&socket) {
             Ok(stream) => return Ok(Reached::Server(stream)),
             Err(error) if is_nobody(&error) => {}
             Err(error) => return Err(error).context("cannot reach the running server"),
-        }
-        if storage::is_read_only(data_dir)
-            && let Some(stream) = reach_elsewhere(data_dir)?
-        {
-            return Ok(Reached::Server(stream));
         }
         let options = OpenOptions {
             may_create: false,
@@ -167,12 +174,18 @@ fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
             on_fatal: end_process,
             on_trouble: log_trouble,
         };
-        match Store::open(data_dir, &options) {
+        let error = match Store::open(data_dir, &options) {
             Ok(store) => return Ok(Reached::Store(Box::new(store))),
-            Err(StorageError::Owned(_)) if Instant::now() < until => {
-                std::thread::sleep(PAUSE);
-            }
-            Err(error) => bail!(error),
+            Err(error) => error,
+        };
+        let is_owned = matches!(error, StorageError::Owned(_));
+        // Whatever the disk is now: it was read-only when that server started, perhaps.
+        if is_owned && let Some(stream) = reach_elsewhere(data_dir)? {
+            return Ok(Reached::Server(stream));
+        }
+        match is_owned && Instant::now() < until {
+            true => std::thread::sleep(PAUSE),
+            false => bail!(error),
         }
     }
 }
@@ -181,7 +194,7 @@ fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
 fn reach_elsewhere(data_dir: &Path) -> anyhow::Result<Option<UnixStream>> {
     for path in place::to_reach(data_dir) {
         let directory = File::open(path.parent().unwrap_or(Path::new(".")))?;
-        match UnixStream::connect(through(&directory, &path)?) {
+        match call(&through(&directory, &path)?) {
             Ok(stream) => return Ok(Some(stream)),
             Err(error) if is_nobody(&error) => {}
             Err(error) => return Err(error).context("cannot reach the running server"),
@@ -190,31 +203,33 @@ fn reach_elsewhere(data_dir: &Path) -> anyhow::Result<Option<UnixStream>> {
     Ok(None)
 }
 
+/// Connects, and waits no longer than for an answer: whoever listens there may take nobody.
+fn call(socket: &Path) -> io::Result<UnixStream> {
+    let calling = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&calling, Timeout::Send, Some(COMMAND_TIME))?;
+    net::connect(&calling, &SocketAddrUnix::new(socket)?)?;
+    Ok(UnixStream::from(calling))
+}
+
 fn ask(
     mut stream: UnixStream,
     command: &Command,
     on_progress: OnProgress<'_>,
 ) -> anyhow::Result<(Reply, BufReader<UnixStream>)> {
-    let patience = (!command.is_long()).then_some(COMMAND_TIME);
-    stream.set_read_timeout(patience).context("cannot set a time for the answer")?;
-    let mut line = serde_json::to_vec(command)?;
-    line.push(b'\n');
-    stream.write_all(&line).context("the running server does not take the command")?;
+    let patience = if command.is_long() { COMMAND_SILENCE_TIME } else { COMMAND_TIME };
+    let mut words = serde_json::to_vec(command)?;
+    words.push(b'\n');
+    stream.set_write_timeout(Some(COMMAND_TIME)).context("cannot set a time for the command")?;
+    stream.write_all(&words).context("the running server does not take the command")?;
     let mut stream = BufReader::new(stream);
     loop {
-        let mut reply = String::new();
-        stream.read_line(&mut reply).context(
-            "the running server does not answer: see `systemctl status registry` and its log",
-        )?;
-        if reply.is_empty() {
-            bail!("the running server ended before it answered: see its log");
-        }
-        match serde_json::from_str(&reply).context("the running server's answer makes no sense")? {
+        match line::read(&mut stream, patience)? {
             Reply::Progress(progress) => {
                 if on_progress(&progress).is_break() {
                     bail!("stopped before the end");
                 }
             }
+            Reply::Working => {}
             reply => return Ok((reply, stream)),
         }
     }

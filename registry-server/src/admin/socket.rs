@@ -13,6 +13,7 @@ use storage::{Snapshot, Store};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
 use super::{Command, Progress, Reply, Running, execute, place};
@@ -133,7 +134,8 @@ async fn answer(
             log_command(&command);
             if command.is_long() {
                 let work = begin_long(store, running, &blocking, command);
-                let (reply, kept) = attend(work, &mut reader, &mut writer).await?;
+                let news = limits.command_news_time;
+                let (reply, kept) = attend(work, &mut reader, &mut writer, news).await?;
                 keep = kept;
                 reply
             } else {
@@ -185,19 +187,27 @@ fn begin_long(store: Arc<Store>, running: Running, blocking: &Blocking, command:
     Long { outcome: blocking.begin_long(work), progress }
 }
 
-/// Passes on the progress of a command until it ends, or whoever gave it is gone.
+/// Passes on the progress of a command until it ends, or whoever gave it is gone. Whoever waits
+/// hears something each `news_time`, whatever holds up the work.
 async fn attend(
     mut long: Long,
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut (impl AsyncWrite + Unpin),
+    news_time: Duration,
 ) -> io::Result<Outcome> {
     let mut rest = [0];
+    let mut news = tokio::time::interval(news_time);
+    news.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first is at once, when nobody has waited yet.
+    news.tick().await;
     loop {
         tokio::select! {
             outcome = &mut long.outcome => return Ok(outcome),
             Some(progress) = long.progress.recv() => {
                 send(writer, &Reply::Progress(progress)).await?;
+                news.reset();
             }
+            _ = news.tick() => send(writer, &Reply::Working).await?,
             _ = reader.read(&mut rest) => {
                 return Err(io::Error::other("whoever gave it is gone"));
             }
@@ -270,3 +280,34 @@ fn name_of(command: &Command) -> &'static str {
 
 /// The longest path of a socket.
 const ADDRESS_BYTES: usize = 107;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_for_silent_work_hears_that_it_goes_on() {
+        let blocking = Blocking::new(&Limits::default());
+        let (end, is_ended) = std::sync::mpsc::channel::<()>();
+        let (_sender, progress) = mpsc::channel(1);
+        let outcome = blocking.begin_long(move || {
+            let _ = is_ended.recv();
+            (Reply::Done, None)
+        });
+        let (theirs, ours) = tokio::io::duplex(1 << 16);
+        let (mut reader, mut writer) = tokio::io::split(theirs);
+        let long = Long { outcome, progress };
+        let attending = attend(long, &mut reader, &mut writer, Duration::from_millis(10));
+        let listening = async {
+            let mut lines = BufReader::new(ours).lines();
+            for _ in 0..3 {
+                let line = lines.next_line().await.unwrap().unwrap();
+                assert_eq!(serde_json::from_str::<Reply>(&line).unwrap(), Reply::Working);
+            }
+            end.send(()).unwrap();
+            lines
+        };
+        let (attended, _open) = tokio::join!(attending, listening);
+        assert_eq!(attended.unwrap().0, Reply::Done);
+    }
+}

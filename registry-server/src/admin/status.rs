@@ -62,7 +62,7 @@ pub(super) fn status(store: &Store, running: Option<&Running>) -> Result<Reply, 
     let counts = store.counts()?;
     let space = DiskSpace::of(store.layout().root())?;
     let ours = || Some(certs::Expiry::read(&store.layout().tls()).ok()?.server?.not_after());
-    let expires = running.and_then(|running| running.own_certificate_expires).or_else(ours);
+    let expires = running.and_then(|running| running.certificate_expires).or_else(ours);
     let lost = store.lost()?;
     Ok(Reply::Status(Box::new(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{print, print_json};
+use super::{print, print_as_it_is, print_json};
 
 /// What identifies a build.
 #[derive(Serialize)]
@@ -28,7 +28,7 @@ pub(super) fn version(json: bool) -> anyhow::Result<()> {
 
 pub(super) fn licences() -> anyhow::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
-    print(&format!("registry {version} is under the Apache License 2.0.\n\n{LICENCES}"))
+    print_as_it_is(&format!("registry {version} is under the Apache License 2.0.\n\n{LICENCES}"))
 }
 
 /// Put together by build.rs.

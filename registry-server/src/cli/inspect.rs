@@ -266,7 +266,7 @@ impl<'a> Walk<'a> {
         if self.is_quiet {
             return Ok(());
         }
-        print(&super::plain(&format!("{}{line}\n", "  ".repeat(depth))))
+        print(&format!("{}{line}\n", "  ".repeat(depth)))
     }
 }
 

@@ -10,9 +10,10 @@ use certs::{GivenKey, RootKey};
 use clap::Args;
 use installer::{Caller, InstallLock, Plan, Planned, Record};
 use serde::Serialize;
+use storage::shell_word;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{note, plain, print, print_json};
+use super::{note, print, print_json};
 use crate::config::Settings;
 use crate::server::{Given, initialize};
 
@@ -67,7 +68,7 @@ pub(super) fn run(args: InstallArgs) -> anyhow::Result<()> {
     if plan.is_nothing() && record.is_some() {
         print("Nothing was changed: this host is already as it was asked for.\n")?;
     }
-    print(&plain(&farewell(&wanted, &login)))?;
+    print(&farewell(&wanted, &login))?;
     notes.iter().for_each(|text| note(text));
     Ok(())
 }
@@ -131,9 +132,11 @@ fn read_root_key() -> anyhow::Result<Option<GivenKey>> {
 
 /// What a person needs to know now, and what to type next.
 fn farewell(wanted: &Wanted, login: &Login) -> String {
-    let (address, user, password) = (&wanted.address, &login.user, &login.password);
+    let (address, password) = (&wanted.address, &login.password);
+    let user = shell_word(&login.user.to_string());
     let mut text = format!(
-        "Registry is available at https://{address} with credentials ({user}, {password})\n"
+        "Registry is available at https://{address} with credentials ({}, {password})\n",
+        login.user
     );
     // Whoever came by sudo types on as somebody who may not read what only root may.
     let sudo = if std::env::var_os("SUDO_UID").is_some() { "sudo " } else { "" };
@@ -166,9 +169,7 @@ fn farewell(wanted: &Wanted, login: &Login) -> String {
 
 /// A path as a shell takes it.
 pub(super) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.,:@+%".contains(c);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    shell_word(&path.display().to_string())
 }
 
 /// Turns true at a signal that asks the process to end: what was done is undone then.

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use storage::backup::{BackupError, Origin, Restoring, SmallFiles, Taken, read_small};
-use storage::{Algorithm, DATA_MODE, Digest, Layout, StorageError, make_with_parents};
+use storage::{Algorithm, DATA_MODE, Digest, Layout, StorageError, make_with_parents, shell_word};
 
 use super::DataDir;
 use super::backup::{check_space, is_installed, lies_inside, on_disk};
@@ -19,8 +19,8 @@ use super::beside::{Owner, beside};
 use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY, quoted};
 use super::meter::Meter;
 use super::words::{bytes, counted, duration, time};
-use super::{plain, print, print_json};
-use crate::admin::check_medium;
+use super::{print, print_json};
+use crate::admin::{check_medium, is_network_fs_allowed};
 use crate::config::{CONFIG_FILE, Settings};
 
 /// The flags of `restore`.
@@ -67,7 +67,7 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
     summary.seconds = begun.elapsed().as_secs();
     match args.json {
         true => print_json(&summary)?,
-        false => print(&plain(&summary.text(&data, &directory)))?,
+        false => print(&summary.text(&data, &directory))?,
     }
     match summary.missing.as_slice() {
         [] => Ok(()),
@@ -246,22 +246,25 @@ fn named(path: &str) -> &str {
     path.trim_start_matches('/')
 }
 
-/// What starts the registry that was restored.
+/// What starts the registry that was restored, for root to type: what the backup's settings say is
+/// words of it, whatever they are.
 fn next(data: &Path, directory: &Path, origin: &Owner<Origin>) -> anyhow::Result<String> {
     let program = std::env::args().next().unwrap_or_else(|| "registry".to_owned());
+    let program = shell_word(&program);
+    let network_fs = if is_network_fs_allowed(data) { NETWORK_FS } else { "" };
     if is_installed(data) {
-        return Ok(format!("{program} install"));
+        return Ok(format!("{program} install{network_fs}"));
     }
     let Some(settings) = read(origin, |origin| origin.outside(named(CONFIG_FILE)))? else {
-        return Ok(format!("{program} serve --data-dir {}", quoted(data)));
+        return Ok(format!("{program} serve --data-dir {}{network_fs}", quoted(data)));
     };
     let at = |path: &str| directory.join(named(path));
     let settings = Settings::parse(&String::from_utf8_lossy(&settings), &at(CONFIG_FILE))?;
     let mut line = format!("{program} install --data-dir {}", quoted(data));
-    settings.hostname.iter().for_each(|name| line += &format!(" --hostname {name}"));
-    settings.listen.iter().for_each(|address| line += &format!(" --listen '{address}'"));
+    settings.hostname.iter().for_each(|name| line += &flag("--hostname", name));
+    settings.listen.iter().for_each(|address| line += &flag("--listen", &address.to_string()));
     if let Some(user) = settings.init_user {
-        line += &format!(" --init-user {user}");
+        line += &flag("--init-user", &user);
     }
     if settings.open_pulls == Some(true) {
         line += " --open-pulls";
@@ -270,5 +273,18 @@ fn next(data: &Path, directory: &Path, origin: &Owner<Origin>) -> anyhow::Result
         let (certificate, key) = (quoted(&at(OWN_CERTIFICATE)), quoted(&at(OWN_KEY)));
         line += &format!(" --tls-cert {certificate} --tls-key {key}");
     }
+    if settings.allow_network_fs == Some(true) || !network_fs.is_empty() {
+        line += NETWORK_FS;
+    }
     Ok(line)
 }
+
+/// A flag with its value, which is no flag itself, whatever it begins with.
+fn flag(name: &str, value: &str) -> String {
+    match value.starts_with('-') {
+        true => format!(" {}", shell_word(&format!("{name}={value}"))),
+        false => format!(" {name} {}", shell_word(value)),
+    }
+}
+
+const NETWORK_FS: &str = " --allow-network-fs";

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use anyhow::bail;
 use serde::Serialize;
-use storage::TagPattern;
+use storage::{TagPattern, shell_word};
 
 use super::words::{bytes, counted, now, time};
-use super::{print, print_json};
-use crate::admin::{self, AllEntry, Command, ImageCommand, ImageReply, RemovedEntry, Reply};
+use super::{note, print, print_json};
+use crate::admin::{
+    self, AllEntry, Command, ImageCommand, ImageReply, Refused, RemovedEntry, Reply,
+};
 
 mod matching;
 
@@ -89,9 +91,10 @@ fn restoring(removed: &RemovedEntry) -> String {
     if removed.tags.is_empty() {
         let RemovedEntry { repository, manifests, .. } = removed;
         let digest = manifests.first().map_or("DIGEST", String::as_str);
-        return format!("to undo it: registry tag restore {repository}:TAG --to {digest}\n");
+        let (image, digest) = (shell_word(&format!("{repository}:TAG")), shell_word(digest));
+        return format!("to undo it: registry tag restore {image} --to {digest}\n");
     }
-    let line = |tag: &String| format!("to undo it: registry tag restore {tag}\n");
+    let line = |tag: &String| format!("to undo it: registry tag restore {}\n", shell_word(tag));
     removed.tags.iter().map(line).collect()
 }
 
@@ -112,16 +115,21 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
         bail!("the running server's answer makes no sense")
     };
     let (blobs, blob_bytes) = space(data_dir, &repository)?;
-    let begun = now();
+    let undo =
+        format!("registry tag restore --all {} --since {}", shell_word(&repository), time(now()));
     let (tag_count, manifest_count) = match dry_run {
         true => (tags, manifests),
-        false => remove_in_steps(data_dir, &repository)?,
+        false => {
+            let mut went = (0, 0);
+            let outcome = remove_in_steps(data_dir, &repository, &mut went);
+            outcome.inspect_err(|error| tell_rest(error, went, &undo))?;
+            went
+        }
     };
     let whole = Whole { repository, dry_run, tag_count, manifest_count, blobs, blob_bytes };
     if json {
         return print_json(&whole);
     }
-    let repository = &whole.repository;
     let mut text = format!(
         "{}: {}, {}, and {} in {} that no other repository holds\n{SPACE}",
         words(dry_run).1,
@@ -131,22 +139,30 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
         counted(blobs, "blob"),
     );
     if !dry_run {
-        text += &format!(
-            "to undo it: registry tag restore --all {repository} --since {}\n",
-            time(begun)
-        );
+        text += &format!("to undo it: {undo}\n");
     }
     print(&text)
 }
 
+/// Says how what went is undone, after something kept the rest from going.
+fn tell_rest(error: &anyhow::Error, went: (u64, u64), undo: &str) {
+    match went {
+        // What is refused changes nothing: each step is one transaction.
+        (0, 0) if error.is::<Refused>() => {}
+        (0, 0) => note(&format!("whether anything went is not known; to undo it: {undo}")),
+        _ => note(&format!("not all of them went; to undo what did: {undo}")),
+    }
+}
+
 /// Removes what a repository holds, and counts it: a push may have added something meanwhile.
-fn remove_in_steps(data_dir: &Path, repository: &str) -> anyhow::Result<(u64, u64)> {
-    let mut all = (0, 0);
+fn remove_in_steps(data_dir: &Path, repository: &str, went: &mut (u64, u64)) -> anyhow::Result<()> {
     loop {
         let command = ImageCommand::RemoveSome { repository: repository.to_owned() };
         match ask(data_dir, command)? {
-            ImageReply::Step { tags: 0, manifests: 0 } => return Ok(all),
-            ImageReply::Step { tags, manifests } => all = (all.0 + tags, all.1 + manifests),
+            ImageReply::Step { tags: 0, manifests: 0 } => return Ok(()),
+            ImageReply::Step { tags, manifests } => {
+                *went = (went.0.saturating_add(tags), went.1.saturating_add(manifests));
+            }
             _ => bail!("the running server's answer makes no sense"),
         }
     }

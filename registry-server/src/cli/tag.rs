@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use clap::Subcommand;
 use serde::Serialize;
-use storage::TagPattern;
+use storage::{TagPattern, shell_word};
 
 use super::words::{seconds, time};
 use super::{DataDir, note, print, print_json};
@@ -99,7 +99,8 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             let word = if is_change { "now" } else { "already" };
             print(&format!(
                 "{image} is protected {word}: nobody moves or deletes it, or what it needs, until \
-                 `registry tag unprotect {image}`\n"
+                 `registry tag unprotect {}`\n",
+                shell_word(&image)
             ))
         }
         Command::Unprotect { data, image } => {
@@ -212,10 +213,11 @@ fn told(restored: &RestoredEntry) -> String {
         more => text += &format!("{more} manifests that were deleted are back\n"),
     }
     for tag in also_gone {
-        text += &format!("{tag} went with it, and comes back with: registry tag restore {tag}\n");
+        let word = shell_word(tag);
+        text += &format!("{tag} went with it, and comes back with: registry tag restore {word}\n");
     }
     if from != to {
-        text += &format!("to take this back: registry tag restore {image}\n");
+        text += &format!("to take this back: registry tag restore {}\n", shell_word(image));
     }
     text
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::meter::run_shown;
 use super::words::{bytes, counted};
-use super::{DataDir, plain, print, print_json};
+use super::{DataDir, print, print_json};
 use crate::admin::{Command, Reply, VerifyReport};
 
 /// The flags of `verify`.
@@ -34,7 +34,7 @@ pub(super) fn run(args: VerifyArgs) -> anyhow::Result<()> {
     if args.json {
         print_json(&report)?;
     } else {
-        print(&plain(&told(&report, args.dry_run)))?;
+        print(&told(&report, args.dry_run))?;
     }
     if report.is_bad() {
         bail!("something is lost or damaged: it says above what, and what to do");

@@ -4,19 +4,23 @@
 //! A server and [`initialize`] share all of it. Nothing here needs a runtime or another thread but
 //! the one that the store makes, which runs as whoever makes it.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
-use certs::{CertError, Change, Ensured, RootKey, ServerCertificate, ServerName};
+use certs::{CertError, Change, Ensured, RootKey, ServerCertificate, ServerName, TlsFile};
 use storage::{Holder, OnHeld, OpenOptions, Role, Store, User, write_whole};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tracing::{info, warn};
 
 use super::Renewal;
 use crate::admin::{end_process, log_trouble};
 use crate::auth::password::Password;
 use crate::config::Config;
-use crate::limits::Limits;
+use crate::limits::{Limits, PASSWORD_MAX_BYTES};
 
 /// What [`initialize`] found and made.
 pub struct Initialized {
@@ -72,7 +76,11 @@ impl Given {
 }
 
 pub(crate) fn read_password(path: &Path) -> anyhow::Result<Password> {
-    let content = std::fs::read(path)
+    // One byte more than the longest with the end of its line: a longer one is refused as such.
+    let most = PASSWORD_MAX_BYTES as u64 + 2;
+    let mut content = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(most).read_to_end(&mut content))
         .with_context(|| format!("cannot read the password in {}", path.display()))?;
     let content = content.strip_suffix(b"\n").unwrap_or(&content);
     Password::new(content).with_context(|| format!("the password in {}", path.display()))
@@ -116,7 +124,8 @@ pub(super) fn open_store(
 pub(super) struct Prepared {
     pub(super) certificate: ServerCertificate,
     pub(super) renewal: Option<Renewal>,
-    pub(super) own_certificate_expires: Option<SystemTime>,
+    /// When the certificate expires, where it is not the one in the data directory.
+    pub(super) certificate_expires: Option<SystemTime>,
     pub(super) first_start: Option<FirstStart>,
     changes: Vec<Change>,
 }
@@ -129,7 +138,7 @@ pub(super) fn prepare(
     store: &Store,
 ) -> anyhow::Result<Prepared> {
     store.forget_backup()?;
-    let own_certificate_expires = given.certificate.as_ref().map(|own| own.validity().not_after());
+    let is_own = given.certificate.is_some();
     let (certificate, renewal, changes) = match given.certificate {
         Some(own) => (own, None, Vec::new()),
         None => {
@@ -137,12 +146,15 @@ pub(super) fn prepare(
             (made.certificate, Some(renewal), made.changes)
         }
     };
+    // What lies in the directory is another one.
+    let is_elsewhere = is_own || store.is_read_only();
+    let certificate_expires = is_elsewhere.then(|| certificate.validity().not_after());
     let first_start = match store.is_new() {
         true => Some(first_start(config, given.init_password, store)?),
         false => None,
     };
     store.finish_creation()?;
-    Ok(Prepared { certificate, renewal, own_certificate_expires, first_start, changes })
+    Ok(Prepared { certificate, renewal, certificate_expires, first_start, changes })
 }
 
 /// Our certificate, and what is needed to renew it.
@@ -153,38 +165,67 @@ fn certificate(
 ) -> anyhow::Result<(Ensured, Renewal)> {
     let now = SystemTime::now();
     let mut renewal = Renewal { directory: store.layout().tls(), names: names(config) };
-    if store.is_read_only() {
-        let ensured = as_it_is(&renewal, root_key, now)?;
-        return Ok((ensured, renewal));
-    }
-    let ensured = match certs::ensure(&renewal.directory, root_key, &renewal.names, now) {
+    let is_read_only = store.is_read_only();
+    let ensure = |renewal: &Renewal| match is_read_only {
+        true => certs::ensure_in_memory(&renewal.directory, root_key, &renewal.names, now),
+        false => certs::ensure(&renewal.directory, root_key, &renewal.names, now),
+    };
+    let ensured = match ensure(&renewal) {
         // The host was given another name and the root's key is away: what was asked for counts.
         Err(CertError::NamesNotPermitted { names, .. })
             if !names.iter().any(|name| config.hostnames.contains(name)) =>
         {
             warn!(?names, "the certificate does not name what this host is called now");
             renewal.names.retain(|name| !names.contains(name));
-            certs::ensure(&renewal.directory, root_key, &renewal.names, now)
+            ensure(&renewal)
         }
         ensured => ensured,
     };
-    let ensured = ensured.map_err(|error| explained(error, root_key))?;
-    if !store.is_new() {
-        ensured.changes.iter().for_each(|change| info!("{change}"));
+    let ensured = match ensured {
+        Err(cause) if is_read_only => as_it_is(&renewal, &cause, root_key, now)?,
+        ensured => ensured.map_err(|error| explained(error, root_key))?,
+    };
+    for change in &ensured.changes {
+        match is_read_only {
+            true => warn!("{change}; the disk is read-only, so it is kept in memory"),
+            false if !store.is_new() => info!("{change}"),
+            false => {}
+        }
     }
     Ok((ensured, renewal))
 }
 
-/// The certificate that is there, where none can be made: it may be due, or lack a name.
-fn as_it_is(renewal: &Renewal, root_key: RootKey<'_>, now: SystemTime) -> anyhow::Result<Ensured> {
-    certs::ensure(&renewal.directory, root_key, &renewal.names, now).or_else(|cause| {
-        let file = |file: certs::TlsFile| renewal.directory.join(file.name());
-        let certificate = file(certs::TlsFile::ServerCertificate);
-        let own = certs::load_own(&certificate, &file(certs::TlsFile::ServerKey), &[], now);
-        let certificate = own.map_err(|_| explained(cause.clone(), root_key))?;
-        warn!(%cause, "the certificate cannot be renewed on a disk that is read-only");
-        Ok(Ensured { certificate, changes: Vec::new() })
-    })
+/// The certificate that is there, where none can be made, not even in memory. Clients that check it
+/// may refuse it; but those that do not go on, commands find a server, and its log says what is
+/// wrong, which a start that fails again and again would bury.
+fn as_it_is(
+    renewal: &Renewal,
+    cause: &CertError,
+    root_key: RootKey<'_>,
+    now: SystemTime,
+) -> anyhow::Result<Ensured> {
+    let file = |file: TlsFile| renewal.directory.join(file.name());
+    let path = file(TlsFile::ServerCertificate);
+    let there = certs::load_unchecked(&path, &file(TlsFile::ServerKey));
+    let certificate = there.map_err(|_| explained(cause.clone(), root_key))?;
+    let ends = OffsetDateTime::from(certificate.validity().not_after());
+    let ends = ends.format(&Rfc3339).unwrap_or_default();
+    let path = path.display();
+    match certificate.validity().not_after() < now {
+        true => warn!(
+            %cause,
+            "the certificate in {path} ended on {ends}, and clients that check it refuse to \
+             connect; none can be made on a disk that is read-only: mend the disk, mount it \
+             writable and start the registry again, or give it a certificate of your own with \
+             --tls-cert and --tls-key"
+        ),
+        false => warn!(
+            %cause,
+            "the certificate in {path}, which ends on {ends}, cannot be renewed on a disk that is \
+             read-only"
+        ),
+    }
+    Ok(Ensured { certificate, changes: Vec::new() })
 }
 
 /// Says what else to do about a failure when the root's key may be kept where only the command
@@ -252,5 +293,5 @@ fn first_start(
 }
 
 fn ca_path(store: &Store) -> PathBuf {
-    store.layout().tls().join(certs::TlsFile::RootCertificate.name())
+    store.layout().tls().join(TlsFile::RootCertificate.name())
 }

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::error::StorageError;
 use crate::lock::Holder;
+use crate::shell::shell_word;
 use crate::space::ByteCount;
 
 /// A backup or a restore that is refused, or fails.
@@ -125,7 +126,9 @@ pub enum BackupError {
     /// There is a store where one is to be restored.
     #[error(
         "{} holds a registry: to put the backup in its place, stop it and move it away first \
-         (mv {} {}.old)", .0.display(), .0.display(), .0.display()
+         (mv {} {})",
+        .0.display(), shell_word(&.0.display().to_string()),
+        shell_word(&format!("{}.old", .0.display()))
     )]
     StoreThere(PathBuf),
     /// Something else than a registry is where one is to be restored.

@@ -29,7 +29,8 @@ use crate::lock::StoreLock;
 ///    belongs to that database alone. When either has to change, FORMAT goes before and comes back
 ///    last, and without FORMAT there is no backup. Both are rare: certificates last a year, and a
 ///    log is there only when somebody opened the backup as a registry and was cut short, or when
-///    the registry's disk had no room to move it into the database.
+///    the registry's disk was read-only or had no room to move it into the database. And it is
+///    short: a log is copied under another name before.
 /// 4. Only then do the blobs go that the new database does not name.
 #[derive(Debug)]
 pub struct Filling {
@@ -84,8 +85,10 @@ impl Filling {
         init_password: Option<&[u8]>,
     ) -> Result<(), StorageError> {
         let (root, to) = (self.layout.root(), self.layout.database());
-        let new = to.with_extension("db.new");
+        let (new, new_log) = (to.with_extension("db.new"), to.with_extension("wal.new"));
         database.copy_database(&new)?;
+        remove(&new_log)?;
+        database.copy_log(&new_log)?;
         let logs = self.layout.database_logs();
         let is_tls_same = read_directory(&self.layout.tls())? == *tls;
         if !is_tls_same || database.has_log() || logs.iter().any(|path| path.exists()) {
@@ -94,7 +97,9 @@ impl Filling {
         for path in &logs {
             remove(path)?;
         }
-        database.copy_log(&self.layout.database_log())?;
+        if database.has_log() {
+            fs::rename(&new_log, self.layout.database_log()).at("rename", &new_log)?;
+        }
         self.place_tls(tls)?;
         sync_directory(root)?;
         fs::rename(&new, &to).at("rename", &new)?;

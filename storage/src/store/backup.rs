@@ -65,8 +65,11 @@ impl Store {
     /// # Errors
     /// Trouble with the disk or the database.
     pub fn database_files(&self) -> Result<DatabaseFiles, StorageError> {
-        if !self.is_read_only() {
-            self.database.empty_log()?;
+        if !self.is_read_only()
+            && let Err(error) = self.database.empty_log()
+            && !self.space.ask_read_only()
+        {
+            return Err(error);
         }
         // When they are closed, the locks go that SQLite has on these files: only the owner of the
         // store knows them, and he is this process.

@@ -43,7 +43,7 @@ impl Store {
         if session.is_over() {
             self.sessions.forget(session.id);
         }
-        outcome
+        outcome.map_err(|error| self.space.explained(error))
     }
 
     /// Publishes checked bytes, or relies on somebody who publishes the same meanwhile.

@@ -44,11 +44,24 @@ impl Store {
         &self,
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Snapshot, BackupError> {
-        if self.is_read_only() {
-            self.space.set_read_only();
-            self.check_database(&mut || on_progress(0, 0))?;
-            return Ok(Snapshot { path: self.layout.database(), copy: None });
+        if !self.is_read_only() {
+            match self.copied_snapshot(on_progress) {
+                // Nobody may have written since it turned so, which newer kernels tell only whoever
+                // writes; and SQLite has words of its own for it.
+                Err(BackupError::Storage(_)) if self.space.ask_read_only() => {}
+                outcome => return outcome,
+            }
         }
+        self.space.set_read_only();
+        self.check_database(&mut || on_progress(0, 0))?;
+        Ok(Snapshot { path: self.layout.database(), copy: None })
+    }
+
+    /// The same where the disk can be written.
+    fn copied_snapshot(
+        &self,
+        on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Snapshot, BackupError> {
         if self.has_snapshot.swap(true, Ordering::Relaxed) {
             return Err(BackupError::Busy);
         }

@@ -63,7 +63,8 @@ impl Store {
         let session = self.open_session(name, user, id)?;
         self.space.check_writable()?;
         let (layout, space) = (self.layout.clone(), Arc::clone(&self.space));
-        UploadWriter::open(session, layout, space).inspect_err(|error| {
+        let opened = UploadWriter::open(session, layout, space);
+        opened.map_err(|error| self.space.explained(error)).inspect_err(|error| {
             if *error == StorageError::UploadUnknown {
                 self.sessions.forget(id);
             }
@@ -83,6 +84,10 @@ impl Store {
         match self.open_session(name, user, id) {
             Ok(session) => {
                 self.space.check_writable()?;
+                // What stays of it would come back with the next start.
+                if self.space.ask_read_only() {
+                    return Err(StorageError::ReadOnly);
+                }
                 Ok(self.sessions.cancel(&session))
             }
             Err(error) => {

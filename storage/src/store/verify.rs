@@ -197,8 +197,9 @@ impl Store {
         let Some(file) = seen.file.as_ref().filter(|_| Identity::at(&path) == seen.identity) else {
             return Ok(None);
         };
-        file.sync_all().at("sync", &path)?;
-        path.parent().map_or(Ok(()), sync_directory)?;
+        let synced = file.sync_all().at("sync", &path);
+        let synced = synced.and_then(|()| path.parent().map_or(Ok(()), sync_directory));
+        synced.map_err(|error| self.space.explained(error))?;
         let (found, size) = (*digest, seen.length);
         let regain = move |connection: &_| {
             let is_mended = verify::mend_size(connection, &found, size)?;

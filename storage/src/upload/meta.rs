@@ -11,12 +11,13 @@
 //! The third line comes in the same way, behind the blob's row: without it nobody has heard yet
 //! that the session became the blob.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup::read_up_to;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{IoContext, StorageError};
 use crate::name::{RepoName, UserName};
@@ -82,7 +83,7 @@ impl Meta {
 
     /// Reads a file; none if it is not there or says nothing that can be understood.
     pub(super) fn read(path: &Path) -> Option<Self> {
-        let bytes = fs::read(path).ok()?;
+        let bytes = read_up_to(path, MOST_BYTES).ok()??;
         let mut lines = bytes.split(|byte| *byte == b'\n');
         let line = lines.next()?;
         let first: FirstLine = serde_json::from_slice(line).ok()?;
@@ -136,8 +137,13 @@ fn text(line: &impl Serialize) -> Result<Vec<u8>, StorageError> {
 /// The third line.
 const PUBLISHED: &[u8] = b"published";
 
+/// More bytes than there are in such a file: the names of a repository and of a user, two digests.
+const MOST_BYTES: u64 = 64 * 1024;
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -83,7 +83,7 @@ impl UploadWriter {
                 if error != StorageError::Full || !is_undone {
                     self.abandon();
                 }
-                return Err(error);
+                return Err(self.space.explained(error));
             }
             end += piece.len() as u64;
         }

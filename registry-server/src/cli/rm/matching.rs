@@ -4,12 +4,13 @@ use std::path::Path;
 
 use anyhow::bail;
 use serde::Serialize;
+use storage::shell_word;
 
-use super::{ask, sum, tags, words};
+use super::{ask, sum, tags, tell_rest, words};
 use crate::admin::{Command, ImageCommand, ImageReply, RemovedEntry, Reply};
 use crate::cli::meter::run_shown;
 use crate::cli::words::{now, time};
-use crate::cli::{note, print, print_json};
+use crate::cli::{print, print_json};
 
 /// What went, or would go, as it is printed as JSON.
 #[derive(Serialize)]
@@ -33,13 +34,13 @@ pub(super) fn remove(
         bail!("the running server's answer makes no sense")
     };
     // In quotes, since a shell puts the names of files in the place of a pattern.
-    let undo = format!("registry tag restore '{}' --since {}", removed.image, time(now()));
+    let undo =
+        format!("registry tag restore {} --since {}", shell_word(&removed.image), time(now()));
     if !dry_run {
-        let went = remove_in_steps(data_dir, &removed.image);
-        if went.is_err() {
-            note(&format!("not all of them went; to undo what did: {undo}"));
-        }
-        (removed.tag_count, removed.manifest_count) = went?;
+        let mut went = (0, 0);
+        let outcome = remove_in_steps(data_dir, &removed.image, &mut went);
+        outcome.inspect_err(|error| tell_rest(error, went, &undo))?;
+        (removed.tag_count, removed.manifest_count) = went;
         removed.dry_run = false;
     }
     let undo = (!dry_run).then_some(undo.as_str());
@@ -52,16 +53,16 @@ pub(super) fn remove(
 }
 
 /// Removes them some at a time, and counts what went: a push may have brought more meanwhile.
-fn remove_in_steps(data_dir: &Path, image: &str) -> anyhow::Result<(u64, u64)> {
-    let (mut all, mut after) = ((0, 0), None);
+fn remove_in_steps(data_dir: &Path, image: &str, went: &mut (u64, u64)) -> anyhow::Result<()> {
+    let mut after = None;
     loop {
         let command = ImageCommand::RemoveMatching { image: image.to_owned(), after };
         let ImageReply::MatchingStep { tags, manifests, last } = ask(data_dir, command)? else {
             bail!("the running server's answer makes no sense")
         };
-        all = (all.0 + tags, all.1 + manifests);
+        *went = (went.0.saturating_add(tags), went.1.saturating_add(manifests));
         if last.is_none() {
-            return Ok(all);
+            return Ok(());
         }
         after = last;
     }

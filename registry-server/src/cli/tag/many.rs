@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use serde::Serialize;
-use storage::{Tag, TagPattern};
+use storage::{Tag, TagPattern, shell_word};
 
 use super::{ask, changes, or_nothing, restore};
 use crate::admin::{RestoredEntry, TagCommand, TagReply};
@@ -64,9 +64,10 @@ impl Back {
         let Self { tags, manifests, failed } = self;
         if tags.is_empty() && *manifests == 0 && failed.is_empty() {
             bail!(
-                "nothing of {what} is gone{} that can come back: `registry tag history \
-                 {repository}` shows what was done to its tags",
-                since.map(|since| format!(" since {}", time(since))).unwrap_or_default()
+                "nothing of {what} is gone{} that can come back: `registry tag history {}` \
+                 shows what was done to its tags",
+                since.map(|since| format!(" since {}", time(since))).unwrap_or_default(),
+                shell_word(repository)
             );
         }
         if json {

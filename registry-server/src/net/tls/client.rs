@@ -13,6 +13,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
     SignatureScheme,
 };
+use storage::backup::read_small;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -130,8 +131,11 @@ impl ServerCertVerifier for Pinned {
 }
 
 fn first_certificate(path: &Path) -> Result<CertificateDer<'static>, TrustError> {
-    CertificateDer::from_pem_file(path)
-        .map_err(|error| TrustError { path: path.to_owned(), message: error.to_string() })
+    let failed = |message: String| TrustError { path: path.to_owned(), message };
+    // Root may be the one who looks, and another user the one who put it there.
+    let content = read_small(path).map_err(|error| failed(error.to_string()))?;
+    let content = content.ok_or_else(|| failed("there is no such file".to_owned()))?;
+    CertificateDer::from_pem_slice(&content).map_err(|error| failed(error.to_string()))
 }
 
 /// Why there is no connection, in words that say more than the library's where they can.

@@ -1,0 +1,31 @@
+//! Words of commands that a person is told to type.
+
+/// A text as a shell takes it for one word, whatever is in it: it may have been chosen by somebody
+/// else than whoever types.
+pub fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.,:@+%=".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_whatever_it_is_for_one_word() {
+        for plain in ["/srv/data", "team/app:1", "app@sha256:0a", "mirror.example.com:8443"] {
+            assert_eq!(shell_word(plain), plain);
+        }
+        for text in ["", "a b", "a;b", "$(id)", "`id`", "it's", "''", "\\", "a\nb", "~", "*", "#a"]
+        {
+            let script = format!("printf '%s.' {}", shell_word(text));
+            let said = Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8(said.stdout).unwrap(), format!("{text}."), "{script}");
+        }
+    }
+}
