@@ -7,7 +7,6 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::manifest::{self, Undo};
-use super::{forget, history};
 use crate::clock::BEGINNING;
 use crate::digest::Digest;
 use crate::error::StorageError;
@@ -116,35 +115,6 @@ pub(crate) fn drop_expired(
             .execute(params![digest])?;
     }
     Ok(manifests.len())
-}
-
-/// How many changes of tags are older than `until`.
-pub(crate) fn old_changes(connection: &Connection, until: i64) -> Result<u64, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT count(*) FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1",
-    )?;
-    Ok(statement.query_row(params![until], |row| row.get(0))?)
-}
-
-/// Forgets the oldest of those changes, and notes up to which moment all may be forgotten; returns
-/// how many.
-pub(crate) fn forget_changes(connection: &Connection, until: i64) -> Result<usize, StorageError> {
-    let last: Option<i64> = connection
-        .prepare_cached(
-            "SELECT max(changed_at) FROM
-             (SELECT changed_at FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1
-              ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)",
-        )?
-        .query_row(params![until, FORGOTTEN_CHANGES], |row| row.get(0))?;
-    let Some(last) = last else { return Ok(0) };
-    history::note_forgotten(connection, last)?;
-    forget::keep_tagged(connection, until, FORGOTTEN_CHANGES)?;
-    let mut statement = connection.prepare_cached(
-        "DELETE FROM tag_history WHERE id IN
-         (SELECT id FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1
-          ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)",
-    )?;
-    Ok(statement.execute(params![until, FORGOTTEN_CHANGES])?)
 }
 
 /// Which manifests without a tag may go, if no other manifest keeps them.
@@ -454,8 +424,6 @@ pub(crate) fn drop_repositories(
     Ok(dropped)
 }
 
-/// Changes of tags that one step forgets: each may cost its row and those of two manifests.
-const FORGOTTEN_CHANGES: usize = STEP_ROWS / 3 - 1;
 /// Whether the manifest `m` was pushed before ?3, has no tag and had none after ?4.
 const DUE: &str = "coalesce(m.pushed_tick, m.pushed_at) <= ?3
     AND NOT EXISTS (SELECT 1 FROM tags t

@@ -9,7 +9,8 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{deleted_links, history, manifest, repository, tag};
+use super::history::{self, Then};
+use super::{deleted_links, manifest, repository, tag};
 use crate::clock::BEGINNING;
 use crate::digest::Digest;
 use crate::error::StorageError;
@@ -64,19 +65,14 @@ pub(crate) fn restore(
         }
         RestorePoint::IfGone(digest) => Some(digest),
         RestorePoint::LastChange => history::last(connection, id, tag)?.ok_or_else(unknown)?.before,
-        RestorePoint::Before(time) => {
-            if history::is_forgotten(connection, id, tag, time)? {
-                return Err(unknown());
+        RestorePoint::Before(time) => match history::before(connection, id, tag, time)? {
+            Then::Named(Some(digest)) => Some(digest),
+            Then::Named(None) => {
+                let (repository, tag) = (name.clone(), tag.clone());
+                return Err(StorageError::NotThereThen { repository, tag });
             }
-            let then = match history::first_since(connection, id, tag, time)? {
-                Some(change) => change.before,
-                // Without any change that is known, nobody knows what it named then.
-                None => history::last(connection, id, tag)?.ok_or_else(unknown)?.after,
-            };
-            let never =
-                || StorageError::NotThereThen { repository: name.clone(), tag: tag.clone() };
-            Some(then.ok_or_else(never)?)
-        }
+            Then::Unknown => return Err(unknown()),
+        },
     };
     let Some(digest) = after else {
         tag::remove_row(connection, id, tag, None)?;

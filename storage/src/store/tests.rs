@@ -18,6 +18,7 @@ use crate::manifest::{Manifest, MediaType};
 use crate::name::{Reference, RepoName};
 
 mod disk;
+mod wall;
 
 fn fatal(error: &StorageError) -> ! {
     panic!("the database ended the process: {error}")
