@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{repository, upkeep};
+use super::{repository, unix_now, upkeep};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::{RepoName, Tag, UserName};
@@ -81,8 +81,9 @@ pub(super) enum Then {
 ///
 /// Changes are in the order of their numbers; the times were told by the wall clock, which may have
 /// been ahead for a while. So the last change that says it was before counts: one before that came
-/// before, whatever time it has. Only where the oldest that is known came later it matters what is
-/// forgotten: then it may have been anything that came before.
+/// before, whatever time it has. If the next one lies ahead even now, nobody knows when it came. And
+/// only where the oldest that is known came later it matters what is forgotten: then the tag may have
+/// named anything that came before.
 pub(super) fn before(
     connection: &Connection,
     repository: i64,
@@ -90,26 +91,31 @@ pub(super) fn before(
     time: i64,
 ) -> Result<Then, StorageError> {
     let mut statement = connection.prepare_cached(
-        "SELECT after FROM tag_history
+        "SELECT id, after FROM tag_history
          WHERE repository_id = ?1 AND name = ?2 AND changed_at < ?3 ORDER BY id DESC LIMIT 1",
     )?;
-    let last = statement.query_row(params![repository, tag, time], |row| row.get(0));
-    if let Some(after) = last.optional()? {
-        return Ok(Then::Named(after));
-    }
+    let key = params![repository, tag, time];
+    let last = statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let (id, after): (i64, Option<Digest>) = last.unwrap_or_default();
     let mut statement = connection.prepare_cached(
-        "SELECT before, forgotten_until FROM tag_history
-         WHERE repository_id = ?1 AND name = ?2 ORDER BY id LIMIT 1",
+        "SELECT before, forgotten_until, changed_at > ?4 FROM tag_history
+         WHERE repository_id = ?1 AND name = ?2 AND id > ?3 ORDER BY id LIMIT 1",
     )?;
-    let oldest =
-        statement.query_row(params![repository, tag], |row| Ok((row.get(0)?, row.get(1)?)));
-    let oldest: Option<(Option<Digest>, Option<i64>)> = oldest.optional()?;
-    let Some((before, forgotten)) = oldest else { return Ok(Then::Unknown) };
-    // What an earlier program has forgotten of all tags alike.
-    let of_all = upkeep::last(connection, FORGOTTEN)?.map(|note| note.ended_at);
-    match [forgotten, of_all].into_iter().flatten().any(|until| time <= until) {
-        true => Ok(Then::Unknown),
-        false => Ok(Then::Named(before)),
+    let key = params![repository, tag, id, unix_now()];
+    let next = statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let next: Option<(Option<Digest>, Option<i64>, bool)> = next.optional()?;
+    match next {
+        Some((.., true)) => Ok(Then::Unknown),
+        _ if last.is_some() => Ok(Then::Named(after)),
+        None => Ok(Then::Unknown),
+        Some((before, forgotten, false)) => {
+            // What an earlier program has forgotten of all tags alike.
+            let of_all = upkeep::last(connection, FORGOTTEN)?.map(|note| note.ended_at);
+            match [forgotten, of_all].into_iter().flatten().any(|until| time <= until) {
+                true => Ok(Then::Unknown),
+                false => Ok(Then::Named(before)),
+            }
+        }
     }
 }
 
