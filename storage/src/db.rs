@@ -33,6 +33,7 @@ use crate::space::Space;
 
 pub(crate) mod again;
 pub(crate) mod backups;
+pub(crate) mod below;
 pub(crate) mod collect;
 pub(crate) mod copy;
 pub(crate) mod deleted_links;
