@@ -283,6 +283,11 @@ impl Run<'_> {
             let Some(last) = page.last().map(|link| link.held.clone()) else {
                 return Ok(ControlFlow::Continue(()));
             };
+            let ahead: Vec<Held> =
+                page.iter().filter(|link| link.is_ahead).map(|link| link.held.clone()).collect();
+            if !self.is_dry_run && !ahead.is_empty() {
+                store.database.step_to_free(move |connection| rows::renew(connection, &ahead))?;
+            }
             page.retain(|link| {
                 link.is_old
                     && !link.is_named

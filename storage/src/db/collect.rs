@@ -34,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) is_old: bool,
     /// Whether a manifest of the repository, deleted or not, names the blob.
     pub(crate) is_named: bool,
+    /// Whether it was made by a clock that was ahead.
+    pub(crate) is_ahead: bool,
 }
 
 /// The row of a blob, as a page finds it.
@@ -295,17 +297,29 @@ pub(crate) fn links(
         "SELECT l.repository_id, l.digest, l.linked_at <= ?3,
                 EXISTS (SELECT 1 FROM edges e
                         WHERE e.repository_id = l.repository_id AND e.child = l.digest),
-                (SELECT name FROM repositories r WHERE r.id = l.repository_id)
+                (SELECT name FROM repositories r WHERE r.id = l.repository_id), l.linked_at > tick()
          FROM repository_blobs l WHERE (l.repository_id, l.digest) > (?1, ?2)
          ORDER BY l.repository_id, l.digest LIMIT ?4",
     )?;
     let (repository, digest) = key(after);
     let link = |row: &rusqlite::Row<'_>| {
         let (is_old, is_named, name) = (row.get(2)?, row.get(3)?, row.get(4)?);
-        Ok(Link { held: held(row)?, name, is_old, is_named })
+        Ok(Link { held: held(row)?, name, is_old, is_named, is_ahead: row.get(5)? })
     };
     let rows = statement.query_map(params![repository, digest, until, STEP_ROWS], link)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Makes links that were made by a clock that was ahead as young as those that are made now.
+pub(crate) fn renew(connection: &Connection, links: &[Held]) -> Result<(), StorageError> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE repository_blobs SET linked_at = tick()
+         WHERE repository_id = ?1 AND digest = ?2 AND linked_at > tick()",
+    )?;
+    for Held { repository, digest } in links {
+        statement.execute(params![repository, digest])?;
+    }
+    Ok(())
 }
 
 /// Whether a manifest of a repository that stays names a digest.

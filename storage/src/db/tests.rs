@@ -239,7 +239,7 @@ fn collection_reads_and_changes_no_more_than_its_step() {
     fn look(connection: &Connection) -> kept::Look<'_> {
         kept::Look { connection, is_leaving: &|_| false, pushed_until: 9, tagged_until: 9 }
     }
-    let steps: [(&str, Work<'_>); 35] = [
+    let steps: [(&str, Work<'_>); 36] = [
         ("expired", &|c| collect::expired(c, &after, 9).map(drop)),
         ("drop expired", &|c| collect::drop_expired(c, one(&manifest), 9).map(drop)),
         ("old changes", &|c| forget::count_old(c, 9).map(drop)),
@@ -252,6 +252,7 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         ("retire unlisted", &|c| collect::retire(c, one(&manifest), rules[1]).map(drop)),
         ("links", &|c| collect::links(c, &after, 9).map(drop)),
         ("named", &|c| collect::is_named(c, &manifest, &|_| false).map(drop)),
+        ("renew", &|c| collect::renew(c, &[held(blob)])),
         ("unlink", &|c| collect::unlink(c, &[held(blob)], 9).map(drop)),
         ("tags", &|c| below::tagged(c, &(0, "a".to_owned())).map(drop)),
         ("below", &|c| below::walk(c, &mut below::Below::all_of(&manifest).to_vec()).map(drop)),
