@@ -22,14 +22,9 @@ pub(super) fn bound_tag(
     repository: i64,
     tag: &Tag,
 ) -> Result<(), StorageError> {
-    let surplus: Option<i64> = connection
-        .prepare_cached(
-            "SELECT id FROM tag_history WHERE repository_id = ?1 AND name = ?2
-             ORDER BY id DESC LIMIT 1 OFFSET ?3",
-        )?
-        .query_row(params![repository, tag, TAG_ROWS], |row| row.get(0))
-        .optional()?;
-    let Some(surplus) = surplus else { return Ok(()) };
+    let Some(surplus) = surplus_of_tag(connection, repository, tag.as_str())? else {
+        return Ok(());
+    };
     let old = connection
         .prepare_cached(&format!(
             "SELECT {OLD} FROM tag_history WHERE repository_id = ?1 AND name = ?2 AND id <= ?3
@@ -38,6 +33,77 @@ pub(super) fn bound_tag(
         .query_map(params![repository, tag, surplus, AT_ONCE], old)?
         .collect::<Result<Vec<_>, _>>()?;
     forget(connection, repository, &old)
+}
+
+/// The newest change of a tag beyond those that are kept of one; none if there is none.
+fn surplus_of_tag(
+    connection: &Connection,
+    repository: i64,
+    tag: &str,
+) -> Result<Option<i64>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id FROM tag_history WHERE repository_id = ?1 AND name = ?2
+         ORDER BY id DESC LIMIT 1 OFFSET ?3",
+    )?;
+    let key = params![repository, tag, TAG_ROWS];
+    Ok(statement.query_row(key, |row| row.get(0)).optional()?)
+}
+
+/// The same of all tags that have more, by their repositories. It walks all.
+pub(super) fn surplus_of_tags(connection: &Connection) -> Result<SurplusOfTags, StorageError> {
+    let mut tags = connection.prepare(
+        "SELECT repository_id, name FROM tag_history INDEXED BY tag_history_by_tag
+         GROUP BY repository_id, name HAVING count(*) > ?1",
+    )?;
+    let mut rows = tags.query([TAG_ROWS])?;
+    let mut surplus = SurplusOfTags::new();
+    while let Some(row) = rows.next()? {
+        let (repository, tag): (i64, String) = (row.get(0)?, row.get(1)?);
+        if let Some(last) = surplus_of_tag(connection, repository, &tag)? {
+            surplus.insert((repository, tag), last);
+        }
+    }
+    Ok(surplus)
+}
+
+/// Up to which change of a tag there are more than are kept.
+pub(super) type SurplusOfTags = HashMap<(i64, String), i64>;
+
+/// Forgets those that are too many of their tags, of `limit` changes after `after` in the order in
+/// which they came: so they lie beside each other. Returns how many, and the last that was looked
+/// at; none behind the last one.
+pub(super) fn cut_tags(
+    connection: &Connection,
+    surplus: &SurplusOfTags,
+    after: i64,
+    limit: usize,
+) -> Result<(usize, Option<i64>), StorageError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {OLD}, repository_id FROM tag_history WHERE id > ?1 ORDER BY id LIMIT ?2"
+    ))?;
+    let mut rows = statement.query(params![after, limit])?;
+    let (mut by_repository, mut last) = (BTreeMap::<i64, Vec<Old>>::new(), None);
+    while let Some(row) = rows.next()? {
+        let (old, repository) = (old(row)?, row.get(6)?);
+        last = Some(old.id);
+        let key = (repository, old.tag.clone());
+        if surplus.get(&key).is_some_and(|last| old.id <= *last) {
+            by_repository.entry(repository).or_default().push(old);
+        }
+    }
+    for (repository, old) in &by_repository {
+        forget(connection, *repository, old)?;
+    }
+    Ok((by_repository.values().map(Vec::len).sum(), last))
+}
+
+/// How many changes there are if no more are kept of each tag than of one. It walks all.
+pub(super) fn count_kept_of_tags(connection: &Connection) -> Result<u64, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT coalesce(sum(min(n, ?1)), 0) FROM
+         (SELECT count(*) AS n FROM tag_history GROUP BY repository_id, name)",
+    )?;
+    Ok(statement.query_row([TAG_ROWS], |row| row.get(0))?)
 }
 
 /// The newest change of a repository beyond those that are kept of one; none if there is none. Not
