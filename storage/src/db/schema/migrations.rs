@@ -22,6 +22,7 @@ pub(in crate::db) const MIGRATIONS: &[&[Part]] = &[
         Part::Rows(Rows::SurplusChanges),
         Part::Large(HISTORY_BY_TICK, bytes::of_history),
     ],
+    &[Part::Sql(PUSHED)],
 ];
 
 const FIRST: &str = "
@@ -255,3 +256,15 @@ const DELETED_BY_TICK: &str =
 
 const HISTORY_BY_TICK: &str =
     "CREATE INDEX tag_history_by_tick ON tag_history (coalesce(changed_tick, changed_at))";
+
+const PUSHED: &str = "
+-- When a manifest that can be restored had been pushed last; NULL if a program before this one
+-- deleted it.
+ALTER TABLE deleted_manifests ADD COLUMN pushed_at INTEGER;
+-- The same on the store's own clock, which that of a manifest may not have.
+ALTER TABLE deleted_manifests ADD COLUMN pushed_tick INTEGER;
+
+-- Nothing is forgotten of times that lie ahead, whatever a wall clock said.
+UPDATE repositories SET forgotten_until = unixepoch() WHERE forgotten_until > unixepoch();
+UPDATE upkeep SET ended_at = unixepoch() WHERE task = 'tag-history' AND ended_at > unixepoch();
+";

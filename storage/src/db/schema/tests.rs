@@ -156,6 +156,22 @@ fn a_clock_that_is_behind_at_the_upgrade_ages_nothing_either() {
     assert!(number(&connection, "SELECT changed_tick FROM tag_history") < 10);
 }
 
+#[test]
+fn what_a_clock_that_was_ahead_let_be_forgotten_for_years_is_forgotten_until_now() {
+    let rows = "INSERT INTO repositories (id, name, forgotten_until) VALUES (1, 'a', 9e9);
+                INSERT INTO repositories (id, name, forgotten_until) VALUES (2, 'b', 7);
+                INSERT INTO upkeep (task, ended_at, summary) VALUES ('tag-history', 9e9, '');
+                INSERT INTO upkeep (task, ended_at, summary) VALUES ('verify', 8e9, '');";
+    let mut connection = of(4, rows);
+    upgrade(&mut connection);
+    let latest = number(&connection, "SELECT max(forgotten_until) FROM repositories");
+    assert!((unix_now() - 100..=unix_now()).contains(&latest));
+    assert_eq!(number(&connection, "SELECT min(forgotten_until) FROM repositories"), 7);
+    let noted = "SELECT ended_at FROM upkeep WHERE task = 'tag-history'";
+    assert!(number(&connection, noted) <= unix_now());
+    assert_eq!(number(&connection, "SELECT max(ended_at) FROM upkeep"), 8_000_000_000);
+}
+
 /// A database of schema 3 in a file, as a registry opens it, and the most pages that its log has
 /// had.
 fn in_file(rows: &str) -> (tempfile::TempDir, Connection, Arc<AtomicI32>) {
