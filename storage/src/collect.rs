@@ -267,26 +267,6 @@ impl Run<'_> {
         }
     }
 
-    /// Changes of tags until this tick are old.
-    fn history_ends(&self) -> i64 {
-        self.ago(self.keep.history.max(self.keep.deleted))
-    }
-
-    fn tag_changes(&mut self) -> Flow {
-        let until = self.history_ends();
-        let mut left =
-            self.store.database.read(|connection| rows::old_changes(connection, until))?;
-        self.done.tag_changes = left;
-        while left > 0 && !self.is_dry_run {
-            let forget = move |connection: &_| rows::forget_changes(connection, until);
-            let forgotten = self.store.database.step_to_free(forget)? as u64;
-            // Another run may have forgotten the rest.
-            left = if forgotten == 0 { 0 } else { left.saturating_sub(forgotten) };
-            unless_stopped!(self.step());
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
     fn links(&mut self) -> Flow {
         let (store, grace, until) = (self.store, self.keep.grace, self.ago(self.keep.grace));
         let mut after: After = None;
@@ -303,6 +283,11 @@ impl Run<'_> {
             let Some(last) = page.last().map(|link| link.held.clone()) else {
                 return Ok(ControlFlow::Continue(()));
             };
+            let ahead: Vec<Held> =
+                page.iter().filter(|link| link.is_ahead).map(|link| link.held.clone()).collect();
+            if !self.is_dry_run && !ahead.is_empty() {
+                store.database.step_to_free(move |connection| rows::renew(connection, &ahead))?;
+            }
             page.retain(|link| {
                 link.is_old
                     && !link.is_named

@@ -33,6 +33,7 @@ use crate::space::Space;
 
 pub(crate) mod again;
 pub(crate) mod backups;
+pub(crate) mod below;
 pub(crate) mod collect;
 pub(crate) mod copy;
 pub(crate) mod deleted_links;
@@ -110,8 +111,9 @@ impl Database {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        let room = || space.room_to_free();
         let prepared =
-            empty_log(&connection).and_then(|()| schema::migrate(&mut connection, layout));
+            empty_log(&connection).and_then(|()| schema::migrate(&mut connection, layout, &room));
         prepared.map_err(|error| space.explained(error))?;
         let tick = connection.query_row("SELECT tick FROM clock", [], |row| row.get(0))?;
         let clock = Arc::new(Clock::from(tick));

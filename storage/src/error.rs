@@ -171,6 +171,21 @@ pub enum StorageError {
         .0.display()
     )]
     OldAndReadOnly(PathBuf),
+    /// The database has to be changed once for this program, and its disk has no room for that.
+    #[error(
+        "the database in {} is of an earlier version and has to be changed once, for which the disk \
+         needs {} free and has {}: make room on it or enlarge it, then start the registry again; \
+         until then the database stays as it is", .path.display(), ByteCount(*.needed_bytes),
+        ByteCount(*.free_bytes)
+    )]
+    NoRoomToUpgrade {
+        /// The store's directory.
+        path: PathBuf,
+        /// What the change needs at once.
+        needed_bytes: u64,
+        /// What is there for it, with what the registry gives up.
+        free_bytes: u64,
+    },
     /// The directory lies behind a network or another program.
     #[error(
         "{} lies on {kind}, where locks and synced writes are somebody else's promise: choose a \

@@ -70,6 +70,11 @@ impl Reserve {
         is_smaller
     }
 
+    /// The bytes that it holds.
+    pub(crate) fn held(&self) -> u64 {
+        File::open(&self.path).map_or(0, |file| held_bytes(&file))
+    }
+
     fn open(&self) -> io::Result<File> {
         OpenOptions::new().write(true).open(&self.path)
     }

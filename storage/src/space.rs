@@ -94,6 +94,13 @@ impl Space {
         Ok((space.free_bytes, self.kept_bytes(space)))
     }
 
+    /// How much there is for what makes room or must not fail for want of it, with the reserve.
+    /// Nobody can tell if the disk does not.
+    pub(crate) fn room_to_free(&self) -> u64 {
+        let free = DiskSpace::of(&self.root).map_or(u64::MAX, |space| space.free_bytes);
+        free.saturating_add(self.reserve.held())
+    }
+
     fn kept_bytes(&self, space: DiskSpace) -> u64 {
         self.floor_bytes.min(space.total_bytes / FLOOR_SHARE)
     }

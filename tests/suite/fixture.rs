@@ -38,9 +38,10 @@ pub(crate) struct Fixture {
 }
 
 /// All of them, the oldest first.
-pub(crate) const ALL: [Fixture; 2] = [
+pub(crate) const ALL: [Fixture; 3] = [
     Fixture { name: "schema-1", told: include_str!("../fixtures/schema-1.txt") },
     Fixture { name: "schema-3", told: include_str!("../fixtures/schema-3.txt") },
+    Fixture { name: "schema-4", told: include_str!("../fixtures/schema-4.txt") },
 ];
 
 impl Fixture {

@@ -1,5 +1,5 @@
-//! Changes of tags beyond those that are kept of one repository. Pushes look after that now and
-//! then; here nothing is left out.
+//! Changes of tags that are old, and those beyond what is kept of one repository. Pushes look after
+//! the latter now and then; here nothing is left out.
 
 use std::ops::ControlFlow;
 
@@ -7,6 +7,29 @@ use super::{Flow, Run};
 use crate::db::forget;
 
 impl Run<'_> {
+    /// Changes of tags until this tick are old.
+    fn history_ends(&self) -> i64 {
+        self.ago(self.keep.history.max(self.keep.deleted))
+    }
+
+    /// Those that are old.
+    pub(super) fn tag_changes(&mut self) -> Flow {
+        let until = self.history_ends();
+        let mut left = self.store.database.read(|c| forget::count_old(c, until))?;
+        self.done.tag_changes = left;
+        while left > 0 && !self.is_dry_run {
+            let forget = move |c: &_| forget::forget_old(c, until);
+            let forgotten = self.store.database.step_to_free(forget)? as u64;
+            // Another run may have forgotten the rest.
+            left = if forgotten == 0 { 0 } else { left.saturating_sub(forgotten) };
+            if self.step()?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Those beyond what is kept of their repository.
     pub(super) fn surplus_changes(&mut self) -> Flow {
         let mut after = 0;
         loop {

@@ -6,8 +6,8 @@ use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 
 use super::{Flow, Run};
+use crate::db::below::{self, Below};
 use crate::db::collect::Held;
-use crate::db::kept::{self, Below};
 
 /// Manifests that tags lead to. Of each 8 bytes are kept: two that share them count as one, which
 /// among a hundred million is hardly ever so.
@@ -35,7 +35,7 @@ impl Run<'_> {
     pub(super) fn reach(&mut self, reached: &mut Reached) -> Flow {
         let mut after = (0, String::new());
         loop {
-            let page = |connection: &_| kept::tagged(connection, &after);
+            let page = |connection: &_| below::tagged(connection, &after);
             let page = self.store.database.read(page)?;
             let last = page.last().map(|(held, tag)| (held.repository, tag.clone()));
             let mut found: Vec<Held> = page.into_iter().map(|(held, _)| held).collect();
@@ -52,8 +52,8 @@ impl Run<'_> {
                 if rest.is_empty() {
                     break;
                 }
-                let below = |connection: &_| kept::below(connection, &mut rest);
-                (found, _) = self.store.database.read(below)?;
+                let walk = |connection: &_| below::walk(connection, &mut rest);
+                (found, _) = self.store.database.read(walk)?;
             }
             match last {
                 Some(last) => after = last,

@@ -21,6 +21,7 @@ mod children;
 mod deep;
 mod deleted_links;
 mod kept;
+mod restored;
 mod told;
 
 const HOUR: Duration = Duration::from_secs(3600);

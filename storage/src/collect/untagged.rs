@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 
 use super::{Flow, Run};
 use crate::clock::BEGINNING;
+use crate::db::below::{self, Below};
 use crate::db::collect::{self as rows, After, Held, Rule, STEP_ROWS, Untagged};
-use crate::db::kept::{self, Below};
 use crate::error::StorageError;
 
 impl Run<'_> {
@@ -45,8 +45,8 @@ impl Run<'_> {
             }
             // What lies below the last of them is looked at first, so this is never long.
             while !rest.is_empty() {
-                let below = |connection: &_| kept::below(connection, &mut rest);
-                let (found, walked) = self.store.database.read(below)?;
+                let walk = |connection: &_| below::walk(connection, &mut rest);
+                let (found, walked) = self.store.database.read(walk)?;
                 self.let_go(walked)?;
                 for &rule in rules {
                     let due = |connection: &_| rows::due(connection, &found, rule);

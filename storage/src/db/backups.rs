@@ -85,7 +85,7 @@ mod tests {
 
     fn database() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
-        schema::migrate(&mut connection, &Layout::new(Path::new("/data"))).unwrap();
+        schema::migrate(&mut connection, &Layout::new(Path::new("/data")), &|| u64::MAX).unwrap();
         give_clock(&connection, &Arc::new(Clock::from(0))).unwrap();
         connection
     }

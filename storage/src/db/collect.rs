@@ -7,7 +7,6 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::manifest::{self, Undo};
-use super::{forget, history};
 use crate::clock::BEGINNING;
 use crate::digest::Digest;
 use crate::error::StorageError;
@@ -35,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) is_old: bool,
     /// Whether a manifest of the repository, deleted or not, names the blob.
     pub(crate) is_named: bool,
+    /// Whether it was made by a clock that was ahead.
+    pub(crate) is_ahead: bool,
 }
 
 /// The row of a blob, as a page finds it.
@@ -116,35 +117,6 @@ pub(crate) fn drop_expired(
             .execute(params![digest])?;
     }
     Ok(manifests.len())
-}
-
-/// How many changes of tags are older than `until`.
-pub(crate) fn old_changes(connection: &Connection, until: i64) -> Result<u64, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT count(*) FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1",
-    )?;
-    Ok(statement.query_row(params![until], |row| row.get(0))?)
-}
-
-/// Forgets the oldest of those changes, and notes up to which moment all may be forgotten; returns
-/// how many.
-pub(crate) fn forget_changes(connection: &Connection, until: i64) -> Result<usize, StorageError> {
-    let last: Option<i64> = connection
-        .prepare_cached(
-            "SELECT max(changed_at) FROM
-             (SELECT changed_at FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1
-              ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)",
-        )?
-        .query_row(params![until, FORGOTTEN_CHANGES], |row| row.get(0))?;
-    let Some(last) = last else { return Ok(0) };
-    history::note_forgotten(connection, last)?;
-    forget::keep_tagged(connection, until, FORGOTTEN_CHANGES)?;
-    let mut statement = connection.prepare_cached(
-        "DELETE FROM tag_history WHERE id IN
-         (SELECT id FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1
-          ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)",
-    )?;
-    Ok(statement.execute(params![until, FORGOTTEN_CHANGES])?)
 }
 
 /// Which manifests without a tag may go, if no other manifest keeps them.
@@ -325,17 +297,29 @@ pub(crate) fn links(
         "SELECT l.repository_id, l.digest, l.linked_at <= ?3,
                 EXISTS (SELECT 1 FROM edges e
                         WHERE e.repository_id = l.repository_id AND e.child = l.digest),
-                (SELECT name FROM repositories r WHERE r.id = l.repository_id)
+                (SELECT name FROM repositories r WHERE r.id = l.repository_id), l.linked_at > tick()
          FROM repository_blobs l WHERE (l.repository_id, l.digest) > (?1, ?2)
          ORDER BY l.repository_id, l.digest LIMIT ?4",
     )?;
     let (repository, digest) = key(after);
     let link = |row: &rusqlite::Row<'_>| {
         let (is_old, is_named, name) = (row.get(2)?, row.get(3)?, row.get(4)?);
-        Ok(Link { held: held(row)?, name, is_old, is_named })
+        Ok(Link { held: held(row)?, name, is_old, is_named, is_ahead: row.get(5)? })
     };
     let rows = statement.query_map(params![repository, digest, until, STEP_ROWS], link)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Makes links that were made by a clock that was ahead as young as those that are made now.
+pub(crate) fn renew(connection: &Connection, links: &[Held]) -> Result<(), StorageError> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE repository_blobs SET linked_at = tick()
+         WHERE repository_id = ?1 AND digest = ?2 AND linked_at > tick()",
+    )?;
+    for Held { repository, digest } in links {
+        statement.execute(params![repository, digest])?;
+    }
+    Ok(())
 }
 
 /// Whether a manifest of a repository that stays names a digest.
@@ -454,8 +438,6 @@ pub(crate) fn drop_repositories(
     Ok(dropped)
 }
 
-/// Changes of tags that one step forgets: each may cost its row and those of two manifests.
-const FORGOTTEN_CHANGES: usize = STEP_ROWS / 3 - 1;
 /// Whether the manifest `m` was pushed before ?3, has no tag and had none after ?4.
 const DUE: &str = "coalesce(m.pushed_tick, m.pushed_at) <= ?3
     AND NOT EXISTS (SELECT 1 FROM tags t

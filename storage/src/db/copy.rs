@@ -163,7 +163,8 @@ pub(crate) fn begin_anew(layout: &Layout, lost: &[Digest]) -> Result<(), Storage
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    schema::migrate(&mut connection, layout)?;
+    // Without a log there is nothing that has to fit into one.
+    schema::migrate(&mut connection, layout, &|| u64::MAX)?;
     let transaction = connection.transaction()?;
     backups::begin_anew(&transaction, lost)?;
     Ok(transaction.commit()?)
@@ -263,7 +264,7 @@ mod tests {
         let rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
                     INSERT INTO manifests SELECT hex(randomblob(32)), randomblob(99) FROM n";
         let mut connection = Connection::open(&path).unwrap();
-        schema::migrate(&mut connection, &layout).unwrap();
+        schema::migrate(&mut connection, &layout, &|| u64::MAX).unwrap();
         connection.execute_batch(rows).unwrap();
         drop(connection);
         let mut asked = 0;

@@ -1,16 +1,18 @@
-//! Forgetting changes of tags: more of them than are kept of one tag, or of one repository.
+//! Forgetting changes of tags: old ones, and more than are kept of one tag or of one repository.
 //!
 //! What is forgotten leaves behind what somebody would miss: the oldest change of the tag that is
 //! left, or else its repository, says until when nothing is known, so that nobody is told what a
 //! tag named then; and a manifest that had the tag says so itself, with when it had it last as the
 //! time of its push, so that rules about manifests that never had a tag, or had none for long,
-//! leave it.
+//! leave it. None of these times lies ahead: a wall clock that was ahead for a while says nothing of
+//! the time after it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::collect::STEP_ROWS;
+use super::unix_now;
 use crate::error::StorageError;
 use crate::name::Tag;
 
@@ -20,23 +22,88 @@ pub(super) fn bound_tag(
     repository: i64,
     tag: &Tag,
 ) -> Result<(), StorageError> {
-    let surplus: Option<i64> = connection
-        .prepare_cached(
-            "SELECT id FROM tag_history WHERE repository_id = ?1 AND name = ?2
-             ORDER BY id DESC LIMIT 1 OFFSET ?3",
-        )?
-        .query_row(params![repository, tag, TAG_ROWS], |row| row.get(0))
-        .optional()?;
-    let Some(surplus) = surplus else { return Ok(()) };
+    let Some(surplus) = surplus_of_tag(connection, repository, tag.as_str())? else {
+        return Ok(());
+    };
     let old = connection
-        .prepare_cached(
-            "SELECT id, name, before, after, changed_at, coalesce(changed_tick, changed_at)
-             FROM tag_history WHERE repository_id = ?1 AND name = ?2 AND id <= ?3
-             ORDER BY id LIMIT ?4",
-        )?
+        .prepare_cached(&format!(
+            "SELECT {OLD} FROM tag_history WHERE repository_id = ?1 AND name = ?2 AND id <= ?3
+             ORDER BY id LIMIT ?4"
+        ))?
         .query_map(params![repository, tag, surplus, AT_ONCE], old)?
         .collect::<Result<Vec<_>, _>>()?;
     forget(connection, repository, &old)
+}
+
+/// The newest change of a tag beyond those that are kept of one; none if there is none.
+fn surplus_of_tag(
+    connection: &Connection,
+    repository: i64,
+    tag: &str,
+) -> Result<Option<i64>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id FROM tag_history WHERE repository_id = ?1 AND name = ?2
+         ORDER BY id DESC LIMIT 1 OFFSET ?3",
+    )?;
+    let key = params![repository, tag, TAG_ROWS];
+    Ok(statement.query_row(key, |row| row.get(0)).optional()?)
+}
+
+/// The same of all tags that have more, by their repositories. It walks all.
+pub(super) fn surplus_of_tags(connection: &Connection) -> Result<SurplusOfTags, StorageError> {
+    let mut tags = connection.prepare(
+        "SELECT repository_id, name FROM tag_history INDEXED BY tag_history_by_tag
+         GROUP BY repository_id, name HAVING count(*) > ?1",
+    )?;
+    let mut rows = tags.query([TAG_ROWS])?;
+    let mut surplus = SurplusOfTags::new();
+    while let Some(row) = rows.next()? {
+        let (repository, tag): (i64, String) = (row.get(0)?, row.get(1)?);
+        if let Some(last) = surplus_of_tag(connection, repository, &tag)? {
+            surplus.insert((repository, tag), last);
+        }
+    }
+    Ok(surplus)
+}
+
+/// Up to which change of a tag there are more than are kept.
+pub(super) type SurplusOfTags = HashMap<(i64, String), i64>;
+
+/// Forgets those that are too many of their tags, of `limit` changes after `after` in the order in
+/// which they came: so they lie beside each other. Returns how many, and the last that was looked
+/// at; none behind the last one.
+pub(super) fn cut_tags(
+    connection: &Connection,
+    surplus: &SurplusOfTags,
+    after: i64,
+    limit: usize,
+) -> Result<(usize, Option<i64>), StorageError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {OLD}, repository_id FROM tag_history WHERE id > ?1 ORDER BY id LIMIT ?2"
+    ))?;
+    let mut rows = statement.query(params![after, limit])?;
+    let (mut by_repository, mut last) = (BTreeMap::<i64, Vec<Old>>::new(), None);
+    while let Some(row) = rows.next()? {
+        let (old, repository) = (old(row)?, row.get(6)?);
+        last = Some(old.id);
+        let key = (repository, old.tag.clone());
+        if surplus.get(&key).is_some_and(|last| old.id <= *last) {
+            by_repository.entry(repository).or_default().push(old);
+        }
+    }
+    for (repository, old) in &by_repository {
+        forget(connection, *repository, old)?;
+    }
+    Ok((by_repository.values().map(Vec::len).sum(), last))
+}
+
+/// How many changes there are if no more are kept of each tag than of one. It walks all.
+pub(super) fn count_kept_of_tags(connection: &Connection) -> Result<u64, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT coalesce(sum(min(n, ?1)), 0) FROM
+         (SELECT count(*) AS n FROM tag_history GROUP BY repository_id, name)",
+    )?;
+    Ok(statement.query_row([TAG_ROWS], |row| row.get(0))?)
 }
 
 /// The newest change of a repository beyond those that are kept of one; none if there is none. Not
@@ -66,6 +133,32 @@ pub(crate) fn count(
     Ok(statement.query_row(params![repository, last, old], |row| row.get(0))?)
 }
 
+/// How many changes of tags are as old as the tick `until`.
+pub(crate) fn count_old(connection: &Connection, until: i64) -> Result<u64, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1",
+    )?;
+    Ok(statement.query_row(params![until], |row| row.get(0))?)
+}
+
+/// Forgets the oldest of those, as many as one step may; returns how many.
+pub(crate) fn forget_old(connection: &Connection, until: i64) -> Result<usize, StorageError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {OLD}, repository_id FROM tag_history
+         WHERE coalesce(changed_tick, changed_at) <= ?1
+         ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2"
+    ))?;
+    let mut rows = statement.query(params![until, STEP_ROWS / ROWS_EACH])?;
+    let mut by_repository: BTreeMap<i64, Vec<Old>> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        by_repository.entry(row.get(6)?).or_default().push(old(row)?);
+    }
+    for (repository, old) in &by_repository {
+        forget_of_repository(connection, *repository, old)?;
+    }
+    Ok(by_repository.values().map(Vec::len).sum())
+}
+
 /// Forgets the oldest changes of a repository up to this one, as many as one step may; returns how
 /// many.
 pub(crate) fn forget_until(
@@ -74,22 +167,13 @@ pub(crate) fn forget_until(
     last: i64,
 ) -> Result<usize, StorageError> {
     let old = connection
-        .prepare_cached(
-            "SELECT id, name, before, after, changed_at, coalesce(changed_tick, changed_at)
-             FROM tag_history INDEXED BY tag_history_by_repository
-             WHERE repository_id = ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
-        )?
+        .prepare_cached(&format!(
+            "SELECT {OLD} FROM tag_history INDEXED BY tag_history_by_repository
+             WHERE repository_id = ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
+        ))?
         .query_map(params![repository, last, STEP_ROWS / ROWS_EACH], old)?
         .collect::<Result<Vec<_>, _>>()?;
-    forget(connection, repository, &old)?;
-    if let Some(newest) = old.iter().map(|old| old.changed_at).max() {
-        connection
-            .prepare_cached(
-                "UPDATE repositories SET forgotten_until = max(coalesce(forgotten_until, ?2), ?2)
-                 WHERE id = ?1",
-            )?
-            .execute(params![repository, newest])?;
-    }
+    forget_of_repository(connection, repository, &old)?;
     Ok(old.len())
 }
 
@@ -103,27 +187,6 @@ pub(crate) fn next_repository(
     Ok(statement.query_row([after], |row| row.get(0)).optional()?)
 }
 
-/// Lets the manifests that had a tag by the oldest `limit` changes until this tick remember it.
-pub(super) fn keep_tagged(
-    connection: &Connection,
-    until: i64,
-    limit: usize,
-) -> Result<(), StorageError> {
-    for table in ["repository_manifests", "deleted_manifests"] {
-        connection
-            .prepare_cached(&format!(
-                "WITH old AS (SELECT repository_id, before, after FROM tag_history
-                              WHERE coalesce(changed_tick, changed_at) <= ?1
-                              ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2)
-                 UPDATE {table} SET was_tagged = 1
-                 WHERE was_tagged = 0 AND (repository_id, digest) IN
-                 (SELECT repository_id, after FROM old UNION SELECT repository_id, before FROM old)"
-            ))?
-            .execute(params![until, limit])?;
-    }
-    Ok(())
-}
-
 /// A change that is forgotten. What it names is only handed on.
 struct Old {
     id: i64,
@@ -132,6 +195,13 @@ struct Old {
     after: Option<String>,
     changed_at: i64,
     changed_tick: i64,
+}
+
+impl Old {
+    /// By when it had come, as far as the wall clock tells.
+    fn known_by(&self) -> i64 {
+        self.changed_at.min(unix_now())
+    }
 }
 
 fn old(row: &Row<'_>) -> rusqlite::Result<Old> {
@@ -145,18 +215,37 @@ fn old(row: &Row<'_>) -> rusqlite::Result<Old> {
     })
 }
 
+/// Forgets changes of which there may be none left of their tag. Changes at most [`ROWS_EACH`] rows
+/// for each.
+fn forget_of_repository(
+    connection: &Connection,
+    repository: i64,
+    old: &[Old],
+) -> Result<(), StorageError> {
+    forget(connection, repository, old)?;
+    let Some(newest) = old.iter().map(Old::known_by).max() else { return Ok(()) };
+    connection
+        .prepare_cached(
+            "UPDATE repositories SET forgotten_until = max(coalesce(forgotten_until, ?2), ?2)
+             WHERE id = ?1",
+        )?
+        .execute(params![repository, newest])?;
+    Ok(())
+}
+
 /// Changes at most [`ROWS_EACH`] rows for each of these, but one.
 fn forget(connection: &Connection, repository: i64, old: &[Old]) -> Result<(), StorageError> {
     let mut forgotten: HashMap<&str, i64> = HashMap::new();
-    for Old { id, tag, before, after, changed_at, changed_tick } in old {
+    for change in old {
+        let Old { id, tag, before, after, changed_tick, .. } = change;
         connection.prepare_cached("DELETE FROM tag_history WHERE id = ?1")?.execute([id])?;
         for digest in [before, after].into_iter().flatten() {
             connection
                 .prepare_cached(
                     "UPDATE repository_manifests SET was_tagged = 1,
-                            pushed_tick = max(coalesce(pushed_tick, pushed_at), ?3)
+                            pushed_tick = max(coalesce(pushed_tick, pushed_at), min(?3, tick()))
                      WHERE repository_id = ?1 AND digest = ?2
-                       AND (was_tagged = 0 OR coalesce(pushed_tick, pushed_at) < ?3)",
+                       AND (was_tagged = 0 OR coalesce(pushed_tick, pushed_at) < min(?3, tick()))",
                 )?
                 .execute(params![repository, digest, changed_tick])?;
             connection
@@ -166,8 +255,8 @@ fn forget(connection: &Connection, repository: i64, old: &[Old]) -> Result<(), S
                 )?
                 .execute(params![repository, digest])?;
         }
-        let newest = forgotten.entry(tag).or_insert(*changed_at);
-        *newest = (*newest).max(*changed_at);
+        let newest = forgotten.entry(tag).or_insert(i64::MIN);
+        *newest = (*newest).max(change.known_by());
     }
     let mut mark = connection.prepare_cached(
         "UPDATE tag_history SET forgotten_until = max(coalesce(forgotten_until, ?3), ?3)
@@ -189,3 +278,5 @@ const AT_ONCE: usize = 8;
 /// Rows that one change may cost: itself, two manifests, what says that it is forgotten, and a part
 /// of the repository's.
 const ROWS_EACH: usize = 5;
+/// What is read of a change that is forgotten.
+const OLD: &str = "id, name, before, after, changed_at, coalesce(changed_tick, changed_at)";

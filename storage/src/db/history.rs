@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{repository, upkeep};
+use super::{repository, unix_now, upkeep};
 use crate::digest::Digest;
 use crate::error::StorageError;
 use crate::name::{RepoName, Tag, UserName};
@@ -68,18 +68,55 @@ pub(super) fn last(
     Ok(statement.query_row(params![repository, tag], change).optional()?)
 }
 
-/// The first change of a tag at this time or later.
-pub(super) fn first_since(
+/// What is known of what a tag named at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// This, or that it was not there.
+    Named(Option<Digest>),
+    /// Nothing: no change of it is known, or those by then may be forgotten.
+    Unknown,
+}
+
+/// What a tag named before this second.
+///
+/// Changes are in the order of their numbers; the times were told by the wall clock, which may have
+/// been ahead for a while. So the last change that says it was before counts: one before that came
+/// before, whatever time it has. If the next one lies ahead even now, nobody knows when it came. And
+/// only where the oldest that is known came later it matters what is forgotten: then the tag may have
+/// named anything that came before.
+pub(super) fn before(
     connection: &Connection,
     repository: i64,
     tag: &Tag,
     time: i64,
-) -> Result<Option<TagChange>, StorageError> {
+) -> Result<Then, StorageError> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, name, before, after, changed_at, changed_by FROM tag_history
-         WHERE repository_id = ?1 AND name = ?2 AND changed_at >= ?3 ORDER BY id LIMIT 1",
+        "SELECT id, after FROM tag_history
+         WHERE repository_id = ?1 AND name = ?2 AND changed_at < ?3 ORDER BY id DESC LIMIT 1",
     )?;
-    Ok(statement.query_row(params![repository, tag, time], change).optional()?)
+    let key = params![repository, tag, time];
+    let last = statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let (id, after): (i64, Option<Digest>) = last.unwrap_or_default();
+    let mut statement = connection.prepare_cached(
+        "SELECT before, forgotten_until, changed_at > ?4 FROM tag_history
+         WHERE repository_id = ?1 AND name = ?2 AND id > ?3 ORDER BY id LIMIT 1",
+    )?;
+    let key = params![repository, tag, id, unix_now()];
+    let next = statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let next: Option<(Option<Digest>, Option<i64>, bool)> = next.optional()?;
+    match next {
+        Some((.., true)) => Ok(Then::Unknown),
+        _ if last.is_some() => Ok(Then::Named(after)),
+        None => Ok(Then::Unknown),
+        Some((before, forgotten, false)) => {
+            // What an earlier program has forgotten of all tags alike.
+            let of_all = upkeep::last(connection, FORGOTTEN)?.map(|note| note.ended_at);
+            match [forgotten, of_all].into_iter().flatten().any(|until| time <= until) {
+                true => Ok(Then::Unknown),
+                false => Ok(Then::Named(before)),
+            }
+        }
+    }
 }
 
 /// Tags that named this manifest last and are not there now, `limit` at most.
@@ -100,37 +137,6 @@ pub(super) fn gone(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Notes that changes up to this second are forgotten.
-pub(super) fn note_forgotten(connection: &Connection, until: i64) -> Result<(), StorageError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO upkeep (task, ended_at, summary) VALUES (?1, ?2, '')
-             ON CONFLICT (task) DO UPDATE SET ended_at = max(ended_at, excluded.ended_at)",
-        )?
-        .execute(params![FORGOTTEN, until])?;
-    Ok(())
-}
-
-/// Whether changes of a tag in this second may be forgotten, so that nobody knows what it named
-/// then: all are by then, or those before the first that is known from there on.
-pub(super) fn is_forgotten(
-    connection: &Connection,
-    repository: i64,
-    tag: &Tag,
-    time: i64,
-) -> Result<bool, StorageError> {
-    let until = upkeep::last(connection, FORGOTTEN)?.map(|note| note.ended_at);
-    if until.is_some_and(|until| time <= until) {
-        return Ok(true);
-    }
-    let mut statement = connection.prepare_cached(
-        "SELECT forgotten_until FROM tag_history
-         WHERE repository_id = ?1 AND name = ?2 AND changed_at >= ?3 ORDER BY id LIMIT 1",
-    )?;
-    let until = statement.query_row(params![repository, tag, time], |row| row.get(0)).optional()?;
-    Ok(until.flatten().is_some_and(|until: i64| time <= until))
-}
-
 fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {
     Ok(TagChange {
         id: row.get(0)?,
@@ -142,5 +148,5 @@ fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {
     })
 }
 
-/// Under which name it is noted up to when changes of tags are forgotten.
+/// Under which name an earlier program noted up to when changes of all tags are forgotten.
 const FORGOTTEN: &str = "tag-history";

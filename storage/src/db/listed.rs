@@ -23,24 +23,41 @@ pub(super) fn note(
     repository: i64,
     manifest: &Digest,
 ) -> Result<(), StorageError> {
-    connection
-        .prepare_cached(
-            "UPDATE repository_manifests AS c SET listed_age =
-                 (SELECT min(max(0,
-                             coalesce(i.pushed_tick, i.pushed_at)
-                             - coalesce(c.pushed_tick, c.pushed_at),
-                             iif(c.pushed_tick IS NULL, i.pushed_at - c.pushed_at, 0)))
-                  FROM edges e JOIN repository_manifests i
-                    ON i.repository_id = e.repository_id AND i.digest = e.parent
-                  WHERE e.repository_id = ?1 AND e.child = c.digest AND e.kind = 'child')
-             WHERE c.repository_id = ?1 AND c.listed_age IS NULL
-               AND c.digest IN (SELECT ?2 UNION ALL SELECT child FROM edges
-                                WHERE repository_id = ?1 AND parent = ?2 AND kind = 'child')
-               AND EXISTS (SELECT 1 FROM edges e JOIN repository_manifests i
-                             ON i.repository_id = e.repository_id AND i.digest = e.parent
-                           WHERE e.repository_id = ?1 AND e.child = c.digest
-                             AND e.kind = 'child')",
-        )?
-        .execute(params![repository, manifest])?;
-    Ok(())
+    note_some(connection, repository, manifest, usize::MAX).map(drop)
+}
+
+/// The same for `limit` of them at most; returns of how many it was noted.
+pub(super) fn note_some(
+    connection: &Connection,
+    repository: i64,
+    manifest: &Digest,
+    limit: usize,
+) -> Result<usize, StorageError> {
+    let is_due = |digest: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM repository_manifests m WHERE m.repository_id = ?1
+                       AND m.digest = {digest} AND m.listed_age IS NULL)
+             AND EXISTS (SELECT 1 FROM edges e JOIN repository_manifests i
+                           ON i.repository_id = e.repository_id AND i.digest = e.parent
+                         WHERE e.repository_id = ?1 AND e.child = {digest} AND e.kind = 'child')"
+        )
+    };
+    let mut statement = connection.prepare_cached(&format!(
+        "UPDATE repository_manifests AS c SET listed_age =
+             (SELECT min(max(0,
+                         coalesce(i.pushed_tick, i.pushed_at)
+                         - coalesce(c.pushed_tick, c.pushed_at),
+                         iif(c.pushed_tick IS NULL, i.pushed_at - c.pushed_at, 0)))
+              FROM edges e JOIN repository_manifests i
+                ON i.repository_id = e.repository_id AND i.digest = e.parent
+              WHERE e.repository_id = ?1 AND e.child = c.digest AND e.kind = 'child')
+         WHERE c.repository_id = ?1
+           AND c.digest IN (SELECT ?2 WHERE {}
+                            UNION ALL SELECT n.child FROM edges n WHERE n.repository_id = ?1
+                              AND n.parent = ?2 AND n.kind = 'child' AND {} LIMIT ?3)",
+        is_due("?2"),
+        is_due("n.child")
+    ))?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    Ok(statement.execute(params![repository, manifest, limit])?)
 }

@@ -83,6 +83,35 @@ pub(crate) fn put(
     by: Option<&UserName>,
 ) -> Result<(), StorageError> {
     let id = repository::ensure(connection, name)?;
+    store(connection, id, manifest, lost, Coming::Pushed)?;
+    tags.iter().try_for_each(|tag| tag::set(connection, id, tag, manifest.digest(), by))
+}
+
+/// Stores a manifest again that was deleted, as what it was: pushed when it was, and for itself or
+/// for the index that it came for.
+pub(super) fn put_back(
+    connection: &Connection,
+    repository: i64,
+    manifest: &Manifest,
+    lost: &[Digest],
+) -> Result<(), StorageError> {
+    store(connection, repository, manifest, lost, Coming::Back)
+}
+
+/// How a manifest comes into a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coming {
+    Pushed,
+    Back,
+}
+
+fn store(
+    connection: &Connection,
+    id: i64,
+    manifest: &Manifest,
+    lost: &[Digest],
+    coming: Coming,
+) -> Result<(), StorageError> {
     let missing = missing_blobs(connection, id, manifest, lost)?;
     if !missing.is_empty() {
         return Err(StorageError::MissingBlobs(missing));
@@ -109,6 +138,30 @@ pub(crate) fn put(
     }
     // By when it was pushed before, as long as that is known.
     listed::note(connection, id, digest)?;
+    put_row(connection, id, manifest)?;
+    if coming == Coming::Back {
+        connection
+            .prepare_cached(
+                "UPDATE repository_manifests AS m
+                 SET pushed_at = coalesce(d.pushed_at, m.pushed_at), listed_age = d.listed_age,
+                     pushed_tick = iif(d.pushed_at IS NULL, m.pushed_tick, d.pushed_tick)
+                 FROM deleted_manifests AS d
+                 WHERE m.repository_id = ?1 AND m.digest = ?2
+                   AND d.repository_id = ?1 AND d.digest = ?2",
+            )?
+            .execute(params![id, digest])?;
+    }
+    put_edges(connection, id, digest, manifest.edges())?;
+    listed::note(connection, id, digest)?;
+    // What was deleted and comes back is deleted no more.
+    connection
+        .prepare_cached("DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2")?
+        .execute(params![id, digest])?;
+    Ok(())
+}
+
+/// Records that a repository holds a manifest, and that it was pushed now.
+fn put_row(connection: &Connection, id: i64, manifest: &Manifest) -> Result<(), StorageError> {
     connection
         .prepare_cached(&format!(
             "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,
@@ -124,7 +177,7 @@ pub(crate) fn put(
         ))?
         .execute(params![
             id,
-            digest,
+            manifest.digest(),
             manifest.media_type().as_str(),
             manifest.bytes().len(),
             manifest.subject(),
@@ -132,13 +185,7 @@ pub(crate) fn put(
             manifest.annotations(),
             unix_now(),
         ])?;
-    put_edges(connection, id, digest, manifest.edges())?;
-    listed::note(connection, id, digest)?;
-    // What was deleted and comes back is deleted no more.
-    connection
-        .prepare_cached("DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2")?
-        .execute(params![id, digest])?;
-    tags.iter().try_for_each(|tag| tag::set(connection, id, tag, digest, by))
+    Ok(())
 }
 
 /// Writes the bytes of a manifest again, also where the writing connection takes them for right:
@@ -205,9 +252,10 @@ pub(super) fn set_aside(
     connection
         .prepare_cached(
             "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at,
-                                            deleted_tick, listed_age, was_tagged)
+                                            deleted_tick, listed_age, was_tagged, pushed_at,
+                                            pushed_tick)
              SELECT repository_id, digest, media_type, ?3, iif(?4, tick(), ?5), listed_age,
-                    was_tagged
+                    was_tagged, pushed_at, pushed_tick
              FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
         .execute(params![repository, digest, unix_now(), undo == Undo::Possible, BEGINNING])?;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::collect::STEP_ROWS;
 use super::{listed, manifest, protection, repository, restore, tag};
 use crate::digest::Digest;
 use crate::error::StorageError;
@@ -125,16 +126,26 @@ pub(crate) fn plan_all(
     Ok(Some((tags, manifests)))
 }
 
-/// Removes some tags of a repository, or some manifests when no tag is left, and says which. A
-/// step that removes nothing was the last.
+/// What one step of removing a whole repository did.
+#[derive(Debug, Default)]
+pub(crate) struct RemovedSome {
+    pub(crate) step: RemovalStep,
+    /// The manifests of it.
+    pub(crate) manifests: Vec<Digest>,
+    /// Whether there was more to do than one step may, even where it removed nothing.
+    pub(crate) has_more: bool,
+}
+
+/// Removes some tags of a repository, or some manifests when no tag is left, and says which.
 ///
 /// What lists a manifest goes before it, and so does what it refers to. So nothing that stays when
 /// this is cut short lacks what it had, and what is restored brings back what went after it.
 pub(crate) fn remove_some(
     connection: &Connection,
     name: &RepoName,
-) -> Result<(RemovalStep, Vec<Digest>), StorageError> {
-    let Some(id) = repository::find(connection, name)? else { return Ok(Default::default()) };
+) -> Result<RemovedSome, StorageError> {
+    let mut done = RemovedSome::default();
+    let Some(id) = repository::find(connection, name)? else { return Ok(done) };
     protection::refuse_any(connection, id)?;
     let tags: Vec<Tag> = connection
         .prepare_cached("SELECT name FROM tags WHERE repository_id = ?1 LIMIT ?2")?
@@ -144,10 +155,12 @@ pub(crate) fn remove_some(
         tag::remove_row(connection, id, tag, None)?;
     }
     if !tags.is_empty() {
-        return Ok((RemovalStep { tags: tags.len() as u64, manifests: 0 }, Vec::new()));
+        done.step.tags = tags.len() as u64;
+        done.has_more = true;
+        return Ok(done);
     }
-    let (mut above, mut seen, mut gone) = (Vec::new(), HashSet::new(), Vec::new());
-    while gone.len() < STEP_ENTRIES {
+    let (mut above, mut seen, mut left) = (Vec::new(), HashSet::new(), STEP_ROWS);
+    while left > ROWS_OF_ONE {
         let next: Option<Digest> = match above.pop() {
             Some(digest) => Some(digest),
             None => connection
@@ -161,11 +174,24 @@ pub(crate) fn remove_some(
         match above_of(connection, id, &digest)? {
             // One that was seen is above itself, which only damaged rows can say.
             Some(higher) if seen.insert(higher) => above.extend([digest, higher]),
-            _ if manifest::remove_row(connection, id, &digest, None)? => gone.push(digest),
-            _ => {}
+            _ => {
+                // What it lists may be as much as it likes.
+                let limit = left - ROWS_OF_ONE;
+                let noted = listed::note_some(connection, id, &digest, limit)?;
+                if noted == limit {
+                    done.has_more = true;
+                    break;
+                }
+                left -= noted;
+                if manifest::remove_row(connection, id, &digest, None)? {
+                    done.manifests.push(digest);
+                    left -= ROWS_OF_ONE;
+                }
+            }
         }
     }
-    Ok((RemovalStep { tags: 0, manifests: gone.len() as u64 }, gone))
+    done.step.manifests = done.manifests.len() as u64;
+    Ok(done)
 }
 
 /// A manifest of the repository that lists this one, or that this one refers to.
@@ -314,6 +340,8 @@ impl Plan<'_> {
     }
 }
 
-/// Tags or manifests that one step removes. Each costs two rows, and no step of a command holds
-/// the writer for more than 256.
+/// Tags that one step removes. Each costs two rows, and no step of a command holds the writer for
+/// more than 256.
 const STEP_ENTRIES: usize = 100;
+/// Rows that it costs to remove a manifest.
+const ROWS_OF_ONE: usize = 2;

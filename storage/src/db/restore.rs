@@ -9,7 +9,8 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{deleted_links, history, manifest, repository, tag};
+use super::history::{self, Then};
+use super::{deleted_links, manifest, repository, tag};
 use crate::clock::BEGINNING;
 use crate::digest::Digest;
 use crate::error::StorageError;
@@ -64,25 +65,20 @@ pub(crate) fn restore(
         }
         RestorePoint::IfGone(digest) => Some(digest),
         RestorePoint::LastChange => history::last(connection, id, tag)?.ok_or_else(unknown)?.before,
-        RestorePoint::Before(time) => {
-            if history::is_forgotten(connection, id, tag, time)? {
-                return Err(unknown());
+        RestorePoint::Before(time) => match history::before(connection, id, tag, time)? {
+            Then::Named(Some(digest)) => Some(digest),
+            Then::Named(None) => {
+                let (repository, tag) = (name.clone(), tag.clone());
+                return Err(StorageError::NotThereThen { repository, tag });
             }
-            let then = match history::first_since(connection, id, tag, time)? {
-                Some(change) => change.before,
-                // Without any change that is known, nobody knows what it named then.
-                None => history::last(connection, id, tag)?.ok_or_else(unknown)?.after,
-            };
-            let never =
-                || StorageError::NotThereThen { repository: name.clone(), tag: tag.clone() };
-            Some(then.ok_or_else(never)?)
-        }
+            Then::Unknown => return Err(unknown()),
+        },
     };
     let Some(digest) = after else {
         tag::remove_row(connection, id, tag, None)?;
         return Ok(Restored { before, after, manifests: Vec::new() });
     };
-    let manifests = put_all_again(connection, name, id, &digest, has_file)?;
+    let manifests = put_all_again(connection, id, &digest, has_file)?;
     if !manifest::is_held(connection, id, &digest)? {
         return Err(collected(name, digest));
     }
@@ -119,7 +115,7 @@ pub(crate) fn restore_manifest(
     has_file: &dyn Fn(&Digest, u64) -> Result<bool, StorageError>,
 ) -> Result<Vec<Digest>, StorageError> {
     match repository::find(connection, name)? {
-        Some(id) => put_all_again(connection, name, id, digest, has_file),
+        Some(id) => put_all_again(connection, id, digest, has_file),
         None => Ok(Vec::new()),
     }
 }
@@ -167,7 +163,6 @@ struct Deleted {
     digest: Digest,
     media_type: String,
     deleted_tick: i64,
-    listed_age: Option<i64>,
 }
 
 /// Puts again a manifest, if it was deleted, and what was deleted with it: children of what it
@@ -175,7 +170,6 @@ struct Deleted {
 /// stays deleted, as an index may lack children. Returns what is back.
 fn put_all_again(
     connection: &Connection,
-    name: &RepoName,
     repository: i64,
     digest: &Digest,
     has_file: &dyn Fn(&Digest, u64) -> Result<bool, StorageError>,
@@ -184,7 +178,7 @@ fn put_all_again(
     let mut back = Vec::new();
     while let Some(digest) = below.pop() {
         let Some(parent) = deleted(connection, repository, &digest)? else { continue };
-        put_again(connection, name, repository, &parent, has_file)?;
+        put_again(connection, repository, &parent, has_file)?;
         back.push(digest);
         let mut next = deleted_referrers(connection, repository, &parent)?;
         // Collection may have begun to take the edges; now all of them are there again.
@@ -206,16 +200,11 @@ fn deleted(
     digest: &Digest,
 ) -> Result<Option<Deleted>, StorageError> {
     let mut statement = connection.prepare_cached(
-        "SELECT digest, media_type, deleted_tick, listed_age FROM deleted_manifests
+        "SELECT digest, media_type, deleted_tick FROM deleted_manifests
          WHERE repository_id = ?1 AND digest = ?2",
     )?;
     let row = statement.query_row(params![repository, digest], |row| {
-        Ok(Deleted {
-            digest: row.get(0)?,
-            media_type: row.get(1)?,
-            deleted_tick: row.get(2)?,
-            listed_age: row.get(3)?,
-        })
+        Ok(Deleted { digest: row.get(0)?, media_type: row.get(1)?, deleted_tick: row.get(2)? })
     });
     Ok(row.optional()?)
 }
@@ -236,10 +225,9 @@ fn deleted_referrers(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Puts a deleted manifest again, as its first push did.
+/// Puts a deleted manifest again: what a push checks is checked.
 fn put_again(
     connection: &Connection,
-    name: &RepoName,
     repository: i64,
     deleted: &Deleted,
     has_file: &dyn Fn(&Digest, u64) -> Result<bool, StorageError>,
@@ -273,18 +261,10 @@ fn put_again(
             lost.push(*blob);
         }
     }
-    manifest::put(connection, name, &manifest, &lost, &[], None).map_err(|error| match error {
+    manifest::put_back(connection, repository, &manifest, &lost).map_err(|error| match error {
         StorageError::MissingBlobs(blobs) => StorageError::BlobsCollected { digest, blobs },
         error => error,
-    })?;
-    // It comes back as what it was, and not as if somebody pushed it for itself.
-    connection
-        .prepare_cached(
-            "UPDATE repository_manifests SET listed_age = ?3
-             WHERE repository_id = ?1 AND digest = ?2 AND ?3 IS NOT NULL",
-        )?
-        .execute(params![repository, digest, deleted.listed_age])?;
-    Ok(())
+    })
 }
 
 /// How long before an index its children may have been deleted and still have gone with it: clients

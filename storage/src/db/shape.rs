@@ -59,7 +59,7 @@ impl fmt::Display for SchemaFault {
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StorageError> {
     let number: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let shapes = shapes()?;
-    let Some(expected) = usize::try_from(number).ok().and_then(|number| shapes.get(number)) else {
+    let Some(expected) = shapes.get(&number) else {
         let (path, known) = (path.parent().unwrap_or(path).to_owned(), schema::known());
         return Err(StorageError::NewerFormat { path, found: number, known });
     };
@@ -95,16 +95,16 @@ fn fault(connection: &Connection, expected: &Shape) -> Result<Option<SchemaFault
     Ok(first.map(|(name, kind)| SchemaFault::Missing { kind: kind.into(), name: name.into() }))
 }
 
-/// What each number of migrations makes, from none on.
-fn shapes() -> Result<&'static [Shape], StorageError> {
+/// What the migrations make up to each number, from none on.
+fn shapes() -> Result<&'static BTreeMap<u32, Shape>, StorageError> {
     if let Some(shapes) = SHAPES.get() {
         return Ok(shapes);
     }
     let connection = Connection::open_in_memory()?;
-    let mut shapes = vec![shape(&connection)?];
-    for migration in schema::MIGRATIONS {
-        connection.execute_batch(migration)?;
-        shapes.push(shape(&connection)?);
+    let mut shapes = BTreeMap::from([(0, shape(&connection)?)]);
+    for (part, number) in schema::parts() {
+        connection.execute_batch(part.statements())?;
+        shapes.insert(number, shape(&connection)?);
     }
     Ok(SHAPES.get_or_init(|| shapes))
 }
@@ -115,7 +115,7 @@ fn shape(connection: &Connection) -> rusqlite::Result<Shape> {
     parts.collect()
 }
 
-static SHAPES: OnceLock<Vec<Shape>> = OnceLock::new();
+static SHAPES: OnceLock<BTreeMap<u32, Shape>> = OnceLock::new();
 /// What begins a text that is longer than any of ours differs from each of ours.
 const PARTS: &str = "SELECT substr(type, 1, 32), substr(name, 1, 128), substr(sql, 1, 4096)
                      FROM sqlite_schema";
@@ -127,15 +127,15 @@ mod tests {
     use super::*;
     use crate::db::copy::{BlobIndex, begin_anew, settle};
     use crate::db::open::{open_frozen, open_to_read, open_to_write};
+    use crate::db::schema::tests::make;
     use crate::layout::Layout;
 
-    /// A database of this number of migrations, to which somebody did something.
-    fn database(number: usize, done: &str) -> (tempfile::TempDir, PathBuf) {
+    /// A database with the migrations up to this number, to which somebody did something.
+    fn database(number: u32, done: &str) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("registry.db");
         let connection = Connection::open(&path).unwrap();
-        connection.execute_batch(&schema::MIGRATIONS[..number].concat()).unwrap();
-        connection.pragma_update(None, "user_version", number).unwrap();
+        make(&connection, number);
         connection.execute_batch(done).unwrap();
         (directory, path)
     }
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_number_of_migrations_passes_and_a_later_one_is_refused() {
-        for number in 0..=schema::MIGRATIONS.len() {
+        for number in schema::parts().map(|(_, number)| number).chain([0]) {
             let (_directory, path) = database(number, "");
             open_to_read(&path).unwrap();
             open_to_write(&path).unwrap();
@@ -187,7 +187,7 @@ mod tests {
                 SchemaFault::Missing { kind: "index".into(), name: "edges_by_child".into() },
             ),
         ] {
-            let (_directory, path) = database(schema::MIGRATIONS.len(), done);
+            let (_directory, path) = database(schema::known(), done);
             let refusal = StorageError::ForeignSchema { path: path.clone(), fault };
             assert!(!refusal.to_string().contains(['\n', '\u{1b}']), "{refusal}");
             for opened in [
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_trigger_that_comes_later_does_not_run() {
-        let (_directory, path) = database(schema::MIGRATIONS.len(), "");
+        let (_directory, path) = database(schema::known(), "");
         let connection = open_to_write(&path).unwrap();
         Connection::open(&path).unwrap().execute_batch(TRIGGER).unwrap();
         let row = "INSERT INTO blobs VALUES ('a', 1, 1); INSERT INTO lost_blobs VALUES ('a', 1)";

@@ -121,9 +121,14 @@ impl Store {
     pub fn remove_some(&self, name: &RepoName) -> Result<RemovalStep, StorageError> {
         let repository = name.clone();
         let remove = move |connection: &_| removal::remove_some(connection, &repository);
-        let (step, manifests) = self.database.step_to_free(remove)?;
-        manifests.iter().for_each(|digest| self.recent.take_back(name.as_str(), digest));
-        Ok(step)
+        loop {
+            let done = self.database.step_to_free(remove.clone())?;
+            let gone = done.manifests.iter();
+            gone.for_each(|digest| self.recent.take_back(name.as_str(), digest));
+            if done.step != RemovalStep::default() || !done.has_more {
+                return Ok(done.step);
+            }
+        }
     }
 
     /// Adds up the blobs that no manifest of any repository holds but these of this repository,

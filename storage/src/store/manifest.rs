@@ -208,7 +208,8 @@ impl Store {
             .read(|connection| list::referrers(connection, name, subject, artifact_type, after))
     }
 
-    /// Forgets the oldest changes of tags of a repository that has more than are kept of one.
+    /// Forgets some of the oldest changes of tags of a repository that has more than are kept of one:
+    /// somebody's push waits for it, and an older program may have left millions.
     fn bound_history(&self, name: &RepoName) -> Result<(), StorageError> {
         let surplus = |connection: &_| match repository::find(connection, name)? {
             Some(id) => Ok(forget::surplus(connection, id)?.map(|last| (id, last))),
@@ -216,7 +217,11 @@ impl Store {
         };
         let Some((id, last)) = self.database.read(surplus)? else { return Ok(()) };
         let forget = move |connection: &_| forget::forget_until(connection, id, last);
-        while self.database.step_to_free(forget)? > 0 {}
+        for _ in 0..LOOK_STEPS {
+            if self.database.step_to_free(forget)? == 0 {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -267,5 +272,8 @@ fn lost_itself(manifest: Digest) -> StorageError {
 /// Tags that pushes name between two looks at how many changes a repository has: each look takes as
 /// long as hundreds of changes.
 const LOOK_CHANGES: u64 = 1024;
+/// Steps in which one look forgets changes, at most: somewhat more of them than came since the look
+/// before. The rest is left to collection.
+const LOOK_STEPS: usize = 24;
 /// Blobs that one read looks for.
 const PAGE_BLOBS: usize = 256;

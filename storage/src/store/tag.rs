@@ -9,7 +9,7 @@ use crate::db::protection;
 use crate::db::restore::{self, RestorePoint, Restored};
 use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::name::{RepoName, Tag};
+use crate::name::{Reference, RepoName, Tag};
 
 impl Store {
     /// At most `limit` changes of a repository's tags, or of one of them, the newest first, older
@@ -42,11 +42,13 @@ impl Store {
         tag: &Tag,
         point: RestorePoint,
     ) -> Result<Restored, StorageError> {
-        let (name, tag, layout) = (name.clone(), tag.clone(), self.layout.clone());
-        self.database.write(move |connection| {
+        let (repository, tag, layout) = (name.clone(), tag.clone(), self.layout.clone());
+        let restored = self.database.write(move |connection| {
             let has_file = |blob: &Digest, size| has_file(&layout, blob, size);
-            restore::restore(connection, &name, &tag, point, &has_file)
-        })
+            restore::restore(connection, &repository, &tag, point, &has_file)
+        })?;
+        self.tell_restored(name, &restored.manifests);
+        Ok(restored)
     }
 
     /// At most `limit` manifests of a repository that were deleted at this second since 1970 or
@@ -77,11 +79,30 @@ impl Store {
         name: &RepoName,
         digest: &Digest,
     ) -> Result<Vec<Digest>, StorageError> {
-        let (name, digest, layout) = (name.clone(), *digest, self.layout.clone());
-        self.database.write(move |connection| {
+        // First, since no tag may lead to it.
+        self.recent.tell(name.as_str(), digest);
+        let (repository, manifest, layout) = (name.clone(), *digest, self.layout.clone());
+        let restored = self.database.write(move |connection| {
             let has_file = |blob: &Digest, size| has_file(&layout, blob, size);
-            restore::restore_manifest(connection, &name, &digest, &has_file)
-        })
+            restore::restore_manifest(connection, &repository, &manifest, &has_file)
+        });
+        let came_back = restored.as_ref().is_ok_and(|manifests| !manifests.is_empty());
+        // Unless it was there before.
+        let reference = Reference::Digest(*digest);
+        if !came_back && matches!(self.manifest(name, &reference), Ok(None)) {
+            self.recent.take_back(name.as_str(), digest);
+        }
+        let manifests = restored?;
+        self.tell_restored(name, &manifests);
+        Ok(manifests)
+    }
+
+    /// What is restored is as old as it was. Collection leaves it for the grace time even so, as it
+    /// does with what somebody was told of.
+    fn tell_restored(&self, name: &RepoName, manifests: &[Digest]) {
+        for digest in manifests {
+            self.recent.tell(name.as_str(), digest);
+        }
     }
 
     /// At most `limit` tags that went with these manifests and are not there now: those that

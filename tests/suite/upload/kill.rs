@@ -100,6 +100,35 @@ fn an_upload_that_was_killed_before_its_row_stands_where_it_stood() {
 }
 
 #[test]
+fn the_bytes_of_a_killed_upload_go_to_nobody_who_pushed_the_same_before() {
+    let mut instance = Instance::started();
+    let bytes = noise(135, 20_000);
+    let digest = sha256(&bytes);
+    let client = instance.client();
+    let before: Vec<String> = (0..20).map(|_| uploaded(&client, "before", &bytes)).collect();
+    for location in &before {
+        assert_eq!(close(&client, location, &digest), Some(201));
+    }
+    client.delete(&format!("/v2/before/blobs/{digest}")).expect(202);
+    instance.command(&["gc"], &["--grace", "0s", "--undo-time", "0s"]).ok();
+    let (file, shard) = file_of(&digest);
+    assert!(!instance.data().join(&file).exists(), "it was not collected");
+    let location = uploaded(&client, "killed", &bytes);
+    kill_at(&mut instance, "fsync", &[&shard], &location, &digest);
+    assert!(instance.data().join(&file).exists(), "it was not killed between name and row");
+    instance.start();
+    let client = instance.client();
+    assert_eq!(client.get(&location).expect(204).must("range"), "0-19999");
+    assert_eq!(close(&client, &location, &digest), Some(201));
+    assert!(client.get(&format!("/v2/killed/blobs/{digest}")).expect(200).body == bytes);
+    // Those have heard it, and it is not there any more.
+    for location in &before {
+        assert_eq!(close(&client, location, &digest), Some(404));
+    }
+    client.get(&format!("/v2/before/blobs/{digest}")).expect(404);
+}
+
+#[test]
 fn a_name_that_is_not_synced_takes_nothing_away_that_a_row_names() {
     let instance = Instance::started();
     let client = instance.client();

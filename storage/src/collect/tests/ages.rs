@@ -240,3 +240,16 @@ fn a_dry_run_notes_no_file_and_a_file_with_a_row_by_now_is_forgotten() {
     collect(&store, &keep);
     assert_eq!(known(), 0);
 }
+
+#[test]
+fn a_link_that_a_clock_made_that_was_ahead_is_as_young_as_now_and_ages_from_there() {
+    let (_directory, store) = old();
+    let blob = push(&store, "a", b"blob");
+    let ahead = "UPDATE repository_blobs SET linked_at = 4000000000";
+    store.database.write(move |c| Ok(c.execute_batch(ahead)?)).unwrap();
+    let keep = Keep { grace: HOUR, ..NOTHING };
+    assert_eq!(collect(&store, &keep).links, 0);
+    store.database.clock().pass(2 * HOUR);
+    assert_eq!(collect(&store, &keep).links, 1);
+    assert!(!has(&store, "a", &blob));
+}

@@ -1,0 +1,43 @@
+//! How many bytes the large parts of migrations add to the log, roughly and rather too many.
+
+use rusqlite::Connection;
+
+use crate::db::forget;
+use crate::error::StorageError;
+
+/// The edges, which are written anew with their index.
+pub(super) fn of_edges(connection: &Connection) -> Result<u64, StorageError> {
+    Ok(count(connection, "edges")?.saturating_mul(EDGE_BYTES))
+}
+
+/// The index of deleted manifests.
+pub(super) fn of_deleted_manifests(connection: &Connection) -> Result<u64, StorageError> {
+    Ok(count(connection, "deleted_manifests")?.saturating_mul(DELETED_BYTES))
+}
+
+/// The index of the history, when no more is left of each tag than is kept.
+pub(super) fn of_history(connection: &Connection) -> Result<u64, StorageError> {
+    let changes = match connection.table_exists(None, "tag_history")? {
+        true => forget::count_kept_of_tags(connection)?,
+        false => 0,
+    };
+    Ok(changes.saturating_mul(CHANGE_BYTES))
+}
+
+/// How many rows a table has; none if it is not there yet.
+pub(super) fn count(connection: &Connection, table: &str) -> Result<u64, StorageError> {
+    match connection.table_exists(None, table)? {
+        true => {
+            Ok(connection
+                .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?)
+        }
+        false => Ok(0),
+    }
+}
+
+/// An edge in its table and in the index of it: two digests and two kinds each.
+const EDGE_BYTES: u64 = 400;
+/// A digest and a number.
+const DELETED_BYTES: u64 = 110;
+/// Two numbers.
+pub(super) const CHANGE_BYTES: u64 = 20;
