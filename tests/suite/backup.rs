@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -176,6 +176,10 @@ fn what_went_bad_after_a_backup_comes_back_from_it() {
 fn a_backup_that_is_killed_leaves_the_one_before_or_none() {
     let mut instance = Instance::started();
     let curl = Curl::of(&instance);
+    // As long as one took that ended: this machine may be a fast one, or a busy one.
+    let began = Instant::now();
+    backup(&instance, &[]).ok();
+    let length = began.elapsed();
     let (mut pushed, mut whole, mut killed) = (0, 0, 0);
     for round in 0..KILLS {
         for _ in 0..2 {
@@ -194,7 +198,7 @@ fn a_backup_that_is_killed_leaves_the_one_before_or_none() {
         let mut command = Command::new(program());
         command.args(arguments(&instance, flags)).stdout(Stdio::null()).stderr(Stdio::null());
         let mut run = command.spawn().expect("a backup");
-        thread::sleep(Duration::from_micros(fastrand::u64(..400_000)));
+        thread::sleep(length.mul_f64(fastrand::f64()));
         let _ = run.kill();
         let ended = run.wait().expect("its end").success();
         if !flags.is_empty() {
@@ -223,6 +227,9 @@ fn a_restore_that_is_killed_passes_for_nothing_and_is_gone_on_with() {
     let curl = Curl::of(&instance);
     (0..8).for_each(|number| push(&curl, number));
     backup(&instance, &[]).ok();
+    let began = Instant::now();
+    restore(&instance, "whole").ok();
+    let length = began.elapsed();
     let data = instance.root().join("again");
     let mut killed = 0;
     for _ in 0..KILLS {
@@ -230,7 +237,7 @@ fn a_restore_that_is_killed_passes_for_nothing_and_is_gone_on_with() {
         let mut command = Command::new(program());
         command.arg("restore").arg(directory(&instance)).arg("--data-dir").arg(&data);
         let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("one");
-        thread::sleep(Duration::from_micros(fastrand::u64(..200_000)));
+        thread::sleep(length.mul_f64(fastrand::f64()));
         let _ = run.kill();
         run.wait().expect("its end");
         if !data.join("FORMAT").exists() && data.join("restore-unfinished").exists() {
@@ -249,6 +256,7 @@ fn a_restore_that_is_killed_passes_for_nothing_and_is_gone_on_with() {
         assert!(!data.join("part").exists());
     }
     tell(&format!("killed {killed} of {KILLS} restores"));
+    assert!(killed > 0, "every restore ended before its kill");
     let mut copy = Instance::new().with_data(data);
     copy.start();
     (0..8).for_each(|number| check(&Curl::of(&copy), number));
