@@ -173,9 +173,9 @@ pub enum StorageError {
     OldAndReadOnly(PathBuf),
     /// The database has to be changed once for this program, and its disk has no room for that.
     #[error(
-        "the database in {} is of an earlier version and has to be changed once, for which the disk \
-         needs {} free and has {}: make room on it or enlarge it, then start the registry again; \
-         until then the database stays as it is", .path.display(), ByteCount(*.needed_bytes),
+        "the database in {} is of an earlier version and has to be changed once, for which the \
+         disk needs {} free and has {}: make room on it or enlarge it, then start the registry \
+         again; until then the database stays as it is", .path.display(), ByteCount(*.needed_bytes),
         ByteCount(*.free_bytes)
     )]
     NoRoomToUpgrade {

@@ -4,8 +4,8 @@
 //! left, or else its repository, says until when nothing is known, so that nobody is told what a
 //! tag named then; and a manifest that had the tag says so itself, with when it had it last as the
 //! time of its push, so that rules about manifests that never had a tag, or had none for long,
-//! leave it. None of these times lies ahead: a wall clock that was ahead for a while says nothing of
-//! the time after it.
+//! leave it. None of these times lies ahead: a wall clock that was ahead for a while says nothing
+//! of the time after it.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -81,9 +81,9 @@ pub(super) enum Then {
 ///
 /// Changes are in the order of their numbers; the times were told by the wall clock, which may have
 /// been ahead for a while. So the last change that says it was before counts: one before that came
-/// before, whatever time it has. If the next one lies ahead even now, nobody knows when it came. And
-/// only where the oldest that is known came later it matters what is forgotten: then the tag may have
-/// named anything that came before.
+/// before, whatever time it has. If the next one lies ahead even now, nobody knows when it came.
+/// And only where the oldest that is known came later it matters what is forgotten: then the tag
+/// may have named anything that came before.
 pub(super) fn before(
     connection: &Connection,
     repository: i64,

@@ -6,9 +6,9 @@
 //! goes on from there; a program before knows no such number and refuses. A migration that was
 //! released is never changed.
 //!
-//! Between two parts, and between two steps of one that changes rows, the log is emptied. So a start
-//! on a full disk needs no more room than the largest of them takes, and that is asked for before
-//! anything is changed.
+//! Between two parts, and between two steps of one that changes rows, the log is emptied. So a
+//! start on a full disk needs no more room than the largest of them takes, and that is asked for
+//! before anything is changed.
 
 use std::sync::Arc;
 
@@ -33,7 +33,8 @@ use rows::{Place, Rows};
 pub(super) enum Part {
     /// Statements that change the schema, and rows of which there are few.
     Sql(&'static str),
-    /// The same where it grows with the rows that there are, with how many bytes it adds to the log.
+    /// The same where it grows with the rows that there are, with how many bytes it adds to the
+    /// log.
     Large(&'static str, fn(&Connection) -> Result<u64, StorageError>),
     /// Changes of rows. The schema stays.
     Rows(Rows),
@@ -60,8 +61,8 @@ pub(super) fn parts() -> impl Iterator<Item = (Part, u32)> {
     })
 }
 
-/// Brings the database to the newest schema. `room` says how many bytes more the disk can take, with
-/// what is given up for such an end.
+/// Brings the database to the newest schema. `room` says how many bytes more the disk can take,
+/// with what is given up for such an end.
 ///
 /// # Errors
 /// [`StorageError::NoRoomToUpgrade`], [`StorageError::NewerFormat`]; trouble with the disk.

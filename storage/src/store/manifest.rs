@@ -208,8 +208,8 @@ impl Store {
             .read(|connection| list::referrers(connection, name, subject, artifact_type, after))
     }
 
-    /// Forgets some of the oldest changes of tags of a repository that has more than are kept of one:
-    /// somebody's push waits for it, and an older program may have left millions.
+    /// Forgets some of the oldest changes of tags of a repository that has more than are kept of
+    /// one: somebody's push waits for it, and an older program may have left millions.
     fn bound_history(&self, name: &RepoName) -> Result<(), StorageError> {
         let surplus = |connection: &_| match repository::find(connection, name)? {
             Some(id) => Ok(forget::surplus(connection, id)?.map(|last| (id, last))),

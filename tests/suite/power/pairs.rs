@@ -7,6 +7,9 @@
 //! then, so a sequence in a session meets more states than by itself, and none less. `scene.rs`
 //! knows what each repository holds, and `fates.rs` what may become of the disk at a cut.
 //!
+//! The power cannot tell what would have come next: a sequence is cut from the operation on that
+//! tells it from those before it.
+//!
 //! A state that is equal to one that was judged is not judged again, unless more is expected of it.
 //! `REGISTRY_POWER_LENGTH=3` plays triples.
 
@@ -105,8 +108,8 @@ fn cut_session(sequences: &[Vec<Kind>], new_store: &Path) -> Counts {
     let mut counts = Counts { sequences: sequences.len(), ..Counts::default() };
     let mut disk = Disk::new(&recording.record, &[]);
     let mut judged = HashSet::new();
-    for (sequence, first, end) in &session.spans {
-        for events in *first..=*end {
+    for Span { sequence, first, own, end } in &session.spans {
+        for events in *own..=*end {
             disk.advance_to(events);
             counts.cuts += 1;
             let time = recording.time_of(events);
@@ -135,7 +138,23 @@ fn cut_session(sequences: &[Vec<Kind>], new_store: &Path) -> Counts {
 /// A session of the server, and which events belong to which sequence.
 struct Session {
     recording: Recording,
-    spans: Vec<(Vec<Kind>, usize, usize)>,
+    spans: Vec<Span>,
+}
+
+/// The events of a sequence, by their numbers.
+struct Span {
+    sequence: Vec<Kind>,
+    first: usize,
+    /// The first that no other sequence has in its place.
+    own: usize,
+    end: usize,
+}
+
+/// With which operation the part of a sequence begins that it has for itself: what it begins with
+/// belongs to the first sequence that begins so.
+fn own_from(sequence: &[Kind]) -> usize {
+    let firsts = sequence.iter().rev().take_while(|&&kind| kind == Kind::ALL[0]).count();
+    (sequence.len() - 1).saturating_sub(firsts)
 }
 
 /// Plays sequences one after the other, each from a state that was prepared before.
@@ -151,17 +170,23 @@ fn record(sequences: &[Vec<Kind>], new_store: &Path) -> Session {
     for (number, sequence) in sequences.iter().enumerate() {
         let load = Load { client: &client, acts: &stage.acts };
         scenes.push(Scene::prepare(&load, number, sequence[0]));
-        let began = super::acts::now();
-        for kind in sequence {
+        let (began, mut own) = (super::acts::now(), None);
+        for (place, kind) in sequence.iter().enumerate() {
+            if place == own_from(sequence) {
+                own = Some(super::acts::now());
+            }
             let hand = step::play(*kind, &load, stage.instance.data(), &mut scenes);
             stage.hands.extend(hand);
         }
-        marks.push((sequence.clone(), began, super::acts::now()));
+        marks.push((sequence.clone(), [began, own.unwrap_or(began), super::acts::now()]));
     }
     stage.stop();
     let recording = stage.finish(DATA, 0);
     let event_at = |time| recording.record.events.partition_point(|event| event.time < time);
-    let span = |(sequence, began, end)| (sequence, event_at(began), event_at(end));
+    let span = |(sequence, times): (_, [_; 3])| {
+        let [first, own, end] = times.map(event_at);
+        Span { sequence, first, own, end }
+    };
     let spans = marks.into_iter().map(span).collect();
     Session { recording, spans }
 }

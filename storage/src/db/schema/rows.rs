@@ -154,6 +154,6 @@ const MANIFESTS: usize = 500;
 const DELETED: usize = 5000;
 /// Changes of tags that one step reads, and changes if the clock was ahead.
 const CHANGES: usize = 10_000;
-/// Changes of tags that one step forgets: each out of a table and four indexes, in one of which they
-/// do not lie beside each other.
+/// Changes of tags that one step forgets: each out of a table and four indexes, in one of which
+/// they do not lie beside each other.
 const FORGOTTEN: usize = 500;
