@@ -1,8 +1,8 @@
 //! Who a request comes from, and whether that is enough.
 //!
 //! Verifying a password costs argon2id, on purpose. It runs off the async threads, one at a time
-//! in a queue that is fair ([`queue`]), and requests that wait for the same credential share one
-//! verification. Whoever was right once is remembered ([`known`]), so the thousands of requests of
+//! in a queue that is fair (`queue`), and requests that wait for the same credential share one
+//! verification. Whoever was right once is remembered (`known`), so the thousands of requests of
 //! one mirror run cost one argon2, and no crowd of guesses makes them wait.
 //!
 //! A credential that was never right may have to wait long while somebody guesses. Its requests
