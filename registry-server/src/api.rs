@@ -22,7 +22,7 @@ use crate::share::{Memory, Owner};
 mod blob;
 pub mod body;
 pub mod error;
-mod header;
+pub(crate) mod header;
 mod health;
 mod list;
 mod manifest;
@@ -235,8 +235,9 @@ const HEADER_PUNCTUATION_BYTES: usize = 4;
 
 /// Adds what every reply has.
 fn finish(mut reply: Response<ReplyBody>) -> Response<ReplyBody> {
-    let (name, value) = header::API_VERSION;
-    reply.headers_mut().insert(name, value);
+    for (name, value) in header::OF_EVERY_REPLY {
+        reply.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
     reply
 }
 

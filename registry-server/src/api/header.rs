@@ -8,11 +8,17 @@ use super::error::ApiError;
 /// The challenge of every 401. Basic needs no token server and no clock.
 pub(super) const CHALLENGE: &str = r#"Basic realm="registry""#;
 
-/// Says that this is a registry of the second API; OpenShift's update service insists on it.
-pub(super) const API_VERSION: (HeaderName, HeaderValue) = (
-    HeaderName::from_static("docker-distribution-api-version"),
-    HeaderValue::from_static("registry/2.0"),
-);
+/// What every reply says, whoever writes it.
+pub(crate) const OF_EVERY_REPLY: [(&str, &str); 4] = [
+    // That this is a registry of the second API; OpenShift's update service insists on it.
+    ("docker-distribution-api-version", "registry/2.0"),
+    // What is served was pushed by somebody and is bytes for programs. A browser that is led here
+    // with somebody's login guesses no type, runs nothing, and gives nothing to other pages.
+    ("x-content-type-options", "nosniff"),
+    ("content-security-policy", "default-src 'none'; sandbox"),
+    // No cache in between answers in our place: what it has could be another user's, or deleted.
+    ("cache-control", "no-store"),
+];
 
 /// The digest of what was asked for or pushed.
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");

@@ -27,6 +27,7 @@ use super::table::{Entry, Phase, Place, Table};
 use crate::api::App;
 use crate::api::body::ReplyBody;
 use crate::api::error::ApiError;
+use crate::api::header::OF_EVERY_REPLY;
 use crate::limits::{ENDING_TIME, Limits};
 use crate::share::Owner;
 
@@ -129,11 +130,14 @@ async fn write_refusal(
 ) {
     let (status, _) = refusal.status();
     let document = refusal.document();
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         docker-distribution-api-version: registry/2.0\r\nconnection: close\r\n\r\n",
+    let mut head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
         document.len()
     );
+    for (name, value) in OF_EVERY_REPLY {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += "connection: close\r\n\r\n";
     let talk = async {
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(&document).await?;

@@ -18,7 +18,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 mod response;
 
-pub(crate) use response::Response;
+pub(crate) use response::{OF_EVERY_REPLY, Response};
 
 /// One header of a request.
 pub(crate) type Header<'a> = (&'a str, &'a str);

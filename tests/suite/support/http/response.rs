@@ -110,11 +110,9 @@ impl Response {
         if self.status < 200 {
             return assert!(self.headers.is_empty(), "{self:?}");
         }
-        assert_eq!(
-            self.header("docker-distribution-api-version"),
-            Some("registry/2.0"),
-            "{self:?}"
-        );
+        for (name, value) in OF_EVERY_REPLY {
+            assert_eq!(self.header(name), Some(value), "{self:?}");
+        }
         if self.status == 401 {
             assert_eq!(self.header("www-authenticate"), Some(r#"Basic realm="registry""#));
         }
@@ -127,13 +125,23 @@ impl Response {
     }
 }
 
+/// What every answer says, also those that are written outside of hyper.
+pub(crate) const OF_EVERY_REPLY: [(&str, &str); 4] = [
+    ("docker-distribution-api-version", "registry/2.0"),
+    ("x-content-type-options", "nosniff"),
+    ("content-security-policy", "default-src 'none'; sandbox"),
+    ("cache-control", "no-store"),
+];
+
 /// Every header that the registry sends. Another one is an accident until it is put here.
-const ALLOWED: [&str; 19] = [
+const ALLOWED: [&str; 22] = [
     "accept-ranges",
     "allow",
+    "cache-control",
     "connection",
     "content-length",
     "content-range",
+    "content-security-policy",
     "content-type",
     "date",
     "docker-content-digest",
@@ -148,6 +156,7 @@ const ALLOWED: [&str; 19] = [
     "retry-after",
     "warning",
     "www-authenticate",
+    "x-content-type-options",
 ];
 
 /// The codes of the OCI distribution specification, and two that clients know from elsewhere.
