@@ -1,13 +1,14 @@
 //! The command line: what each command is called, and where it goes.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use installer::InstallError;
 
 use crate::admin::allow_network_fs;
 use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
+use crate::text::{self, Page, print};
 
 mod about;
 mod backup;
@@ -187,8 +188,12 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may be closed; there is nobody left to tell then.
-            let _ = writeln!(std::io::stderr(), "registry: {}", plain(&format!("{error:#}")));
+            let reason = format!("{error:#}");
+            // What the host's programs and the settings, which are root's, had to say.
+            match error.is::<InstallError>() || error.is::<ConfigError>() {
+                true => text::complain_in_lines(&reason),
+                false => text::complain(&reason),
+            }
             match error.downcast_ref::<ConfigError>() {
                 None | Some(ConfigError::Unreadable { .. }) => ExitCode::FAILURE,
                 Some(_) => ExitCode::from(USAGE),
@@ -205,7 +210,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Config(args) => {
             let settings = args.effective()?;
             settings.clone().check()?;
-            print(&toml::to_string(&settings)?)
+            Ok(print(&Page::of_own(&toml::to_string(&settings)?))?)
         }
         Command::Status { data, json } => status::run(&data.path()?, json),
         Command::Ls { data, repository, json } => {
@@ -224,46 +229,6 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Version { json } => about::version(json),
         Command::Licences => about::licences(),
     }
-}
-
-/// Writes a result to standard output.
-fn print(text: &str) -> anyhow::Result<()> {
-    print_as_it_is(&plain(text))
-}
-
-fn print_as_it_is(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
-}
-
-/// Tells a person what is going on, on standard error, which may be closed.
-fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", plain(text));
-}
-
-/// A text without what a terminal would obey: what others wrote may be in it.
-fn plain(text: &str) -> String {
-    let is_obeyed = |c: char| c.is_control() && c != '\n' && c != '\t';
-    text.chars().map(|c| if is_obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-/// Writes a result as JSON to standard output.
-fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    print_as_it_is(&format!("{}\n", escaped(&serde_json::to_string_pretty(document)?)))
-}
-
-/// JSON without what a terminal would obey: serde leaves some of it in texts as it is.
-fn escaped(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c.is_control() && c != '\n' {
-            true => text += &format!("\\u{:04x}", u32::from(c)),
-            false => text.push(c),
-        }
-    }
-    text
 }
 
 /// Whether whoever read our output has seen enough, as `head` does.

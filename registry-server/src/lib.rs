@@ -5,8 +5,9 @@
 //! nothing to serve, and [`notify`] tells systemd; [`net`] brings connections to [`api`], where a
 //! request is parsed by [`route`], authorized by [`auth`] and answered; [`blocking`] is the bridge
 //! to the store, [`share`] says how much of it and of memory each client may have, and [`upkeep`]
-//! is done to the store now and then; [`logging`] writes the log; [`admin`] is what commands do to
-//! a store, whether or not a server owns it; [`cli`] is the command line.
+//! is done to the store now and then; [`logging`] writes the log, and `text` all that is for
+//! people; [`admin`] is what commands do to a store, whether or not a server owns it; [`cli`] is
+//! the command line.
 
 pub mod admin;
 pub mod api;
@@ -23,4 +24,5 @@ pub mod notify;
 pub mod route;
 pub mod server;
 pub mod share;
+mod text;
 pub mod upkeep;

@@ -7,13 +7,15 @@
 //! go through a queue to a thread of their own: when the queue is full they are lost and counted,
 //! and nobody who logs ever waits.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
+
+use crate::text;
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
@@ -43,11 +45,10 @@ pub fn start(level: LogLevel) -> io::Result<()> {
         LogLevel::Debug => LevelFilter::DEBUG,
     };
     let thread = std::thread::Builder::new().name("log".to_owned());
-    thread.spawn(|| QUEUE.write_to(std::io::stderr()))?;
+    thread.spawn(|| QUEUE.write_to(text::write_log))?;
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(filter)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(|| Line)
         .finish();
     // Fails only if logging was started before, as tests in one process do.
@@ -66,7 +67,8 @@ struct Line;
 
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        QUEUE.push(line);
+        // What is logged may be what somebody sent: it is made harmless here, whoever logs it.
+        QUEUE.push(&text::log_line(line));
         Ok(line.len())
     }
 
@@ -108,7 +110,7 @@ impl Queue {
     }
 
     /// Writes lines for ever.
-    fn write_to(&self, mut out: impl Write) {
+    fn write_to(&self, mut out: impl FnMut(&[u8])) {
         loop {
             let mut state = self.lock();
             state.is_writing = false;
@@ -123,8 +125,7 @@ impl Queue {
             if lost > 0 {
                 lines.extend_from_slice(notice(lost).as_bytes());
             }
-            // Standard error may be closed; there is nobody left to tell then.
-            let _ = out.write_all(&lines);
+            out(&lines);
         }
     }
 
@@ -165,9 +166,9 @@ mod tests {
         }
         queue.flush(Duration::ZERO);
         assert_eq!(queue.lock().lines.len(), room * line.len());
-        let (mut reader, writer) = io::pipe().unwrap();
+        let (mut reader, mut writer) = io::pipe().unwrap();
         let writing = Arc::clone(&queue);
-        std::thread::spawn(move || writing.write_to(writer));
+        std::thread::spawn(move || writing.write_to(|lines| writer.write_all(lines).unwrap()));
         let expected = line.repeat(room) + &notice(7);
         let mut written = vec![0; expected.len()];
         reader.read_exact(&mut written).unwrap();

@@ -44,17 +44,17 @@ fn an_answer_does_nothing_to_a_terminal() {
     listen(&instance, |command, mut stream| {
         let answer = match command.contains("tags") {
             true => TAGS,
-            false => "{\"failed\":\"no\\u001b[2Jway\"}",
+            false => "{\"failed\":\"no\\u001b[2Jway\\nregistry: all is well\"}",
         };
         writeln!(stream, "{answer}").expect("somebody reads");
     });
     let is_obeyed = |c: char| c.is_control() && c != '\n';
     let table = instance.command(&["ls"], &["app"]).ok();
-    assert!(table.starts_with("d  1\u{fffd}[2J") && !table.contains(is_obeyed), "{table:?}");
+    assert!(table.starts_with("d  1\\u001b[2J") && !table.contains(is_obeyed), "{table:?}");
     let json = instance.command(&["ls"], &["app", "--json"]).ok();
     assert!(json.contains("1\\u001b[2J\\u009b1m") && !json.contains(is_obeyed), "{json:?}");
     let refused = instance.command(&["status"], &[]).fails(1);
-    assert!(!refused.contains(is_obeyed), "{refused:?}");
+    assert_eq!(refused, "registry: no\\u001b[2Jway\\nregistry: all is well\n");
 }
 
 #[test]

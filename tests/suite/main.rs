@@ -51,6 +51,7 @@ mod service;
 mod soak;
 mod support;
 mod tag;
+mod text;
 mod tidy;
 mod trace;
 mod undo;

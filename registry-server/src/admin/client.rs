@@ -20,7 +20,7 @@ use super::socket::through;
 use super::{Command, OnProgress, Reply, execute, line, place};
 use crate::config::{CONFIG_FILE, Upkeep, installed_settings, installed_upkeep};
 use crate::limits::{COMMAND_SILENCE_TIME, COMMAND_TIME, Limits};
-use crate::logging;
+use crate::{logging, text};
 
 /// Runs a command on the registry in `data_dir`.
 ///
@@ -241,7 +241,7 @@ pub(crate) fn end_process(cause: &StorageError) -> ! {
     if !tracing::dispatcher::has_been_set() {
         // A command keeps no log, and must not end without a word.
         let what = "the database can no longer be trusted; trying again recovers it";
-        let _ = writeln!(io::stderr(), "registry: {cause}: {what}");
+        text::complain(&format!("{cause}: {what}"));
     }
     logging::flush();
     std::process::exit(1)

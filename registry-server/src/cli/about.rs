@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{print, print_as_it_is, print_json};
+use crate::text::{Page, print, print_json};
 
 /// What identifies a build.
 #[derive(Serialize)]
@@ -23,12 +23,14 @@ pub(super) fn version(json: bool) -> anyhow::Result<()> {
         return print_json(&version);
     }
     let Version { version, commit, target } = version;
-    print(&format!("registry {version}\ncommit   {commit}\ntarget   {target}\n"))
+    let lines = [("registry", version), ("commit  ", commit), ("target  ", target)];
+    Ok(print(&lines.map(|(name, value)| format!("{name} {value}")).into_iter().collect())?)
 }
 
 pub(super) fn licences() -> anyhow::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
-    print_as_it_is(&format!("registry {version} is under the Apache License 2.0.\n\n{LICENCES}"))
+    let text = format!("registry {version} is under the Apache License 2.0.\n\n{LICENCES}");
+    Ok(print(&Page::of_own(&text))?)
 }
 
 /// Put together by build.rs.

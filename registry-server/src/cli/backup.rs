@@ -15,7 +15,7 @@ use super::DataDir;
 use super::beside::{Owner, beside};
 use super::meter::Meter;
 use super::words::{bytes, counted, duration, time};
-use super::{print, print_json};
+use crate::text::{Page, print, print_json};
 
 mod place;
 mod run;
@@ -162,7 +162,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn text(&self, data: &Path, directory: &Path) -> String {
+    fn text(&self, data: &Path, directory: &Path) -> Page {
         let blobs = |count, size| format!("{count}, {}", bytes(size));
         let outside = match self.outside.as_slice() {
             [] => "nothing".to_owned(),
@@ -176,9 +176,10 @@ impl Summary {
             ("of the host", outside),
             ("time", duration(self.seconds)),
         ];
-        let rows = rows.iter().map(|(name, value)| format!("{name:<14}{value}\n"));
-        let head = format!("{} is backed up in {}\n", data.display(), directory.display());
-        head + &rows.collect::<String>()
+        let (data, directory) = (data.display(), directory.display());
+        let mut page = Page::of(format_args!("{data} is backed up in {directory}"));
+        rows.iter().for_each(|(name, value)| page.line(format_args!("{name:<14}{value}")));
+        page
     }
 
     fn complaint(&self) -> String {

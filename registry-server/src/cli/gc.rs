@@ -4,11 +4,12 @@ use anyhow::bail;
 use clap::Args;
 use storage::{Collected, KeptUntagged, Share};
 
+use super::DataDir;
 use super::meter::run_shown;
 use super::words::{bytes, counted, duration};
-use super::{DataDir, print, print_json};
 use crate::admin::{Command, Reply};
 use crate::config::Span;
+use crate::text::{Page, print, print_json};
 
 /// The flags of `gc`.
 #[derive(Args)]
@@ -54,10 +55,10 @@ pub(super) fn run(args: GcArgs) -> anyhow::Result<()> {
     let Reply::Collected(done, is_served) = run_shown(&args.data.path()?, command)? else {
         bail!("the running server's answer makes no sense")
     };
-    if args.json { print_json(&done) } else { print(&told(&done, args.dry_run, is_served)) }
+    if args.json { print_json(&done) } else { Ok(print(&told(&done, args.dry_run, is_served))?) }
 }
 
-fn told(done: &Collected, is_dry_run: bool, is_served: bool) -> String {
+fn told(done: &Collected, is_dry_run: bool, is_served: bool) -> Page {
     let rows = [
         ("blobs", sized(done.blobs, done.blob_bytes)),
         ("damaged files", sized(done.damaged_files, done.damaged_bytes)),
@@ -68,45 +69,51 @@ fn told(done: &Collected, is_dry_run: bool, is_served: bool) -> String {
         ("changes of tags", done.tag_changes.to_string()),
     ];
     let verb = if is_dry_run { "would go" } else { "gone" };
-    let mut text = String::new();
-    for (what, count) in rows {
-        text += &format!("{what:<21}{count} {verb}\n");
-    }
+    let row = |(what, count)| format!("{what:<21}{count} {verb}");
+    let mut page: Page = rows.into_iter().map(row).collect();
     if done.blobs_wait_seconds > 0 && is_served {
-        text += &format!(
+        page.line(
             "No blob was looked at: what clients were told before the server last ended without \
-             being stopped is not known.\nCollect again in {}, or now with a shorter --grace if \
-             nobody pushes.\n",
-            duration(done.blobs_wait_seconds)
+             being stopped is not known.",
         );
+        page.line(format_args!(
+            "Collect again in {}, or now with a shorter --grace if nobody pushes.",
+            duration(done.blobs_wait_seconds)
+        ));
     } else if done.blobs_wait_seconds > 0 {
-        text += "No blob was looked at: what clients were told is not known for long enough. Now \
-                 that no server runs, nobody pushes: --grace 0s takes blobs too.\n";
+        page.line(
+            "No blob was looked at: what clients were told is not known for long enough. Now that \
+             no server runs, nobody pushes: --grace 0s takes blobs too.",
+        );
     }
     if done.foreign_files > 0 {
-        text += &format!(
-            "Left alone: {} in DATA/blobs that no registry put there.\n",
+        page.line(format_args!(
+            "Left alone: {} in DATA/blobs that no registry put there.",
             counted(done.foreign_files, "thing")
-        );
+        ));
     }
-    text + &done.untagged_kept.as_ref().map(stays).unwrap_or_default()
+    page.append(&done.untagged_kept.as_ref().map(stays).unwrap_or_default());
+    page
 }
 
 /// What stays although no tag leads to it, and why.
-fn stays(kept: &KeptUntagged) -> String {
+fn stays(kept: &KeptUntagged) -> Page {
     let all = kept.all();
     if all.manifests == 0 {
-        return String::new();
+        return Page::default();
     }
-    let mut text = format!("Left, although no tag leads to it: {}\n", manifests(all));
+    let all = manifests(all);
+    let mut page = Page::of(format_args!("Left, although no tag leads to it: {all}"));
     for (share, why) in reasons(kept) {
-        text += &format!("  {} {why}\n", manifests(share));
+        page.line(format_args!("  {} {why}", manifests(share)));
     }
     if kept.never_tagged.manifests + kept.once_tagged.manifests > 0 {
-        text += "Clusters pull by digest. What none needs goes with --untagged-after TIME, or one \
-                 at a time with `registry rm REPO@DIGEST`.\n";
+        page.line(
+            "Clusters pull by digest. What none needs goes with --untagged-after TIME, or one at a \
+             time with `registry rm REPO@DIGEST`.",
+        );
     }
-    text
+    page
 }
 
 /// What keeps manifests to which no tag leads, in words, with how much each of that is.

@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::rm::ask;
 use super::words::{bytes, counted, time};
-use super::{print, print_json};
 use crate::admin::{
     ImageCommand, ImageReply, LIST_PAGE_ENTRIES, ManifestEntry, PartEntry, ReferrerEntry,
 };
+use crate::text::{Page, print, print_json};
 
 pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
     let Some(root) = manifest(data_dir, image, false)? else {
@@ -266,7 +266,7 @@ impl<'a> Walk<'a> {
         if self.is_quiet {
             return Ok(());
         }
-        print(&format!("{}{line}\n", "  ".repeat(depth)))
+        Ok(print(&Page::of(format_args!("{}{line}", "  ".repeat(depth))))?)
     }
 }
 
@@ -286,23 +286,24 @@ fn kind_of(media_type: &str) -> &'static str {
     }
 }
 
-fn summary(whole: &Whole) -> String {
+fn summary(whole: &Whole) -> Page {
     let (manifests, blobs) = (counted(whole.manifests, "manifest"), counted(whole.blobs, "blob"));
-    let mut text = format!("{} in {manifests} and {blobs}, each once\n", bytes(whole.bytes));
+    let size = bytes(whole.bytes);
+    let mut page = Page::of(format_args!("{size} in {manifests} and {blobs}, each once"));
     for Missing { digest, kind, state, manifest } in &whole.missing {
-        text += &match digest == manifest {
-            true => format!("missing: the {kind} {digest} itself is {state}\n"),
-            false => format!("missing: the {kind} {digest} of {manifest} is {state}\n"),
-        };
+        page.line(match digest == manifest {
+            true => format!("missing: the {kind} {digest} itself is {state}"),
+            false => format!("missing: the {kind} {digest} of {manifest} is {state}"),
+        });
     }
     if whole.absent_children > 0 {
         let children = counted(whole.absent_children, "manifest");
-        text += &format!("sparse: {children} of its indexes never came or were deleted\n");
+        page.line(format_args!("sparse: {children} of its indexes never came or were deleted"));
     }
     if whole.missing.is_empty() {
-        text += "complete\n";
+        page.line("complete");
     }
-    text
+    page
 }
 
 /// Indexes within indexes that are followed. Nobody builds more than two on purpose, and each

@@ -13,9 +13,9 @@ use serde::Serialize;
 use storage::shell_word;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{note, print, print_json};
 use crate::config::Settings;
 use crate::server::{Given, initialize};
+use crate::text::{Page, note, print, print_json};
 
 mod answer;
 mod preflight;
@@ -66,7 +66,7 @@ pub(super) fn run(args: InstallArgs) -> anyhow::Result<()> {
     let login = apply(&plan, &wanted, given)?;
     drop(lock);
     if plan.is_nothing() && record.is_some() {
-        print("Nothing was changed: this host is already as it was asked for.\n")?;
+        print(&Page::of("Nothing was changed: this host is already as it was asked for."))?;
     }
     print(&farewell(&wanted, &login))?;
     notes.iter().for_each(|text| note(text));
@@ -85,9 +85,9 @@ fn show(plan: &Plan, notes: &[String], json: bool) -> anyhow::Result<()> {
     if json {
         return print_json(&DryRun { plan, notes });
     }
-    print(&plan.to_string())?;
+    print(&Page::of_own(&plan.to_string()))?;
     notes.iter().for_each(|text| note(text));
-    print("This was a dry run: nothing was changed.\n")
+    Ok(print(&Page::of("This was a dry run: nothing was changed."))?)
 }
 
 /// Takes the steps of the plan and gives the login that the service took in the end.
@@ -131,13 +131,13 @@ fn read_root_key() -> anyhow::Result<Option<GivenKey>> {
 }
 
 /// What a person needs to know now, and what to type next.
-fn farewell(wanted: &Wanted, login: &Login) -> String {
+fn farewell(wanted: &Wanted, login: &Login) -> Page {
     let (address, password) = (&wanted.address, &login.password);
     let user = shell_word(&login.user.to_string());
-    let mut text = format!(
-        "Registry is available at https://{address} with credentials ({}, {password})\n",
+    let mut page = Page::of(format_args!(
+        "Registry is available at https://{address} with credentials ({}, {password})",
         login.user
-    );
+    ));
     // Whoever came by sudo types on as somebody who may not read what only root may.
     let sudo = if std::env::var_os("SUDO_UID").is_some() { "sudo " } else { "" };
     let log_in = match password {
@@ -153,18 +153,20 @@ fn farewell(wanted: &Wanted, login: &Login) -> String {
     let push = format!("podman push IMAGE {address}/NAME:TAG");
     let next = match wanted.ca() {
         Some(ca) => {
-            text += &format!("Its CA, which clients must trust, is in {}\n", ca.display());
+            page.line(format_args!("Its CA, which clients must trust, is in {}", ca.display()));
             let trusted = quoted(Path::new(&format!("/etc/containers/certs.d/{address}")));
             let ca = quoted(&ca);
             let trust = format!("{sudo}mkdir -p {trusted} && {sudo}cp {ca} {trusted}/");
             [trust, log_in, push]
         }
         None => {
-            text += "Clients must trust the issuer of the certificate that you gave\n";
+            page.line("Clients must trust the issuer of the certificate that you gave");
             [log_in, push, "registry status".to_owned()]
         }
     };
-    text + "Next, type:\n" + &next.map(|line| format!("  {line}\n")).concat()
+    page.line("Next, type:");
+    next.iter().for_each(|line| page.line(format_args!("  {line}")));
+    page
 }
 
 /// A path as a shell takes it.

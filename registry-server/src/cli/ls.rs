@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::{print, print_json};
 use crate::admin::{self, Command, LIST_PAGE_ENTRIES, Reply, TagEntry};
+use crate::text::{Page, print, print_json};
 
 pub(super) fn run(data_dir: &Path, repository: Option<&str>, json: bool) -> anyhow::Result<()> {
     match repository {
@@ -13,14 +13,13 @@ pub(super) fn run(data_dir: &Path, repository: Option<&str>, json: bool) -> anyh
             let tags = tags(data_dir, repository)?;
             let lines = tags.iter().map(|entry| {
                 let word = if entry.protected { "  protected" } else { "" };
-                format!("{}  {}{word}\n", entry.digest, entry.tag)
+                format!("{}  {}{word}", entry.digest, entry.tag)
             });
-            if json { print_json(&tags) } else { print(&lines.collect::<String>()) }
+            if json { print_json(&tags) } else { Ok(print(&lines.collect())?) }
         }
         None => {
             let names = repositories(data_dir)?;
-            let lines = names.iter().map(|name| format!("{name}\n"));
-            if json { print_json(&names) } else { print(&lines.collect::<String>()) }
+            if json { print_json(&names) } else { Ok(print(&names.iter().collect::<Page>())?) }
         }
     }
 }

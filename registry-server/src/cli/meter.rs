@@ -1,15 +1,14 @@
 //! How far a command is that takes long: one line on a terminal that is written over, and nothing
 //! at all elsewhere.
 
-use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::plain;
 use super::words::bytes;
 use crate::admin::{self, Command, Progress, Reply};
+use crate::text;
 
 /// Runs a command that takes long, and shows how far it is.
 pub(super) fn run_shown(data_dir: &Path, command: Command) -> anyhow::Result<Reply> {
@@ -39,8 +38,7 @@ struct State {
 impl Meter {
     /// A meter that shows nothing yet.
     pub(super) fn new() -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
-        Self { is_terminal, state: Mutex::default() }
+        Self { is_terminal: text::is_watched(), state: Mutex::default() }
     }
 
     /// Begins a task of so many bytes.
@@ -89,10 +87,9 @@ impl Meter {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, text: &str) {
+    fn write(&self, line: &str) {
         if self.is_terminal {
-            // Standard error may be closed; there is nobody left to tell then.
-            let _ = write!(std::io::stderr(), "\r\x1b[K{}", plain(text));
+            text::write_over(line);
         }
     }
 }

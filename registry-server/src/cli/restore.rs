@@ -19,9 +19,9 @@ use super::beside::{Owner, beside};
 use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY, quoted};
 use super::meter::Meter;
 use super::words::{bytes, counted, duration, time};
-use super::{print, print_json};
 use crate::admin::{check_medium, is_network_fs_allowed};
 use crate::config::{CONFIG_FILE, Settings};
+use crate::text::{Page, print, print_json};
 
 /// The flags of `restore`.
 #[derive(Args)]
@@ -111,7 +111,7 @@ struct Summary {
 }
 
 impl Summary {
-    fn text(&self, data: &Path, directory: &Path) -> String {
+    fn text(&self, data: &Path, directory: &Path) -> Page {
         let made_at = self.made_at.map(time).unwrap_or_default();
         let rows = [
             ("backup of", made_at),
@@ -119,12 +119,16 @@ impl Summary {
             ("already there", self.present_blobs.to_string()),
             ("time", duration(self.seconds)),
         ];
-        let rows = rows.iter().map(|(name, value)| format!("{name:<14}{value}\n"));
-        let head = format!("{} is restored from {}\n", data.display(), directory.display());
-        head + &rows.collect::<String>()
-            + &format!("Next, type:\n  {}\n", self.next)
-            + "The first backup into that directory needs --take-over: the registry that wrote it \
-               may live on.\n"
+        let (data, directory) = (data.display(), directory.display());
+        let mut page = Page::of(format_args!("{data} is restored from {directory}"));
+        rows.iter().for_each(|(name, value)| page.line(format_args!("{name:<14}{value}")));
+        page.line("Next, type:");
+        page.line(format_args!("  {}", self.next));
+        page.line(
+            "The first backup into that directory needs --take-over: the registry that wrote it \
+             may live on.",
+        );
+        page
     }
 }
 

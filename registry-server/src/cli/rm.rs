@@ -7,10 +7,10 @@ use serde::Serialize;
 use storage::{TagPattern, shell_word};
 
 use super::words::{bytes, counted, now, time};
-use super::{note, print, print_json};
 use crate::admin::{
     self, AllEntry, Command, ImageCommand, ImageReply, Refused, RemovedEntry, Reply,
 };
+use crate::text::{Page, note, print, print_json};
 
 mod matching;
 
@@ -34,7 +34,7 @@ pub(super) fn run(
     let ImageReply::Removed(removed) = ask(data_dir, command)? else {
         bail!("the running server's answer makes no sense")
     };
-    if json { print_json(&removed) } else { print(&told(&removed)) }
+    if json { print_json(&removed) } else { Ok(print(&told(&removed))?) }
 }
 
 /// Gives a command about images.
@@ -46,55 +46,56 @@ pub(super) fn ask(data_dir: &Path, command: ImageCommand) -> anyhow::Result<Imag
 }
 
 /// What went with an image, and how to get it back.
-fn told(removed: &RemovedEntry) -> String {
+fn told(removed: &RemovedEntry) -> Page {
     let (goes, go) = words(removed.dry_run);
-    let mut text = tags(removed);
+    let mut page = tags(removed);
     for digest in &removed.manifests {
-        text += &format!("manifest  {digest}\n");
+        page.line(format!("manifest  {digest}"));
     }
-    text += &more(removed.manifests.len(), removed.manifest_count, "manifests");
+    page.append(&more(removed.manifests.len(), removed.manifest_count, "manifests"));
     if let Some(keeper) = &removed.kept_by {
-        text += &format!("only the tag {goes}: {keeper} keeps what it named\n");
-        if !removed.dry_run {
-            text += &restoring(removed);
+        page.line(format!("only the tag {goes}: {keeper} keeps what it named"));
+    } else {
+        for index in &removed.sparse {
+            page.line(format!("{}@{index} stays, without what {goes}", removed.repository));
         }
-        return text;
+        page.append(&sum(removed, go));
     }
-    for index in &removed.sparse {
-        text += &format!("{}@{index} stays, without what {goes}\n", removed.repository);
-    }
-    text += &sum(removed, go);
     if !removed.dry_run {
-        text += &restoring(removed);
+        page.append(&restoring(removed));
     }
-    text
+    page
 }
 
 /// The tags, a line each.
-fn tags(removed: &RemovedEntry) -> String {
-    let lines = removed.tags.iter().map(|tag| format!("tag       {tag}\n"));
-    lines.collect::<String>() + &more(removed.tags.len(), removed.tag_count, "tags")
+fn tags(removed: &RemovedEntry) -> Page {
+    let mut page: Page = removed.tags.iter().map(|tag| format!("tag       {tag}")).collect();
+    page.append(&more(removed.tags.len(), removed.tag_count, "tags"));
+    page
 }
 
 /// How much goes, and when its space comes back.
-fn sum(removed: &RemovedEntry, go: &str) -> String {
-    format!(
-        "{go}: {}, {}, and {} in {} that nothing else holds\n{SPACE}",
+fn sum(removed: &RemovedEntry, go: &str) -> Page {
+    let mut page = Page::of(format_args!(
+        "{go}: {}, {}, and {} in {} that nothing else holds",
         counted(removed.tag_count, "tag"),
         counted(removed.manifest_count, "manifest"),
         bytes(removed.blob_bytes),
         counted(removed.blobs, "blob"),
-    )
+    ));
+    page.line(SPACE);
+    page
 }
 
-fn restoring(removed: &RemovedEntry) -> String {
+fn restoring(removed: &RemovedEntry) -> Page {
     if removed.tags.is_empty() {
         let RemovedEntry { repository, manifests, .. } = removed;
         let digest = manifests.first().map_or("DIGEST", String::as_str);
         let (image, digest) = (shell_word(&format!("{repository}:TAG")), shell_word(digest));
-        return format!("to undo it: registry tag restore {image} --to {digest}\n");
+        let command = format!("registry tag restore {image} --to {digest}");
+        return Page::of(format_args!("to undo it: {command}"));
     }
-    let line = |tag: &String| format!("to undo it: registry tag restore {}\n", shell_word(tag));
+    let line = |tag: &String| format!("to undo it: registry tag restore {}", shell_word(tag));
     removed.tags.iter().map(line).collect()
 }
 
@@ -130,18 +131,19 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
     if json {
         return print_json(&whole);
     }
-    let mut text = format!(
-        "{}: {}, {}, and {} in {} that no other repository holds\n{SPACE}",
+    let mut page = Page::of(format_args!(
+        "{}: {}, {}, and {} in {} that no other repository holds",
         words(dry_run).1,
         counted(tag_count, "tag"),
         counted(manifest_count, "manifest"),
         bytes(blob_bytes),
         counted(blobs, "blob"),
-    );
+    ));
+    page.line(SPACE);
     if !dry_run {
-        text += &format!("to undo it: {undo}\n");
+        page.line(format_args!("to undo it: {undo}"));
     }
-    print(&text)
+    Ok(print(&page)?)
 }
 
 /// Says how what went is undone, after something kept the rest from going.
@@ -188,14 +190,14 @@ fn words(dry_run: bool) -> (&'static str, &'static str) {
     if dry_run { ("would go", "would remove") } else { ("went", "removed") }
 }
 
-fn more(shown: usize, count: u64, what: &str) -> String {
+fn more(shown: usize, count: u64, what: &str) -> Page {
     match count.saturating_sub(shown as u64) {
-        0 => String::new(),
-        more => format!("and {more} more {what}\n"),
+        0 => Page::default(),
+        more => Page::of(format_args!("and {more} more {what}")),
     }
 }
 
 /// When the space of what was removed comes back.
 const SPACE: &str = "the space comes back when the time for undoing it is over and collection has \
                      run; at once, and for good, with `registry gc --undo-time 0s --grace 0s` \
-                     while nobody pushes\n";
+                     while nobody pushes";

@@ -1,18 +1,16 @@
 //! `registry serve`.
 
-use std::io::IsTerminal;
-
 use anyhow::Context;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
 
-use super::print;
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::notify::Notifier;
 use crate::server::{FirstStart, Given, Server};
+use crate::text::{self, Page, print};
 use crate::{descriptors, logging, missing};
 
 /// Runs the server until SIGTERM or SIGINT; a second signal ends it at once.
@@ -58,30 +56,32 @@ async fn serve(
     if let Some(first) = server.first_start.take() {
         print(&welcome(&first, server.address()))?;
     }
-    print(&format!("listening on {}\n", server.address()))?;
+    print(&Page::of(format_args!("listening on {}", server.address())))?;
     notifier.ready(server.address());
     server.run(stop).await
 }
 
 /// What a person needs to know after the first start. The password itself is shown to nobody but
 /// a person: output that goes to a file or a log is read by more people than asked for it.
-fn welcome(first: &FirstStart, address: &str) -> String {
+fn welcome(first: &FirstStart, address: &str) -> Page {
     let host = address.trim_start_matches("https://");
-    let mut text = String::new();
+    let mut page = Page::default();
     if let Some(ca) = &first.ca {
-        text += &format!("The registry's CA is in {}; clients must trust it.\n", ca.display());
+        let ca = ca.display();
+        page.line(format_args!("The registry's CA is in {ca}; clients must trust it."));
     }
     let file = first.password_file.display();
     match &first.password {
-        Some(password) if std::io::stdout().is_terminal() => {
+        Some(password) if text::is_read_here() => {
             let password = String::from_utf8_lossy(password.as_bytes());
-            text += &format!("The user {} has the password {password}\n", first.user);
-            text += &format!("(it is also in {file}).\n");
+            page.line(format_args!("The user {} has the password {password}", first.user));
+            page.line(format_args!("(it is also in {file})."));
         }
-        Some(_) => text += &format!("The password of the user {} is in {file}.\n", first.user),
-        None => text += &format!("The user {} has the password you chose.\n", first.user),
+        Some(_) => page.line(format_args!("The password of the user {} is in {file}.", first.user)),
+        None => page.line(format_args!("The user {} has the password you chose.", first.user)),
     }
-    text + &format!("Log in with: podman login -u {} {host}\n", first.user)
+    page.line(format_args!("Log in with: podman login -u {} {host}", first.user));
+    page
 }
 
 fn stop_on_signal(notifier: Notifier) -> anyhow::Result<watch::Receiver<bool>> {

@@ -7,17 +7,17 @@ use storage::StorageError;
 
 use super::gc::{manifests, reasons};
 use super::words::{bytes, counted, duration, time};
-use super::{print, print_json};
 use crate::admin::{self, Command, Reply, Status};
+use crate::text::{Page, print, print_json};
 
 pub(super) fn run(data_dir: &Path, json: bool) -> anyhow::Result<()> {
     let Reply::Status(status) = admin::run(data_dir, Command::Status)? else {
         bail!("the running server's answer makes no sense")
     };
-    if json { print_json(&status) } else { print(&table(&status)) }
+    if json { print_json(&status) } else { Ok(print(&table(&status))?) }
 }
 
-fn table(status: &Status) -> String {
+fn table(status: &Status) -> Page {
     let running = match (&status.address, status.uptime_seconds) {
         (Some(address), Some(seconds)) => format!("{address}, for {}", duration(seconds)),
         _ => "not running".to_owned(),
@@ -43,7 +43,16 @@ fn table(status: &Status) -> String {
     if status.read_only {
         rows.insert(3, ("writes", format!("refused: {}", StorageError::ReadOnly)));
     }
-    rows.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
+    let mut page = Page::default();
+    for (name, value) in rows {
+        page.line(format_args!("{name:<14}{value}"));
+        if name == "untagged" {
+            untagged_reasons(status)
+                .iter()
+                .for_each(|why| page.line(format_args!("{:14}{why}", "")));
+        }
+    }
+    page
 }
 
 fn last_collection(status: &Status) -> String {
@@ -58,9 +67,14 @@ fn untagged(status: &Status) -> String {
     if kept.all().manifests == 0 {
         return "0".to_owned();
     }
-    let reason = |(share, why)| format!("\n{:14}{} {why}", "", manifests(share));
-    let reasons: String = reasons(&kept).into_iter().map(reason).collect();
-    format!("{}, when collection last ran{reasons}", manifests(kept.all()))
+    format!("{}, when collection last ran", manifests(kept.all()))
+}
+
+/// Why these stay, a line each.
+fn untagged_reasons(status: &Status) -> Vec<String> {
+    let kept = status.last_collection.as_ref().and_then(|last| last.did.untagged_kept);
+    let reason = |(share, why)| format!("{} {why}", manifests(share));
+    kept.iter().flat_map(reasons).map(reason).collect()
 }
 
 fn verified(status: &Status) -> String {

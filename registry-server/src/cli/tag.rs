@@ -7,11 +7,12 @@ use clap::Subcommand;
 use serde::Serialize;
 use storage::{TagPattern, shell_word};
 
+use super::DataDir;
 use super::words::{seconds, time};
-use super::{DataDir, note, print, print_json};
 use crate::admin::{
     self, ChangeEntry, LIST_PAGE_ENTRIES, Reply, RestoredEntry, TagCommand, TagReply,
 };
+use crate::text::{Page, note, print, print_json};
 
 mod many;
 
@@ -92,21 +93,21 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             let to = to.map(|to| to.to_string());
             let command = TagCommand::Restore { image, to, before, only_if_gone: false };
             let restored = restore(&data.path()?, command)?;
-            if json { print_json(&restored) } else { print(&told(&restored)) }
+            if json { print_json(&restored) } else { Ok(print(&told(&restored))?) }
         }
         Command::Protect { data, image } => {
             let (image, is_change) = protection(&data.path()?, TagCommand::Protect { image })?;
             let word = if is_change { "now" } else { "already" };
-            print(&format!(
+            Ok(print(&Page::of(format_args!(
                 "{image} is protected {word}: nobody moves or deletes it, or what it needs, until \
-                 `registry tag unprotect {}`\n",
+                 `registry tag unprotect {}`",
                 shell_word(&image)
-            ))
+            )))?)
         }
         Command::Unprotect { data, image } => {
             let (image, is_change) = protection(&data.path()?, TagCommand::Unprotect { image })?;
             let word = if is_change { "no longer" } else { "not" };
-            print(&format!("{image} is {word} protected\n"))
+            Ok(print(&Page::of(format_args!("{image} is {word} protected")))?)
         }
     }
 }
@@ -171,7 +172,7 @@ fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
             all.extend(page.into_iter().map(change));
             return Ok(());
         }
-        print(&page.into_iter().map(line).collect::<String>())
+        Ok(print(&page.into_iter().map(line).collect())?)
     })?;
     if json {
         return print_json(&all);
@@ -191,35 +192,41 @@ fn line(entry: ChangeEntry) -> String {
     let Change { when, image, from, to, by } = change(entry);
     let (from, to) = (or_nothing(from.as_deref()), or_nothing(to.as_deref()));
     let by = by.as_deref().unwrap_or("a command on the host");
-    format!("{when}  {image}  {from} -> {to}  by {by}\n")
+    format!("{when}  {image}  {from} -> {to}  by {by}")
 }
 
 /// What a restoration did, and how it is undone.
-fn told(restored: &RestoredEntry) -> String {
+fn told(restored: &RestoredEntry) -> Page {
     let RestoredEntry { image, from, to, manifests, also_gone } = restored;
-    let mut text = match (from, to) {
-        (from, Some(to)) if from.as_ref() == Some(to) => format!("{image} names {to}, as before\n"),
-        (from, Some(to)) => {
-            format!("{image} named {}\nnow it names {to}\n", or_nothing(from.as_deref()))
+    let mut page = match (from, to) {
+        (from, Some(to)) if from.as_ref() == Some(to) => {
+            Page::of(format_args!("{image} names {to}, as before"))
         }
-        (Some(from), None) => format!(
-            "{image} named {from}\nnow it is gone, as before its last change; what it named stays\n"
-        ),
-        (None, None) => format!("{image} is not there, as before\n"),
+        (from, Some(to)) => {
+            let named = format!("{image} named {}", or_nothing(from.as_deref()));
+            [named, format!("now it names {to}")].into_iter().collect()
+        }
+        (Some(from), None) => {
+            let named = format!("{image} named {from}");
+            let gone = "now it is gone, as before its last change; what it named stays".to_owned();
+            [named, gone].into_iter().collect()
+        }
+        (None, None) => Page::of(format_args!("{image} is not there, as before")),
     };
     match manifests {
         0 => {}
-        1 => text += "1 manifest that was deleted is back\n",
-        more => text += &format!("{more} manifests that were deleted are back\n"),
+        1 => page.line("1 manifest that was deleted is back"),
+        more => page.line(format_args!("{more} manifests that were deleted are back")),
     }
     for tag in also_gone {
-        let word = shell_word(tag);
-        text += &format!("{tag} went with it, and comes back with: registry tag restore {word}\n");
+        let command = format!("registry tag restore {}", shell_word(tag));
+        page.line(format_args!("{tag} went with it, and comes back with: {command}"));
     }
     if from != to {
-        text += &format!("to take this back: registry tag restore {}\n", shell_word(image));
+        let word = shell_word(image);
+        page.line(format_args!("to take this back: registry tag restore {word}"));
     }
-    text
+    page
 }
 
 fn or_nothing(digest: Option<&str>) -> &str {

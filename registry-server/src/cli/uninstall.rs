@@ -8,7 +8,7 @@ use clap::Args;
 use installer::{InstallLock, Record, Removal};
 
 use super::install::RECORD;
-use super::{note, print};
+use crate::text::{Page, ask, note, print};
 
 /// The flags of `uninstall`.
 #[derive(Args)]
@@ -24,22 +24,23 @@ pub(super) fn run(args: &UninstallArgs) -> anyhow::Result<()> {
     let _lock = InstallLock::take()?;
     let path = Path::new(RECORD);
     if Record::read(path)?.is_some_and(|record| record.is_unfinished()) {
-        print("An installation was cut short. What it did is undone; data stay.\n")?;
+        print(&Page::of("An installation was cut short. What it did is undone; data stay."))?;
         confirm(args, "Undo it?")?;
         installer::recover(path)?;
     }
     let Some(record) = Record::read(path)? else {
-        return print(&format!("Nothing is installed on this host: there is no {RECORD}.\n"));
+        let nothing = format!("Nothing is installed on this host: there is no {RECORD}.");
+        return Ok(print(&Page::of(nothing))?);
     };
     let removal = Removal::of(&record);
-    print(&removal.to_string())?;
+    print(&Page::of_own(&removal.to_string()))?;
     confirm(args, "Remove it?")?;
     let left = removal.run(path, &|made| note(&format!("removed   {made}")))?;
-    let mut text = "Removed. This stays:\n".to_owned();
+    let mut page = Page::of("Removed. This stays:");
     for kept in removal.keeps.iter().chain(&left) {
-        text += &format!("  {kept}\n");
+        page.line(format_args!("  {kept}"));
     }
-    print(&text)
+    Ok(print(&page)?)
 }
 
 /// Asks, unless the flags answer already.
@@ -47,7 +48,7 @@ fn confirm(args: &UninstallArgs, question: &str) -> anyhow::Result<()> {
     if args.yes {
         return Ok(());
     }
-    print(&format!("{question} [y/n] "))?;
+    ask(&format!("{question} [y/n] "))?;
     if !is_yes(&mut stdin().lock())? {
         bail!("nothing was changed");
     }

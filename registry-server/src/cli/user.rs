@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use storage::Role;
 
-use super::{DataDir, print, print_json};
+use super::DataDir;
 use crate::admin::{self, Reply};
 use crate::auth::password::Password;
 use crate::limits::PASSWORD_MAX_BYTES;
+use crate::text::{Page, print, print_json};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -56,26 +57,26 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             let command =
                 admin::Command::UserAdd { name: name.clone(), role: role.clone(), password_hash };
             admin::run(&data_dir, command)?;
-            print(&format!("added {name} with the role {role}\n"))
+            Ok(print(&Page::of(format_args!("added {name} with the role {role}")))?)
         }
         Command::List { data, json } => {
             let Reply::Users(users) = admin::run(&data.path()?, admin::Command::UserList)? else {
                 bail!("the running server's answer makes no sense")
             };
-            let lines = users.iter().map(|user| format!("{:<14}{}\n", user.role, user.name));
-            if json { print_json(&users) } else { print(&lines.collect::<String>()) }
+            let lines = users.iter().map(|user| format!("{:<14}{}", user.role, user.name));
+            if json { print_json(&users) } else { Ok(print(&lines.collect())?) }
         }
         Command::Passwd { data, name } => {
             let data_dir = data.path()?;
             let password_hash = read_password()?.hash()?;
             let command = admin::Command::UserPassword { name: name.clone(), password_hash };
             admin::run(&data_dir, command)?;
-            print(&format!("the password of {name} is changed\n"))
+            Ok(print(&Page::of(format_args!("the password of {name} is changed")))?)
         }
         Command::Remove { data, name } => {
             let command = admin::Command::UserRemove { name: name.clone() };
             admin::run(&data.path()?, command)?;
-            print(&format!("removed {name}\n"))
+            Ok(print(&Page::of(format_args!("removed {name}")))?)
         }
     }
 }

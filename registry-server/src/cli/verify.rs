@@ -5,10 +5,11 @@ use std::num::NonZeroU32;
 use anyhow::bail;
 use clap::Args;
 
+use super::DataDir;
 use super::meter::run_shown;
 use super::words::{bytes, counted};
-use super::{DataDir, print, print_json};
 use crate::admin::{Command, Reply, VerifyReport};
+use crate::text::{Page, print, print_json};
 
 /// The flags of `verify`.
 #[derive(Args)]
@@ -42,56 +43,57 @@ pub(super) fn run(args: VerifyArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn told(report: &VerifyReport, is_dry_run: bool) -> String {
-    let mut text = format!(
-        "read {} and {}, {}\n",
-        counted(report.manifests, "manifest"),
-        counted(report.blobs, "blob"),
-        bytes(report.blob_bytes)
-    );
+fn told(report: &VerifyReport, is_dry_run: bool) -> Page {
+    let (manifests, blobs) = (counted(report.manifests, "manifest"), counted(report.blobs, "blob"));
+    let read = bytes(report.blob_bytes);
+    let mut page = Page::of(format_args!("read {manifests} and {blobs}, {read}"));
     for found in &report.found {
-        text += &format!("{}\n", found.what);
+        page.line(&found.what);
         if let Some(path) = &found.put_aside {
-            text += &format!("  its file was put aside: {}\n", path.display());
+            page.line(format_args!("  its file was put aside: {}", path.display()));
         }
     }
     if report.more_found > 0 {
-        text += &format!("and {} more\n", report.more_found);
+        page.line(format_args!("and {} more", report.more_found));
     }
     if report.found.is_empty() && !report.is_bad() {
-        text += "nothing is wrong\n";
+        page.line("nothing is wrong");
     }
     if report.lost_blobs + report.lost_manifests > 0 {
         let (blobs, manifests) = (report.lost_blobs, report.lost_manifests);
         let (blobs, manifests) = (counted(blobs, "blob"), counted(manifests, "manifest"));
-        text += &format!("lost: {blobs} and {manifests}\n");
-        text += &named("blob", &report.lost_blob_digests, report.lost_blobs);
-        text += &named("manifest", &report.lost_manifest_digests, report.lost_manifests);
+        page.line(format_args!("lost: {blobs} and {manifests}"));
+        lost(&mut page, "blob", &report.lost_blob_digests, report.lost_blobs);
+        lost(&mut page, "manifest", &report.lost_manifest_digests, report.lost_manifests);
     }
     if !report.hurt.is_empty() {
-        text += match is_dry_run {
+        page.line(match is_dry_run {
             true => "push or mirror these images again, after `registry verify` without --dry-run:",
             false => "these images cannot be pulled until you push or mirror them again:",
-        };
-        text += "\n";
-        report.hurt.iter().for_each(|image| text += &format!("  {image}\n"));
+        });
+        named(&mut page, &report.hurt, 0, "");
     }
     if report.more_hurt > 0 {
-        text += &format!("  and {} more\n", report.more_hurt);
+        page.line(format_args!("  and {} more", report.more_hurt));
     }
     if report.stray_files > 0 {
         let (files, size) = (counted(report.stray_files, "file"), bytes(report.stray_bytes));
-        text += &format!("{files} without a row, {size}: `registry gc` takes what is old\n");
+        page.line(format_args!("{files} without a row, {size}: `registry gc` takes what is old"));
     }
-    text
+    page
+}
+
+/// Lines that name things, and say how many more there are.
+fn named(page: &mut Page, things: &[String], more: u64, of_these: &str) {
+    things.iter().for_each(|thing| page.line(format_args!("  {thing}")));
+    if more > 0 {
+        page.line(format_args!("  and {}", counted(more, of_these)));
+    }
 }
 
 /// Lines that name the first of so many lost things.
-fn named(thing: &str, digests: &[String], count: u64) -> String {
-    let mut text: String = digests.iter().map(|it| format!("  the {thing} {it}\n")).collect();
+fn lost(page: &mut Page, thing: &str, digests: &[String], count: u64) {
+    let lost: Vec<String> = digests.iter().map(|digest| format!("the {thing} {digest}")).collect();
     let more = count.saturating_sub(digests.len() as u64);
-    if more > 0 {
-        text += &format!("  and {}\n", counted(more, &format!("more {thing}")));
-    }
-    text
+    named(page, &lost, more, &format!("more {thing}"));
 }

@@ -10,7 +10,7 @@ use super::{ask, sum, tags, tell_rest, words};
 use crate::admin::{Command, ImageCommand, ImageReply, RemovedEntry, Reply};
 use crate::cli::meter::run_shown;
 use crate::cli::words::{now, time};
-use crate::cli::{print, print_json};
+use crate::text::{print, print_json};
 
 /// What went, or would go, as it is printed as JSON.
 #[derive(Serialize)]
@@ -47,9 +47,12 @@ pub(super) fn remove(
     if json {
         return print_json(&Document { removed: &removed, undo });
     }
-    let mut text = tags(&removed) + &sum(&removed, words(dry_run).1);
-    text.extend(undo.map(|undo| format!("to undo it: {undo}\n")));
-    print(&text)
+    let mut page = tags(&removed);
+    page.append(&sum(&removed, words(dry_run).1));
+    if let Some(undo) = undo {
+        page.line(format_args!("to undo it: {undo}"));
+    }
+    Ok(print(&page)?)
 }
 
 /// Removes them some at a time, and counts what went: a push may have brought more meanwhile.

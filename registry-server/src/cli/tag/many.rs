@@ -11,7 +11,7 @@ use storage::{Tag, TagPattern, shell_word};
 use super::{ask, changes, or_nothing, restore};
 use crate::admin::{RestoredEntry, TagCommand, TagReply};
 use crate::cli::words::{counted, time};
-use crate::cli::{note, print, print_json};
+use crate::text::{Page, note, print, print_json};
 
 /// What was brought back of a repository.
 #[derive(Default, Serialize)]
@@ -39,7 +39,7 @@ impl Back {
             Ok(entry) => {
                 if !json {
                     let names = or_nothing(entry.to.as_deref());
-                    print(&format!("{} names {names} again\n", entry.image))?;
+                    print(&Page::of(format_args!("{} names {names} again", entry.image)))?;
                 }
                 self.manifests += entry.manifests;
                 let also_gone = entry.also_gone.clone();
@@ -74,7 +74,7 @@ impl Back {
             print_json(self)?;
         } else {
             let counts = (counted(tags.len() as u64, "tag"), counted(*manifests, "manifest"));
-            print(&format!("back: {} and {}\n", counts.0, counts.1))?;
+            print(&Page::of(format_args!("back: {} and {}", counts.0, counts.1)))?;
         }
         if failed.is_empty() {
             return Ok(());
