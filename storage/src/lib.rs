@@ -62,12 +62,15 @@ pub use durable::{make_with_parents, remove_durably, write_whole};
 pub use error::StorageError;
 pub use layout::{DATA_MODE, Layout};
 pub use lock::{Holder, OnHeld};
-pub use manifest::{Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError};
+pub use manifest::{
+    Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError, Place, StatedSize,
+    WrongSize, WrongSizes,
+};
 pub use medium::{Foreign, Medium, is_read_only};
 pub use name::{ImageName, NameError, Reference, RepoName, Tag, TagPattern, UploadId, UserName};
 pub use shell::shell_word;
 pub use space::{ByteCount, DiskSpace};
-pub use store::{ImagePart, OpenOptions, PartState, Snapshot, Store};
+pub use store::{ImagePart, OpenOptions, PartState, Pushed, Snapshot, Store};
 pub use survey::{Content, Survey};
 pub use upload::UploadWriter;
-pub use verify::{Damage, Finding, Hurt, Image, Position, Scrub, Verification, Verified};
+pub use verify::{Damage, Finding, Hurt, Image, Missized, Position, Scrub, Verification, Verified};

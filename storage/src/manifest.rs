@@ -3,20 +3,32 @@
 //! A manifest is parsed once, when it is pushed; its bytes are kept and served as they came.
 //! Owned here: the rules of which documents are manifests, and which digests they name (their
 //! edges). Whether those digests are present is the database's question.
+//!
+//! A document that two readers could take for two things is refused (docs/manifests.md has the
+//! table). Refused is only what is pushed: what was stored under older rules goes on being served.
 
 use bytes::Bytes;
-use thiserror::Error;
 
-use crate::digest::{Algorithm, Digest, DigestError};
+use crate::digest::{Algorithm, Digest};
 
 mod descriptor;
 mod document;
+mod error;
+mod keys;
 mod media_type;
+mod read;
+mod sizes;
+mod types;
 
 pub use descriptor::Descriptor;
+pub use error::ManifestError;
+pub use keys::Place;
 pub use media_type::{MediaType, MediaTypeError};
+pub use sizes::{StatedSize, WrongSize, WrongSizes};
 
 use document::Document;
+use read::Rules;
+use types::Types;
 
 /// A manifest that passed every check that its bytes alone allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +36,37 @@ pub struct Manifest {
     bytes: Bytes,
     digest: Digest,
     media_type: MediaType,
+    types: Types,
+    content: Content,
+}
+
+/// What is kept of a document besides its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Content {
     edges: Vec<Edge>,
+    sizes: Vec<StatedSize>,
     artifact_type: Option<String>,
     annotations: Option<String>,
+}
+
+impl Content {
+    fn of(document: &Document<'_>) -> Self {
+        let (edges, sizes) = (document.edges(), document.sizes());
+        // Lists show the two of referrers, and of nothing else.
+        let is_referrer = edges.iter().any(|edge| edge.kind == EdgeKind::Subject);
+        let artifact_type = document.artifact_type().filter(|_| is_referrer);
+        let annotations = if is_referrer { document.annotations() } else { None };
+        Self { edges, sizes, artifact_type, annotations }
+    }
 }
 
 impl Manifest {
     /// Reads a manifest from the body of a push.
     ///
-    /// `content_type` is the type that the client declared, if any; the document's own
-    /// `mediaType`, if any, must be the same (CVE-2021-41190: two readers must not take one
-    /// document for two kinds). The digest is computed with `algorithm`.
+    /// `content_type` is the type that the client declared, if any. What the document is, its bytes
+    /// say: its `mediaType`, else its fields and the type of its config; the client may declare
+    /// nothing else (CVE-2021-41190: two readers must not take one document for two kinds), but for
+    /// a document that says nothing. The digest is computed with `algorithm`.
     ///
     /// # Errors
     /// Every [`ManifestError`] is the client's to mend.
@@ -43,17 +75,59 @@ impl Manifest {
         content_type: Option<MediaType>,
         algorithm: Algorithm,
     ) -> Result<Self, ManifestError> {
-        let document: Document = serde_json::from_slice(&bytes)
-            .map_err(|error| ManifestError::NotJson(error.to_string()))?;
-        let media_type = declared_type(&document, content_type)?;
+        let document = Document::read(&bytes, Rules::Push)?;
+        let is_schema1 = |media_type: &MediaType| media_type.is_docker_schema1();
+        if document.schema_version == Some(1)
+            || document.has_fs_layers
+            || content_type.as_ref().is_some_and(is_schema1)
+        {
+            return Err(ManifestError::Schema1);
+        }
+        let types = Types::of(&document, Rules::Push)?;
+        if matches!(&types, Types::Own(own) if is_schema1(own)) {
+            return Err(ManifestError::Schema1);
+        }
+        let media_type = types.of_push(content_type)?;
         document.check_shape(&media_type)?;
-        let edges = document.edges()?;
-        // Lists show the two of referrers, and of nothing else.
-        let is_referrer = edges.iter().any(|edge| edge.kind == EdgeKind::Subject);
-        let artifact_type = document.artifact_type().filter(|_| is_referrer);
-        let annotations = if is_referrer { document.annotations() } else { None };
+        let content = Content::of(&document);
+        Ok(Self::new(bytes, content, media_type, types, algorithm))
+    }
+
+    /// Reads a manifest that a repository keeps, whatever is asked of one that is pushed today.
+    ///
+    /// `kept` is the type it is kept under. It is another one's than the document's own only if an
+    /// earlier program took it from a header; the manifest then has the document's.
+    ///
+    /// # Errors
+    /// None for bytes that [`Manifest::parse`] took, now or in an earlier program.
+    pub fn of_stored(
+        bytes: Bytes,
+        kept: MediaType,
+        algorithm: Algorithm,
+    ) -> Result<Self, ManifestError> {
+        let document = Document::read(&bytes, Rules::Stored)?;
+        let types = Types::of(&document, Rules::Stored)?;
+        let (media_type, content) = (types.of_stored(kept), Content::of(&document));
+        Ok(Self::new(bytes, content, media_type, types, algorithm))
+    }
+
+    /// The sizes alone of a manifest that is kept, as [`Manifest::sizes`] has them.
+    ///
+    /// # Errors
+    /// Those of [`Manifest::of_stored`].
+    pub(crate) fn sizes_of_stored(bytes: &[u8]) -> Result<Vec<StatedSize>, ManifestError> {
+        Ok(Document::read(bytes, Rules::Stored)?.sizes())
+    }
+
+    fn new(
+        bytes: Bytes,
+        content: Content,
+        media_type: MediaType,
+        types: Types,
+        algorithm: Algorithm,
+    ) -> Self {
         let digest = Digest::of(algorithm, &bytes);
-        Ok(Self { bytes, digest, media_type, edges, artifact_type, annotations })
+        Self { bytes, digest, media_type, types, content }
     }
 
     /// The bytes as they were pushed.
@@ -71,33 +145,57 @@ impl Manifest {
         &self.media_type
     }
 
+    /// Whether the document says so little of its type that it could have another one as well.
+    pub fn has_type_of_choice(&self) -> bool {
+        match &self.types {
+            Types::Own(_) => false,
+            Types::Shape(types) => types.len() > 1,
+            Types::Any => true,
+        }
+    }
+
+    /// Whether its bytes may be served under this type, too.
+    pub fn may_be(&self, media_type: &MediaType) -> bool {
+        self.types.may_be(media_type)
+    }
+
     /// Everything this manifest names, each digest once for each kind.
     pub fn edges(&self) -> &[Edge] {
-        &self.edges
+        &self.content.edges
+    }
+
+    /// The sizes that it says of what it names, in the order of the digests; of one digest each
+    /// size once.
+    pub fn sizes(&self) -> &[StatedSize] {
+        &self.content.sizes
     }
 
     /// The blobs that must be in the repository before the manifest is accepted.
     pub fn required_blobs(&self) -> impl Iterator<Item = &Digest> {
-        let required = self.edges.iter().filter(|edge| edge.kind.is_required_blob());
+        let required = self.content.edges.iter().filter(|edge| edge.kind.is_required_blob());
         required.map(|edge| &edge.child)
     }
 
     /// The manifest this one refers to, if any.
     pub fn subject(&self) -> Option<&Digest> {
-        self.edges.iter().find(|edge| edge.kind == EdgeKind::Subject).map(|edge| &edge.child)
+        self.content
+            .edges
+            .iter()
+            .find(|edge| edge.kind == EdgeKind::Subject)
+            .map(|edge| &edge.child)
     }
 
     /// The artifact type that a referrers list shows: the manifest's own, else an image
     /// manifest's config media type (OCI distribution specification, "Listing Referrers"). None of
     /// a manifest that refers to none.
     pub fn artifact_type(&self) -> Option<&str> {
-        self.artifact_type.as_deref()
+        self.content.artifact_type.as_deref()
     }
 
     /// The annotations that a referrers list shows, as the JSON object that was pushed. None of a
     /// manifest that refers to none.
     pub fn annotations(&self) -> Option<&str> {
-        self.annotations.as_deref()
+        self.content.annotations.as_deref()
     }
 }
 
@@ -144,83 +242,6 @@ impl EdgeKind {
             Self::Child => "child",
             Self::Subject => "subject",
         }
-    }
-}
-
-/// Why bytes are refused as a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ManifestError {
-    /// The body is not a JSON object with fields of the right types.
-    #[error("the manifest cannot be read: {0}")]
-    NotJson(String),
-    /// Neither the request nor the document says what the document is.
-    #[error("the manifest has no media type: send it in Content-Type")]
-    NoMediaType,
-    /// A media type is not one.
-    #[error(transparent)]
-    MediaType(#[from] MediaTypeError),
-    /// `Content-Type` and `mediaType` contradict each other.
-    #[error("Content-Type is {header} but the manifest's mediaType is {body}: they must be equal")]
-    TypeMismatch {
-        /// What the request said.
-        header: MediaType,
-        /// What the document says.
-        body: MediaType,
-    },
-    /// A Docker schema 1 manifest, whose digest is not that of its bytes.
-    #[error(
-        "Docker schema 1 manifests are not supported: convert the image to schema 2, for example \
-         with skopeo copy --format v2s2, or rebuild it"
-    )]
-    Schema1,
-    /// `schemaVersion` is missing or not 2.
-    #[error("schemaVersion must be 2")]
-    SchemaVersion,
-    /// A field that this kind of manifest must have is missing.
-    #[error("a manifest of type {media_type} must have the field {field}")]
-    MissingField {
-        /// The manifest's type.
-        media_type: MediaType,
-        /// The missing field.
-        field: &'static str,
-    },
-    /// A field that makes the document ambiguous.
-    #[error("a manifest of type {media_type} must not have the field {field}")]
-    ForbiddenField {
-        /// The manifest's type.
-        media_type: MediaType,
-        /// The offending field.
-        field: &'static str,
-    },
-    /// A descriptor names content by something that is not a usable digest.
-    #[error("the digest {text:?} in {field}: {error}")]
-    Digest {
-        /// The field that holds the descriptor.
-        field: &'static str,
-        /// The text in place of a digest.
-        text: String,
-        /// Why it is not one.
-        error: DigestError,
-    },
-}
-
-fn declared_type(
-    document: &Document,
-    content_type: Option<MediaType>,
-) -> Result<MediaType, ManifestError> {
-    let body = document.media_type.as_deref().map(str::parse::<MediaType>).transpose()?;
-    let is_schema1 = |media_type: &Option<MediaType>| {
-        media_type.as_ref().is_some_and(MediaType::is_docker_schema1)
-    };
-    if document.schema_version == Some(1) || is_schema1(&body) || is_schema1(&content_type) {
-        return Err(ManifestError::Schema1);
-    }
-    match (content_type, body) {
-        (Some(header), Some(body)) if header != body => {
-            Err(ManifestError::TypeMismatch { header, body })
-        }
-        (Some(media_type), _) | (None, Some(media_type)) => Ok(media_type),
-        (None, None) => Err(ManifestError::NoMediaType),
     }
 }
 

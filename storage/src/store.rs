@@ -35,6 +35,7 @@ mod user;
 mod verify;
 
 pub use image::{ImagePart, PartState};
+pub use manifest::Pushed;
 pub use snapshot::Snapshot;
 
 /// How a store is opened.

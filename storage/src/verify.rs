@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::manifest::{MediaType, WrongSizes};
 use crate::name::{Reference, RepoName};
 
 mod file;
@@ -60,6 +61,11 @@ pub struct Verified {
     pub findings: Vec<Finding>,
     /// How much more was wrong.
     pub more_findings: u64,
+    /// Manifests that say sizes that are others, the first of them. Nothing of the store is wrong
+    /// with that, and whoever may push can bring as many as they like, so these are no findings.
+    pub missized: Vec<Missized>,
+    /// How many more such manifests there are.
+    pub more_missized: u64,
     /// Files among the blobs that no row names. They harm nobody, and collection takes them.
     pub stray_files: u64,
     /// The bytes of these files.
@@ -77,6 +83,31 @@ impl Verified {
         } else {
             self.more_findings += 1;
         }
+    }
+
+    pub(crate) fn add_missized(&mut self, missized: Missized) {
+        if self.missized.len() < MISSIZED {
+            self.missized.push(missized);
+        } else {
+            self.more_missized += 1;
+        }
+    }
+}
+
+/// A manifest that says sizes that are others, which only whoever made it can mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missized {
+    /// A repository that holds it.
+    pub repository: RepoName,
+    /// The manifest.
+    pub manifest: Digest,
+    /// The sizes.
+    pub wrong: WrongSizes,
+}
+
+impl fmt::Display for Missized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{} says {}", self.repository, self.manifest, self.wrong)
     }
 }
 
@@ -117,6 +148,18 @@ pub enum Finding {
     },
     /// What is recorded of a manifest was not what it says, and is mended.
     Record(Digest),
+    /// A repository served a manifest under a type that the document does not have, as programs
+    /// before took it from a header. It is mended.
+    Type {
+        /// The repository.
+        repository: RepoName,
+        /// The manifest.
+        digest: Digest,
+        /// What it was served as.
+        kept: String,
+        /// What it is.
+        own: MediaType,
+    },
     /// A tag names a manifest that the repository does not hold.
     Tag {
         /// The repository's name.
@@ -156,6 +199,7 @@ impl Finding {
                 | Self::Unheld { .. }
                 | Self::ManifestFound(_)
                 | Self::Record(_)
+                | Self::Type { .. }
                 | Self::Link { .. }
         )
     }
@@ -165,6 +209,10 @@ impl Finding {
         match self {
             Self::Record(digest) => format!(
                 "what is recorded of the manifest {digest} is not what it says: would be mended"
+            ),
+            Self::Type { repository, digest, kept, own } => format!(
+                "the repository {repository} serves the manifest {digest} as {kept}, and it is \
+                 {own}: would be mended"
             ),
             Self::Link { repository, digest } => format!(
                 "the repository {repository} holds {digest}, which is not there: would be mended"
@@ -217,6 +265,11 @@ impl fmt::Display for Finding {
             Self::Record(digest) => {
                 write!(f, "what was recorded of the manifest {digest} was not what it says: mended")
             }
+            Self::Type { repository, digest, kept, own } => write!(
+                f,
+                "the repository {repository} served the manifest {digest} as {kept}, and it is \
+                 {own}: mended"
+            ),
             Self::Tag { repository, tag, digest } => write!(
                 f,
                 "the tag {repository}:{tag} names {digest}, which is not there: push it again, or \
@@ -351,6 +404,8 @@ impl Phase {
 
 /// Findings that are told one by one.
 const FINDINGS: usize = 1000;
+/// Manifests with wrong sizes that are told one by one.
+const MISSIZED: usize = 100;
 
 #[cfg(test)]
 mod tests;

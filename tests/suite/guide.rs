@@ -115,7 +115,11 @@ fn scene(
         }
         "The role may not push" => log_in(&scene, instance, "reader", PASSWORD),
         "The role may not delete" => log_in(&scene, instance, "writer", PASSWORD),
-        "A layer is missing" => push_config(&scene, instance),
+        "The manifest can be read in two ways" => {
+            write_odd(&scene.machine.path("odd"));
+            log_in(&scene, instance, USER, &instance.password());
+        }
+        "A layer is missing" | "The type is not the manifest's" => push_config(&scene, instance),
         "The registry lost a part of the image" => {
             lose_layer(instance);
             log_in(&scene, instance, USER, &instance.password());
@@ -176,6 +180,14 @@ fn write_huge(path: &Path) {
     write_directory(path, &image.manifest, std::slice::from_ref(&image));
     let file = fs::File::create(path.join(layer)).expect("a file");
     file.set_len(1 << 30).expect("a file with a hole");
+}
+
+/// Makes the directory of an image whose layers are others to a program in Go.
+fn write_odd(path: &Path) {
+    let mut image = Image::new(Family::Oci, "amd64", b"odd");
+    let manifest = String::from_utf8(image.manifest.bytes).expect("text");
+    image.manifest.bytes = manifest.replacen('{', r#"{"Layers":[],"#, 1).into_bytes();
+    write_directory(path, &image.manifest, std::slice::from_ref(&image));
 }
 
 /// Pushes an image's configuration alone, and has its manifest and what curl needs at hand.

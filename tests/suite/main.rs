@@ -39,6 +39,7 @@ mod memory;
 mod mirror;
 mod mixed;
 mod numbers;
+mod oddities;
 mod ownership;
 mod power;
 mod probe;

@@ -11,6 +11,9 @@ use crate::support::http::{Client, Response};
 use crate::support::server::Server;
 
 mod documents;
+mod refusals;
+mod sizes;
+mod types;
 
 /// The most bytes of a manifest, where clients stop too.
 const MOST_BYTES: usize = 4 * 1024 * 1024;

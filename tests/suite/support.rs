@@ -1,5 +1,6 @@
 //! What tests share: servers, clients and content.
 
+pub(crate) mod between;
 pub(crate) mod binary;
 pub(crate) mod build;
 pub(crate) mod clients;

@@ -154,6 +154,9 @@ pub struct PartEntry {
     pub media_type: String,
     /// The bytes that the manifest says.
     pub size: u64,
+    /// The bytes that it has, if it is there.
+    #[serde(default)]
+    pub stored_size: Option<u64>,
     /// The platform that the manifest says, if any.
     pub platform: Option<String>,
     /// Whether it is there: present, absent, foreign or lost.
@@ -326,6 +329,7 @@ fn part(part: ImagePart) -> PartEntry {
         digest: part.descriptor.digest.to_string(),
         media_type: part.descriptor.media_type,
         size: part.descriptor.size,
+        stored_size: part.stored_size,
         platform: part.descriptor.platform,
         state: state.to_owned(),
         is_manifest: part.is_manifest,

@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use storage::{Digest, Finding, Image, Store, Verification, Verified};
+use storage::{Digest, Finding, Image, Missized, Store, Verification, Verified};
 
 use super::{CommandError, OnProgress, Progress, Reply};
 use crate::upkeep::{log_findings, log_verified};
@@ -22,6 +22,13 @@ pub struct VerifyReport {
     pub found: Vec<FoundEntry>,
     /// How much more was wrong.
     pub more_found: u64,
+    /// Manifests that say other sizes than there are, a sentence each; the first of them. Nothing
+    /// is lost by that, but some clients refuse them.
+    #[serde(default)]
+    pub missized: Vec<String>,
+    /// How many more there are.
+    #[serde(default)]
+    pub more_missized: u64,
     /// Files among the blobs that have no row. Collection takes them.
     pub stray_files: u64,
     /// Their bytes.
@@ -119,6 +126,8 @@ fn report(
         blob_bytes: verified.blob_bytes,
         found: verified.findings.iter().map(|finding| entry(finding, is_dry_run)).collect(),
         more_found: verified.more_findings,
+        missized: verified.missized.iter().map(Missized::to_string).collect(),
+        more_missized: verified.more_missized,
         stray_files: verified.stray_files,
         stray_bytes: verified.stray_bytes,
         lost_blobs: lost.blobs,

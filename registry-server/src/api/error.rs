@@ -9,8 +9,8 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use storage::{
-    Digest, DigestError, ManifestError, MediaTypeError, NameError, Reference, RepoName, Role,
-    StorageError,
+    Digest, DigestError, ManifestError, MediaType, MediaTypeError, NameError, Reference, RepoName,
+    Role, StorageError,
 };
 use thiserror::Error;
 
@@ -123,6 +123,15 @@ pub enum ApiError {
     /// The Content-Type is not a media type.
     #[error("Content-Type: {0}")]
     ContentType(#[from] MediaTypeError),
+    /// The Content-Type is one that no manifest has.
+    #[error(
+        "Content-Type is {0}, which is no manifest's: send the type that the manifest has, as in \
+         curl -H 'Content-Type: {oci}'", oci = MediaType::OCI_MANIFEST
+    )]
+    NotManifestType(MediaType),
+    /// There is more than one Content-Type: two readers would take different ones.
+    #[error("the request has Content-Type more than once: send it once")]
+    ContentTypeTwice,
     /// The manifest's bytes have another digest than the one it was pushed under.
     #[error("the manifest's digest is {actual}, not {expected}: push the bytes unchanged")]
     ManifestDigest {
@@ -207,12 +216,10 @@ impl ApiError {
             Self::BlobUnknown { .. } => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
             Self::ManifestUnknown { .. } => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
             Self::RepositoryUnknown(_) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
-            Self::Manifest(ManifestError::Digest { .. }) => {
-                (StatusCode::BAD_REQUEST, "DIGEST_INVALID")
-            }
-            Self::Manifest(_) | Self::ContentType(_) => {
-                (StatusCode::BAD_REQUEST, "MANIFEST_INVALID")
-            }
+            Self::Manifest(error) => manifest_status(error),
+            Self::ContentType(_) => (StatusCode::BAD_REQUEST, "MANIFEST_INVALID"),
+            Self::ContentTypeTwice => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
+            Self::NotManifestType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED"),
             Self::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
             Self::ContentRange => (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
             Self::Length { .. } => (StatusCode::BAD_REQUEST, "SIZE_INVALID"),
@@ -247,6 +254,8 @@ impl ApiError {
     pub fn document(&self) -> Bytes {
         let (status, code) = self.status();
         let message = if status.is_server_error() { self.sentence() } else { self.to_string() };
+        // What somebody sent may be in it.
+        let message = message.replace(CONVERTING, "Invalid JSON-syntax");
         let document = Document { errors: [Entry { code, message }] };
         // Serializing two strings cannot fail; an empty body would still carry the status.
         serde_json::to_vec(&document).unwrap_or_default().into()
@@ -301,6 +310,34 @@ fn name_status(error: &NameError) -> (StatusCode, Code) {
         NameError::Upload => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
     }
 }
+
+/// A client built on containers/image that hears MANIFEST_INVALID pushes the image again as another
+/// type of manifest. That helps where only the form is wrong; where readers would not agree what
+/// the image is, it would push what it makes of it, and succeed.
+fn manifest_status(error: &ManifestError) -> (StatusCode, Code) {
+    match error {
+        ManifestError::Digest { .. } => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
+        ManifestError::NotJsonType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED"),
+        ManifestError::NotUtf8
+        | ManifestError::TooDeep { .. }
+        | ManifestError::KeyFolds { .. }
+        | ManifestError::KeyTwice { .. }
+        | ManifestError::LetterCase { .. }
+        | ManifestError::MediaType(_)
+        | ManifestError::NotItsShape { .. } => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
+        ManifestError::NotJson(_)
+        | ManifestError::NoMediaType
+        | ManifestError::TypeMismatch { .. }
+        | ManifestError::Schema1
+        | ManifestError::SchemaVersion
+        | ManifestError::MissingField { .. }
+        | ManifestError::ForbiddenField { .. } => (StatusCode::BAD_REQUEST, "MANIFEST_INVALID"),
+    }
+}
+
+/// A sentence with these words is what MANIFEST_INVALID is to a client built on containers/image,
+/// whatever its code: another registry says so.
+const CONVERTING: &str = "Invalid JSON syntax";
 
 fn storage_status(error: &StorageError) -> (StatusCode, Code) {
     match error {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, WARNING};
 use hyper::http::request;
-use hyper::{Method, Response, StatusCode};
-use storage::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName, Tag, UserName};
+use hyper::{HeaderMap, Method, Response, StatusCode};
+use storage::{
+    Algorithm, Digest, Manifest, ManifestError, MediaType, Pushed, Reference, RepoName, Tag,
+    UserName,
+};
 
 use super::body::{ReplyBody, RequestBody};
 use super::error::ApiError;
@@ -70,11 +73,7 @@ pub(super) async fn put(
     if content_length(&head.headers).is_some_and(|length| length > limits.manifest_bytes as u64) {
         return Err(too_large);
     }
-    let content_type = head
-        .headers
-        .get(CONTENT_TYPE)
-        .map(|header| String::from_utf8_lossy(header.as_bytes()).parse::<MediaType>());
-    let content_type = content_type.transpose()?;
+    let content_type = content_type(&head.headers)?;
     // Without a length it may be the longest.
     let length = content_length(&head.headers).and_then(|length| usize::try_from(length).ok());
     let length = length.unwrap_or(limits.manifest_bytes);
@@ -109,11 +108,30 @@ pub(super) async fn put(
     }
     let subject = manifest.subject().copied();
     let (store, repository, by) = (Arc::clone(&app.store), name.clone(), by.cloned());
-    app.blocking
-        .write(move || store.put_manifest(&repository, manifest, tags, by.as_ref()))
+    let pushed = app
+        .blocking
+        .write(move || store.push_manifest(&repository, manifest, tags, by.as_ref()))
         .await?;
     drop((heavy, room));
-    Ok(created(&name, &digest, subject.as_ref(), &named_tags))
+    let mut response = created(&name, &digest, subject.as_ref(), &named_tags);
+    if let Some(warning) = warning(&pushed) {
+        response.headers_mut().insert(WARNING, warning);
+    }
+    Ok(response)
+}
+
+/// What is to be said of a manifest that was stored (OCI distribution specification, "Warnings"):
+/// the later podman and skopeo show it to their users. Refusing it would end a mirror run.
+fn warning(pushed: &Pushed) -> Option<HeaderValue> {
+    let mut told = Vec::new();
+    if pushed.wrong_sizes.count > 0 {
+        told.push(format!("the manifest says {}", pushed.wrong_sizes));
+    }
+    if let Some(kept) = &pushed.kept_type {
+        told.push(format!("the repository has the manifest as {kept}, and keeps it so"));
+    }
+    // Nothing in it needs to be quoted: digests, numbers and media types.
+    (!told.is_empty()).then(|| value(&format!("299 - \"{}\"", told.join("; "))))
 }
 
 /// Removes a tag, or a manifest with all its tags.
@@ -135,6 +153,24 @@ pub(super) async fn delete(
     let mut response = Response::new(ReplyBody::empty());
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)
+}
+
+/// The type that a push declares, if any.
+fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, ApiError> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        let has_none = !headers.contains_key(CONTENT_TYPE);
+        return if has_none { Ok(None) } else { Err(ApiError::ContentTypeTwice) };
+    };
+    let media_type: MediaType = String::from_utf8_lossy(value.as_bytes()).parse()?;
+    if let Some(known) = MediaType::known_as(media_type.as_str()) {
+        let text = media_type.as_str().to_owned();
+        return Err(ManifestError::LetterCase { text, known }.into());
+    }
+    match media_type.is_json() || media_type.is_docker_schema1() {
+        true => Ok(Some(media_type)),
+        false => Err(ApiError::NotManifestType(media_type)),
+    }
 }
 
 fn created(

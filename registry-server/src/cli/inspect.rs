@@ -31,6 +31,7 @@ pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()
         bytes: walk.bytes,
         absent_children: walk.absent_children,
         missing: walk.missing,
+        wrong_sizes: walk.wrong_sizes,
     };
     if json {
         print_json(&whole)?;
@@ -57,6 +58,8 @@ struct Whole {
     absent_children: u64,
     /// What must be there and is not.
     missing: Vec<Missing>,
+    /// What is there with another size than its manifest says, which some clients refuse.
+    wrong_sizes: Vec<WrongSize>,
 }
 
 /// A manifest with all below it.
@@ -94,6 +97,19 @@ struct Missing {
     manifest: String,
 }
 
+/// A size that a manifest says and that is another.
+#[derive(Serialize)]
+struct WrongSize {
+    digest: String,
+    kind: String,
+    /// The bytes that the manifest says.
+    said: u64,
+    /// The bytes that are there.
+    stored: u64,
+    /// The manifest that says so.
+    manifest: String,
+}
+
 struct Walk<'a> {
     data_dir: &'a Path,
     is_quiet: bool,
@@ -103,6 +119,7 @@ struct Walk<'a> {
     bytes: u64,
     absent_children: u64,
     missing: Vec<Missing>,
+    wrong_sizes: Vec<WrongSize>,
 }
 
 impl<'a> Walk<'a> {
@@ -116,6 +133,7 @@ impl<'a> Walk<'a> {
             bytes: 0,
             absent_children: 0,
             missing: Vec::new(),
+            wrong_sizes: Vec::new(),
         }
     }
 
@@ -178,13 +196,14 @@ impl<'a> Walk<'a> {
         entry: &PartEntry,
         depth: usize,
     ) -> anyhow::Result<Option<Node>> {
-        let PartEntry { kind, digest, size, state, is_manifest, .. } = entry;
-        let is_manifest = *is_manifest;
+        let PartEntry { kind, digest, size, stored_size, state, is_manifest, .. } = entry;
+        let (is_manifest, said) = (*is_manifest, *size);
+        let wrong_size = stored_size.filter(|stored| *stored != said);
         let is_child = kind == "child" && is_manifest;
         let size = bytes(*size);
         let platform = entry.platform.as_deref().map(|it| format!("  {it}")).unwrap_or_default();
         let is_known = self.seen.contains(digest);
-        let word = match state.as_str() {
+        let mut word = match state.as_str() {
             "absent" if is_child => "  absent (sparse)".to_owned(),
             "present" if is_child && is_known => "  see above".to_owned(),
             "present" if kind == "child" && !is_manifest => "  a blob".to_owned(),
@@ -194,6 +213,11 @@ impl<'a> Walk<'a> {
             "foreign" => "  foreign: not in this registry".to_owned(),
             other => format!("  {other}"),
         };
+        if let Some(stored) = wrong_size {
+            word += &format!("  wrong size: it has {stored} bytes and not {said}");
+            let (digest, kind, manifest) = (digest.clone(), kind.clone(), above.digest.clone());
+            self.wrong_sizes.push(WrongSize { digest, kind, said, stored, manifest });
+        }
         self.show(depth, &format!("{kind}{platform}  {digest}  {size}{word}"))?;
         match (kind.as_str(), state.as_str()) {
             ("child", "absent") => self.absent_children += 1,
@@ -204,8 +228,8 @@ impl<'a> Walk<'a> {
             ("subject", _) => {}
             (_, "present") if self.seen.insert(digest.clone()) => {
                 self.blobs += 1;
-                // A manifest may say any size.
-                self.bytes = self.bytes.saturating_add(entry.size);
+                // A server of an earlier version knows no more than what a manifest says.
+                self.bytes = self.bytes.saturating_add(stored_size.unwrap_or(said));
             }
             (_, "absent" | "lost") => self.missing.push(Missing {
                 digest: digest.clone(),
@@ -295,6 +319,12 @@ fn summary(whole: &Whole) -> Page {
             true => format!("missing: the {kind} {digest} itself is {state}"),
             false => format!("missing: the {kind} {digest} of {manifest} is {state}"),
         });
+    }
+    for WrongSize { digest, kind, said, stored, manifest } in &whole.wrong_sizes {
+        page.line(format_args!(
+            "wrong size: of the {kind} {digest}, {manifest} says {said} bytes, and it has \
+             {stored}: some clients refuse it"
+        ));
     }
     if whole.absent_children > 0 {
         let children = counted(whole.absent_children, "manifest");

@@ -56,7 +56,11 @@ fn told(report: &VerifyReport, is_dry_run: bool) -> Page {
     if report.more_found > 0 {
         page.line(format_args!("and {} more", report.more_found));
     }
-    if report.found.is_empty() && !report.is_bad() {
+    if !report.missized.is_empty() {
+        page.line("other sizes than there are, which some clients refuse:");
+        named(&mut page, &report.missized, report.more_missized, "more manifest");
+    }
+    if report.found.is_empty() && report.missized.is_empty() && !report.is_bad() {
         page.line("nothing is wrong");
     }
     if report.lost_blobs + report.lost_manifests > 0 {

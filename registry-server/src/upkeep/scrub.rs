@@ -55,6 +55,14 @@ fn scrub(store: &Store, how: &Scrub, wanted: &Weak<()>) -> Result<(), StorageErr
 pub(crate) fn log_verified(verified: &Verified, lost: Lost, hurt: &Hurt) {
     let Verified { manifests, blobs, blob_bytes, .. } = verified;
     info!(manifests, blobs, blob_bytes, "every stored byte was read and checked");
+    let missized = verified.missized.len() as u64 + verified.more_missized;
+    if missized > 0 {
+        warn!(
+            manifests = missized,
+            "these say other sizes than there are, which some clients refuse: `registry verify` \
+             names them"
+        );
+    }
     if !lost.is_nothing() {
         let images: Vec<String> = hurt.images.iter().map(Image::to_string).collect();
         error!(

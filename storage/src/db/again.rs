@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{manifest, repository, tag};
 use crate::error::StorageError;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, MediaType};
 use crate::name::{RepoName, Tag};
 
 /// What a push of a manifest would change.
@@ -41,15 +41,17 @@ pub(crate) fn change(
     }
     let Some(id) = repository::find(connection, name)? else { return Ok(Change::Something) };
     let mut statement = connection.prepare_cached(
-        "SELECT media_type = ?3 AND coalesce(pushed_tick > tick() - ?4, 0)
-                AND pushed_tick <= tick()
+        "SELECT media_type, coalesce(pushed_tick > tick() - ?3, 0) AND pushed_tick <= tick()
                 AND NOT EXISTS (SELECT 1 FROM lost_manifests x WHERE x.digest = l.digest),
                 listed_age IS NOT NULL
          FROM repository_manifests l WHERE repository_id = ?1 AND digest = ?2",
     )?;
-    let key = params![id, digest, manifest.media_type().as_str(), RENEWED_TICKS];
-    let found = statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((is_fresh, was_listed)): Option<(bool, bool)> = found else {
+    let found = statement.query_row(params![id, digest, RENEWED_TICKS], |row| {
+        let kept = row.get_ref(0)?.as_str().unwrap_or_default().parse::<MediaType>();
+        let keeps_type = kept.is_ok_and(|kept| manifest.may_be(&kept));
+        Ok((row.get::<_, bool>(1)? && keeps_type, row.get::<_, bool>(2)?))
+    });
+    let Some((is_fresh, was_listed)) = found.optional()? else {
         return Ok(Change::Something);
     };
     // One that came for an index which is gone is now pushed for itself.

@@ -126,16 +126,6 @@ fn store(
         .execute(params![digest, manifest.bytes().as_ref()])?;
     // What was wrong with it is right again.
     lost::regain_manifest(connection, digest)?;
-    // The same bytes under another type are another image to clients.
-    let is_retyped = connection
-        .prepare_cached(
-            "SELECT 1 FROM repository_manifests
-             WHERE repository_id = ?1 AND digest = ?2 AND media_type <> ?3",
-        )?
-        .exists(params![id, digest, manifest.media_type().as_str()])?;
-    if is_retyped {
-        protection::refuse_needed(connection, id, digest)?;
-    }
     // By when it was pushed before, as long as that is known.
     listed::note(connection, id, digest)?;
     put_row(connection, id, manifest)?;
@@ -162,6 +152,11 @@ fn store(
 
 /// Records that a repository holds a manifest, and that it was pushed now.
 fn put_row(connection: &Connection, id: i64, manifest: &Manifest) -> Result<(), StorageError> {
+    let digest = manifest.digest();
+    // Whatever the document leaves open is what it was called first.
+    let kept = held_type(connection, id, digest)?.and_then(|kept| kept.parse().ok());
+    let kept = kept.filter(|kept| manifest.may_be(kept));
+    let media_type = kept.as_ref().unwrap_or_else(|| manifest.media_type());
     connection
         .prepare_cached(&format!(
             "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,
@@ -177,8 +172,8 @@ fn put_row(connection: &Connection, id: i64, manifest: &Manifest) -> Result<(), 
         ))?
         .execute(params![
             id,
-            manifest.digest(),
-            manifest.media_type().as_str(),
+            digest,
+            media_type.as_str(),
             manifest.bytes().len(),
             manifest.subject(),
             manifest.artifact_type(),
@@ -265,6 +260,29 @@ pub(super) fn set_aside(
         )?
         .execute(params![repository, digest])?;
     Ok(())
+}
+
+/// The type that a repository keeps a manifest under.
+pub(crate) fn kept_type(
+    connection: &Connection,
+    name: &RepoName,
+    digest: &Digest,
+) -> Result<Option<String>, StorageError> {
+    match repository::find(connection, name)? {
+        Some(id) => held_type(connection, id, digest),
+        None => Ok(None),
+    }
+}
+
+fn held_type(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> Result<Option<String>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT media_type FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
+    )?;
+    Ok(statement.query_row(params![repository, digest], |row| row.get(0)).optional()?)
 }
 
 /// Whether a repository holds a manifest.

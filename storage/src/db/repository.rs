@@ -51,15 +51,7 @@ pub(crate) fn held_blob(
     name: &RepoName,
     digest: &Digest,
 ) -> Result<Option<HeldBlob>, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT b.size, EXISTS (SELECT 1 FROM lost_blobs x WHERE x.digest = b.digest)
-         FROM repositories r
-         JOIN repository_blobs l ON l.repository_id = r.id
-         JOIN blobs b ON b.digest = l.digest
-         WHERE r.name = ?1 AND l.digest = ?2",
-    )?;
-    let row = |row: &rusqlite::Row<'_>| Ok(HeldBlob { size: row.get(0)?, is_lost: row.get(1)? });
-    Ok(statement.query_row(params![name, digest], row).optional()?)
+    Ok(held_blobs(connection, name, std::slice::from_ref(digest))?.pop().flatten())
 }
 
 /// The same of many blobs, in their order.
@@ -68,7 +60,35 @@ pub(crate) fn held_blobs(
     name: &RepoName,
     digests: &[Digest],
 ) -> Result<Vec<Option<HeldBlob>>, StorageError> {
-    digests.iter().map(|digest| held_blob(connection, name, digest)).collect()
+    let Some(id) = find(connection, name)? else { return Ok(vec![None; digests.len()]) };
+    let mut statement = connection.prepare_cached(
+        "SELECT b.size, EXISTS (SELECT 1 FROM lost_blobs x WHERE x.digest = b.digest)
+         FROM repository_blobs l JOIN blobs b ON b.digest = l.digest
+         WHERE l.repository_id = ?1 AND l.digest = ?2",
+    )?;
+    let row = |row: &rusqlite::Row<'_>| Ok(HeldBlob { size: row.get(0)?, is_lost: row.get(1)? });
+    let mut held =
+        |digest: &Digest| Ok(statement.query_row(params![id, digest], row).optional()?);
+    digests.iter().map(&mut held).collect()
+}
+
+/// The sizes of blobs and manifests that the repository holds, in the order of the digests.
+pub(crate) fn held_sizes(
+    connection: &Connection,
+    name: &RepoName,
+    digests: &[Digest],
+) -> Result<Vec<Option<u64>>, StorageError> {
+    let Some(id) = find(connection, name)? else { return Ok(vec![None; digests.len()]) };
+    let mut statement = connection.prepare_cached(
+        "SELECT size FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2
+         UNION ALL
+         SELECT b.size FROM repository_blobs l JOIN blobs b ON b.digest = l.digest
+         WHERE l.repository_id = ?1 AND l.digest = ?2",
+    )?;
+    let mut size = |digest: &Digest| {
+        Ok(statement.query_row(params![id, digest], |row| row.get(0)).optional()?)
+    };
+    digests.iter().map(&mut size).collect()
 }
 
 /// A blob of the store, whoever holds it; none if it has no row.

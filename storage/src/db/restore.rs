@@ -244,7 +244,7 @@ fn put_again(
     }
     let damaged = |what: String| StorageError::Database(format!("{digest} was kept wrong: {what}"));
     let media_type = deleted.media_type.parse().map_err(|_| damaged("its type".to_owned()))?;
-    let manifest = Manifest::parse(Bytes::from(bytes), Some(media_type), digest.algorithm())
+    let manifest = Manifest::of_stored(Bytes::from(bytes), media_type, digest.algorithm())
         .map_err(|error| damaged(error.to_string()))?;
     // These may come out of memory, and the disk hold others.
     manifest::rewrite(connection, &manifest)?;

@@ -8,8 +8,10 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::*;
 use crate::digest::Algorithm;
-use crate::manifest::{Manifest, MediaType};
+use crate::manifest::{Manifest, MediaType, StatedSize};
 use crate::name::Reference;
+
+mod work;
 
 fn fatal(error: &StorageError) -> ! {
     panic!("the database ended the process: {error}")
@@ -106,7 +108,7 @@ fn reads_walk_no_table_and_sort_nothing() {
     let by_tag = Reference::Tag("t7".parse().unwrap());
     let by_digest = Reference::Digest(*index(&subject, "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
-    let reads: [(&str, Work<'_>); 23] = [
+    let reads: [(&str, Work<'_>); 27] = [
         ("catalog", &|c| list::repositories(c, None, 10).map(drop)),
         ("catalog, next page", &|c| list::repositories(c, Some("r3"), 10).map(drop)),
         ("tags", &|c| list::tags(c, &name, None, 10).map(drop)),
@@ -118,6 +120,8 @@ fn reads_walk_no_table_and_sort_nothing() {
         ("manifest by tag", &|c| manifest::get(c, &name, &by_tag).map(drop)),
         ("manifest by digest", &|c| manifest::get(c, &name, &by_digest).map(drop)),
         ("blob", &|c| repository::held_blobs(c, &name, &[blob]).map(drop)),
+        ("sizes", &|c| repository::held_sizes(c, &name, &[blob]).map(drop)),
+        ("type", &|c| manifest::kept_type(c, &name, &blob).map(drop)),
         ("push again", &|c| {
             let tags = ["t7".parse().unwrap()];
             let change = again::change(c, &name, &index(&subject, "a/7"), &tags)?;
@@ -133,6 +137,10 @@ fn reads_walk_no_table_and_sort_nothing() {
         ("verify: manifests", &|c| verify::manifests(c, "sha256:7").map(drop)),
         ("verify: manifest", &|c| verify::manifest_bytes(c, &blob).map(drop)),
         ("verify: holders", &|c| verify::holders(c, &blob, 7).map(drop)),
+        ("verify: holder", &|c| verify::holder(c, &blob).map(drop)),
+        ("verify: sizes", &|c| {
+            verify::sizes(c, &[StatedSize { child: digest("7"), size: 1 }]).map(drop)
+        }),
         ("verify: edges", &|c| verify::edges(c, 1, &blob, &place_of_edge()).map(drop)),
         ("verify: naming", &|c| verify::dangling(c, verify::Naming::Manifests, &place()).map(drop)),
         ("verify: tags", &|c| verify::dangling(c, verify::Naming::Tags, &place()).map(drop)),
@@ -200,7 +208,7 @@ fn writes_walk_no_table_and_sort_nothing() {
     let tag: Tag = "t7".parse().unwrap();
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
     let blob = digest("8");
-    let writes: [(&str, Work<'_>); 15] = [
+    let writes: [(&str, Work<'_>); 16] = [
         ("add", &|c| repository::add_blob(c, &name, &digest("new"), 1)),
         ("mount", &|c| repository::mount(c, Some(&name), &other, &digest("7")).map(drop)),
         ("mount from anywhere", &|c| repository::mount(c, None, &other, &digest("8")).map(drop)),
@@ -216,6 +224,7 @@ fn writes_walk_no_table_and_sort_nothing() {
         ("mend edges", &|c| {
             verify::mend_edges(c, 2, manifest.digest(), manifest.edges()).map(drop)
         }),
+        ("mend type", &|c| verify::mend_type(c, 1, manifest.digest(), "a", "b").map(drop)),
         ("remove link", &|c| verify::remove_link(c, &place()).map(drop)),
         ("note task", &|c| upkeep::note(c, "a", "{}").and_then(|()| upkeep::forget(c, "a"))),
     ];

@@ -9,7 +9,8 @@ use super::lost::{self, Losing};
 use super::manifest::put_edges;
 use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::{Edge, Manifest};
+use crate::manifest::{Edge, Manifest, StatedSize};
+use crate::name::RepoName;
 
 /// The row of a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +128,19 @@ pub(crate) fn holders(
     Ok(holders)
 }
 
+/// The first repository that holds a manifest, if any does.
+pub(crate) fn holder(
+    connection: &Connection,
+    digest: &Digest,
+) -> Result<Option<RepoName>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT r.name FROM repository_manifests l INDEXED BY repository_manifests_by_digest
+         JOIN repositories r ON r.id = l.repository_id
+         WHERE l.digest = ?1 ORDER BY l.repository_id LIMIT 1",
+    )?;
+    Ok(statement.query_row(params![digest], |row| row.get(0)).optional()?)
+}
+
 /// Whether a repository holds a manifest, or held it until it was deleted and may have it back.
 pub(crate) fn is_held(
     connection: &Connection,
@@ -213,6 +227,41 @@ pub(crate) fn mend_shown(
             shown.annotations,
         ])?;
     Ok(mended > 0)
+}
+
+/// Lets a repository serve a manifest under another type; false if it does already, or does not
+/// hold the manifest any more.
+pub(crate) fn mend_type(
+    connection: &Connection,
+    repository: i64,
+    digest: &Digest,
+    kept: &str,
+    own: &str,
+) -> Result<bool, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE repository_manifests SET media_type = ?4
+         WHERE repository_id = ?1 AND digest = ?2 AND media_type = ?3",
+    )?;
+    Ok(statement.execute(params![repository, digest, kept, own])? > 0)
+}
+
+/// The sizes of blobs and manifests that the store has, in the order of what is said of them; none
+/// of what it lost or never had.
+pub(crate) fn sizes(
+    connection: &Connection,
+    said: &[StatedSize],
+) -> Result<Vec<Option<u64>>, StorageError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT length(bytes) FROM manifests m WHERE digest = ?1
+         AND NOT EXISTS (SELECT 1 FROM lost_manifests x WHERE x.digest = m.digest)
+         UNION ALL
+         SELECT size FROM blobs b WHERE digest = ?1
+         AND NOT EXISTS (SELECT 1 FROM lost_blobs x WHERE x.digest = b.digest)",
+    )?;
+    let mut size = |said: &StatedSize| {
+        Ok(statement.query_row(params![said.child], |row| row.get(0)).optional()?)
+    };
+    said.iter().map(&mut size).collect()
 }
 
 /// A place in the order of rows that belong to repositories.

@@ -20,6 +20,8 @@ pub struct ImagePart {
     pub descriptor: Descriptor,
     /// Whether it is there.
     pub state: PartState,
+    /// Its bytes, if it is there: the descriptor may say another number.
+    pub stored_size: Option<u64>,
     /// Whether it is a manifest: not, if it is listed by an index and held as a blob, as the parts
     /// of a build cache are.
     pub is_manifest: bool,
@@ -77,8 +79,8 @@ impl Store {
         let page = all.into_iter().skip(skip).take(limit);
         // Each is a read of its own: looking at the files between them may wait for the disk.
         let part = |descriptor: Descriptor| {
-            let (state, is_manifest) = self.state_of(name, &descriptor)?;
-            Ok(ImagePart { state, is_manifest, descriptor })
+            let (state, stored_size, is_manifest) = self.state_of(name, &descriptor)?;
+            Ok(ImagePart { descriptor, state, stored_size, is_manifest })
         };
         page.map(part).collect::<Result<_, _>>().map(Some)
     }
@@ -177,30 +179,32 @@ impl Store {
         self.database.read(|connection| removal::plan_all(connection, name))
     }
 
-    /// Whether it is there, and whether it is a manifest.
+    /// Whether it is there, how large it is then, and whether it is a manifest.
     fn state_of(
         &self,
         name: &RepoName,
         descriptor: &Descriptor,
-    ) -> Result<(PartState, bool), StorageError> {
+    ) -> Result<(PartState, Option<u64>, bool), StorageError> {
         let (kind, digest) = (descriptor.kind, &descriptor.digest);
         let may_be_manifest = matches!(kind, EdgeKind::Child | EdgeKind::Subject);
         if may_be_manifest {
             match self.database.read(|c| inspect::held_bytes(c, name, digest))? {
-                Some(HeldBytes::Right(_)) => return Ok((PartState::Present, true)),
-                Some(HeldBytes::Lost) => return Ok((PartState::Lost, true)),
-                None if kind == EdgeKind::Subject => return Ok((PartState::Absent, true)),
+                Some(HeldBytes::Right(bytes)) => {
+                    return Ok((PartState::Present, Some(bytes.len() as u64), true));
+                }
+                Some(HeldBytes::Lost) => return Ok((PartState::Lost, None, true)),
+                None if kind == EdgeKind::Subject => return Ok((PartState::Absent, None, true)),
                 None => {}
             }
         }
         let held = self.database.read(|c| repository::held_blob(c, name, digest))?;
         Ok(match held {
             Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
-                (PartState::Present, false)
+                (PartState::Present, Some(blob.size), false)
             }
-            Some(_) => (PartState::Lost, false),
-            None if kind == EdgeKind::ForeignLayer => (PartState::Foreign, false),
-            None => (PartState::Absent, may_be_manifest),
+            Some(_) => (PartState::Lost, None, false),
+            None if kind == EdgeKind::ForeignLayer => (PartState::Foreign, None, false),
+            None => (PartState::Absent, None, may_be_manifest),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Manifests and tags, and lists of them.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use super::Store;
@@ -12,7 +13,7 @@ use crate::db::manifest::{self, StoredManifest};
 use crate::db::{forget, repository, tag};
 use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, WrongSizes};
 use crate::name::{Reference, RepoName, Tag, UserName};
 
 impl Store {
@@ -85,12 +86,42 @@ impl Store {
         tags: Vec<Tag>,
         by: Option<&UserName>,
     ) -> Result<(), StorageError> {
+        self.push_manifest(name, manifest, tags, by).map(drop)
+    }
+
+    /// The same, and says what whoever pushed it should know.
+    ///
+    /// # Errors
+    /// Those of [`Store::put_manifest`].
+    pub fn push_manifest(
+        &self,
+        name: &RepoName,
+        manifest: Manifest,
+        tags: Vec<Tag>,
+        by: Option<&UserName>,
+    ) -> Result<Pushed, StorageError> {
         // Here and not in the writing thread, where everybody would wait for it. The transaction
         // looks again.
-        let absent = self.absent_blobs(name, &manifest)?;
-        if !absent.is_empty() {
-            return Err(StorageError::MissingBlobs(absent));
+        let wrong_sizes = self.look_for_named(name, &manifest)?;
+        let (digest, pushed_as) = (*manifest.digest(), manifest.media_type().clone());
+        let may_be_kept_otherwise = manifest.has_type_of_choice();
+        self.put_complete(name, manifest, tags, by)?;
+        let mut kept_type = None;
+        if may_be_kept_otherwise {
+            let kept = |connection: &_| manifest::kept_type(connection, name, &digest);
+            kept_type = self.database.read(kept)?.filter(|kept| kept != pushed_as.as_str());
         }
+        Ok(Pushed { kept_type, wrong_sizes })
+    }
+
+    /// Stores a manifest of which everything is there, as far as anybody knows.
+    fn put_complete(
+        &self,
+        name: &RepoName,
+        manifest: Manifest,
+        tags: Vec<Tag>,
+        by: Option<&UserName>,
+    ) -> Result<(), StorageError> {
         let digest = *manifest.digest();
         let change = || {
             self.database
@@ -225,28 +256,46 @@ impl Store {
         Ok(())
     }
 
-    /// The blobs that a manifest needs and its repository does not hold. A row whose file is gone
-    /// is no blob: only a new push brings it back.
-    fn absent_blobs(
+    /// Looks for what a manifest names, and compares the sizes that it says. A row whose file is
+    /// gone is no blob: only a new push brings it back.
+    ///
+    /// # Errors
+    /// [`StorageError::MissingBlobs`].
+    fn look_for_named(
         &self,
         name: &RepoName,
         manifest: &Manifest,
-    ) -> Result<Vec<Digest>, StorageError> {
+    ) -> Result<WrongSizes, StorageError> {
         let needed: Vec<Digest> = manifest.required_blobs().copied().collect();
-        let mut absent = Vec::new();
-        for page in needed.chunks(PAGE_BLOBS) {
+        let (mut absent, mut found) = (Vec::new(), HashMap::new());
+        for page in needed.chunks(PAGE_DIGESTS) {
             let held = |connection: &_| repository::held_blobs(connection, name, page);
             for (digest, held) in page.iter().zip(self.database.read(held)?) {
-                let is_there = match held {
-                    Some(blob) if !blob.is_lost => has_file(&self.layout, digest, blob.size)?,
-                    _ => false,
-                };
-                if !is_there {
-                    absent.push(*digest);
+                match held {
+                    Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
+                        found.insert(*digest, blob.size);
+                    }
+                    _ => absent.push(*digest),
                 }
             }
         }
-        Ok(absent)
+        if !absent.is_empty() {
+            return Err(StorageError::MissingBlobs(absent));
+        }
+        // What need not be there has a size too, if it is.
+        let mut others: Vec<Digest> = manifest.sizes().iter().map(|said| said.child).collect();
+        others.dedup();
+        others.retain(|digest| !found.contains_key(digest));
+        for page in others.chunks(PAGE_DIGESTS) {
+            let sizes = |connection: &_| repository::held_sizes(connection, name, page);
+            let sizes = page.iter().zip(self.database.read(sizes)?);
+            found.extend(sizes.filter_map(|(digest, size)| Some((*digest, size?))));
+        }
+        let mut wrong_sizes = WrongSizes::default();
+        for said in manifest.sizes() {
+            wrong_sizes.compare(*said, found.get(&said.child).copied());
+        }
+        Ok(wrong_sizes)
     }
 
     /// Calls a manifest lost whose bytes were found to be wrong when it was to be served; false if
@@ -265,6 +314,16 @@ impl Store {
     }
 }
 
+/// What is to be said of a manifest that was stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// The type that its repository keeps it under, if that is another one than it was pushed
+    /// under: the document leaves it open, and whoever pushed it first said so.
+    pub kept_type: Option<String>,
+    /// What it says of sizes that is not so.
+    pub wrong_sizes: WrongSizes,
+}
+
 fn lost_itself(manifest: Digest) -> StorageError {
     StorageError::ManifestLost { manifest, lost: manifest }
 }
@@ -275,5 +334,5 @@ const LOOK_CHANGES: u64 = 1024;
 /// Steps in which one look forgets changes, at most: somewhat more of them than came since the look
 /// before. The rest is left to collection.
 const LOOK_STEPS: usize = 24;
-/// Blobs that one read looks for.
-const PAGE_BLOBS: usize = 256;
+/// What one read looks for, at most.
+const PAGE_DIGESTS: usize = 256;

@@ -5,14 +5,15 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::Finding;
 use super::walk::{Going, Walk};
+use super::{Finding, Missized};
 use crate::db::collect::STEP_ROWS;
 use crate::db::lost::{self, Losing};
+use crate::db::repository;
 use crate::db::verify::{self as rows, Holder, Shown};
 use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::{Edge, Manifest};
+use crate::manifest::{Edge, Manifest, WrongSizes};
 
 impl Walk<'_> {
     pub(super) fn walk_manifests(&mut self) -> Going {
@@ -57,7 +58,9 @@ impl Walk<'_> {
                 if was_lost {
                     self.regain_manifest(digest)?;
                 }
-                self.check_holders(digest, &Bytes::from(bytes))?;
+                let bytes = Bytes::from(bytes);
+                self.check_holders(digest, &bytes)?;
+                self.check_sizes(digest, &bytes)?;
             }
         }
         Ok(length)
@@ -90,7 +93,7 @@ impl Walk<'_> {
             for holder in &page {
                 let media_type = holder.media_type.parse().map_err(|error| format!("{error}"));
                 let parsed = media_type.and_then(|media_type| {
-                    Manifest::parse(bytes.clone(), Some(media_type), digest.algorithm())
+                    Manifest::of_stored(bytes.clone(), media_type, digest.algorithm())
                         .map_err(|error| error.to_string())
                 });
                 match parsed {
@@ -98,6 +101,7 @@ impl Walk<'_> {
                         self.check_record(holder, &manifest)?;
                         // What is deleted is put again only if all that it needs is there.
                         if holder.shown.is_some() {
+                            self.check_type(holder, &manifest)?;
                             self.check_needed(holder, &manifest)?;
                         }
                     }
@@ -111,6 +115,47 @@ impl Walk<'_> {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Lets a repository serve a manifest under a type that it has.
+    fn check_type(&mut self, holder: &Holder, manifest: &Manifest) -> Result<(), StorageError> {
+        let (repository, digest) = (holder.repository, *manifest.digest());
+        let (kept, own) = (holder.media_type.clone(), manifest.media_type().clone());
+        if kept == own.as_str() {
+            return Ok(());
+        }
+        let (was, is) = (kept.clone(), own.clone());
+        let mend = move |connection: &_| {
+            rows::mend_type(connection, repository, &digest, &was, is.as_str())
+        };
+        if self.how.is_dry_run || self.store.database.step_to_free(mend)? {
+            let name = |connection: &_| repository::name_of(connection, repository);
+            let repository = self.store.database.read(name)?;
+            self.verified.add(Finding::Type { repository, digest, kept, own });
+        }
+        Ok(())
+    }
+
+    /// Compares the sizes that a manifest says with those of what the store has.
+    fn check_sizes(&mut self, digest: &Digest, bytes: &Bytes) -> Result<(), StorageError> {
+        // What cannot be read was told with its holders.
+        let Ok(all) = Manifest::sizes_of_stored(bytes) else { return Ok(()) };
+        let mut wrong = WrongSizes::default();
+        for page in all.chunks(STEP_ROWS) {
+            let sizes = |connection: &_| rows::sizes(connection, page);
+            for (said, found) in page.iter().zip(self.store.database.read(sizes)?) {
+                wrong.compare(*said, found);
+            }
+        }
+        if wrong.count == 0 {
+            return Ok(());
+        }
+        let holder = |connection: &_| rows::holder(connection, digest);
+        // What is deleted harms nobody.
+        if let Some(repository) = self.store.database.read(holder)? {
+            self.verified.add_missized(Missized { repository, manifest: *digest, wrong });
+        }
+        Ok(())
     }
 
     fn check_record(&mut self, holder: &Holder, manifest: &Manifest) -> Result<(), StorageError> {

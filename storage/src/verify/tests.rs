@@ -15,6 +15,8 @@ use crate::manifest::{Manifest, MediaType};
 use crate::name::{Reference, Tag, UserName};
 use crate::store::{OpenOptions, PartState, Store};
 
+mod older;
+
 fn fatal(error: &StorageError) -> ! {
     panic!("the database ended the process: {error}")
 }

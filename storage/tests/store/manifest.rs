@@ -1,6 +1,8 @@
 //! Manifests and tags: together or not at all, verbatim, and gone without a trace.
 
-use storage::{Algorithm, MediaType, Reference, StorageError};
+use storage::{
+    Algorithm, Digest, Manifest, MediaType, Reference, StorageError, WrongSize, WrongSizes,
+};
 
 use crate::support::{directory, image, index, open, parse, push, repo, sha256, sha512, tag};
 
@@ -97,17 +99,73 @@ fn putting_twice_is_putting_once_and_a_tag_moves() {
 }
 
 #[test]
-fn the_media_type_of_the_last_push_counts() {
+fn the_media_type_of_the_first_push_counts_where_the_document_leaves_it_open() {
     let home = directory();
     let store = open(home.path());
-    let text = r#"{"schemaVersion":2,"manifests":[]}"#;
-    for media_type in [MediaType::DOCKER_LIST, MediaType::OCI_INDEX] {
-        let manifest = parse(text.into(), media_type, Algorithm::Sha256);
-        let by_digest = Reference::Digest(*manifest.digest());
-        store.put_manifest(&repo("a"), manifest, vec![], None).unwrap();
-        let stored = store.manifest(&repo("a"), &by_digest).unwrap().unwrap();
-        assert_eq!(stored.media_type, media_type);
+    for (text, types) in [
+        (r#"{"schemaVersion":2,"manifests":[]}"#, [MediaType::DOCKER_LIST, MediaType::OCI_INDEX]),
+        ("{}", ["application/vnd.example+json", "application/json"]),
+    ] {
+        let push = |name: &str, media_type: &str| {
+            let manifest = parse(text.into(), media_type, Algorithm::Sha256);
+            let by_digest = Reference::Digest(*manifest.digest());
+            let pushed = store.push_manifest(&repo(name), manifest, vec![], None).unwrap();
+            let stored = store.manifest(&repo(name), &by_digest).unwrap().unwrap();
+            (pushed.kept_type, stored.media_type)
+        };
+        for _ in 0..2 {
+            assert_eq!(push("a", types[0]), (None, types[0].to_owned()));
+            assert_eq!(push("a", types[1]), (Some(types[0].to_owned()), types[0].to_owned()));
+        }
+        // Other repositories have their own.
+        assert_eq!(push("b", types[1]), (None, types[1].to_owned()));
+        let digest = Digest::of(Algorithm::Sha256, text.as_bytes());
+        assert_eq!(store.delete_manifest(&repo("a"), &digest, None), Ok(true));
+        assert_eq!(push("a", types[1]), (None, types[1].to_owned()));
     }
+}
+
+#[test]
+fn sizes_that_are_not_those_of_what_is_there_are_told_and_change_nothing() {
+    let home = directory();
+    let store = open(home.path());
+    let name = repo("a");
+    let (config, layer) = (push(&store, &name, b"{}"), push(&store, &name, b"layer"));
+    let child = image(&config, &[layer]);
+    let child_size = child.bytes().len() as u64;
+    // The helper says 1 of everything.
+    let wrong = |digest: &Digest, found| WrongSize { digest: *digest, said: 1, found };
+    let mut expected = [wrong(&config, 2), wrong(&layer, 5)];
+    expected.sort_by_key(|wrong| wrong.digest);
+    for _ in 0..2 {
+        let pushed = store.push_manifest(&name, child.clone(), vec![tag("1")], None).unwrap();
+        assert_eq!(pushed.wrong_sizes, WrongSizes { first: expected.to_vec(), count: 2 });
+    }
+    let list = |size: u64, digest: &Digest| {
+        let text = format!(
+            r#"{{"schemaVersion":2,"manifests":[
+            {{"mediaType":"a/b","digest":"{digest}","size":{size}}}]}}"#
+        );
+        parse(text, MediaType::OCI_INDEX, Algorithm::Sha256)
+    };
+    let wrong_in = |name: &str, manifest: Manifest| {
+        store.push_manifest(&repo(name), manifest, vec![], None).unwrap().wrong_sizes
+    };
+    let of_child = vec![wrong(child.digest(), child_size)];
+    let of_child = WrongSizes { first: of_child, count: 1 };
+    assert_eq!(wrong_in("a", list(1, child.digest())), of_child);
+    assert_eq!(wrong_in("a", list(child_size, child.digest())), WrongSizes::default());
+    // What another repository holds is nobody's to know.
+    assert_eq!(wrong_in("b", list(1, child.digest())), WrongSizes::default());
+    assert_eq!(wrong_in("b", list(1, &layer)), WrongSizes::default());
+    // A part of a build cache is a blob.
+    assert_eq!(wrong_in("a", list(6, &layer)).count, 1);
+    // Many are counted.
+    let layers: Vec<Digest> =
+        (0..20).map(|n| push(&store, &name, format!("layer {n}").as_bytes())).collect();
+    let many = wrong_in("a", image(&config, &layers));
+    assert_eq!((many.first.len(), many.count), (5, 21));
+    assert!(many.to_string().ends_with(", and 16 more"), "{many}");
 }
 
 #[test]

@@ -92,6 +92,9 @@ fn a_flipped_byte_is_hidden_with_all_that_needs_it_until_the_next_push() {
     let clean = verify(&store);
     assert_eq!((clean.manifests, clean.blobs, clean.blob_bytes), (4, 3, 2 + 5 + 5));
     assert_eq!(clean.findings, []);
+    // The helpers say 1 of everything: that is told apart from what is wrong with the store.
+    let told: Vec<u64> = clean.missized.iter().map(|told| told.wrong.count).collect();
+    assert_eq!((told.len(), told.iter().sum::<u64>()), (4, 2 + 1 + 1 + 2));
 
     flip(&blob_path(home.path(), &scene.layer));
     let found = verify(&store);

@@ -19,7 +19,7 @@ fn the_content_type_is_kept_without_parameters() {
     put("1", &[("Content-Type", &with_charset)], &bytes).expect(201);
     // The document says what it is.
     put("2", &[], &bytes).expect(201);
-    // Or the header does: oc sends an OCI index without mediaType so.
+    // Or its fields do: oc sends an OCI index without mediaType so.
     let anonymous = json!({ "schemaVersion": 2, "manifests": [] }).to_string();
     put("3", &[("Content-Type", MediaType::OCI_INDEX)], anonymous.as_bytes()).expect(201);
     for (tag, kind) in [("1", media_type.as_str()), ("2", &media_type), ("3", MediaType::OCI_INDEX)]
@@ -30,7 +30,7 @@ fn the_content_type_is_kept_without_parameters() {
         let response = client.request("GET", &path, &accept, b"").expect(200);
         assert_eq!(response.must("content-type"), kind);
     }
-    put("4", &[], anonymous.as_bytes()).refused(400, "MANIFEST_INVALID");
+    put("4", &[], b"{}").refused(400, "MANIFEST_INVALID");
     for kind in [MediaType::OCI_INDEX, MediaType::DOCKER_MANIFEST, "application/json", "x", ""] {
         put("4", &[("Content-Type", kind)], &bytes).refused(400, "MANIFEST_INVALID");
     }
@@ -198,7 +198,7 @@ fn documents_that_are_no_manifests_are_refused() {
         ("null".into(), "MANIFEST_INVALID"),
         ("{}".into(), "MANIFEST_INVALID"),
         (r#"{"schemaVersion":2,"config":{}}"#.into(), "MANIFEST_INVALID"),
-        (format!(r#"{{"schemaVersion":2,"config":{config}}}"#), "MANIFEST_INVALID"),
+        (r#"{"schemaVersion":2,"config":null,"layers":[]}"#.into(), "MANIFEST_INVALID"),
         (format!(r#"{{"config":{config},"layers":[]}}"#), "MANIFEST_INVALID"),
         (format!(r#"{{"schemaVersion":"2","config":{config},"layers":[]}}"#), "MANIFEST_INVALID"),
         // Two readers must not see two documents (CVE-2021-41190).
@@ -206,9 +206,10 @@ fn documents_that_are_no_manifests_are_refused() {
             format!(r#"{{"schemaVersion":2,"config":{config},"layers":[],"manifests":[]}}"#),
             "MANIFEST_INVALID",
         ),
+        // Here a client that converted would push what it reads, which need not be what others do.
         (
             format!(r#"{{"schemaVersion":2,"config":{config},"layers":[],"layers":[]}}"#),
-            "MANIFEST_INVALID",
+            "UNSUPPORTED",
         ),
         (
             of_layer(&format!(r#"{{"mediaType":"x/y","digest":"{digest}","size":-1}}"#)),

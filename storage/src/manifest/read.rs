@@ -1,0 +1,282 @@
+//! Reading a manifest's JSON.
+//!
+//! Everything is read once and in place, but for the levels, which are counted by themselves: a
+//! manifest of 4 MiB has tens of thousands of descriptors. What is not known is skipped without
+//! recursion, however deep it is.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::document::{Document, DocumentDescriptor};
+use super::keys::{Keys, Place, short};
+use super::{ManifestError, MediaType};
+
+mod value;
+
+use value::{Nullable, Text, Urls, text};
+
+/// What is asked of a document besides that it can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rules {
+    /// That every reader reads the same: for what is pushed.
+    Push,
+    /// Nothing: what was taken under older rules stays what it is.
+    Stored,
+}
+
+/// Reads a document.
+pub(super) fn document(bytes: &[u8], rules: Rules) -> Result<Document<'_>, ManifestError> {
+    if rules == Rules::Push && std::str::from_utf8(bytes).is_err() {
+        return Err(ManifestError::NotUtf8);
+    }
+    let reading = Reading { rules, refusal: RefCell::new(None) };
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let read = DocumentSeed(&reading).deserialize(&mut deserializer);
+    let read = read.and_then(|document| deserializer.end().map(|()| document));
+    let document = read.map_err(|error| {
+        let refusal = reading.refusal.take();
+        refusal.unwrap_or_else(|| ManifestError::NotJson(error.to_string()))
+    })?;
+    // Afterwards: what is no manifest at all is told that.
+    if rules == Rules::Push {
+        check_depth(bytes)?;
+    }
+    Ok(document)
+}
+
+/// Reads the operating system, the architecture and the variant of a platform.
+pub(super) fn platform(value: &RawValue) -> Option<[Option<String>; 3]> {
+    #[derive(Deserialize)]
+    struct Platform {
+        os: String,
+        architecture: String,
+        variant: Option<String>,
+    }
+    let Platform { os, architecture, variant } = serde_json::from_str(value.get()).ok()?;
+    Some([Some(os), Some(architecture), variant])
+}
+
+/// Refuses JSON that is nested deeper than programs in Go read.
+fn check_depth(bytes: &[u8]) -> Result<(), ManifestError> {
+    let (mut depth, mut is_string, mut is_escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_string => is_escaped = true,
+            b'"' => is_string = !is_string,
+            _ if is_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MOST_LEVELS {
+                    return Err(ManifestError::TooDeep { limit: MOST_LEVELS });
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// One document that is being read.
+struct Reading {
+    rules: Rules,
+    /// Why it is refused, where serde's own words would not do.
+    refusal: RefCell<Option<ManifestError>>,
+}
+
+impl Reading {
+    fn refuse<E: Error>(&self, refusal: ManifestError) -> E {
+        self.refusal.replace(Some(refusal));
+        E::custom("refused")
+    }
+
+    /// Takes the next key of an object.
+    fn key<'de, A: MapAccess<'de>>(
+        &self,
+        keys: &mut Keys,
+        map: &mut A,
+    ) -> Result<Option<Option<&'static str>>, A::Error> {
+        let Some(Text(key)) = map.next_key()? else { return Ok(None) };
+        match self.rules {
+            Rules::Push => keys.take(&key).map(Some).map_err(|refusal| self.refuse(refusal)),
+            Rules::Stored => Ok(Some(keys.known(&key))),
+        }
+    }
+}
+
+struct DocumentSeed<'r>(&'r Reading);
+
+impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
+    type Value = Document<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for DocumentSeed<'_> {
+    type Value = Document<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a manifest, which is an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (reading, mut read) = (self.0, Document::default());
+        let one = |field| Nullable(DescriptorSeed { reading, field });
+        let list = |field| Nullable(ListSeed(DescriptorSeed { reading, field }));
+        let mut keys = Keys::of(Place::Manifest);
+        while let Some(key) = reading.key(&mut keys, &mut map)? {
+            match key {
+                Some("schemaVersion") => read.schema_version = map.next_value()?,
+                Some("mediaType") => read.media_type = text(&mut map)?,
+                Some("artifactType") => read.artifact_type = text(&mut map)?,
+                Some("config") => read.config = map.next_value_seed(one("config"))?,
+                Some("layers") => read.layers = map.next_value_seed(list("layers"))?,
+                Some("blobs") => read.blobs = map.next_value_seed(list("blobs"))?,
+                Some("manifests") => read.manifests = map.next_value_seed(list("manifests"))?,
+                Some("subject") => read.subject = map.next_value_seed(one("subject"))?,
+                Some("annotations") => read.annotations = map.next_value()?,
+                Some("fsLayers") => {
+                    read.has_fs_layers = map.next_value::<Option<IgnoredAny>>()?.is_some();
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(read)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct DescriptorSeed<'r> {
+    reading: &'r Reading,
+    /// The field of the document that it stands in.
+    field: &'static str,
+}
+
+impl<'de> DeserializeSeed<'de> for DescriptorSeed<'_> {
+    type Value = DocumentDescriptor<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for DescriptorSeed<'_> {
+    type Value = DocumentDescriptor<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a descriptor, which is an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Self { reading, field } = self;
+        let (mut media_type, mut digest, mut size) = (None, None, None);
+        let (mut has_urls, mut platform) = (false, None);
+        let mut keys = Keys::of(Place::Descriptor);
+        while let Some(key) = reading.key(&mut keys, &mut map)? {
+            match key {
+                Some("mediaType") => media_type = Some(map.next_value::<Text<'de>>()?.0),
+                Some("digest") => digest = Some(map.next_value::<Text<'de>>()?.0),
+                Some("size") => size = map.next_value::<Option<u64>>()?,
+                Some("urls") => {
+                    has_urls = map.next_value_seed(Nullable(Urls))?.unwrap_or(false);
+                }
+                Some("platform") => platform = map.next_value::<Option<&'de RawValue>>()?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        let media_type = media_type.ok_or_else(|| A::Error::missing_field("mediaType"))?;
+        let text = digest.ok_or_else(|| A::Error::missing_field("digest"))?;
+        // As peers read it. It is told like any size that is not the blob's.
+        let size = size.unwrap_or(0);
+        let digest = text.parse().map_err(|error| {
+            reading.refuse(ManifestError::Digest { field, text: short(&text), error })
+        })?;
+        let read = DocumentDescriptor { media_type, digest, size, has_urls, platform };
+        if reading.rules == Rules::Push {
+            self.check(&read).map_err(|refusal| reading.refuse(refusal))?;
+        }
+        Ok(read)
+    }
+}
+
+impl DescriptorSeed<'_> {
+    /// Refuses what only some readers can read, or read so.
+    fn check(&self, read: &DocumentDescriptor<'_>) -> Result<(), ManifestError> {
+        let reading = self.reading;
+        if let Some(known) = MediaType::known_as(&read.media_type) {
+            return Err(ManifestError::LetterCase { text: short(&read.media_type), known });
+        }
+        let Some(platform) = read.platform else { return Ok(()) };
+        // Whatever is no object has no keys.
+        let mut deserializer = serde_json::Deserializer::from_str(platform.get());
+        let _ = PlatformSeed(reading).deserialize(&mut deserializer);
+        match reading.refusal.take() {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Looks at the keys of a platform.
+struct PlatformSeed<'r>(&'r Reading);
+
+impl<'de> DeserializeSeed<'de> for PlatformSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for PlatformSeed<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a platform, which is an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut keys = Keys::of(Place::Platform);
+        while self.0.key(&mut keys, &mut map)?.is_some() {
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+/// A list of descriptors.
+struct ListSeed<'r>(DescriptorSeed<'r>);
+
+impl<'de> DeserializeSeed<'de> for ListSeed<'_> {
+    type Value = Vec<DocumentDescriptor<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ListSeed<'_> {
+    type Value = Vec<DocumentDescriptor<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of descriptors")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut read = Vec::new();
+        while let Some(descriptor) = list.next_element_seed(self.0)? {
+            read.push(descriptor);
+        }
+        Ok(read)
+    }
+}
+
+/// The levels of lists and objects, one in the other, that Go's encoding/json reads at most.
+const MOST_LEVELS: usize = 10_000;
