@@ -90,7 +90,7 @@ impl Leaf {
     pub(crate) fn into_server(self, names: Vec<ServerName>) -> ServerCertificate {
         let validity = self.validity();
         let chain = self.chain.into_iter().map(|certificate| certificate.der).collect();
-        ServerCertificate { chain, key: self.key, validity, names }
+        ServerCertificate { chain, key: self.key, validity, names, missing_issuer: None }
     }
 }
 

@@ -43,3 +43,4 @@ pub use name::{NameError, ServerName};
 pub use own::{load_own, load_unchecked};
 pub use root_key::{GivenKey, RootKey};
 pub use server::{KeyKind, PrivateKey, ServerCertificate};
+pub use x509::plain_pem;

@@ -62,6 +62,16 @@ impl ServerName {
         }
     }
 
+    /// Whether an image name may begin with it: podman, skopeo and oc take no `_` there, and no
+    /// IPv6 address (`docker/reference` of containers/image: letters, digits and hyphens between
+    /// dots).
+    pub fn fits_image_names(&self) -> bool {
+        match &self.0 {
+            Kind::Dns(name) => !name.contains('_'),
+            Kind::Address(address) => address.is_ipv4(),
+        }
+    }
+
     /// The DNS name, unless this is an address.
     pub fn dns(&self) -> Option<&str> {
         match &self.0 {

@@ -68,8 +68,10 @@ fn served(
         return Err(CertError::OwnDamaged { path: path.to_owned(), damage });
     };
     let validity = rest.iter().fold(first.validity, |time, issuer| time.and(issuer.validity));
+    let stands_alone = rest.is_empty() && !first.is_self_signed();
+    let missing_issuer = stands_alone.then(|| first.issuer_name.clone());
     let chain = chain.into_iter().map(|certificate| certificate.der).collect();
-    Ok(ServerCertificate { validity, chain, key, names: names.to_vec() })
+    Ok(ServerCertificate { validity, chain, key, names: names.to_vec(), missing_issuer })
 }
 
 fn parse<T>(path: &Path, parser: fn(&[u8]) -> Result<T, Damage>) -> Result<T, CertError> {

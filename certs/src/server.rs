@@ -15,6 +15,7 @@ pub struct ServerCertificate {
     pub(crate) key: PrivateKey,
     pub(crate) validity: Validity,
     pub(crate) names: Vec<ServerName>,
+    pub(crate) missing_issuer: Option<String>,
 }
 
 impl ServerCertificate {
@@ -31,6 +32,12 @@ impl ServerCertificate {
     /// When clients accept the chain: from the latest start to the earliest end in it.
     pub fn validity(&self) -> Validity {
         self.validity
+    }
+
+    /// Who signed the server's certificate, if that is all that was given and it did not sign
+    /// itself: clients that know only a root above the issuer cannot find the way to it.
+    pub fn missing_issuer(&self) -> Option<&str> {
+        self.missing_issuer.as_deref()
     }
 
     /// The names asked for, each of which the first certificate covers.

@@ -33,6 +33,8 @@ pub(crate) struct Certificate {
     pub(crate) subjects: Vec<Subject>,
     /// The DNS names and single addresses that its name constraints permit.
     pub(crate) permitted: BTreeSet<ServerName>,
+    /// Who signed it, for people.
+    pub(crate) issuer_name: String,
     subject: Vec<u8>,
     issuer: Vec<u8>,
 }
@@ -74,6 +76,7 @@ impl Certificate {
                 .flatten()
                 .filter_map(|subtree| single(&subtree.base))
                 .collect(),
+            issuer_name: x509.issuer().to_string(),
             subject: x509.subject().as_raw().to_vec(),
             issuer: x509.issuer().as_raw().to_vec(),
             der,
@@ -156,7 +159,7 @@ impl fmt::Display for Subject {
 /// Reads every certificate of a PEM file, in its order; other blocks are passed over.
 pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, Damage> {
     let mut chain = Vec::new();
-    for block in Pem::iter_from_buffer(pem) {
+    for block in Pem::iter_from_buffer(&plain_pem(pem)) {
         let block = block.map_err(|_| Damage::Pem)?;
         if block.label == "CERTIFICATE" {
             chain.push(Certificate::parse(block.contents)?);
@@ -167,11 +170,12 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, Damage> {
 
 /// Reads the first private key of a PEM file; other blocks are passed over.
 pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKey, Damage> {
-    let text = String::from_utf8_lossy(pem);
+    let pem = plain_pem(pem);
+    let text = String::from_utf8_lossy(&pem);
     if ENCRYPTED_MARKS.iter().any(|mark| text.contains(mark)) {
         return Err(Damage::Encrypted);
     }
-    for block in Pem::iter_from_buffer(pem) {
+    for block in Pem::iter_from_buffer(&pem) {
         let block = block.map_err(|_| Damage::Pem)?;
         let kind = match block.label.as_str() {
             "PRIVATE KEY" => KeyKind::Pkcs8,
@@ -182,6 +186,40 @@ pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKey, Damage> {
         return Ok(PrivateKey::new(kind, block.contents));
     }
     Err(Damage::NoKey)
+}
+
+/// The content of a PEM file without what editors and shells put into it: byte order marks, at its
+/// beginning or where one file was put behind another, and the two bytes that PowerShell takes for
+/// a character. A block that begins on the line on which the one before ends, since that file had
+/// no last line end, gets a line of its own.
+pub fn plain_pem(pem: &[u8]) -> Vec<u8> {
+    let unit = match pem {
+        [0xff, 0xfe, ..] => Some(u16::from_le_bytes as fn([u8; 2]) -> u16),
+        [0xfe, 0xff, ..] => Some(u16::from_be_bytes as fn([u8; 2]) -> u16),
+        _ => None,
+    };
+    let text = match unit {
+        Some(unit) => {
+            let pairs = pem.chunks_exact(2).filter_map(|pair| pair.try_into().ok());
+            String::from_utf16_lossy(&pairs.map(unit).collect::<Vec<_>>()).into_bytes()
+        }
+        None => pem.to_vec(),
+    };
+    let text = replaced(&text, MARK, b"");
+    replaced(&text, b"----------BEGIN ", b"-----\n-----BEGIN ")
+}
+
+/// The text with one piece in the place of another.
+fn replaced(text: &[u8], piece: &[u8], by: &[u8]) -> Vec<u8> {
+    let mut made = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.windows(piece.len()).position(|window| window == piece) {
+        made.extend_from_slice(&rest[..at]);
+        made.extend_from_slice(by);
+        rest = &rest[at + piece.len()..];
+    }
+    made.extend_from_slice(rest);
+    made
 }
 
 fn read(der: &[u8]) -> Result<X509Certificate<'_>, Damage> {
@@ -209,6 +247,9 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
     v4.or(v6).ok()
 }
+
+/// The byte order mark of UTF-8. No character of PEM has any of its bytes.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How the two old formats and PKCS#8 say that a key is encrypted.
 const ENCRYPTED_MARKS: [&str; 2] = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
@@ -243,6 +284,28 @@ mod tests {
         assert_eq!(name(&[10, 0, 0, 0, 255, 255, 255, 0]), None);
         assert_eq!(name(&[]), None);
         assert_eq!(name(&[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn what_editors_and_shells_put_into_a_file_is_none_of_it() {
+        let (one, two) = ("-----BEGIN A-----\nAAAA\n-----END A-----", "-----BEGIN B-----\nBBBB\n");
+        let meant = format!("{one}\n{two}");
+        for written in [
+            meant.clone(),
+            format!("\u{feff}{meant}"),
+            format!("\u{feff}{one}\n\u{feff}{two}"),
+            format!("{one}{two}"),
+            format!("{one}\u{feff}{two}"),
+        ] {
+            assert_eq!(plain_pem(written.as_bytes()), meant.as_bytes(), "{written:?}");
+        }
+        let units: Vec<u16> = format!("\u{feff}{meant}").encode_utf16().collect();
+        for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            let written: Vec<u8> = units.iter().copied().flat_map(bytes).collect();
+            assert_eq!(plain_pem(&written), meant.as_bytes());
+        }
+        assert_eq!(plain_pem(b"\xff\xfe"), b"");
+        assert_eq!(plain_pem(b"\xff"), b"\xff");
     }
 
     #[test]

@@ -359,7 +359,7 @@ fn add_user(
     password_hash: String,
 ) -> Result<Reply, CommandError> {
     let role: Role = role.parse()?;
-    store.add_user(User { name: name.parse()?, role, password_hash })?;
+    store.add_user(name.parse()?, role, password_hash)?;
     Ok(Reply::Done)
 }
 

@@ -6,30 +6,36 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, EXPECT, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONNECTION, EXPECT, HeaderName, HeaderValue};
 use hyper::http::request;
-use hyper::{Method, Request, Response};
-use storage::{StorageError, Store, UserName};
-use tracing::{debug, error, info};
+use hyper::{Request, Response, Version};
+use storage::{Store, UserName};
 
 use crate::auth::access::{Access, Principal};
 use crate::auth::{Authenticator, network};
 use crate::blocking::Blocking;
 use crate::limits::Limits;
-use crate::route::Route;
+use crate::logging::quota::Quotas;
+use crate::route::{Route, is_below_v2};
 use crate::share::{Memory, Owner};
 
 mod blob;
 pub mod body;
 pub mod error;
+mod framing;
 pub(crate) mod header;
 mod health;
 mod list;
+mod log;
 mod manifest;
+mod range;
+pub mod rest;
 mod upload;
 
 use body::{ReplyBody, RequestBody};
 use error::ApiError;
+use log::Asked;
+use rest::Rest;
 
 /// What every handler gets: the store, the bridge to it, and the bounds. All copies are one server.
 #[derive(Clone)]
@@ -46,16 +52,29 @@ pub struct App {
     pub memory: Memory,
     /// Whose the request is that is being answered.
     pub owner: Owner,
-    /// Uploads whose bytes are arriving now.
-    pub receiving: Arc<AtomicUsize>,
+    /// Batches of uploads that are in memory now.
+    pub batches: Arc<AtomicUsize>,
     /// Blobs that are being sent now.
     pub sending: Arc<AtomicUsize>,
+    /// How much of what clients bring about is logged.
+    pub quotas: Arc<Quotas>,
     /// Set when the server no longer takes new work.
     pub is_stopping: Arc<AtomicBool>,
 }
 
 /// A reply, or why there is none.
 type Outcome = Result<Response<ReplyBody>, ApiError>;
+
+/// An answer, and what is to be done with a body of which not all has come.
+pub struct Answer {
+    /// The reply.
+    pub reply: Response<ReplyBody>,
+    /// What is left of the body, if the client may still be sending it.
+    pub rest: Option<RequestBody>,
+    /// Whether the client waits for leave to send it: reading it before the reply is on its way
+    /// would give that.
+    pub is_held_back: bool,
+}
 
 impl App {
     /// A server of this store.
@@ -64,6 +83,7 @@ impl App {
         blocking: Blocking,
         authenticator: Authenticator,
         limits: Limits,
+        quotas: Arc<Quotas>,
     ) -> Self {
         Self {
             store,
@@ -72,34 +92,45 @@ impl App {
             memory: Memory::new(&limits),
             limits: Arc::new(limits),
             owner: Owner::Server,
-            receiving: Arc::default(),
+            batches: Arc::default(),
             sending: Arc::default(),
+            quotas,
             is_stopping: Arc::default(),
         }
     }
 
     /// Answers one request of the client at `peer`. Whoever logs in with it is told to `logged_in`
-    /// before anything is done. What is left of its body, if the client may
-    /// still be sending it, is to be read and dropped while the answer is on its way.
+    /// before anything is done. What is left of its body, if the client may still be sending it, is
+    /// to be read and dropped while the answer is on its way. While the body rests, `rest` says so.
     pub async fn answer(
         &self,
         request: Request<Incoming>,
         peer: SocketAddr,
+        rest: Arc<Rest>,
         logged_in: &(dyn Fn(&UserName) + Sync),
-    ) -> (Response<ReplyBody>, Option<RequestBody>) {
+    ) -> Answer {
         let started = Instant::now();
         let (head, incoming) = request.into_parts();
-        let mut body = RequestBody::new(incoming, self.limits.body_idle_time);
+        let mut body = RequestBody::new(incoming, self.limits.body_idle_time, rest);
         let (user, outcome) = self.outcome(&head, &mut body, peer, logged_in).await;
+        let asked = Asked { head: &head, peer, user: user.as_ref(), started };
         let reply = outcome.unwrap_or_else(|refusal| {
-            log_failure(&refusal, &head);
+            log::refusal(&self.quotas, asked, &refusal);
             refusal.reply()
         });
-        // A client that waits for "100 Continue" sends no body after a final answer.
-        let is_coming = body.is_begun() || !head.headers.contains_key(EXPECT);
-        let rest = (is_coming && !body.is_done()).then_some(body);
-        log_request(&head, peer, user.as_ref(), &reply, started);
-        (finish(reply), rest)
+        log::request(&self.quotas, asked, &reply);
+        let mut reply = finish(reply);
+        if body.is_done() {
+            return Answer { reply, rest: None, is_held_back: false };
+        }
+        // A client that waits for "100 Continue" may send no body after a final answer, or send it
+        // all the same: then what comes next cannot be told from the next request.
+        let is_held_back = !body.is_begun() && asks_for_leave(&head);
+        if is_held_back || !body.is_nearly_done(self.limits.kept_body_bytes) {
+            // RFC 9112 section 9.6: who is going to close says so.
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Answer { reply, rest: Some(body), is_held_back }
     }
 
     async fn outcome(
@@ -110,11 +141,13 @@ impl App {
         logged_in: &(dyn Fn(&UserName) + Sync),
     ) -> (Option<UserName>, Outcome) {
         let route = self.parse(head);
-        // What is malformed is told only to those who may log in; unknown paths to anybody.
+        // What is malformed is told only to those who may log in; what is no message of HTTP, and
+        // unknown paths, to anybody.
         let access = match &route {
             Ok(route) => route.access(),
-            Err(ApiError::HeadTooLarge { .. } | ApiError::UriTooLong { .. }) => Access::None,
-            Err(_) if head.uri.path().starts_with("/v2/") => Access::Login,
+            Err(refusal) if !refusal.is_of_message() && is_below_v2(head.uri.path()) => {
+                Access::Login
+            }
             Err(_) => Access::None,
         };
         let header = head.headers.get(AUTHORIZATION);
@@ -123,26 +156,28 @@ impl App {
         let authorized = self.authenticator.authorize(access, header, peer.ip(), patience).await;
         let principal = match authorized {
             Ok(principal) => principal,
-            Err(refusal) => return (None, Err(refusal)),
+            Err(refusal) => {
+                let user = match &refusal {
+                    ApiError::Denied { user, .. } => Some(user.clone()),
+                    _ => None,
+                };
+                return (user, Err(refusal));
+            }
         };
         if let Some(user) = principal.name() {
             logged_in(user);
         }
         let outcome = match route {
             Ok(route) => {
-                let owner = match &principal {
-                    Principal::Anonymous => Owner::Address(network(peer.ip())),
-                    Principal::User { name, .. } => Owner::User(name.clone()),
+                let owner = match principal.name() {
+                    None => Owner::Address(network(peer.ip())),
+                    Some(user) => Owner::User(user.clone()),
                 };
                 self.on_behalf_of(owner).act(route, head, body, &principal).await
             }
             Err(refusal) => Err(refusal),
         };
-        let user = match principal {
-            Principal::Anonymous => None,
-            Principal::User { name, .. } => Some(name),
-        };
-        (user, outcome)
+        (principal.name().cloned(), outcome)
     }
 
     /// The same server, working for somebody who has a share of it.
@@ -164,6 +199,7 @@ impl App {
         if uri > self.limits.uri_bytes {
             return Err(ApiError::UriTooLong { limit: self.limits.uri_bytes });
         }
+        framing::check(head)?;
         Route::parse(&head.method, head.uri.path(), head.uri.query())
     }
 
@@ -174,7 +210,7 @@ impl App {
         body: &mut RequestBody,
         principal: &Principal,
     ) -> Outcome {
-        match (route, principal.name()) {
+        match (route, principal.account()) {
             (Route::Live, _) => Ok(health::live()),
             (Route::Ready, _) => health::ready(self).await,
             (Route::Instance, _) => Ok(health::instance(self).await),
@@ -195,8 +231,8 @@ impl App {
             (Route::ManifestPut(name, reference, tags), by) => {
                 manifest::put(self, head, body, name, reference, tags, by).await
             }
-            (Route::ManifestDelete(name, reference), by) => {
-                manifest::delete(self, name, reference, by).await
+            (Route::ManifestDelete(name, reference), _) => {
+                manifest::delete(self, name, reference, principal.name()).await
             }
             (Route::UploadStart(name, algorithm), Some(user)) => {
                 upload::start(self, name, user, algorithm).await
@@ -241,31 +277,10 @@ fn finish(mut reply: Response<ReplyBody>) -> Response<ReplyBody> {
     reply
 }
 
-fn log_failure(refusal: &ApiError, head: &request::Parts) {
-    // That the disk is read-only is said once, and not for each push and each look at /readyz.
-    let is_told = matches!(refusal, ApiError::Storage(StorageError::ReadOnly));
-    if refusal.status().0.is_server_error() && !is_told {
-        error!(method = %head.method, path = head.uri.path(), cause = %refusal, "a request failed");
-    } else {
-        debug!(method = %head.method, path = head.uri.path(), cause = %refusal, "refused");
-    }
-}
-
-/// Logs what changed something, and everything at the level of details.
-fn log_request(
-    head: &request::Parts,
-    peer: SocketAddr,
-    user: Option<&UserName>,
-    reply: &Response<ReplyBody>,
-    started: Instant,
-) {
-    let user = user.map_or("-", UserName::as_str);
-    let (method, path, status) = (&head.method, head.uri.path(), reply.status().as_u16());
-    let milliseconds = started.elapsed().as_millis();
-    let changes = matches!(*method, Method::PUT | Method::DELETE) && reply.status().is_success();
-    if changes {
-        info!(%peer, user, %method, path, status, milliseconds, "request");
-    } else {
-        debug!(%peer, user, %method, path, status, milliseconds, "request");
-    }
+/// Whether the client waits for "100 Continue" before it sends the body. HTTP/1.0 knows no such
+/// thing (RFC 9110 section 10.1.1).
+fn asks_for_leave(head: &request::Parts) -> bool {
+    let expected = head.headers.get(EXPECT).map(HeaderValue::as_bytes);
+    let is_asked = expected.is_some_and(|what| what.eq_ignore_ascii_case(b"100-continue"));
+    is_asked && head.version > Version::HTTP_10
 }

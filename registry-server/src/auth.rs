@@ -1,9 +1,9 @@
 //! Who a request comes from, and whether that is enough.
 //!
-//! Verifying a password costs argon2id, on purpose. It runs off the async threads, one at a time
-//! in a queue that is fair (`queue`), and requests that wait for the same credential share one
-//! verification. Whoever was right once is remembered (`known`), so the thousands of requests of
-//! one mirror run cost one argon2, and no crowd of guesses makes them wait.
+//! Verifying a password costs argon2id, on purpose. It runs off the async threads, one at a time in
+//! a queue that is fair (`auth/queue.rs`), and requests that wait for the same credential share one
+//! verification. Whoever was right once is remembered (`auth/known.rs`), so the thousands of
+//! requests of one mirror run cost one argon2, and no crowd of guesses makes them wait.
 //!
 //! A credential that was never right may have to wait long while somebody guesses. Its requests
 //! do: a login, a pull and a push hear what is true of them, however late, since clients report a
@@ -18,6 +18,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use hyper::header::HeaderValue;
 use storage::{StorageError, Store, User, UserName};
+use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -25,12 +26,15 @@ use tracing::{error, warn};
 use crate::api::error::ApiError;
 use crate::blocking::Blocking;
 use crate::limits::Limits;
+use crate::logging::quota::{Kind, Quotas};
 
 pub mod access;
 pub(crate) mod basic;
 mod known;
 pub mod password;
 mod queue;
+mod strength;
+pub(crate) mod written;
 
 use access::{Access, Principal, allows};
 use basic::{Authorization, Credentials};
@@ -46,6 +50,7 @@ struct Inner {
     store: Arc<Store>,
     blocking: Blocking,
     limits: Limits,
+    quotas: Arc<Quotas>,
     open_pulls: bool,
     /// Keys the hashes of remembered credentials; made anew by each process and never stored.
     key: hmac::Key,
@@ -60,6 +65,30 @@ struct Inner {
 /// A verification that is under way: its outcome, for all who wait for it.
 type Verification = watch::Sender<Option<Result<Principal, ApiError>>>;
 
+/// Why a login failed. The client hears the same of all of them but the last, the log which it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+enum Fault {
+    /// Something else than a name and a password of this form came.
+    #[error("what came is no Basic login")]
+    Unusable,
+    /// No user can have such a name. It is not logged: it may be a password that was put there.
+    #[error("what came as a name is none")]
+    NotAName,
+    /// There is no such user.
+    #[error("there is no such user")]
+    NoUser,
+    /// The password is another one.
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// Its turn to be verified did not come in time.
+    #[error("too many logins wait to be verified")]
+    Busy,
+}
+
+/// A user who was found, with the users' version of then; or whose name it was and why that was not
+/// enough.
+type Verdict = Result<(User, u64), (Option<UserName>, Fault)>;
+
 impl Authenticator {
     /// Prepares for the users of `store`.
     ///
@@ -69,6 +98,7 @@ impl Authenticator {
         store: Arc<Store>,
         blocking: Blocking,
         limits: Limits,
+        quotas: Arc<Quotas>,
         open_pulls: bool,
     ) -> Result<Self, PasswordError> {
         let mut key = [0; 32];
@@ -78,6 +108,7 @@ impl Authenticator {
             blocking,
             known: Known::new(limits.login_memory_entries),
             limits,
+            quotas,
             open_pulls,
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             decoy: Password::random()?.hash()?,
@@ -105,7 +136,10 @@ impl Authenticator {
         }
         let principal = match basic::parse(header, self.0.limits.authorization_bytes) {
             Authorization::Absent => Principal::Anonymous,
-            Authorization::Unusable => return Err(ApiError::LoginFailed),
+            Authorization::Unusable => {
+                self.0.tell(address, None, Fault::Unusable);
+                return Err(ApiError::LoginFailed);
+            }
             Authorization::Basic(credentials) => {
                 self.verify(credentials, address, patience).await?
             }
@@ -114,7 +148,10 @@ impl Authenticator {
             Principal::Anonymous if access == Access::Pull && self.0.open_pulls => Ok(principal),
             Principal::Anonymous => Err(ApiError::LoginNeeded),
             Principal::User { role, .. } if allows(*role, access) => Ok(principal),
-            Principal::User { role, .. } => Err(ApiError::Denied { access, role: *role }),
+            Principal::User { account, role } => {
+                let (user, role) = (account.name.clone(), *role);
+                Err(ApiError::Denied { user, access, role })
+            }
         }
     }
 
@@ -128,13 +165,17 @@ impl Authenticator {
         if let Some(principal) = self.recall(&fingerprint).await? {
             return Ok(principal);
         }
-        let mut outcome = self.join(fingerprint, credentials, network(address));
+        let name = credentials.user.parse::<UserName>().ok();
+        let mut outcome = self.join(fingerprint, credentials, address);
         let outcome = outcome.wait_for(Option::is_some);
         let outcome = match patience {
             None => outcome.await,
             Some(patience) => match tokio::time::timeout(patience, outcome).await {
                 Ok(outcome) => outcome,
-                Err(_) => return Err(ApiError::LoginsBusy),
+                Err(_) => {
+                    self.0.tell(address, name.as_ref(), Fault::Busy);
+                    return Err(ApiError::LoginsBusy);
+                }
             },
         };
         // Without an outcome the verification panicked.
@@ -146,7 +187,7 @@ impl Authenticator {
         let inner = &self.0;
         let user = match inner.known.recall(fingerprint, inner.store.users_version()) {
             None => return Ok(None),
-            Some(Recalled::Current(user)) => return Ok(Some(principal(user))),
+            Some(Recalled::Current(user)) => return Ok(Some(principal(&user))),
             Some(Recalled::Stale(user)) => user,
         };
         let (store, name) = (Arc::clone(&inner.store), user.name);
@@ -155,8 +196,9 @@ impl Authenticator {
         let (version, now) = inner.blocking.read(look).await;
         match now? {
             Some(now) if now.password_hash == user.password_hash => {
-                inner.known.remember(*fingerprint, now.clone(), version);
-                Ok(Some(principal(now)))
+                let principal = principal(&now);
+                inner.known.remember(*fingerprint, now, version);
+                Ok(Some(principal))
             }
             _ => {
                 inner.known.forget(fingerprint);
@@ -200,7 +242,7 @@ impl Leaving {
     async fn verify(self, credentials: Credentials, address: IpAddr) {
         let turn = loop {
             tokio::select! {
-                turn = self.inner.queue.turn(address, &credentials.user) => break turn,
+                turn = self.inner.queue.turn(network(address), &credentials.user) => break turn,
                 () = self.verification.closed() => {
                     let mut under_way = lock(&self.inner.under_way);
                     // Somebody may have joined meanwhile.
@@ -215,12 +257,13 @@ impl Leaving {
         let inner = Arc::clone(&self.inner);
         let checked = self.inner.blocking.read(move || inner.look_up(&credentials)).await;
         let verdict = match checked {
-            Ok(Some((user, version))) => {
-                self.inner.known.remember(self.fingerprint, user.clone(), version);
-                Ok(principal(user))
+            Ok(Ok((user, version))) => {
+                let principal = principal(&user);
+                self.inner.known.remember(self.fingerprint, user, version);
+                Ok(principal)
             }
-            Ok(None) => {
-                warn!(%address, "a login failed");
+            Ok(Err((user, fault))) => {
+                self.inner.tell(address, user.as_ref(), fault);
                 Err(ApiError::LoginFailed)
             }
             Err(cause) => {
@@ -251,16 +294,30 @@ impl Drop for Leaving {
 }
 
 impl Inner {
-    fn look_up(&self, credentials: &Credentials) -> Result<Option<(User, u64)>, StorageError> {
+    fn look_up(&self, credentials: &Credentials) -> Result<Verdict, StorageError> {
         // Read before the user, so that a change in between makes the memory of it stale.
         let version = self.store.users_version();
-        let user = match credentials.user.parse::<UserName>() {
-            Ok(name) => self.store.user(&name)?,
-            Err(_) => None,
+        let name = credentials.user.parse::<UserName>().ok();
+        let user = match &name {
+            Some(name) => self.store.user(name)?,
+            None => None,
         };
         let hash = user.as_ref().map_or(self.decoy.as_str(), |user| &user.password_hash);
         let is_right = password::is_right(&credentials.password, hash);
-        Ok(user.filter(|_| is_right).map(|user| (user, version)))
+        Ok(match user {
+            Some(user) if is_right => Ok((user, version)),
+            Some(_) => Err((name, Fault::WrongPassword)),
+            None if name.is_some() => Err((name, Fault::NoUser)),
+            None => Err((None, Fault::NotAName)),
+        })
+    }
+
+    /// Logs that a login failed, as far as the log has room for it.
+    fn tell(&self, address: IpAddr, user: Option<&UserName>, fault: Fault) {
+        if self.quotas.may(Kind::Login) {
+            let user = user.map_or("-", UserName::as_str);
+            warn!(%address, user, reason = %fault, "a login failed");
+        }
     }
 
     fn fingerprint(&self, credentials: &Credentials) -> Fingerprint {
@@ -275,8 +332,8 @@ impl Inner {
     }
 }
 
-fn principal(user: User) -> Principal {
-    Principal::User { name: user.name, role: user.role }
+fn principal(user: &User) -> Principal {
+    Principal::User { account: user.account(), role: user.role }
 }
 
 /// What counts as one address: of IPv6 the network, since one host commands all of it.

@@ -8,7 +8,8 @@ use installer::InstallError;
 
 use crate::admin::allow_network_fs;
 use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
-use crate::text::{self, Page, print};
+use crate::server::unfit_names;
+use crate::text::{self, Page, note, print};
 
 mod about;
 mod backup;
@@ -209,7 +210,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => serve::run(&args.effective()?.check()?),
         Command::Config(args) => {
             let settings = args.effective()?;
-            settings.clone().check()?;
+            unfit_names(&settings.clone().check()?).iter().for_each(|sentence| note(sentence));
             Ok(print(&Page::of_own(&toml::to_string(&settings)?))?)
         }
         Command::Status { data, json } => status::run(&data.path()?, json),

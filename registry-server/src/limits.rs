@@ -36,10 +36,19 @@ pub struct Limits {
     /// From the end of an answer to the first byte of the next head. Clients give up after 90 s,
     /// and it is better that they close than that we do.
     pub keep_alive_time: Duration,
-    /// Between two pieces of a request's body.
+    /// Between two pieces of a request's body that is gathered in memory. How often it is looked at
+    /// whether an upload that rests still has somebody to go on for.
     pub body_idle_time: Duration,
     /// While an answer waits for the client to read.
     pub write_idle_time: Duration,
+    /// How long an upload may rest between two pieces of its body: as long as the source of a slow
+    /// mirror run may take over a layer. It costs a connection, which is given up when others need
+    /// its place and it rested for longer than `body_idle_time`; of whoever has more than half of
+    /// all connections, for longer than a second.
+    pub upload_rest_time: Duration,
+    /// The rest of a refused request's body for which its connection is kept: with more of it, or
+    /// with one of unknown length, a new connection costs less.
+    pub kept_body_bytes: u64,
     /// How much of a refused request's body is read and dropped so that the client reads why.
     pub refused_body_bytes: u64,
     /// How long a refused request's body is read and dropped.
@@ -87,7 +96,9 @@ pub struct Limits {
     /// The largest blob that is read and held against its digest before its first byte is sent. It
     /// is in memory until its last one is. For larger ones it would cost more than half of a pull.
     pub hashed_blob_bytes: u64,
-    /// Ranges of one request that are answered one by one; with more the whole blob is sent.
+    /// Ranges of one request that are answered one by one unless they overlap: containers/image
+    /// asks for so many at most, and counts them. Of more, those that are close are joined; how
+    /// many there can be is bounded by `head_bytes`.
     pub ranges: usize,
 
     /// Reads of the disk or the database at once.
@@ -112,6 +123,13 @@ pub struct Limits {
     /// How long a request for a list waits for the verification of a credential that was never
     /// right, behind those of others.
     pub login_wait_time: Duration,
+
+    /// Lines of the log a minute about logins that failed, and as many about each other kind of
+    /// request or connection that was refused: what goes beyond is counted.
+    pub refusal_lines_per_minute: usize,
+    /// The same of changes that clients made, and of requests that failed inside: more than
+    /// mirroring brings about, and less than somebody does who changes one thing again and again.
+    pub change_lines_per_minute: usize,
 
     /// The longest command over the socket.
     pub command_bytes: usize,
@@ -163,6 +181,8 @@ impl Default for Limits {
             keep_alive_time: Duration::from_secs(300),
             body_idle_time: Duration::from_secs(120),
             write_idle_time: Duration::from_secs(300),
+            upload_rest_time: Duration::from_secs(24 * 3600),
+            kept_body_bytes: MIB as u64,
             refused_body_bytes: 256 * MIB as u64,
             refused_body_time: Duration::from_secs(30),
             drain_time: Duration::from_secs(60),
@@ -182,7 +202,7 @@ impl Default for Limits {
             body_memory_bytes: 64 * MIB,
             body_memory_share_bytes: 16 * MIB,
             hashed_blob_bytes: MIB as u64,
-            ranges: 16,
+            ranges: 1024,
             reads: 32,
             writes: 64,
             commits: 128,
@@ -191,6 +211,8 @@ impl Default for Limits {
             longs: 8,
             login_memory_entries: 64 * KIB,
             login_wait_time: Duration::from_secs(30),
+            refusal_lines_per_minute: 60,
+            change_lines_per_minute: 6000,
             command_bytes: 64 * KIB,
             command_news_time: Duration::from_secs(10),
         }

@@ -5,7 +5,8 @@
 //!
 //! Standard error is mostly a pipe or a socket, and whoever reads it may wait for a disk. So lines
 //! go through a queue to a thread of their own: when the queue is full they are lost and counted,
-//! and nobody who logs ever waits.
+//! and nobody who logs ever waits. Of lines that clients can bring about at will there are so many
+//! a minute ([`quota`]).
 
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,14 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+mod journal;
+pub mod quota;
+
+use journal::Priority;
 
 use crate::text;
 
@@ -44,16 +52,31 @@ pub fn start(level: LogLevel) -> io::Result<()> {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
+    let is_journal = journal::is_connected();
     let thread = std::thread::Builder::new().name("log".to_owned());
-    thread.spawn(|| QUEUE.write_to(text::write_log))?;
+    thread.spawn(move || QUEUE.write_to(text::write_log, is_journal))?;
+    if is_journal {
+        mark_panics();
+    }
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(filter)
         .with_target(false)
-        .with_writer(|| Line)
-        .finish();
+        .with_writer(Lines { is_journal });
     // Fails only if logging was started before, as tests in one process do.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = match is_journal {
+        true => tracing::subscriber::set_global_default(subscriber.without_time().finish()),
+        false => tracing::subscriber::set_global_default(subscriber.finish()),
+    };
     Ok(())
+}
+
+/// What a process says last on standard error, when it ends because something failed: with its
+/// priority where that goes to the journal.
+pub(crate) fn last_words(lines: &[u8]) -> Vec<u8> {
+    match journal::is_connected() {
+        true => Priority::ERROR.mark(lines),
+        false => lines.to_owned(),
+    }
 }
 
 /// Waits until what was logged is written, for as long as an end may be held up by that. For the
@@ -62,13 +85,44 @@ pub fn flush() {
     QUEUE.flush(FLUSH_TIME);
 }
 
-/// Takes the lines of the subscriber, each whole.
-struct Line;
+/// Lets what a thread says that panics have its priority, too.
+fn mark_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let text = format!("thread {}: {panic}", thread.name().unwrap_or("without a name"));
+        // Around the queue, since the process may end with it.
+        text::write_log(&Priority::ERROR.mark(&text::log_line(text.as_bytes())));
+    }));
+}
+
+/// Takes what the subscriber writes.
+struct Lines {
+    is_journal: bool,
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line(None)
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Line {
+        Line(self.is_journal.then(|| Priority::of(*event.level())))
+    }
+}
+
+/// Takes the lines of one event, which come at once.
+struct Line(Option<Priority>);
 
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // What is logged may be what somebody sent: it is made harmless here, whoever logs it.
-        QUEUE.push(&text::log_line(line));
+        let line = text::log_line(line);
+        match self.0 {
+            Some(priority) => QUEUE.push(&priority.mark(&line)),
+            None => QUEUE.push(&line),
+        }
         Ok(line.len())
     }
 
@@ -110,7 +164,7 @@ impl Queue {
     }
 
     /// Writes lines for ever.
-    fn write_to(&self, mut out: impl FnMut(&[u8])) {
+    fn write_to(&self, mut out: impl FnMut(&[u8]), is_journal: bool) {
         loop {
             let mut state = self.lock();
             state.is_writing = false;
@@ -123,7 +177,11 @@ impl Queue {
             state.is_writing = true;
             drop(state);
             if lost > 0 {
-                lines.extend_from_slice(notice(lost).as_bytes());
+                let notice = notice(lost);
+                lines.extend(match is_journal {
+                    true => Priority::WARNING.mark(notice.as_bytes()),
+                    false => notice.into_bytes(),
+                });
             }
             out(&lines);
         }
@@ -168,7 +226,8 @@ mod tests {
         assert_eq!(queue.lock().lines.len(), room * line.len());
         let (mut reader, mut writer) = io::pipe().unwrap();
         let writing = Arc::clone(&queue);
-        std::thread::spawn(move || writing.write_to(|lines| writer.write_all(lines).unwrap()));
+        let write = move |lines: &[u8]| writer.write_all(lines).unwrap();
+        std::thread::spawn(move || writing.write_to(write, false));
         let expected = line.repeat(room) + &notice(7);
         let mut written = vec![0; expected.len()];
         reader.read_exact(&mut written).unwrap();

@@ -53,6 +53,12 @@ pub enum Route {
     Instance,
 }
 
+/// Whether a path, as it was sent, is `/v2` or below it, where only those who log in hear more.
+pub fn is_below_v2(path: &str) -> bool {
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    path == "/v2" || path.starts_with("/v2/")
+}
+
 /// A page of a list: at most `n` entries after `last`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {

@@ -20,6 +20,7 @@ use crate::auth::Authenticator;
 use crate::blocking::Blocking;
 use crate::config::{Config, Upkeep};
 use crate::limits::Limits;
+use crate::logging::quota::Quotas;
 use crate::net::listener::{self, listen};
 use crate::net::tls::ServingCertificate;
 use crate::notify::Notifier;
@@ -28,8 +29,8 @@ use crate::upkeep::{collect_on_schedule, scrub_on_schedule};
 
 mod prepare;
 
-pub(crate) use prepare::read_password;
 pub use prepare::{FirstStart, Given, Initialized, initialize};
+pub(crate) use prepare::{choose_password, read_password, unfit_names};
 use prepare::{explained, names, open_store, prepare};
 
 /// A server that is ready to serve: everything that can fail has not failed.
@@ -89,13 +90,15 @@ impl Server {
             anyhow::Ok((address(&settings, listening), prepared))
         };
         let (address, prepared) = blocking.write(make).await?;
+        let quotas = Arc::new(Quotas::new(&limits));
         let authenticator = Authenticator::new(
             Arc::clone(&store),
             blocking.clone(),
             limits.clone(),
+            Arc::clone(&quotas),
             config.open_pulls,
         )?;
-        let app = Arc::new(App::new(store, blocking, authenticator, limits));
+        let app = Arc::new(App::new(store, blocking, authenticator, limits, quotas));
         let running = Running {
             address,
             since: Instant::now(),
@@ -145,8 +148,10 @@ impl Server {
                 tasks.spawn(renew(renewal, self.certificate, app.blocking.clone()));
             }
         }
+        tasks.spawn(renew_quotas(Arc::clone(&app.quotas)));
         listener::serve(Arc::clone(&app), acceptor, self.listeners, stop).await;
         tasks.shutdown().await;
+        app.quotas.renew();
         // Here, because the last to hold the store may be a thread that nobody waits for.
         let store = Arc::clone(&app.store);
         let end = move || {
@@ -159,13 +164,15 @@ impl Server {
 }
 
 /// What clients put before `/v2/`: the address it listens on, or, when that is every address, the
-/// first name.
+/// first name that image names can begin with.
 fn address(config: &Config, listening: SocketAddr) -> String {
     if !listening.ip().is_unspecified() {
         return format!("https://{listening}");
     }
     let port = listening.port();
-    let named = names(config).first().map(|name| name.with_port(port));
+    let names = names(config);
+    let named = names.iter().find(|name| name.fits_image_names()).or(names.first());
+    let named = named.map(|name| name.with_port(port));
     format!("https://{}", named.unwrap_or_else(|| format!("localhost:{port}")))
 }
 
@@ -249,6 +256,15 @@ async fn keep_time(app: Arc<App>) {
     }
 }
 
+/// Lets each minute have its lines of the log.
+async fn renew_quotas(quotas: Arc<Quotas>) {
+    let mut ticks = tokio::time::interval(MINUTE);
+    loop {
+        ticks.tick().await;
+        quotas.renew();
+    }
+}
+
 /// Renews the certificate before it expires, without a restart.
 async fn renew(renewal: Renewal, serving: ServingCertificate, blocking: Blocking) {
     let renewal = Arc::new(renewal);
@@ -277,5 +293,7 @@ async fn renew(renewal: Renewal, serving: ServingCertificate, blocking: Blocking
     }
 }
 
+/// What is left out of the log is counted for so long.
+const MINUTE: Duration = Duration::from_secs(60);
 /// How often the certificate is checked.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(12 * 3600);

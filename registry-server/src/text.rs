@@ -10,6 +10,8 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 
+use crate::logging;
+
 /// A text without what a terminal would obey or hide: control characters (C0, DEL and C1, line ends
 /// among them), marks that change the direction of text, characters without width, and what else
 /// Unicode calls ignorable. They are written as JSON writes them, so that JSON stays what it is.
@@ -96,12 +98,12 @@ pub(crate) fn note(text: &str) {
 
 /// Tells a person why the program ends, on standard error, in one line.
 pub(crate) fn complain(reason: &str) {
-    say(&Page::of(format_args!("registry: {reason}")));
+    say_last(&Page::of(format_args!("registry: {reason}")));
 }
 
 /// The same, for a reason of several lines whose ends nobody else can have written.
 pub(crate) fn complain_in_lines(reason: &str) {
-    say(&Page::of_own(&format!("registry: {reason}")));
+    say_last(&Page::of_own(&format!("registry: {reason}")));
 }
 
 /// Writes over the line of a terminal on which standard error ends.
@@ -112,6 +114,7 @@ pub(crate) fn write_over(text: &str) {
 
 /// Writes lines that [`log_line`] made to standard error.
 pub(crate) fn write_log(lines: &[u8]) {
+    // It may be closed; there is nobody left to tell then.
     let _ = io::stderr().write_all(lines);
 }
 
@@ -128,6 +131,12 @@ pub(crate) fn is_read_here() -> bool {
     io::stdout().is_terminal()
 }
 
+/// The device and the inode of what standard error goes to, if that can be known.
+pub(crate) fn error_file() -> Option<(u64, u64)> {
+    let found = rustix::fs::fstat(io::stderr()).ok()?;
+    Some((found.st_dev, found.st_ino))
+}
+
 /// Whether standard error is one.
 pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()
@@ -140,8 +149,11 @@ fn out(text: &str) -> io::Result<()> {
 }
 
 fn say(page: &Page) {
-    // It may be closed; there is nobody left to tell then.
-    let _ = io::stderr().write_all(page.0.as_bytes());
+    write_log(page.0.as_bytes());
+}
+
+fn say_last(page: &Page) {
+    write_log(&logging::last_words(page.0.as_bytes()));
 }
 
 fn is_escaped(c: char) -> bool {

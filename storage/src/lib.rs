@@ -7,7 +7,8 @@
 //! What it promises: a verb that says "durable on return" has synced files and rows; content has
 //! its name only when it is complete, checked and synced; readers never wait for the writer.
 //!
-//! Modules in reading order: `digest`, `name` and `manifest` parse what clients send;
+//! Modules in reading order: `digest`, `name` and `manifest` parse what clients send; `account`
+//! tells users of one name apart;
 //! `layout` draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
 //! `db` is the database; `clock` is what ages are counted on; `medium` is what a store lies
 //! on; `space` and `reserve` are about what to do when the disk is full; `lock` keeps others out,
@@ -17,6 +18,7 @@
 
 pub mod backup;
 
+mod account;
 mod blob;
 mod claims;
 mod clock;
@@ -42,6 +44,7 @@ mod survey;
 mod upload;
 mod verify;
 
+pub use account::{Account, UserId};
 pub use backup::BackupError;
 pub use blob::{BlobContent, BlobReader};
 pub use collect::{Collected, Keep, KeptUntagged, OnStep, Share};

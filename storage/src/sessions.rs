@@ -5,11 +5,12 @@ use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::account::Account;
 use crate::clock::Clock;
 use crate::digest::Algorithm;
 use crate::error::{IoContext, StorageError};
 use crate::layout::Layout;
-use crate::name::{RepoName, UploadId, UserName};
+use crate::name::{RepoName, UploadId};
 use crate::upload::{Becoming, Finished, Recovered, Session, note_published, remove_files};
 
 mod finished;
@@ -78,7 +79,7 @@ impl Sessions {
     pub(crate) fn create(
         &self,
         repository: &RepoName,
-        user: &UserName,
+        user: &Account,
         algorithm: Algorithm,
     ) -> Result<UploadId, StorageError> {
         let session = Session::create(&self.layout, repository, user, algorithm, &self.clock)?;
@@ -95,7 +96,7 @@ impl Sessions {
     pub(crate) fn find(
         &self,
         repository: &RepoName,
-        user: &UserName,
+        user: &Account,
         id: UploadId,
     ) -> Result<Found, StorageError> {
         let found = self.load(id).ok_or(StorageError::UploadUnknown)?;
@@ -194,6 +195,22 @@ impl Sessions {
         was_open
     }
 
+    /// Ends every session of a user, of an earlier process too, and forgets the finished ones.
+    pub(crate) fn end_all_of(&self, user: &Account) -> Result<(), StorageError> {
+        for id in self.listed()? {
+            match self.load(id) {
+                Some(Found::Open(session)) if session.user == *user => {
+                    self.cancel(&session);
+                }
+                Some(Found::Finished(_)) if self.is_finished_of(id, user) => {
+                    self.forget_finished(id);
+                }
+                Some(_) | None => {}
+            }
+        }
+        Ok(())
+    }
+
     /// How many sessions are open, as far as this process knows.
     pub(crate) fn count(&self) -> usize {
         self.lock().open.len()
@@ -272,7 +289,11 @@ impl Sessions {
         self.lock().finished.get(id).is_some_and(|finished| finished.since.elapsed() >= idle)
     }
 
-    fn longest_idle_beyond_limit(&self, user: &UserName, newest: UploadId) -> Option<Arc<Session>> {
+    fn is_finished_of(&self, id: UploadId, user: &Account) -> bool {
+        self.lock().finished.get(id).is_some_and(|finished| finished.user == *user)
+    }
+
+    fn longest_idle_beyond_limit(&self, user: &Account, newest: UploadId) -> Option<Arc<Session>> {
         let known = self.lock();
         let open = &known.open;
         if open.len() <= self.limit_per_user {

@@ -17,12 +17,13 @@ use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use crate::account::Account;
 use crate::clock::Clock;
 use crate::digest::{Algorithm, Hasher};
 use crate::durable::create_private;
 use crate::error::StorageError;
 use crate::layout::Layout;
-use crate::name::{RepoName, UploadId, UserName};
+use crate::name::{RepoName, UploadId};
 
 mod meta;
 mod writer;
@@ -38,7 +39,7 @@ mod used;
 pub(crate) struct Session {
     pub(crate) id: UploadId,
     pub(crate) repository: RepoName,
-    pub(crate) user: UserName,
+    pub(crate) user: Account,
     algorithm: Algorithm,
     /// The length of the first line of its `.meta` file.
     meta_bytes: u64,
@@ -53,8 +54,6 @@ pub(crate) struct Session {
 struct State {
     /// `None` until the bytes that an earlier process received were read.
     hasher: Option<Hasher>,
-    /// Which writer the session belongs to; a later writer has a higher number.
-    writer: u64,
 }
 
 #[derive(Debug)]
@@ -62,6 +61,8 @@ struct Progress {
     offset: u64,
     /// Set when the session is committed, cancelled or broken.
     is_over: bool,
+    /// Which writer the session belongs to; a later writer has a higher number.
+    writer: u64,
     last_used: Instant,
     /// The tick that stands in its file.
     noted_tick: i64,
@@ -80,7 +81,7 @@ pub(crate) enum Recovered {
 #[derive(Clone, Debug)]
 pub(crate) struct Finished {
     pub(crate) repository: RepoName,
-    pub(crate) user: UserName,
+    pub(crate) user: Account,
     /// The blob that it became, or was about to become.
     pub(crate) blob: Becoming,
     /// Whether it did: its repository got the blob. If not, nobody has heard so.
@@ -96,7 +97,7 @@ impl Session {
     pub(crate) fn create(
         layout: &Layout,
         repository: &RepoName,
-        user: &UserName,
+        user: &Account,
         algorithm: Algorithm,
         clock: &Arc<Clock>,
     ) -> Result<Self, StorageError> {
@@ -111,7 +112,7 @@ impl Session {
         let meta_bytes = made.inspect_err(|_| drop(fs::remove_file(&meta_path)))?;
         let hasher = Some(Hasher::new(algorithm));
         let last_used = Instant::now();
-        let progress = Progress { offset: 0, is_over: false, last_used, noted_tick };
+        let progress = Progress { offset: 0, is_over: false, writer: 0, last_used, noted_tick };
         Ok(Self {
             id,
             repository: repository.clone(),
@@ -119,7 +120,7 @@ impl Session {
             algorithm,
             meta_bytes,
             clock: Arc::clone(clock),
-            state: Mutex::new(State { hasher, writer: 0 }),
+            state: Mutex::new(State { hasher }),
             progress: Mutex::new(progress),
         })
     }
@@ -139,7 +140,8 @@ impl Session {
             let finished = Finished { repository, user, blob, is_published, since, noted };
             return Some(Recovered::Finished(finished));
         };
-        let progress = Progress { offset: bytes.len(), is_over: false, last_used, noted_tick };
+        let (offset, is_over, writer) = (bytes.len(), false, 0);
+        let progress = Progress { offset, is_over, writer, last_used, noted_tick };
         Some(Recovered::Open(Arc::new(Self {
             id,
             repository: meta.repository,
@@ -147,7 +149,7 @@ impl Session {
             algorithm: meta.algorithm,
             meta_bytes,
             clock: Arc::clone(clock),
-            state: Mutex::new(State { hasher: None, writer: 0 }),
+            state: Mutex::new(State { hasher: None }),
             progress: Mutex::new(progress),
         })))
     }

@@ -26,7 +26,7 @@ struct Bully {
     begin: fn(&Scene) -> Attack,
 }
 
-const BULLIES: [Bully; 9] = [
+const BULLIES: [Bully; 10] = [
     Bully { name: "asks and never reads", limits: few_places, begin: attack::asks_and_never_reads },
     Bully { name: "asks and reads a little", limits: few_places, begin: attack::reads_a_little },
     Bully { name: "half-open handshakes", limits: few_places, begin: attack::half_open },
@@ -35,6 +35,7 @@ const BULLIES: [Bully; 9] = [
     Bully { name: "manifests without an end", limits: |_| {}, begin: attack::endless_manifests },
     Bully { name: "pulls and never reads", limits: |_| {}, begin: attack::pulls_and_never_reads },
     Bully { name: "uploads that rest", limits: |_| {}, begin: attack::resting_uploads },
+    Bully { name: "and on all places", limits: few_places, begin: attack::resting_uploads },
     Bully { name: "one base layer from all", limits: |_| {}, begin: attack::one_base_layer },
 ];
 
@@ -89,7 +90,8 @@ tests! {
     who_never_ends_a_manifest_stops_nobody: 5,
     who_pulls_and_never_reads_stops_nobody: 6,
     who_lets_uploads_rest_stops_nobody: 7,
-    who_pushes_one_layer_from_everywhere_stops_nobody: 8,
+    who_lets_uploads_rest_on_all_places_stops_nobody: 8,
+    who_pushes_one_layer_from_everywhere_stops_nobody: 9,
 }
 
 /// Lets the bully work while each victim does its work a few times, and once more afterwards.

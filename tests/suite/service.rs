@@ -119,6 +119,51 @@ fn a_disk_that_stalls_kills_nobody_and_costs_no_push() {
 }
 
 #[test]
+fn what_an_upload_sent_before_it_rests_is_written_as_soon_as_there_is_a_thread() {
+    let Some(disk) = OwnDisk::mount() else {
+        skip("this machine lets nobody mount a disk to stall");
+        return;
+    };
+    // So few that there are two threads for writes.
+    let mut instance = Instance::new().with_data(disk.path().join("data")).with_open_files(64);
+    instance.start();
+    let curl = Curl::of(&instance);
+    let uploads = [(); 3].map(|()| curl.begin_upload("resting"));
+    let mut streams = uploads.each_ref().map(|location| curl.stream(location));
+    // As much as is written at once: nobody waits for more of it.
+    let content = noise(2, 1 << 20);
+    let port = format!("( sport = :{} )", instance.port());
+    let is_read = || {
+        let mut ss = Command::new("ss");
+        ss.args(["--tcp", "--no-header", "--numeric", "state", "established"]);
+        let told = run(ss.arg(&port)).ok();
+        told.lines().all(|line| line.split_whitespace().next() == Some("0"))
+    };
+    thread::scope(|scope| {
+        let stall = disk.stall();
+        for (number, stream) in streams.iter_mut().enumerate() {
+            let pipe = stream.stdin.as_mut().expect("a pipe");
+            let content = &content;
+            let sent = scope.spawn(move || pipe.write_all(content).map(|()| pipe.flush()));
+            wait_until("it is sent", || sent.is_finished());
+            let waiting = (number + 1).min(2);
+            wait_until("it waits", || instance.threads_on_disk() >= waiting && is_read());
+        }
+        drop(stall);
+    });
+    // The sources send no more meanwhile.
+    for location in &uploads {
+        wait_until("what came is in the session", || {
+            curl.request("GET", location).expect(204).offset() == content.len() as u64
+        });
+    }
+    for stream in streams {
+        assert_eq!(Curl::end_of_stream(stream).expect(202).offset(), content.len() as u64);
+    }
+    instance.stop();
+}
+
+#[test]
 fn a_log_that_nobody_reads_holds_nobody_up() {
     const REQUESTS: usize = 40;
     let (mut log, pipe) = io::pipe().expect("a pipe");

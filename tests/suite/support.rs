@@ -3,6 +3,7 @@
 pub(crate) mod between;
 pub(crate) mod binary;
 pub(crate) mod build;
+pub(crate) mod chain;
 pub(crate) mod clients;
 pub(crate) mod content;
 pub(crate) mod disk;

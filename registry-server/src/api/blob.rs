@@ -10,11 +10,13 @@ use hyper::http::request;
 use hyper::{Method, Response, StatusCode};
 use storage::{BlobContent, BlobReader, Digest, RepoName, StorageError};
 
-use super::body::{BlobBody, ReplyBody, Segment};
+use super::body::{BlobBody, Parts, ReplyBody};
 use super::error::ApiError;
-use super::header::{CONTENT_DIGEST, Span, Wanted, digest_value, value, wanted};
+use super::header::{CONTENT_DIGEST, digest_value, value};
+use super::range::{Span, Wanted, list_bytes, wanted};
 use super::{App, Outcome};
 use crate::blocking::OnDisk;
+use crate::share::Held;
 
 /// Sends a blob or parts of it, never compressed: clients count its bytes.
 pub(super) async fn read(
@@ -38,15 +40,21 @@ pub(super) async fn read(
     if !head.headers.contains_key(RANGE) {
         return whole(app, name, digest).await;
     }
+    let list_bytes = list_bytes(&head.headers);
+    let room = match list_bytes > app.limits.small_body_bytes {
+        // Before the blob is opened: whoever waits for room holds nothing.
+        true => Some(app.memory.take(&app.owner, list_bytes).await),
+        false => None,
+    };
     let open = move || store.open_blob(&repository, &digest).map(|found| found.map(OnDisk::new));
     let reader = Arc::new(app.blocking.read(open).await?.ok_or_else(unknown)?);
     let size = reader.size();
-    match wanted(&head.headers, size, app.limits.ranges) {
+    match wanted(&head.headers, &digest, size, app.limits.ranges) {
         Wanted::Nothing => Err(ApiError::RangeNotSatisfiable { size }),
         Wanted::Whole => whole(app, name, digest).await,
         Wanted::Parts(parts) => match parts.as_slice() {
             [part] => Ok(one_part(app, reader, &digest, *part)),
-            parts => Ok(many_parts(app, reader, &digest, parts)),
+            _ => Ok(many_parts(app, reader, &digest, (parts, room))),
         },
     }
 }
@@ -91,8 +99,7 @@ async fn whole(app: &App, name: RepoName, digest: Digest) -> Outcome {
         }
         Sent::File(reader) => {
             let size = reader.size();
-            let all = Segment::Part(Span { start: 0, length: size });
-            (body(app, Arc::new(reader), vec![all]), size)
+            (body(app, Arc::new(reader), Span { start: 0, length: size }), size)
         }
     };
     Ok(with_blob_headers(Response::new(body), &digest, size))
@@ -105,8 +112,8 @@ async fn from_file(app: &App, name: RepoName, digest: Digest) -> Outcome {
     let unknown = || ApiError::BlobUnknown { repository: name, digest };
     let reader = app.blocking.read(open).await?.ok_or_else(unknown)?;
     let size = reader.size();
-    let all = Segment::Part(Span { start: 0, length: size });
-    Ok(with_blob_headers(Response::new(body(app, Arc::new(reader), vec![all])), &digest, size))
+    let body = body(app, Arc::new(reader), Span { start: 0, length: size });
+    Ok(with_blob_headers(Response::new(body), &digest, size))
 }
 
 /// All of a blob, from memory or from its file.
@@ -121,50 +128,34 @@ fn one_part(
     digest: &Digest,
     part: Span,
 ) -> Response<ReplyBody> {
-    let range = content_range(part, reader.size());
-    let response = Response::new(body(app, reader, vec![Segment::Part(part)]));
+    let range = part.content_range(reader.size());
+    let response = Response::new(body(app, reader, part));
     let mut response = with_blob_headers(response, digest, part.length);
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     response.headers_mut().insert(CONTENT_RANGE, value(&range));
     response
 }
 
-/// Several parts in one multipart body, RFC 9110 section 14.6; podman asks so for the parts of a
-/// zstd:chunked layer that it lacks.
+/// Several parts in one multipart body.
 fn many_parts(
     app: &App,
     reader: Arc<OnDisk<BlobReader>>,
     digest: &Digest,
-    parts: &[Span],
+    (parts, room): (Vec<Span>, Option<Held>),
 ) -> Response<ReplyBody> {
-    // The boundary must not occur in the content; a digest of it does so with no probability.
-    let boundary = digest.hex();
-    let mut segments = Vec::new();
-    for &part in parts {
-        let range = content_range(part, reader.size());
-        let head = format!(
-            "\r\n--{boundary}\r\nContent-Type: application/octet-stream\r\n\
-             Content-Range: {range}\r\n\r\n"
-        );
-        segments.push(Segment::Text(head.into()));
-        segments.push(Segment::Part(part));
-    }
-    segments.push(Segment::Text(format!("\r\n--{boundary}--\r\n").into()));
-    let body = body(app, reader, segments);
-    let length = hyper::body::Body::size_hint(&body).lower();
-    let mut response = with_blob_headers(Response::new(body), digest, length);
+    let parts = Parts::new(digest, reader.size(), parts);
+    let kind = value(&parts.content_type());
+    let body = BlobBody::many(app, reader, parts, room);
+    let length = body.left();
+    let response = Response::new(ReplyBody::Blob(Box::new(body)));
+    let mut response = with_blob_headers(response, digest, length);
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    let kind = value(&format!("multipart/byteranges; boundary={boundary}"));
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
 
-fn content_range(part: Span, size: u64) -> String {
-    format!("bytes {}-{}/{size}", part.start, part.start + part.length - 1)
-}
-
-fn body(app: &App, reader: Arc<OnDisk<BlobReader>>, segments: Vec<Segment>) -> ReplyBody {
-    ReplyBody::Blob(Box::new(BlobBody::new(app, reader, segments)))
+fn body(app: &App, reader: Arc<OnDisk<BlobReader>>, part: Span) -> ReplyBody {
+    ReplyBody::Blob(Box::new(BlobBody::one(app, reader, part)))
 }
 
 fn with_blob_headers(

@@ -1,25 +1,25 @@
 //! Bodies: reading a request's within bounds, and sending a reply's, blobs in particular.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use storage::{BlobReader, StorageError};
+use storage::StorageError;
 use tokio::time::Instant;
-use tracing::error;
 
-use super::App;
 use super::error::ApiError;
-use super::header::Span;
-use crate::blocking::{Begun, Blocking, OnDisk};
-use crate::limits::Limits;
+use super::rest::Rest;
 use crate::share::Held;
+
+mod blob;
+mod multipart;
+
+pub use blob::BlobBody;
+pub(super) use multipart::Parts;
 
 /// The body of every reply.
 pub enum ReplyBody {
@@ -70,120 +70,15 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes, _) => bytes.is_none(),
-            Self::Blob(blob) => blob.left == 0,
+            Self::Blob(blob) => blob.left() == 0,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match self {
             Self::Full(bytes, _) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            Self::Blob(blob) => blob.left,
+            Self::Blob(blob) => blob.left(),
         })
-    }
-}
-
-/// One stretch of a blob's reply.
-#[derive(Debug)]
-pub(super) enum Segment {
-    /// Bytes between the parts of a multipart reply.
-    Text(Bytes),
-    /// A part of the blob.
-    Part(Span),
-}
-
-/// The next piece of a reply.
-enum Next {
-    /// It is in memory.
-    Text(Bytes),
-    /// It is being read, or will be when it is asked for.
-    Read(Begun<Result<Bytes, StorageError>>),
-}
-
-/// A blob on its way out. While one piece is sent the next is read.
-pub struct BlobBody {
-    reader: Arc<OnDisk<BlobReader>>,
-    blocking: Blocking,
-    segments: std::vec::IntoIter<Segment>,
-    part: Option<Span>,
-    next: Option<Next>,
-    limits: Arc<Limits>,
-    sending: Sending,
-    left: u64,
-}
-
-/// One of the blobs that are being sent; they share the memory for pieces.
-struct Sending(Arc<AtomicUsize>);
-
-impl Sending {
-    fn begin(all: &Arc<AtomicUsize>) -> Self {
-        all.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(all))
-    }
-
-    fn piece_bytes(&self, limits: &Limits) -> usize {
-        let share = limits.download_memory_bytes / (2 * self.0.load(Ordering::Relaxed)).max(1);
-        share.clamp(limits.download_piece_min_bytes, limits.download_piece_bytes)
-    }
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl BlobBody {
-    /// Sends the segments in order.
-    pub(super) fn new(app: &App, reader: Arc<OnDisk<BlobReader>>, segments: Vec<Segment>) -> Self {
-        let length = |segment: &Segment| match segment {
-            Segment::Text(text) => text.len() as u64,
-            Segment::Part(span) => span.length,
-        };
-        let left = segments.iter().map(length).sum();
-        let segments = segments.into_iter();
-        let (limits, sending) = (Arc::clone(&app.limits), Sending::begin(&app.sending));
-        let (blocking, part, next) = (app.blocking.clone(), None, None);
-        Self { reader, blocking, segments, part, next, limits, sending, left }
-    }
-
-    fn poll_piece(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, StorageError>>> {
-        if self.next.is_none() {
-            self.next = self.begin_next();
-        }
-        let piece = match &mut self.next {
-            None => return Poll::Ready(None),
-            Some(Next::Text(text)) => Ok(std::mem::take(text)),
-            Some(Next::Read(read)) => ready!(Pin::new(read).poll(context)),
-        };
-        self.next = None;
-        if let Ok(piece) = &piece {
-            self.left = self.left.saturating_sub(piece.len() as u64);
-            self.next = self.begin_next();
-        }
-        // The client sees a broken connection, never wrong bytes; here is the cause.
-        Poll::Ready(Some(piece.inspect_err(|cause| error!(%cause, "a blob could not be read"))))
-    }
-
-    fn begin_next(&mut self) -> Option<Next> {
-        let span = match self.part.take() {
-            Some(span) => span,
-            None => match self.segments.next()? {
-                Segment::Text(text) => return Some(Next::Text(text)),
-                Segment::Part(span) => span,
-            },
-        };
-        let piece_bytes = self.sending.piece_bytes(&self.limits);
-        let length = span.length.min(piece_bytes as u64);
-        if length < span.length {
-            self.part = Some(Span { start: span.start + length, length: span.length - length });
-        }
-        let reader = Arc::clone(&self.reader);
-        let length = usize::try_from(length).unwrap_or(piece_bytes);
-        let read = move || reader.read_at(span.start, length).map(Bytes::from);
-        Some(Next::Read(self.blocking.begin_read(read)))
     }
 }
 
@@ -191,15 +86,18 @@ impl BlobBody {
 pub struct RequestBody {
     incoming: Incoming,
     idle: Duration,
+    rest: Arc<Rest>,
     is_begun: bool,
     is_done: bool,
+    is_lost: bool,
 }
 
 impl RequestBody {
-    /// Reads from `incoming`, waiting at most `idle` for each piece.
-    pub fn new(incoming: Incoming, idle: Duration) -> Self {
+    /// Reads from `incoming`, waiting at most `idle` for each piece, unless the body may rest: then
+    /// `rest` says so.
+    pub fn new(incoming: Incoming, idle: Duration, rest: Arc<Rest>) -> Self {
         let is_done = incoming.is_end_stream();
-        Self { incoming, idle, is_begun: false, is_done }
+        Self { incoming, idle, rest, is_begun: false, is_done, is_lost: false }
     }
 
     /// Whether reading began, which is when a client that asked for "100 Continue" gets it.
@@ -212,57 +110,72 @@ impl RequestBody {
         self.is_done
     }
 
+    /// Whether what is left of it is known to be no more than `most` bytes, which the client is
+    /// still sending.
+    pub fn is_nearly_done(&self, most: u64) -> bool {
+        !self.is_lost && self.incoming.size_hint().upper().is_some_and(|left| left <= most)
+    }
+
     /// The next piece, or `None` at the end.
     ///
     /// # Errors
     /// [`ApiError::BodyTimeout`] or [`ApiError::BodyBroken`].
     pub async fn piece(&mut self) -> Result<Option<Bytes>, ApiError> {
-        self.is_begun = true;
-        loop {
-            let frame = match tokio::time::timeout(self.idle, self.incoming.frame()).await {
-                Err(_) => return Err(ApiError::BodyTimeout { seconds: self.idle.as_secs() }),
-                Ok(None) => {
-                    self.is_done = true;
-                    return Ok(None);
-                }
-                Ok(Some(Err(_))) => return Err(ApiError::BodyBroken),
-                Ok(Some(Ok(frame))) => frame,
-            };
-            // Trailers carry nothing that we use.
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
-            }
+        match tokio::time::timeout(self.idle, self.next()).await {
+            Ok(next) => next,
+            Err(_) => Err(self.lost(self.idle)),
         }
     }
 
-    /// The next batch of pieces: of about `bytes` together, or what came within `time` of the
-    /// first; empty at the end. The pieces gathered before a failure come with it, so that an
-    /// upload keeps all that arrived.
+    /// The next piece, or `None` at the end, of a body for which the caller holds nothing while it
+    /// does not come: it may rest for `most`. Now and then `is_wanted` is asked whether anybody
+    /// still waits for it.
+    ///
+    /// # Errors
+    /// [`ApiError::BodyTimeout`], [`ApiError::BodyBroken`], and what `is_wanted` says.
+    pub async fn rested(
+        &mut self,
+        most: Duration,
+        is_wanted: impl Fn() -> Result<(), StorageError>,
+    ) -> Result<Option<Bytes>, ApiError> {
+        let rest = Arc::clone(&self.rest);
+        let _resting = rest.begin();
+        let until = Instant::now() + most;
+        loop {
+            let look = until.min(Instant::now() + self.idle);
+            if let Ok(next) = tokio::time::timeout_at(look, self.next()).await {
+                return next;
+            }
+            if look == until {
+                return Err(self.lost(most));
+            }
+            is_wanted().inspect_err(|_| self.is_lost = true)?;
+        }
+    }
+
+    /// The pieces from `first` on: about `bytes` together, or what came within `time`. Those
+    /// gathered before a failure come with it, so that an upload keeps all that arrived. At the
+    /// end they may be followed by none.
     pub async fn batch(
         &mut self,
+        first: Bytes,
         bytes: usize,
         time: Duration,
     ) -> (Vec<Bytes>, Result<(), ApiError>) {
-        let (mut pieces, mut gathered) = (Vec::new(), 0);
-        let mut next = self.piece().await;
+        let mut gathered = first.len();
+        let mut pieces = vec![first];
         let until = Instant::now() + time;
-        loop {
-            match next {
-                Ok(Some(piece)) => {
+        while gathered < bytes {
+            match tokio::time::timeout_at(until, self.next()).await {
+                Ok(Ok(Some(piece))) => {
                     gathered += piece.len();
                     pieces.push(piece);
                 }
-                Ok(None) => return (pieces, Ok(())),
-                Err(error) => return (pieces, Err(error)),
+                Ok(Err(error)) => return (pieces, Err(error)),
+                Ok(Ok(None)) | Err(_) => break,
             }
-            if gathered >= bytes {
-                return (pieces, Ok(()));
-            }
-            next = match tokio::time::timeout_at(until, self.piece()).await {
-                Ok(next) => next,
-                Err(_) => return (pieces, Ok(())),
-            };
         }
+        (pieces, Ok(()))
     }
 
     /// The whole body, which is expected to have `length` bytes; `None` as soon as it is longer
@@ -293,6 +206,33 @@ impl RequestBody {
         };
         // Past the bound the connection is closed, which is what dropping the body does.
         let _ = tokio::time::timeout(time, reading).await;
+    }
+
+    /// The next piece, however long it takes.
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        self.is_begun = true;
+        loop {
+            let frame = match self.incoming.frame().await {
+                None => {
+                    self.is_done = true;
+                    return Ok(None);
+                }
+                Some(Err(_)) => {
+                    self.is_lost = true;
+                    return Err(ApiError::BodyBroken);
+                }
+                Some(Ok(frame)) => frame,
+            };
+            // Trailers carry nothing that we use.
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    fn lost(&mut self, waited: Duration) -> ApiError {
+        self.is_lost = true;
+        ApiError::BodyTimeout { seconds: waited.as_secs() }
     }
 }
 

@@ -10,7 +10,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use storage::{
     Digest, DigestError, ManifestError, MediaType, MediaTypeError, NameError, Reference, RepoName,
-    Role, StorageError,
+    Role, StorageError, UserName,
 };
 use thiserror::Error;
 
@@ -37,6 +37,8 @@ pub enum ApiError {
     /// The user's role does not reach.
     #[error("the role of this user is {role}, which may not {access}: ask an administrator")]
     Denied {
+        /// Who asks.
+        user: UserName,
         /// What the request needs.
         access: Access,
         /// What the user is.
@@ -95,6 +97,12 @@ pub enum ApiError {
     /// What came is not HTTP/1.1.
     #[error("this is not a valid HTTP/1.1 request")]
     NotHttp,
+    /// The host that is asked is missing, named twice or no host.
+    #[error("an HTTP/1.1 request names the host that it asks in one Host header")]
+    Host,
+    /// The body has a transfer coding that is not known here.
+    #[error("Transfer-Encoding may be chunked and nothing else: send the body without a coding")]
+    TransferCoding,
     /// Plain HTTP came to the TLS port.
     #[error("this port speaks HTTPS: use https://, and trust the registry's CA")]
     PlainHttp,
@@ -203,9 +211,10 @@ impl ApiError {
                 (StatusCode::BAD_REQUEST, "DIGEST_INVALID")
             }
             Self::PageSize => (StatusCode::BAD_REQUEST, "PAGINATION_NUMBER_INVALID"),
-            Self::QueryEncoding | Self::NotHttp | Self::PlainHttp => {
+            Self::QueryEncoding | Self::NotHttp | Self::Host | Self::PlainHttp => {
                 (StatusCode::BAD_REQUEST, "UNSUPPORTED")
             }
+            Self::TransferCoding => (StatusCode::NOT_IMPLEMENTED, "UNSUPPORTED"),
             Self::TooManyTags { .. } | Self::UriTooLong { .. } => {
                 (StatusCode::URI_TOO_LONG, "SIZE_INVALID")
             }
@@ -229,6 +238,18 @@ impl ApiError {
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
             Self::Storage(error) => storage_status(error),
         }
+    }
+
+    /// Whether something is wrong with the message, whatever it asks for: that is told to anybody.
+    pub fn is_of_message(&self) -> bool {
+        matches!(
+            self,
+            Self::HeadTooLarge { .. }
+                | Self::UriTooLong { .. }
+                | Self::NotHttp
+                | Self::Host
+                | Self::TransferCoding
+        )
     }
 
     /// The reply that tells the client.

@@ -1,4 +1,4 @@
-//! Headers that are read or written in more than one place, and the parsing of ranges.
+//! Headers that are read or written in more than one place.
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use storage::{Digest, RepoName, UploadId};
@@ -76,113 +76,9 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(hyper::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// A part of a blob: its first byte and its length, which is at least 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    /// The position of the first byte.
-    pub start: u64,
-    /// The number of bytes.
-    pub length: u64,
-}
-
-/// What a `Range` header asks for, by RFC 9110 section 14.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// All of it: no range, a unit or form we do not know, or more parts than are sensible.
-    Whole,
-    /// Some parts, in the order in which they were asked for; parts beyond the end are left out.
-    Parts(Vec<Span>),
-    /// Only parts that do not exist.
-    Nothing,
-}
-
-/// Reads the `Range` header of a request for a blob of `size` bytes.
-pub(super) fn wanted(headers: &HeaderMap, size: u64, most: usize) -> Wanted {
-    let header = headers.get(hyper::header::RANGE).and_then(|value| value.to_str().ok());
-    let (unit, ranges) = header.and_then(|text| text.trim().split_once('=')).unwrap_or_default();
-    if !unit.eq_ignore_ascii_case("bytes") {
-        return Wanted::Whole;
-    }
-    let mut parts = Vec::new();
-    for range in ranges.split(',') {
-        match span(range.trim(), size) {
-            Ok(span) => parts.extend(span),
-            Err(Malformed::Syntax) => return Wanted::Whole,
-            Err(Malformed::Backwards) => return Wanted::Nothing,
-        }
-    }
-    let total: u64 = parts.iter().map(|part| part.length).fold(0, u64::saturating_add);
-    match parts.len() {
-        0 => Wanted::Nothing,
-        // Many or overlapping parts would cost more than the whole blob.
-        count if count > most || (count > 1 && total > size) => Wanted::Whole,
-        _ => Wanted::Parts(parts),
-    }
-}
-
-enum Malformed {
-    Syntax,
-    Backwards,
-}
-
-fn span(range: &str, size: u64) -> Result<Option<Span>, Malformed> {
-    let number = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()) {
-        // A number too large to count to lies beyond every blob.
-        true if !text.is_empty() => Ok(text.parse::<u64>().unwrap_or(u64::MAX)),
-        _ => Err(Malformed::Syntax),
-    };
-    let (first, last) = range.split_once('-').ok_or(Malformed::Syntax)?;
-    if first.is_empty() {
-        let length = number(last)?.min(size);
-        return Ok((length > 0).then(|| Span { start: size - length, length }));
-    }
-    let start = number(first)?;
-    let end = if last.is_empty() { u64::MAX } else { number(last)? };
-    if end < start {
-        return Err(Malformed::Backwards);
-    }
-    let end = end.min(size.saturating_sub(1));
-    Ok((start < size).then(|| Span { start, length: end - start + 1 }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn range(text: &str, size: u64) -> Wanted {
-        let mut headers = HeaderMap::new();
-        headers.insert(hyper::header::RANGE, text.parse().unwrap());
-        wanted(&headers, size, 3)
-    }
-
-    fn parts(spans: &[(u64, u64)]) -> Wanted {
-        Wanted::Parts(spans.iter().map(|&(start, length)| Span { start, length }).collect())
-    }
-
-    #[test]
-    fn ranges_follow_rfc_9110() {
-        assert_eq!(range("Bytes=0-0", 10), parts(&[(0, 1)]));
-        assert_eq!(range("bytes=5-", 10), parts(&[(5, 5)]));
-        assert_eq!(range("bytes=-3", 10), parts(&[(7, 3)]));
-        assert_eq!(range("bytes=-30", 10), parts(&[(0, 10)]));
-        assert_eq!(range("bytes=8-99999999999999999999999", 10), parts(&[(8, 2)]));
-        assert_eq!(range("bytes=0-1, 4-5", 10), parts(&[(0, 2), (4, 2)]));
-        assert_eq!(range("bytes=0-1,20-", 10), parts(&[(0, 2)]));
-        for nothing in ["bytes=10-", "bytes=5-0", "bytes=-0", "bytes=99999999999999999999999-"] {
-            assert_eq!(range(nothing, 10), Wanted::Nothing, "{nothing}");
-        }
-        for whole in [
-            "lines=1-2",
-            "bytes=a-b",
-            "bytes=",
-            "bytes=1",
-            "bytes=0-9,0-9",
-            "bytes=0-0,1-1,2-2,3-3",
-        ] {
-            assert_eq!(range(whole, 10), Wanted::Whole, "{whole}");
-        }
-        assert_eq!(range("bytes=0-", 0), Wanted::Nothing);
-    }
 
     #[test]
     fn chunks_say_where_they_go() {

@@ -6,8 +6,8 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, WARNING
 use hyper::http::request;
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use storage::{
-    Algorithm, Digest, Manifest, ManifestError, MediaType, Pushed, Reference, RepoName, Tag,
-    UserName,
+    Account, Algorithm, Digest, Manifest, ManifestError, MediaType, Pushed, Reference, RepoName,
+    Tag, UserName,
 };
 
 use super::body::{ReplyBody, RequestBody};
@@ -63,7 +63,7 @@ pub(super) async fn put(
     name: RepoName,
     reference: Reference,
     mut tags: Vec<Tag>,
-    by: Option<&UserName>,
+    by: Option<&Account>,
 ) -> Outcome {
     let limits = &app.limits;
     if tags.len() > limits.tags_per_push {
@@ -108,10 +108,17 @@ pub(super) async fn put(
     }
     let subject = manifest.subject().copied();
     let (store, repository, by) = (Arc::clone(&app.store), name.clone(), by.cloned());
-    let pushed = app
-        .blocking
-        .write(move || store.push_manifest(&repository, manifest, tags, by.as_ref()))
-        .await?;
+    let push = move || {
+        // A body may take long to come, and its user may be gone by then.
+        if let Some(account) = &by
+            && !store.is_user(account)?
+        {
+            return Ok(None);
+        }
+        let by = by.as_ref().map(|account| &account.name);
+        store.push_manifest(&repository, manifest, tags, by).map(Some)
+    };
+    let pushed = app.blocking.write(push).await?.ok_or(ApiError::LoginFailed)?;
     drop((heavy, room));
     let mut response = created(&name, &digest, subject.as_ref(), &named_tags);
     if let Some(warning) = warning(&pushed) {

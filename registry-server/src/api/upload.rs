@@ -1,12 +1,14 @@
 //! Uploads: beginning, continuing and finishing a session, and mounting instead of uploading.
 
+use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::header::{HeaderMap, LOCATION, RANGE};
 use hyper::http::request;
 use hyper::{Response, StatusCode};
-use storage::{Algorithm, Digest, RepoName, StorageError, UploadId, UploadWriter, UserName};
+use storage::{Account, Algorithm, Digest, RepoName, StorageError, UploadId, UploadWriter};
 
 use super::body::{ReplyBody, RequestBody};
 use super::error::ApiError;
@@ -14,6 +16,7 @@ use super::header::{
     CONTENT_DIGEST, UPLOAD_ID, content_length, content_range, digest_value, upload_location,
     upload_range, value,
 };
+use super::log::Deed;
 use super::{App, Outcome};
 use crate::blocking::{Begun, OnDisk};
 
@@ -21,7 +24,7 @@ use crate::blocking::{Begun, OnDisk};
 pub(super) async fn start(
     app: &App,
     name: RepoName,
-    user: &UserName,
+    user: &Account,
     algorithm: Algorithm,
 ) -> Outcome {
     let id = create(app, &name, user, algorithm, 0).await?;
@@ -34,7 +37,7 @@ pub(super) async fn whole(
     head: &request::Parts,
     body: &mut RequestBody,
     name: RepoName,
-    user: &UserName,
+    user: &Account,
     digest: Digest,
 ) -> Outcome {
     let id = create(app, &name, user, digest.algorithm(), coming_bytes(&head.headers)).await?;
@@ -50,29 +53,33 @@ pub(super) async fn whole(
         false => drop(store.cancel_upload(&name, &user, id)),
     });
     forget.await;
-    outcome
+    outcome.map(|response| with_deed(response, "pushed in one request".into()))
 }
 
 /// `POST ?mount=`: takes a blob over from another repository, or begins a session if it cannot.
 pub(super) async fn mount(
     app: &App,
     name: RepoName,
-    user: &UserName,
+    user: &Account,
     digest: Digest,
     from: Option<RepoName>,
 ) -> Outcome {
     // A role reaches every repository, so who may push here may pull from there.
-    let (store, repository) = (Arc::clone(&app.store), name.clone());
+    let (store, repository, there) = (Arc::clone(&app.store), name.clone(), from.clone());
     let mounted =
-        app.blocking.write(move || store.mount_blob(from.as_ref(), &repository, &digest)).await?;
+        app.blocking.write(move || store.mount_blob(there.as_ref(), &repository, &digest)).await?;
     if mounted {
-        return Ok(created(&name, &digest));
+        let deed = match from {
+            Some(from) => format!("mounted from {from}").into(),
+            None => "mounted from wherever it was".into(),
+        };
+        return Ok(with_deed(created(&name, &digest), deed));
     }
     start(app, name, user, digest.algorithm()).await
 }
 
 /// `GET`: how far the session is.
-pub(super) async fn status(app: &App, name: RepoName, user: &UserName, id: UploadId) -> Outcome {
+pub(super) async fn status(app: &App, name: RepoName, user: &Account, id: UploadId) -> Outcome {
     let (store, repository, user) = (Arc::clone(&app.store), name.clone(), user.clone());
     let offset = app.blocking.read(move || store.upload_offset(&repository, &user, id)).await?;
     Ok(progress(StatusCode::NO_CONTENT, &name, id, offset))
@@ -84,7 +91,7 @@ pub(super) async fn append(
     head: &request::Parts,
     body: &mut RequestBody,
     name: RepoName,
-    user: &UserName,
+    user: &Account,
     id: UploadId,
 ) -> Outcome {
     let session = open(app, &name, user, id, coming_bytes(&head.headers)).await?;
@@ -99,7 +106,7 @@ pub(super) async fn finish(
     head: &request::Parts,
     body: &mut RequestBody,
     name: RepoName,
-    user: &UserName,
+    user: &Account,
     id: UploadId,
     digest: Digest,
 ) -> Outcome {
@@ -111,12 +118,12 @@ pub(super) async fn finish(
         return commit(app, head, body, name, session, (id, digest)).await;
     }
     // It holds what is in the blob already.
-    while body.piece().await?.is_some() {}
+    while body.rested(app.limits.upload_rest_time, || Ok(())).await?.is_some() {}
     Ok(created(&name, &digest))
 }
 
 /// `DELETE`: ends the session. `oc` does so after each upload that succeeded, and accepts a 404.
-pub(super) async fn cancel(app: &App, name: RepoName, user: &UserName, id: UploadId) -> Outcome {
+pub(super) async fn cancel(app: &App, name: RepoName, user: &Account, id: UploadId) -> Outcome {
     let (store, user) = (Arc::clone(&app.store), user.clone());
     match app.blocking.write(move || store.cancel_upload(&name, &user, id)).await? {
         true => {
@@ -131,7 +138,7 @@ pub(super) async fn cancel(app: &App, name: RepoName, user: &UserName, id: Uploa
 async fn create(
     app: &App,
     name: &RepoName,
-    user: &UserName,
+    user: &Account,
     algorithm: Algorithm,
     coming_bytes: u64,
 ) -> Result<UploadId, ApiError> {
@@ -150,7 +157,7 @@ type Taken = (Arc<OnDisk<UploadWriter>>, u64);
 async fn open(
     app: &App,
     name: &RepoName,
-    user: &UserName,
+    user: &Account,
     id: UploadId,
     coming_bytes: u64,
 ) -> Result<Taken, ApiError> {
@@ -196,7 +203,9 @@ async fn commit(
 }
 
 /// Writes the body to the session, which stands at `start`: while one batch is written and hashed,
-/// the next is gathered. Returns how many bytes the session then holds.
+/// the next is gathered. While nothing comes nothing is held: what was gathered is written out, and
+/// no thread, no permit and no share of the memory for batches waits with the client. Returns how
+/// many bytes the session then holds.
 async fn receive(
     app: &App,
     head: &request::Parts,
@@ -204,29 +213,48 @@ async fn receive(
     (writer, start): &Taken,
     location: String,
 ) -> Result<u64, ApiError> {
-    let start = *start;
+    let (start, limits) = (*start, &app.limits);
     let promised = promised_length(&head.headers, start, location)?;
-    let receiving = Receiving::begin(app);
     let mut offset = start;
-    let mut writing: Option<Begun<_>> = None;
+    let mut writing = Writing(None);
     loop {
-        let time = app.limits.upload_batch_time;
-        let (batch, outcome) = body.batch(receiving.batch_bytes(), time).await;
-        if let Some(write) = writing.take() {
-            offset = write.await?;
-        }
-        if batch.is_empty() {
-            outcome?;
-            break;
-        }
-        let writer = Arc::clone(writer);
-        let write = app.blocking.begin_write(move || writer.append(&batch));
-        if let Err(error) = outcome {
+        let first = tokio::select! {
+            first = body.rested(limits.upload_rest_time, || writer.check()) => first,
+            written = writing.ends() => {
+                offset = written?;
+                continue;
+            }
+        };
+        let (batch, batched, outcome) = match first {
+            Ok(Some(first)) => {
+                let batched = Batched::begin(app);
+                let time = limits.upload_batch_time;
+                let mut gathering = pin!(body.batch(first, batched.bytes(), time));
+                let (batch, outcome) = loop {
+                    // Who waits for a permit looks, or he holds one that he does not use.
+                    tokio::select! {
+                        gathered = &mut gathering => break gathered,
+                        written = writing.ends() => offset = written?,
+                    }
+                };
+                (batch, Some(batched), outcome)
+            }
+            Ok(None) => (Vec::new(), None, Ok(())),
+            Err(error) => (Vec::new(), None, Err(error)),
+        };
+        offset = writing.finish(offset).await?;
+        if let Some(batched) = batched {
+            let writer = Arc::clone(writer);
+            let write = app.blocking.begin_write(move || writer.append(&batch));
+            writing = Writing(Some((write, batched)));
+            if outcome.is_ok() {
+                continue;
+            }
             // What arrived before the failure is kept: the client can continue after it.
-            write.await?;
-            return Err(error);
+            writing.finish(offset).await?;
         }
-        writing = Some(write);
+        outcome?;
+        break;
     }
     match promised {
         Some(expected) if expected != offset - start => {
@@ -236,26 +264,47 @@ async fn receive(
     }
 }
 
-/// One of the uploads whose bytes are arriving; they share the memory for batches.
-struct Receiving<'a>(&'a App);
+/// A batch that is being written, if one is.
+struct Writing<'a>(Option<(Begun<Result<u64, StorageError>>, Batched<'a>)>);
 
-impl<'a> Receiving<'a> {
+impl Writing<'_> {
+    /// Where the session stands when the batch is written; never, if there is none.
+    async fn ends(&mut self) -> Result<u64, StorageError> {
+        let Some((write, _)) = &mut self.0 else { return std::future::pending().await };
+        let outcome = write.await;
+        self.0 = None;
+        outcome
+    }
+
+    /// The same; without a batch it stands at `offset`.
+    async fn finish(&mut self, offset: u64) -> Result<u64, StorageError> {
+        match self.0 {
+            Some(_) => self.ends().await,
+            None => Ok(offset),
+        }
+    }
+}
+
+/// A batch of an upload in memory, gathered or being written; they share the memory for batches.
+struct Batched<'a>(&'a App);
+
+impl<'a> Batched<'a> {
     fn begin(app: &'a App) -> Self {
-        app.receiving.fetch_add(1, Ordering::Relaxed);
+        app.batches.fetch_add(1, Ordering::Relaxed);
         Self(app)
     }
 
-    fn batch_bytes(&self) -> usize {
+    /// How large it may become.
+    fn bytes(&self) -> usize {
         let limits = &self.0.limits;
-        let share =
-            limits.upload_memory_bytes / (2 * self.0.receiving.load(Ordering::Relaxed)).max(1);
+        let share = limits.upload_memory_bytes / self.0.batches.load(Ordering::Relaxed).max(1);
         share.clamp(limits.upload_batch_min_bytes, limits.upload_batch_bytes)
     }
 }
 
-impl Drop for Receiving<'_> {
+impl Drop for Batched<'_> {
     fn drop(&mut self) {
-        self.0.receiving.fetch_sub(1, Ordering::Relaxed);
+        self.0.batches.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -299,5 +348,11 @@ fn created(name: &RepoName, digest: &Digest) -> Response<ReplyBody> {
     let headers = response.headers_mut();
     headers.insert(LOCATION, value(&format!("/v2/{name}/blobs/{digest}")));
     headers.insert(CONTENT_DIGEST, digest_value(digest));
+    response
+}
+
+/// Lets the log say what was done.
+fn with_deed(mut response: Response<ReplyBody>, deed: Cow<'static, str>) -> Response<ReplyBody> {
+    response.extensions_mut().insert(Deed(deed));
     response
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use storage::{Role, UserName};
+use storage::{Account, Role, UserName};
 
 /// The right that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub enum Principal {
     Anonymous,
     /// A user whose password was right.
     User {
-        /// The name.
-        name: UserName,
+        /// Who it is.
+        account: Account,
         /// What the user may do.
         role: Role,
     },
@@ -51,7 +51,15 @@ impl Principal {
     pub fn name(&self) -> Option<&UserName> {
         match self {
             Self::Anonymous => None,
-            Self::User { name, .. } => Some(name),
+            Self::User { account, .. } => Some(&account.name),
+        }
+    }
+
+    /// The same, told from others who had the name.
+    pub fn account(&self) -> Option<&Account> {
+        match self {
+            Self::Anonymous => None,
+            Self::User { account, .. } => Some(account),
         }
     }
 

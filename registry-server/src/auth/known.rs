@@ -85,10 +85,13 @@ impl Known {
 mod tests {
     use storage::Role;
 
+    use storage::UserId;
+
     use super::*;
 
     fn user(name: &str, password_hash: &str) -> User {
         User {
+            id: UserId::default(),
             name: name.parse().unwrap(),
             role: Role::Pull,
             password_hash: password_hash.to_owned(),

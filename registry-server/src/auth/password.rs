@@ -3,8 +3,10 @@
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
+use storage::UserName;
 use thiserror::Error;
 
+use super::strength::{check, check_name};
 use crate::limits::{PASSWORD_MAX_BYTES, PASSWORD_MIN_BYTES};
 
 /// A password of a length that is accepted. Never printed.
@@ -12,7 +14,27 @@ use crate::limits::{PASSWORD_MAX_BYTES, PASSWORD_MIN_BYTES};
 pub struct Password(Vec<u8>);
 
 impl Password {
-    /// Accepts a password that a person chose: any bytes, since it may have been chosen elsewhere.
+    /// Accepts a password that a person chooses for this user: one line of any bytes, since it may
+    /// have been chosen elsewhere, that is hard enough to guess.
+    ///
+    /// # Errors
+    /// Every [`PasswordError`] that is about a password.
+    pub fn chosen(bytes: &[u8], user: &UserName) -> Result<Self, PasswordError> {
+        let password = Self::new(bytes)?;
+        password.judge(user)?;
+        Ok(password)
+    }
+
+    /// Whether it may be chosen for this user.
+    ///
+    /// # Errors
+    /// [`PasswordError::HoldsName`] and [`PasswordError::Weak`].
+    pub fn judge(&self, user: &UserName) -> Result<(), PasswordError> {
+        check(&self.0, user)
+    }
+
+    /// Takes a password that is in use, however easy it is to guess: what it opens was decided
+    /// when it was chosen.
     ///
     /// # Errors
     /// [`PasswordError::Short`] and [`PasswordError::Long`].
@@ -21,6 +43,21 @@ impl Password {
             length if length < PASSWORD_MIN_BYTES => Err(PasswordError::Short),
             length if length > PASSWORD_MAX_BYTES => Err(PasswordError::Long),
             _ => Ok(Self(bytes.to_vec())),
+        }
+    }
+
+    /// Makes up a password for this user, as [`Password::random`] does, that could as well have
+    /// been chosen: a short name may occur in what is random. How hard it is to guess needs no
+    /// judging, which leaves dictionaries in memory.
+    ///
+    /// # Errors
+    /// [`PasswordError::Random`] only if the kernel's generator fails.
+    pub fn made_up(user: &UserName) -> Result<Self, PasswordError> {
+        loop {
+            let password = Self::random()?;
+            if check_name(&password.0, user).is_ok() {
+                return Ok(password);
+            }
         }
     }
 
@@ -65,6 +102,24 @@ pub enum PasswordError {
     /// It is too long.
     #[error("a password has at most {PASSWORD_MAX_BYTES} bytes")]
     Long,
+    /// It is among the first that somebody would try.
+    #[error(
+        "this password is too easy to guess: take another, such as four words that nobody expects \
+         together, or what `openssl rand -base64 18` prints"
+    )]
+    Weak,
+    /// The user's name is in it.
+    #[error("the password has the user's name in it, which is tried first: take another")]
+    HoldsName,
+    /// What was read has several lines.
+    #[error("a password is one line, and this has several: keep only the password")]
+    SeveralLines,
+    /// What was read begins with a byte order mark.
+    #[error(
+        "what was read begins with a byte order mark, which podman would send as part of the \
+         password: save the file as plain text, UTF-8 without BOM"
+    )]
+    Marked,
     /// There is no randomness.
     #[error("the kernel gave no random bytes")]
     Random,
@@ -108,6 +163,19 @@ mod tests {
         assert!(Password::new(b"1234567") == Err(PasswordError::Short));
         assert!(Password::new(&[b'x'; 1025]) == Err(PasswordError::Long));
         assert!(Password::new(b"12345678").is_ok());
+        let user: UserName = "ann".parse().unwrap();
+        assert!(Password::chosen(b"1234567", &user) == Err(PasswordError::Short));
+        assert!(Password::chosen(b"12345678", &user) == Err(PasswordError::Weak));
+        assert!(Password::chosen(b"correct horse", &user).is_ok());
         assert_eq!(Password::random().unwrap().as_bytes().len(), RANDOM_CHARACTERS);
+    }
+
+    #[test]
+    fn what_is_made_up_could_have_been_chosen() {
+        for user in ["init", "abc", "a", "7"] {
+            let user = user.parse().unwrap();
+            let password = Password::made_up(&user).unwrap();
+            assert!(Password::chosen(password.as_bytes(), &user).is_ok());
+        }
     }
 }

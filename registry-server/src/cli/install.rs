@@ -58,7 +58,8 @@ pub(super) fn run(args: InstallArgs) -> anyhow::Result<()> {
     let wanted = Wanted::new(args.settings)?;
     let given = Given::read(&wanted.config)?;
     let record = Record::read(record_path)?;
-    let notes = preflight::check(&wanted)?;
+    let mut notes = preflight::check(&wanted)?;
+    notes.extend(given.warnings(&wanted.config));
     let plan = Plan::new(steps::of(&wanted)?, record.as_ref())?;
     if args.dry_run {
         return show(&plan, &notes, args.json);

@@ -5,12 +5,12 @@ use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use storage::Role;
+use storage::{Role, UserName};
 
 use super::DataDir;
 use crate::admin::{self, Reply};
 use crate::auth::password::Password;
-use crate::limits::PASSWORD_MAX_BYTES;
+use crate::auth::written;
 use crate::text::{Page, print, print_json};
 
 #[derive(Subcommand)]
@@ -53,7 +53,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Add { data, name, role } => {
             let data_dir = data.path()?;
-            let (role, password_hash) = (role.to_string(), read_password()?.hash()?);
+            let (role, password_hash) = (role.to_string(), read_password(&name)?.hash()?);
             let command =
                 admin::Command::UserAdd { name: name.clone(), role: role.clone(), password_hash };
             admin::run(&data_dir, command)?;
@@ -68,7 +68,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Passwd { data, name } => {
             let data_dir = data.path()?;
-            let password_hash = read_password()?.hash()?;
+            let password_hash = read_password(&name)?.hash()?;
             let command = admin::Command::UserPassword { name: name.clone(), password_hash };
             admin::run(&data_dir, command)?;
             Ok(print(&Page::of(format_args!("the password of {name} is changed")))?)
@@ -85,20 +85,20 @@ fn role(text: &str) -> Result<Role, storage::RoleError> {
     text.parse()
 }
 
-fn read_password() -> anyhow::Result<Password> {
+/// Asks for the password that is chosen for this user.
+fn read_password(user: &str) -> anyhow::Result<Password> {
+    let user: UserName = user.parse()?;
     if std::io::stdin().is_terminal() {
         let password = rpassword::prompt_password("Password: ")?;
         if rpassword::prompt_password("Again: ")? != password {
             bail!("the two passwords differ: nothing was changed");
         }
-        return Ok(Password::new(password.as_bytes())?);
+        return Ok(Password::chosen(password.as_bytes(), &user)?);
     }
     let mut input = Vec::new();
-    // One byte more than the longest, so that a longer one is refused and not cut.
     std::io::stdin()
-        .take(PASSWORD_MAX_BYTES as u64 + 2)
+        .take(written::MOST_BYTES)
         .read_to_end(&mut input)
         .context("cannot read the password from standard input")?;
-    let password = input.strip_suffix(b"\n").unwrap_or(&input);
-    Ok(Password::new(password)?)
+    Ok(Password::chosen(written::line(&input)?, &user)?)
 }

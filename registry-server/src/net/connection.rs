@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -14,9 +15,13 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::{
+    set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
+};
 use storage::{StorageError, UserName};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -24,10 +29,10 @@ use tracing::debug;
 
 use super::guard::Guard;
 use super::table::{Entry, Phase, Place, Table};
-use crate::api::App;
-use crate::api::body::ReplyBody;
+use crate::api::body::{ReplyBody, RequestBody};
 use crate::api::error::ApiError;
 use crate::api::header::OF_EVERY_REPLY;
+use crate::api::{self, App};
 use crate::limits::{ENDING_TIME, Limits};
 use crate::share::Owner;
 
@@ -69,9 +74,11 @@ pub(super) async fn serve(
         }
     };
     debug!(peer = %entry.peer, ?outcome, "connection ended");
+    // While a body rests no answer has begun, unless one before it is not read yet.
+    let rested = entry.rest.lasted().filter(|_| !entry.is_blocked());
     let parts = connection.into_parts();
     let refusal = match entry.is_evicted() {
-        true => None,
+        true => rested.map(|rested| ApiError::BodyTimeout { seconds: rested.as_secs() }),
         false => refusal(&app, entry.phase(), &outcome, !parts.read_buf.is_empty()),
     };
     let mut stream = parts.io.into_inner().into_inner();
@@ -114,6 +121,7 @@ fn refusal(app: &App, phase: Phase, ended: &Ended, has_rest: bool) -> Option<Api
 /// Makes the TLS connection. To a client that speaks plain HTTP it says so in plain HTTP.
 async fn shake_hands(acceptor: &TlsAcceptor, socket: TcpStream) -> io::Result<Stream> {
     socket.set_nodelay(true)?;
+    notice_death(&socket)?;
     let mut first = [0];
     let count = socket.peek(&mut first).await?;
     if count == 1 && first[0].is_ascii_uppercase() {
@@ -121,6 +129,16 @@ async fn shake_hands(acceptor: &TlsAcceptor, socket: TcpStream) -> io::Result<St
         return Err(io::Error::new(io::ErrorKind::InvalidData, "plain HTTP"));
     }
     acceptor.accept(BufReader::with_capacity(READ_BUFFER_BYTES, socket)).await
+}
+
+/// Lets the kernel find out that the other side is gone without having said so: an upload may rest
+/// for long, and nobody else would notice.
+fn notice_death(socket: &TcpStream) -> io::Result<()> {
+    set_socket_keepalive(socket, true)?;
+    set_tcp_keepidle(socket, KEEPALIVE_IDLE)?;
+    set_tcp_keepintvl(socket, KEEPALIVE_INTERVAL)?;
+    set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?;
+    Ok(())
 }
 
 /// Writes a refusal outside of hyper, and closes the connection so that the client can read it.
@@ -167,31 +185,57 @@ impl Service<Request<Incoming>> for Answer {
         let (app, entry) = (Arc::clone(&self.app), Arc::clone(&self.entry));
         let table = Arc::clone(&self.table);
         Box::pin(async move {
-            let limits = &app.limits;
             let logged_in = |user: &UserName| {
                 table.set_owner(&entry, Owner::User(user.clone()));
             };
-            let (mut response, rest) = app.answer(request, entry.peer, &logged_in).await;
-            if let Some(rest) = rest {
-                entry.set_draining(true);
-                let entry = Arc::clone(&entry);
-                let rest = rest.drop_rest(limits.refused_body_bytes, limits.refused_body_time);
-                tokio::spawn(async move {
-                    rest.await;
-                    entry.set_draining(false);
-                });
+            let body_rest = Arc::clone(&entry.rest);
+            let answer = app.answer(request, entry.peer, body_rest, &logged_in).await;
+            let api::Answer { mut reply, rest, is_held_back } = answer;
+            let mut leftover = rest.map(|body| Leftover::new(body, &app, &entry, is_held_back));
+            if !is_held_back {
+                leftover.take().into_iter().for_each(Leftover::begin_to_drop);
             }
             if table.is_wanted(&entry) {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Tracked { body, entry }))
+            Ok(reply.map(|body| Tracked { body, leftover, entry }))
         })
+    }
+}
+
+/// What is left of the body of a request that was answered before all of it came.
+struct Leftover {
+    body: RequestBody,
+    bytes: u64,
+    time: Duration,
+    entry: Arc<Entry>,
+}
+
+impl Leftover {
+    fn new(body: RequestBody, app: &App, entry: &Arc<Entry>, is_held_back: bool) -> Self {
+        let Limits { refused_body_bytes: bytes, refused_body_time, .. } = *app.limits;
+        // Who waits for leave to send it will not, or gives up as soon as the answer is there.
+        let time = if is_held_back { ENDING_TIME } else { refused_body_time };
+        entry.set_draining(true);
+        Self { body, bytes, time, entry: Arc::clone(entry) }
+    }
+
+    /// Reads it and drops it, while the client reads the answer.
+    fn begin_to_drop(self) {
+        // None where the process ends, and with it the connection.
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            self.body.drop_rest(self.bytes, self.time).await;
+            self.entry.set_draining(false);
+        });
     }
 }
 
 /// The body of a reply, which tells the table when hyper is done with it.
 struct Tracked {
     body: ReplyBody,
+    /// What the client holds back until the reply is there.
+    leftover: Option<Leftover>,
     entry: Arc<Entry>,
 }
 
@@ -218,8 +262,14 @@ impl Body for Tracked {
 impl Drop for Tracked {
     fn drop(&mut self) {
         self.entry.enter(Phase::Flushing);
+        self.leftover.take().into_iter().for_each(Leftover::begin_to_drop);
     }
 }
 
 /// Bytes read from a socket at once.
 const READ_BUFFER_BYTES: usize = 32 * 1024;
+/// How long nothing comes before the kernel asks whether the other side is still there, how often
+/// it asks, and how often in vain.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_PROBES: u32 = 6;

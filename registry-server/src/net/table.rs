@@ -4,7 +4,9 @@
 //! Who gives way: those on which nobody has logged in yet before all others, then those of whom
 //! there are most, then the one that has stood still longest. So a crowd from one address makes
 //! room out of itself, whatever its connections do or do not do; and a client that has logged in is
-//! closed only when all are such, and only while nothing goes on with it. For one of its own crowd
+//! closed only when all are such, and only while nothing goes on with it. An upload that rests
+//! gives way too, after what has been idle for a while: when it rests for longer than another body
+//! may, and those of whoever has more than half of all places much sooner. For one of its own crowd
 //! nobody gives way who came only now: however fast they come, each has time to log in.
 
 use std::cmp::Reverse;
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::api::rest::Rest;
 use crate::auth::network;
 use crate::limits::Limits;
 use crate::share::Owner;
@@ -66,6 +69,8 @@ pub(super) struct Entry {
     owner: Mutex<Arc<Owner>>,
     /// Whether the rest of an answered request's body is still being read.
     draining: AtomicBool,
+    /// Since when the body of its request rests, if it does.
+    pub(super) rest: Arc<Rest>,
     /// Whether it gave its place to a newcomer.
     evicted: AtomicBool,
     closing: Notify,
@@ -84,6 +89,7 @@ impl Entry {
             taken: AtomicUsize::new(0),
             owner: Mutex::new(Arc::new(Owner::Address(network(peer.ip())))),
             draining: AtomicBool::new(false),
+            rest: Arc::default(),
             evicted: AtomicBool::new(false),
             closing: Notify::new(),
         }
@@ -113,6 +119,11 @@ impl Entry {
 
     pub(super) fn is_evicted(&self) -> bool {
         self.evicted.load(Ordering::Acquire)
+    }
+
+    /// Whether something waits for the client to read, which it does not.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked_for().is_some()
     }
 
     /// Notes that something waits for the client to read. If it had read all there was only just
@@ -253,7 +264,7 @@ impl Table {
         peer: SocketAddr,
         limits: &Limits,
     ) -> Option<Place> {
-        if let Some(place) = self.enter(peer, limits.connections) {
+        if let Some(place) = self.enter(peer, limits) {
             return Some(place);
         }
         let _waiting = Waiting::begin(self);
@@ -261,7 +272,7 @@ impl Table {
             loop {
                 // That one is idle for long enough is told by nobody.
                 let _ = tokio::time::timeout(RETRY_TIME, self.freed.notified()).await;
-                if let Some(place) = self.enter(peer, limits.connections) {
+                if let Some(place) = self.enter(peer, limits) {
                     break place;
                 }
             }
@@ -298,10 +309,10 @@ impl Table {
 
     /// Enters a connection. At the limit another one is closed for it. If none may be, the newcomer
     /// gets no place.
-    fn enter(self: &Arc<Self>, peer: SocketAddr, most: usize) -> Option<Place> {
+    fn enter(self: &Arc<Self>, peer: SocketAddr, limits: &Limits) -> Option<Place> {
         let mut state = self.lock();
-        if state.entries.len() >= most {
-            let number = state.first_to_go(&Owner::Address(network(peer.ip())))?;
+        if state.entries.len() >= limits.connections {
+            let number = state.first_to_go(&Owner::Address(network(peer.ip())), limits)?;
             state.crowding.gave_way += 1;
             if let Some(entry) = state.remove(number) {
                 entry.evicted.store(true, Ordering::Release);
@@ -330,14 +341,21 @@ impl Table {
 
 impl State {
     /// The connection that gives way to a newcomer; none if nobody does now.
-    fn first_to_go(&self, newcomer: &Owner) -> Option<u64> {
+    fn first_to_go(&self, newcomer: &Owner, limits: &Limits) -> Option<u64> {
         let crowd = |owner: &Owner| self.crowds.get(owner).copied().unwrap_or_default();
         let rank = |entry: &Entry| {
             let is_known = entry.is_known();
-            (Reverse(is_known), crowd(&entry.owner()), entry.still_for())
+            let most = crowd(&entry.owner());
+            let patience = match most > limits.connections / 2 {
+                true => CROWD_REST_TIME.min(limits.body_idle_time),
+                false => limits.body_idle_time,
+            };
+            let rested = entry.rest.lasted().filter(|lasted| *lasted > patience);
+            let (still, rested) = (entry.still_for(), rested.unwrap_or_default());
+            (Reverse(is_known), most, still.max(rested.min(LONG_TIME)), rested)
         };
         let ranked = self.entries.iter().map(|(number, entry)| (rank(entry), *number));
-        let ((Reverse(is_known), most, still), number) = ranked.max()?;
+        let ((Reverse(is_known), most, still, _), number) = ranked.max()?;
         let may_go = match is_known {
             // The next request may be under way already.
             true => still >= SETTLED_TIME,
@@ -398,6 +416,12 @@ impl Drop for Waiting<'_> {
 
 /// How often it is looked for a place, at least, while there is none.
 const RETRY_TIME: Duration = Duration::from_millis(5);
+/// How long an upload rests before it gives way, of whoever has more than half of all places: he
+/// can go on with it, and has what nobody needs.
+const CROWD_REST_TIME: Duration = Duration::from_secs(1);
+/// How long a connection waits before it gives way sooner than an upload that rests: its client can
+/// come again at no cost, but should not have to between any two requests.
+const LONG_TIME: Duration = Duration::from_secs(10);
 /// How long a connection waits before it gives way: the next request may be under way already.
 const SETTLED_TIME: Duration = Duration::from_millis(100);
 /// The time that a connection has for its handshake and its first request at least.

@@ -11,16 +11,17 @@ use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
 use certs::{CertError, Change, Ensured, RootKey, ServerCertificate, ServerName, TlsFile};
-use storage::{Holder, OnHeld, OpenOptions, Role, Store, User, write_whole};
+use storage::{Holder, OnHeld, OpenOptions, Role, Store, UserName, write_whole};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::{info, warn};
 
 use super::Renewal;
 use crate::admin::{end_process, log_trouble};
-use crate::auth::password::Password;
+use crate::auth::password::{Password, PasswordError};
+use crate::auth::written;
 use crate::config::Config;
-use crate::limits::{Limits, PASSWORD_MAX_BYTES};
+use crate::limits::Limits;
 
 /// What [`initialize`] found and made.
 pub struct Initialized {
@@ -75,15 +76,67 @@ impl Given {
     }
 }
 
+impl Given {
+    /// What to say of the settings and of what they name: clients will refuse some of it, though
+    /// the server can serve it. A sentence each.
+    pub fn warnings(&self, config: &Config) -> Vec<String> {
+        let mut warnings = unfit_names(config);
+        let issuer = self.certificate.as_ref().and_then(ServerCertificate::missing_issuer);
+        if let (Some(issuer), Some((file, _))) = (issuer, &config.own_certificate) {
+            warnings.push(format!(
+                "{} holds the server's certificate and not that of its issuer ({}): clients that \
+                 know only a root above that issuer will refuse it. Unless the issuer itself is \
+                 what clients trust, put its certificate behind the server's in that file, and so \
+                 on towards the root",
+                file.display(),
+                issuer
+            ));
+        }
+        warnings
+    }
+}
+
+/// What to say of host names that clients will refuse. A sentence each.
+pub(crate) fn unfit_names(config: &Config) -> Vec<String> {
+    config.hostnames.iter().filter(|name| !name.fits_image_names()).map(unfit_name).collect()
+}
+
+fn unfit_name(name: &ServerName) -> String {
+    let why = match name.address() {
+        Some(_) => "it is an IPv6 address",
+        None => "there is an underscore in it",
+    };
+    format!(
+        "podman, skopeo and oc refuse image names that begin with {name}, because {why}: give \
+         clients a name of letters, digits and hyphens, or an IPv4 address, with one more \
+         --hostname"
+    )
+}
+
+/// The password that a file holds, which somebody chooses for this user.
+pub(crate) fn choose_password(path: &Path, user: &UserName) -> anyhow::Result<Password> {
+    password_in(path, |line| Password::chosen(line, user))
+}
+
+/// The password that a file holds, which is in use, or is not judged yet.
 pub(crate) fn read_password(path: &Path) -> anyhow::Result<Password> {
-    // One byte more than the longest with the end of its line: a longer one is refused as such.
-    let most = PASSWORD_MAX_BYTES as u64 + 2;
+    password_in(path, Password::new)
+}
+
+fn password_in(
+    path: &Path,
+    accept: impl FnOnce(&[u8]) -> Result<Password, PasswordError>,
+) -> anyhow::Result<Password> {
     let mut content = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(most).read_to_end(&mut content))
+        .and_then(|file| file.take(written::MOST_BYTES).read_to_end(&mut content))
         .with_context(|| format!("cannot read the password in {}", path.display()))?;
-    let content = content.strip_suffix(b"\n").unwrap_or(&content);
-    Password::new(content).with_context(|| format!("the password in {}", path.display()))
+    let password = written::line(&content).and_then(accept);
+    password.with_context(|| password_of(path))
+}
+
+fn password_of(path: &Path) -> String {
+    format!("the password in {}", path.display())
 }
 
 /// What a first start made.
@@ -138,6 +191,7 @@ pub(super) fn prepare(
     store: &Store,
 ) -> anyhow::Result<Prepared> {
     store.forget_backup()?;
+    given.warnings(config).iter().for_each(|warning| warn!("{warning}"));
     let is_own = given.certificate.is_some();
     let (certificate, renewal, changes) = match given.certificate {
         Some(own) => (own, None, Vec::new()),
@@ -272,9 +326,14 @@ fn first_start(
     let _ = std::fs::remove_file(&password_file);
     let made_up = given.is_none();
     let password = match given {
-        Some(password) => password?,
+        Some(password) => {
+            let password = password?;
+            let file = config.init_password_file.as_deref().unwrap_or(Path::new(""));
+            password.judge(&config.init_user).with_context(|| password_of(file))?;
+            password
+        }
         None => {
-            let password = Password::random()?;
+            let password = Password::made_up(&config.init_user)?;
             let mut line = password.as_bytes().to_vec();
             line.push(b'\n');
             write_whole(&password_file, &line)?;
@@ -283,7 +342,7 @@ fn first_start(
     };
     let password_hash = password.hash()?;
     let (name, role) = (config.init_user.clone(), Role::Administrator);
-    store.add_user(User { name, role, password_hash })?;
+    store.add_user(name, role, password_hash)?;
     Ok(FirstStart {
         user: config.init_user.to_string(),
         password: made_up.then_some(password),

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
+use crate::account::{Account, UserId};
 use crate::digest::Algorithm;
 use crate::layout::Layout;
 use crate::lock::OnHeld;
 use crate::manifest::{Manifest, MediaType};
-use crate::name::{Reference, RepoName, Tag, UserName};
+use crate::name::{Reference, RepoName, Tag};
 use crate::store::OpenOptions;
 use crate::{RemovalStep, RestorePoint};
 
@@ -66,9 +67,12 @@ fn tags(names: &[&str]) -> Vec<Tag> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
+fn pusher() -> Account {
+    Account { name: "pusher".parse().unwrap(), id: UserId::default() }
+}
+
 fn push(store: &Store, name: &str, content: &[u8]) -> Digest {
-    let (user, digest): (UserName, _) =
-        ("pusher".parse().unwrap(), Digest::of(Algorithm::Sha256, content));
+    let (user, digest) = (pusher(), Digest::of(Algorithm::Sha256, content));
     let id = store.create_upload(&repo(name), &user, Algorithm::Sha256).unwrap();
     let writer = store.open_upload(&repo(name), &user, id).unwrap();
     writer.append(&[Bytes::copy_from_slice(content)]).unwrap();
@@ -369,7 +373,7 @@ fn a_dry_run_changes_nothing_and_says_what_the_run_then_does() {
     put(&store, "x", &image(&[c]), &["kept"]);
     let deleted = put(&store, "y", &image(&[a]), &["gone"]);
     store.delete_manifest(&repo("y"), &deleted, None).unwrap();
-    let user = "pusher".parse().unwrap();
+    let user = pusher();
     store.create_upload(&repo("y"), &user, Algorithm::Sha256).unwrap();
     let stray = Digest::of(Algorithm::Sha256, b"stray");
     fs::write(store.layout.blob(&stray), b"stray").unwrap();

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use thiserror::Error;
 
 use super::unix_now;
+use crate::account::{Account, UserId};
 use crate::error::StorageError;
 use crate::name::UserName;
 
@@ -72,10 +73,19 @@ impl FromSql for Role {
 pub struct User {
     /// The name to log in with.
     pub name: UserName,
+    /// What tells the user from others who had the name.
+    pub id: UserId,
     /// What the user may do.
     pub role: Role,
     /// The hash of the password, as it was given.
     pub password_hash: String,
+}
+
+impl User {
+    /// Who the user is.
+    pub fn account(&self) -> Account {
+        Account { name: self.name.clone(), id: self.id.clone() }
+    }
 }
 
 impl fmt::Debug for User {
@@ -88,11 +98,11 @@ impl fmt::Debug for User {
 /// Adds a user.
 pub(crate) fn add(connection: &Connection, user: &User) -> Result<(), StorageError> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO users (name, password_hash, role, created_at, changed_at)
-         VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT (name) DO NOTHING",
+        "INSERT INTO users (name, password_hash, role, created_at, changed_at, id)
+         VALUES (?1, ?2, ?3, ?4, ?4, ?5) ON CONFLICT (name) DO NOTHING",
     )?;
-    let now = unix_now();
-    match statement.execute(params![user.name, user.password_hash, user.role, now])? {
+    let (now, id) = (unix_now(), user.id.as_str());
+    match statement.execute(params![user.name, user.password_hash, user.role, now, id])? {
         0 => Err(StorageError::UserExists),
         _ => Ok(()),
     }
@@ -109,27 +119,32 @@ pub(crate) fn set_password(
     Ok(statement.execute(params![name, password_hash, unix_now()])? > 0)
 }
 
-/// Removes a user; false if there is no such user.
-pub(crate) fn remove(connection: &Connection, name: &UserName) -> Result<bool, StorageError> {
-    let mut statement = connection.prepare_cached("DELETE FROM users WHERE name = ?1")?;
-    Ok(statement.execute(params![name])? > 0)
+/// Removes a user; returns who it was, and none if there is no such user.
+pub(crate) fn remove(
+    connection: &Connection,
+    name: &UserName,
+) -> Result<Option<Account>, StorageError> {
+    let Some(user) = find(connection, name)? else { return Ok(None) };
+    connection.prepare_cached("DELETE FROM users WHERE name = ?1")?.execute(params![name])?;
+    Ok(Some(user.account()))
 }
 
 /// Finds a user.
 pub(crate) fn find(connection: &Connection, name: &UserName) -> Result<Option<User>, StorageError> {
-    let mut statement =
-        connection.prepare_cached("SELECT name, role, password_hash FROM users WHERE name = ?1")?;
+    let mut statement = connection
+        .prepare_cached("SELECT name, role, password_hash, id FROM users WHERE name = ?1")?;
     Ok(statement.query_row(params![name], read).optional()?)
 }
 
 /// All users in the order of their names. They are few: people and clusters of one site.
 pub(crate) fn all(connection: &Connection) -> Result<Vec<User>, StorageError> {
-    let mut statement =
-        connection.prepare_cached("SELECT name, role, password_hash FROM users ORDER BY name")?;
+    let mut statement = connection
+        .prepare_cached("SELECT name, role, password_hash, id FROM users ORDER BY name")?;
     let rows = statement.query_map([], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<User> {
-    Ok(User { name: row.get(0)?, role: row.get(1)?, password_hash: row.get(2)? })
+    let id = UserId::kept(row.get(3)?);
+    Ok(User { name: row.get(0)?, id, role: row.get(1)?, password_hash: row.get(2)? })
 }

@@ -3,7 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::name::{UploadId, UserName};
+use crate::account::Account;
+use crate::name::UploadId;
 use crate::upload::{Becoming, Finished};
 
 /// The finished sessions that are remembered. Each has a `.meta` file, so that it is remembered
@@ -12,7 +13,7 @@ use crate::upload::{Becoming, Finished};
 pub(super) struct FinishedSessions {
     all: HashMap<UploadId, Finished>,
     /// Of each user, the oldest first.
-    by_user: HashMap<UserName, VecDeque<UploadId>>,
+    by_user: HashMap<Account, VecDeque<UploadId>>,
 }
 
 impl FinishedSessions {
@@ -98,12 +99,13 @@ mod tests {
     use std::time::{Duration, Instant, SystemTime};
 
     use super::*;
+    use crate::account::UserId;
     use crate::digest::{Algorithm, Digest};
 
     fn finished(noted: Option<u64>, is_published: bool) -> Finished {
         Finished {
             repository: "a".parse().unwrap(),
-            user: "pusher".parse().unwrap(),
+            user: Account { name: "pusher".parse().unwrap(), id: UserId::default() },
             blob: Becoming { digest: Digest::of(Algorithm::Sha256, b""), size: 0 },
             is_published,
             since: Instant::now(),

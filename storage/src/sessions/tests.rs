@@ -4,6 +4,7 @@
 use std::sync::mpsc;
 
 use super::*;
+use crate::account::UserId;
 use crate::blob::{Left, Unpublished};
 use crate::space::Space;
 use crate::upload::UploadWriter;
@@ -15,8 +16,9 @@ fn sessions(limit: usize) -> (tempfile::TempDir, Sessions) {
     (directory, Sessions::new(layout, limit, Arc::new(Clock::from(1))))
 }
 
-fn names() -> (RepoName, UserName) {
-    ("a".parse().unwrap(), "owner".parse().unwrap())
+fn names() -> (RepoName, Account) {
+    let user = Account { name: "owner".parse().unwrap(), id: UserId::default() };
+    ("a".parse().unwrap(), user)
 }
 
 /// Asks many times, while another thread ends the session, that it is this one or none.

@@ -6,12 +6,13 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::Store;
+use crate::account::Account;
 use crate::blob::{has_file, hash_file};
 use crate::db::repository;
 use crate::digest::Digest;
 use crate::durable::sync_directory;
 use crate::error::{IoContext, StorageError};
-use crate::name::{RepoName, UploadId, UserName};
+use crate::name::{RepoName, UploadId};
 use crate::sessions::Found;
 use crate::upload::{Becoming, Finished, Session, UploadWriter};
 
@@ -27,7 +28,7 @@ impl Store {
     pub fn open_upload_to_finish(
         &self,
         name: &RepoName,
-        user: &UserName,
+        user: &Account,
         id: UploadId,
         digest: &Digest,
     ) -> Result<Option<UploadWriter>, StorageError> {
@@ -52,7 +53,7 @@ impl Store {
     pub(super) fn open_session(
         &self,
         name: &RepoName,
-        user: &UserName,
+        user: &Account,
         id: UploadId,
     ) -> Result<Arc<Session>, StorageError> {
         let mut found = self.sessions.find(name, user, id)?;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
+use crate::account::{Account, UserId};
 use crate::blob::BlobContent;
 use crate::collect::Keep;
 use crate::db::lost::Lost;
@@ -47,7 +48,8 @@ fn repo(name: &str) -> RepoName {
 }
 
 fn push(store: &Store, name: &str, content: &'static [u8]) -> Digest {
-    let (name, user) = (repo(name), "pusher".parse().unwrap());
+    let user = Account { name: "pusher".parse().unwrap(), id: UserId::default() };
+    let name = repo(name);
     let digest = Digest::of(Algorithm::Sha256, content);
     let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
     let writer = store.open_upload(&name, &user, id).unwrap();

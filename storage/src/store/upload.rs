@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Store;
+use crate::account::Account;
 use crate::collect::seen::upload_name;
 use crate::digest::Algorithm;
 use crate::error::StorageError;
-use crate::name::{RepoName, UploadId, UserName};
+use crate::name::{RepoName, UploadId};
 use crate::sessions::{Ended, Found};
 use crate::upload::UploadWriter;
 
@@ -28,7 +29,7 @@ impl Store {
     pub fn create_upload(
         &self,
         name: &RepoName,
-        user: &UserName,
+        user: &Account,
         algorithm: Algorithm,
     ) -> Result<UploadId, StorageError> {
         self.check_room(0)?;
@@ -43,7 +44,7 @@ impl Store {
     pub fn upload_offset(
         &self,
         name: &RepoName,
-        user: &UserName,
+        user: &Account,
         id: UploadId,
     ) -> Result<u64, StorageError> {
         self.open_session(name, user, id)?.offset()
@@ -56,7 +57,7 @@ impl Store {
     pub fn open_upload(
         &self,
         name: &RepoName,
-        user: &UserName,
+        user: &Account,
         id: UploadId,
     ) -> Result<UploadWriter, StorageError> {
         // What is finished or unknown is told on a read-only disk, too.
@@ -78,7 +79,7 @@ impl Store {
     pub fn cancel_upload(
         &self,
         name: &RepoName,
-        user: &UserName,
+        user: &Account,
         id: UploadId,
     ) -> Result<bool, StorageError> {
         match self.open_session(name, user, id) {
@@ -100,7 +101,7 @@ impl Store {
 
     /// Forgets a session that has become a blob, if it is this user's in this repository: nobody
     /// will ask for it any more. On a read-only disk it stays.
-    pub fn forget_finished_upload(&self, name: &RepoName, user: &UserName, id: UploadId) {
+    pub fn forget_finished_upload(&self, name: &RepoName, user: &Account, id: UploadId) {
         if self.space.check_writable().is_ok()
             && matches!(self.sessions.find(name, user, id), Ok(Found::Finished(_)))
         {

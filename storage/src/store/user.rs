@@ -3,16 +3,26 @@
 use std::sync::atomic::Ordering;
 
 use super::Store;
-use crate::db::user::{self, User};
+use crate::account::{Account, UserId};
+use crate::db::user::{self, Role, User};
 use crate::error::StorageError;
 use crate::name::UserName;
 
 impl Store {
-    /// Adds a user. Durable on return.
+    /// Adds a user, who inherits nothing from whoever had the name before. Durable on return.
     ///
     /// # Errors
     /// [`StorageError::UserExists`].
-    pub fn add_user(&self, user: User) -> Result<(), StorageError> {
+    pub fn add_user(
+        &self,
+        name: UserName,
+        role: Role,
+        password_hash: String,
+    ) -> Result<(), StorageError> {
+        let database = self.layout.database();
+        let id = UserId::random()
+            .map_err(|error| StorageError::io("name a user in", &database, &error.into()))?;
+        let user = User { name, id, role, password_hash };
         self.changed(self.database.write(move |connection| user::add(connection, &user)))
     }
 
@@ -26,13 +36,30 @@ impl Store {
         self.changed(self.database.write(set))
     }
 
-    /// Removes a user; false if there is no such user. Durable on return.
+    /// Removes a user, and ends the user's uploads, also those that rest or are running; false if
+    /// there is no such user. Durable on return.
+    ///
+    /// Crash argument: uploads go after their user is gone for good. One that a crash in between
+    /// leaves belongs to nobody whom there will ever be, and expires.
+    ///
+    /// # Errors
+    /// Trouble with the database, or with listing the uploads: the user is removed then.
+    pub fn remove_user(&self, name: &UserName) -> Result<bool, StorageError> {
+        let name = name.clone();
+        let remove = move |connection: &_| user::remove(connection, &name);
+        let removed = self.changed(self.database.write_to_free(remove))?;
+        if let Some(account) = &removed {
+            self.sessions.end_all_of(account)?;
+        }
+        Ok(removed.is_some())
+    }
+
+    /// Whether this user is there still.
     ///
     /// # Errors
     /// Trouble with the database.
-    pub fn remove_user(&self, name: &UserName) -> Result<bool, StorageError> {
-        let name = name.clone();
-        self.changed(self.database.write_to_free(move |connection| user::remove(connection, &name)))
+    pub fn is_user(&self, account: &Account) -> Result<bool, StorageError> {
+        Ok(self.user(&account.name)?.is_some_and(|user| user.id == account.id))
     }
 
     /// Finds a user.

@@ -17,10 +17,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::account::{Account, UserId};
 use crate::backup::read_up_to;
 use crate::digest::{Algorithm, Digest};
 use crate::error::{IoContext, StorageError};
-use crate::name::{RepoName, UserName};
+use crate::name::RepoName;
 
 /// The blob that a session becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +34,7 @@ pub(crate) struct Becoming {
 /// What a `.meta` file says.
 pub(super) struct Meta {
     pub(super) repository: RepoName,
-    pub(super) user: UserName,
+    pub(super) user: Account,
     pub(super) algorithm: Algorithm,
     /// When somebody used it, as `used` notes it; none if an older program wrote the file.
     pub(super) used_tick: Option<i64>,
@@ -48,6 +49,9 @@ pub(super) struct Meta {
 struct FirstLine {
     repository: String,
     user: String,
+    /// None of a user who has none; so the line of an older program keeps its length, too.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    user_id: String,
     algorithm: String,
     /// Always as many digits, so that the line keeps its length.
     #[serde(default)]
@@ -66,13 +70,14 @@ impl Meta {
         file: &File,
         path: &Path,
         repository: &RepoName,
-        user: &UserName,
+        user: &Account,
         algorithm: Algorithm,
         used_tick: i64,
     ) -> Result<u64, StorageError> {
         let line = FirstLine {
             repository: repository.to_string(),
-            user: user.to_string(),
+            user: user.name.to_string(),
+            user_id: user.id.as_str().to_owned(),
             algorithm: algorithm.to_string(),
             used_tick: Some(format!("{used_tick:020}")),
         };
@@ -89,7 +94,7 @@ impl Meta {
         let first: FirstLine = serde_json::from_slice(line).ok()?;
         Some(Self {
             repository: first.repository.parse().ok()?,
-            user: first.user.parse().ok()?,
+            user: Account { name: first.user.parse().ok()?, id: UserId::kept(first.user_id) },
             algorithm: first.algorithm.parse().ok()?,
             used_tick: first.used_tick.and_then(|tick| tick.parse().ok()),
             becoming: lines.next().and_then(becoming),
@@ -151,6 +156,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("meta");
         let (name, user) = ("a/b".parse().unwrap(), "pusher".parse().unwrap());
+        let user = Account { name: user, id: UserId::random().unwrap() };
         let file = File::create(&path).unwrap();
         let first = Meta::write(&file, &path, &name, &user, Algorithm::Sha256, 7).unwrap();
         let read = || Meta::read(&path).unwrap();

@@ -48,8 +48,10 @@ impl UploadWriter {
         if state.hasher.is_none() {
             state.hasher = Some(hash_file(&file, &path, session.algorithm, offset)?);
         }
-        state.writer += 1;
-        let number = state.writer;
+        let mut progress = session.progress();
+        progress.writer += 1;
+        let number = progress.writer;
+        drop(progress);
         drop(state);
         Ok(Self { session, layout, space, number, file })
     }
@@ -61,6 +63,22 @@ impl UploadWriter {
     pub fn offset(&self) -> Result<u64, StorageError> {
         let _state = self.state()?;
         self.session.offset()
+    }
+
+    /// Whether the session is still this writer's. Waits for no disk.
+    ///
+    /// # Errors
+    /// [`StorageError::UploadUnknown`] when the session ended, [`StorageError::UploadTaken`] when
+    /// another request took over.
+    pub fn check(&self) -> Result<(), StorageError> {
+        let progress = self.session.progress();
+        if progress.is_over {
+            return Err(StorageError::UploadUnknown);
+        }
+        if progress.writer != self.number {
+            return Err(StorageError::UploadTaken);
+        }
+        Ok(())
     }
 
     /// Adds pieces in order, and returns the number of bytes that the session then holds. They
@@ -156,12 +174,7 @@ impl UploadWriter {
 
     fn state(&self) -> Result<MutexGuard<'_, State>, StorageError> {
         let state = self.session.lock();
-        if self.session.is_over() {
-            return Err(StorageError::UploadUnknown);
-        }
-        if state.writer != self.number {
-            return Err(StorageError::UploadTaken);
-        }
+        self.check()?;
         Ok(state)
     }
 

@@ -9,10 +9,11 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
+use crate::account::{Account, UserId};
 use crate::digest::Algorithm;
 use crate::error::StorageError;
 use crate::manifest::{Manifest, MediaType};
-use crate::name::{Reference, Tag, UserName};
+use crate::name::{Reference, Tag};
 use crate::store::{OpenOptions, PartState, Store};
 
 mod older;
@@ -228,7 +229,8 @@ fn rows_that_name_nothing_are_told_or_mended() {
 fn a_push_also_mends_the_size_that_a_row_says() {
     let home = tempfile::tempdir().unwrap();
     let store = open(&home);
-    let (name, user): (RepoName, UserName) = ("one".parse().unwrap(), "u".parse().unwrap());
+    let name: RepoName = "one".parse().unwrap();
+    let user = Account { name: "u".parse().unwrap(), id: UserId::default() };
     let digest = Digest::of(Algorithm::Sha256, b"content");
     let push = || {
         let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
@@ -255,7 +257,8 @@ fn a_push_also_mends_the_size_that_a_row_says() {
 fn a_repository_holds_what_its_manifests_need_or_does_not_answer_them() {
     let home = tempfile::tempdir().unwrap();
     let store = open(&home);
-    let (name, user): (RepoName, UserName) = ("one".parse().unwrap(), "u".parse().unwrap());
+    let name: RepoName = "one".parse().unwrap();
+    let user = Account { name: "u".parse().unwrap(), id: UserId::default() };
     let push = |content: &'static [u8]| {
         let digest = Digest::of(Algorithm::Sha256, content);
         let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();

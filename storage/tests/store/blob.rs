@@ -7,7 +7,7 @@ use bytes::Bytes;
 use storage::{Algorithm, StorageError};
 
 use crate::support::{
-    blob_path, directory, files, image, open, open_files, pull, push, repo, sha256, user,
+    account, blob_path, directory, files, image, open, open_files, pull, push, repo, sha256,
 };
 
 #[test]
@@ -21,7 +21,7 @@ fn two_threads_that_push_one_digest_at_once_both_succeed() {
             for name in ["first", "second"] {
                 let (store, content, start) = (&store, &content, &start);
                 scope.spawn(move || {
-                    let (name, user) = (repo(name), user(name));
+                    let (name, user) = (repo(name), account(name));
                     let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
                     let writer = store.open_upload(&name, &user, id).unwrap();
                     writer.append(&[Bytes::copy_from_slice(content.as_bytes())]).unwrap();

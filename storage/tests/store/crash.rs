@@ -119,7 +119,7 @@ fn push_until_killed(root: &Path) -> ! {
     // Each life of the process pushes other images.
     let life = store.users().unwrap().len();
     let (name, role) = (user(&format!("life{life}")), storage::Role::Pull);
-    store.add_user(storage::User { name, role, password_hash: String::new() }).unwrap();
+    store.add_user(name, role, String::new()).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let store = &store;

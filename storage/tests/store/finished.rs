@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use storage::{Algorithm, Keep, RepoName, StorageError, Store, UploadId, UserName};
+use storage::{Account, Algorithm, Keep, RepoName, StorageError, Store, UploadId};
 
 use crate::support::{
-    blob_path, directory, files, open, open_files, pull, push, repo, sha256, user,
+    account, blob_path, directory, files, open, open_files, pull, push, repo, sha256,
 };
 
 const CONTENT: &[u8] = b"content";
@@ -18,7 +18,7 @@ const CONTENT: &[u8] = b"content";
 /// The session that these tests are about.
 struct Session {
     name: RepoName,
-    user: UserName,
+    user: Account,
     id: UploadId,
 }
 
@@ -28,7 +28,7 @@ impl Session {
     }
 
     fn begin_as(store: &Store, name: &str, pusher: &str) -> Self {
-        let (name, user) = (repo(name), user(pusher));
+        let (name, user) = (repo(name), account(pusher));
         let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
         let writer = store.open_upload(&name, &user, id).unwrap();
         writer.append(&[Bytes::from_static(CONTENT)]).unwrap();
@@ -107,7 +107,8 @@ fn the_last_request_may_be_asked_again_also_after_a_restart() {
         // Only this, and only of whom it is.
         assert_eq!(session.finish(&store, b"other"), Err(UNKNOWN));
         let digest = sha256(CONTENT);
-        for (name, user) in [("a", "pusher"), ("a/b", "other")].map(|(n, u)| (repo(n), user(u))) {
+        for (name, user) in [("a", "pusher"), ("a/b", "other")].map(|(n, u)| (repo(n), account(u)))
+        {
             let again = store.open_upload_to_finish(&name, &user, session.id, &digest);
             assert_eq!(again.err(), Some(UNKNOWN));
             assert_eq!(store.cancel_upload(&name, &user, session.id), Err(UNKNOWN));

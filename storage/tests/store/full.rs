@@ -11,7 +11,8 @@ use storage::{Algorithm, Reference, StorageError};
 
 use crate::again;
 use crate::support::{
-    directory, files, index, open, parse, pull, push, repo, sha256, tag, try_open, try_push, user,
+    account, directory, files, index, open, parse, pull, push, repo, sha256, tag, try_open,
+    try_push,
 };
 
 const FILE_SYSTEM_BYTES: &str = "48m";
@@ -64,7 +65,7 @@ fn a_piece_that_does_not_fit_leaves_the_session_as_it_was() {
     let test = "full::a_piece_that_does_not_fit_leaves_the_session_as_it_was";
     let Some(disk) = on_a_small_disk(test) else { return };
     let store = open(&disk.join("data"));
-    let (name, pusher) = (repo("a"), user("pusher"));
+    let (name, pusher) = (repo("a"), account("pusher"));
     let id = store.create_upload(&name, &pusher, Algorithm::Sha256).unwrap();
     let writer = store.open_upload(&name, &pusher, id).unwrap();
     writer.append(&[Bytes::from_static(b"begun, ")]).unwrap();
@@ -92,7 +93,7 @@ fn a_session_that_cannot_begin_leaves_no_files() {
     let Some(disk) = on_a_small_disk(test) else { return };
     let store = open(&disk.join("data"));
     let ballast = Ballast::fill(&disk, 0);
-    let begun = store.create_upload(&repo("a"), &user("pusher"), Algorithm::Sha256);
+    let begun = store.create_upload(&repo("a"), &account("pusher"), Algorithm::Sha256);
     assert_eq!(begun, Err(StorageError::Full));
     assert!(files(&disk.join("data"), "uploads").is_empty());
     assert_eq!(store.open_uploads(), 0);
@@ -106,7 +107,7 @@ fn rows_that_do_not_fit_are_refused_and_all_others_stay() {
     let Some(disk) = on_a_small_disk(test) else { return };
     let root = disk.join("data");
     let store = open(&root);
-    let (name, pusher) = (repo("a"), user("pusher"));
+    let (name, pusher) = (repo("a"), account("pusher"));
     let old = push(&store, &name, b"old");
     store.put_manifest(&name, index("old"), vec![tag("latest")], None).unwrap();
     let id = store.create_upload(&name, &pusher, Algorithm::Sha256).unwrap();

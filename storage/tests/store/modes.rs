@@ -8,7 +8,7 @@ use bytes::Bytes;
 use storage::{Algorithm, UploadId, write_whole};
 
 use crate::again;
-use crate::support::{directory, index, open, push, repo, sha512, tag, tree, user};
+use crate::support::{account, directory, index, open, push, repo, sha512, tag, tree};
 
 const TEST: &str = "modes::every_mode_is_private_whatever_the_umask";
 
@@ -26,7 +26,7 @@ fn every_mode_is_private_whatever_the_umask() {
     let store = open(&root);
     push(&store, &repo("a"), b"content");
     store.put_manifest(&repo("a"), index("x"), vec![tag("latest")], None).unwrap();
-    store.create_upload(&repo("a"), &user("owner"), Algorithm::Sha256).unwrap();
+    store.create_upload(&repo("a"), &account("owner"), Algorithm::Sha256).unwrap();
     write_whole(&store.layout().init_password(), b"secret\n").unwrap();
     let mode = |path: &Path| path.symlink_metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&root), 0o711, "anybody may go through it to the CA, and not open it");
@@ -56,7 +56,7 @@ fn what_lets_others_open_the_directory_of_a_store_is_taken_from_its_mode() {
 fn no_file_is_named_by_a_client() {
     let home = directory();
     let store = open(home.path());
-    let (name, pusher) = (repo("evil/name"), user("evil@user"));
+    let (name, pusher) = (repo("evil/name"), account("evil@user"));
     push(&store, &name, b"content");
     store.put_manifest(&name, index("x"), vec![tag("evil-tag")], None).unwrap();
     let id = store.create_upload(&name, &pusher, Algorithm::Sha512).unwrap();

@@ -9,7 +9,7 @@ use storage::{Algorithm, StorageError, Verification};
 
 use crate::full::{Ballast, on_a_small_disk};
 use crate::support::{
-    blob_path, directory, files, index, open, open_files, pull, push, repo, sha256, user,
+    account, blob_path, directory, files, index, open, open_files, pull, push, repo, sha256,
 };
 
 #[test]
@@ -51,7 +51,7 @@ fn what_is_published_has_one_name() {
 fn a_name_that_cannot_be_given_leaves_the_upload_to_be_tried_again() {
     let home = directory();
     let store = open(home.path());
-    let (name, pusher, digest) = (repo("b"), user("pusher"), sha256(b"content"));
+    let (name, pusher, digest) = (repo("b"), account("pusher"), sha256(b"content"));
     push(&store, &repo("a"), b"content");
     let path = blob_path(home.path(), &digest);
     fs::remove_file(&path).unwrap();
@@ -78,7 +78,7 @@ fn a_row_that_does_not_fit_takes_no_file_away_that_another_row_names() {
     let Some(disk) = on_a_small_disk(test) else { return };
     let root = disk.join("data");
     let store = open(&root);
-    let (name, other, pusher) = (repo("a"), repo("b"), user("pusher"));
+    let (name, other, pusher) = (repo("a"), repo("b"), account("pusher"));
     let digest = push(&store, &name, b"content");
     let (path, lost) = (blob_path(&root, &digest), push(&store, &name, b"was lost"));
     let begin = |content: &'static [u8]| {

@@ -4,18 +4,19 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use storage::{Algorithm, DiskSpace, Role, StorageError, User};
+use storage::{Algorithm, DiskSpace, Role, StorageError};
 
 use crate::full::{Ballast, on_a_small_disk};
 use crate::support::{
-    index, open, open_with_reserve, pull, push, repo, sha256, tag, try_open, try_push, user,
+    account, index, open, open_with_reserve, pull, push, repo, sha256, tag, try_open, try_push,
+    user,
 };
 
 #[test]
 fn uploads_leave_the_reserve_free_and_rows_use_it() {
     let test = "reserve::uploads_leave_the_reserve_free_and_rows_use_it";
     let Some(disk) = on_a_small_disk(test) else { return };
-    let (name, pusher) = (repo("a"), user("pusher"));
+    let (name, pusher) = (repo("a"), account("pusher"));
     // More than a twentieth of the disk, so a twentieth it is.
     let store = open_with_reserve(&disk.join("data"), true, 1 << 30).unwrap();
     let kept = DiskSpace::of(&disk).unwrap().total_bytes / 20;
@@ -37,7 +38,7 @@ fn uploads_leave_the_reserve_free_and_rows_use_it() {
 
     drop(ballast);
     let _ballast = Ballast::fill(&disk, usize::try_from(kept / 2).unwrap());
-    let begun = store.create_upload(&name, &user("another"), Algorithm::Sha256);
+    let begun = store.create_upload(&name, &account("another"), Algorithm::Sha256);
     assert!(matches!(begun, Err(StorageError::NoRoom { wanted_bytes: 0, .. })), "{begun:?}");
     // What is whole needs a row and no more.
     store.commit_upload(&writer, &sha256(b"fits")).unwrap();
@@ -59,7 +60,7 @@ fn deletes_work_when_others_left_not_one_byte() {
         let mark = n.to_string();
         store.put_manifest(&name, index(&mark), vec![tag(&format!("t{n}"))], None).unwrap();
         let password_hash = "x".repeat(90);
-        store.add_user(User { name: user(&mark), role: Role::Pull, password_hash }).unwrap();
+        store.add_user(user(&mark), Role::Pull, password_hash).unwrap();
     }
     let whole = reserve_bytes(&root);
     assert!(whole > 0, "there is no reserve");

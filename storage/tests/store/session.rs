@@ -7,16 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use storage::{Algorithm, StorageError, Store, UploadId};
 
-use crate::support::{UPLOADS_PER_USER, directory, files, open, repo, sha256, user};
+use crate::support::{UPLOADS_PER_USER, account, directory, files, open, repo, sha256};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn begin(store: &Store, name: &str) -> UploadId {
-    store.create_upload(&repo("a"), &user(name), Algorithm::Sha256).unwrap()
+    store.create_upload(&repo("a"), &account(name), Algorithm::Sha256).unwrap()
 }
 
 fn offset(store: &Store, name: &str, id: UploadId) -> Result<u64, StorageError> {
-    store.upload_offset(&repo("a"), &user(name), id)
+    store.upload_offset(&repo("a"), &account(name), id)
 }
 
 /// Makes a session look as if nobody used it for a day.
@@ -33,7 +33,7 @@ fn to_another_user_or_repository_a_session_does_not_exist() {
     let store = open(home.path());
     let id = begin(&store, "owner");
     let strangers =
-        [("a", "stranger"), ("b", "owner"), ("a/b", "owner")].map(|(r, u)| (repo(r), user(u)));
+        [("a", "stranger"), ("b", "owner"), ("a/b", "owner")].map(|(r, u)| (repo(r), account(u)));
     for round in 0..2 {
         for (name, stranger) in &strangers {
             let unknown = Some(StorageError::UploadUnknown);
@@ -58,7 +58,7 @@ fn a_cancelled_session_is_gone_with_its_files_and_its_writers() {
     let home = directory();
     let store = open(home.path());
     let id = begin(&store, "owner");
-    let (name, owner) = (repo("a"), user("owner"));
+    let (name, owner) = (repo("a"), account("owner"));
     let writer = store.open_upload(&name, &owner, id).unwrap();
     writer.append(&[Bytes::from_static(b"content")]).unwrap();
     assert_eq!(store.cancel_upload(&name, &owner, id), Ok(true));

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use storage::{
-    Algorithm, Digest, Manifest, MediaType, OnHeld, OpenOptions, RepoName, StorageError, Store,
-    Tag, UserName,
+    Account, Algorithm, Digest, Manifest, MediaType, OnHeld, OpenOptions, RepoName, StorageError,
+    Store, Tag, UserId, UserName,
 };
 use tempfile::TempDir;
 
@@ -67,6 +67,11 @@ pub(crate) fn user(name: &str) -> UserName {
     name.parse().unwrap()
 }
 
+/// A user whom an older program added, as far as uploads are concerned.
+pub(crate) fn account(name: &str) -> Account {
+    Account { name: user(name), id: UserId::default() }
+}
+
 pub(crate) fn sha256(content: &[u8]) -> Digest {
     Digest::of(Algorithm::Sha256, content)
 }
@@ -81,7 +86,7 @@ pub(crate) fn try_push(
     name: &RepoName,
     content: &[u8],
 ) -> Result<Digest, StorageError> {
-    let (pusher, digest) = (user(&name.as_str().replace('/', ".")), sha256(content));
+    let (pusher, digest) = (account(&name.as_str().replace('/', ".")), sha256(content));
     let id = store.create_upload(name, &pusher, Algorithm::Sha256)?;
     let writer = store.open_upload(name, &pusher, id)?;
     writer.append(&[Bytes::copy_from_slice(content)])?;

@@ -4,19 +4,19 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 
 use bytes::Bytes;
-use storage::{Algorithm, RepoName, StorageError, Store, UploadId, UserName};
+use storage::{Account, Algorithm, RepoName, StorageError, Store, UploadId};
 
-use crate::support::{directory, files, open, open_files, pull, repo, sha256, sha512, user};
+use crate::support::{account, directory, files, open, open_files, pull, repo, sha256, sha512};
 
-fn begin(store: &Store, algorithm: Algorithm) -> (RepoName, UserName, UploadId) {
-    let (name, pusher) = (repo("a/b"), user("pusher"));
+fn begin(store: &Store, algorithm: Algorithm) -> (RepoName, Account, UploadId) {
+    let (name, pusher) = (repo("a/b"), account("pusher"));
     let id = store.create_upload(&name, &pusher, algorithm).unwrap();
     (name, pusher, id)
 }
 
 fn append(
     store: &Store,
-    (name, user, id): &(RepoName, UserName, UploadId),
+    (name, user, id): &(RepoName, Account, UploadId),
     pieces: &[&'static str],
 ) -> u64 {
     let writer = store.open_upload(name, user, *id).unwrap();

@@ -12,8 +12,8 @@ use storage::{
 };
 
 use crate::support::{
-    blob_path, directory, files, image, open, parse, pull, push, repo, sha256, sha512, tag, tree,
-    user,
+    account, blob_path, directory, files, image, open, parse, pull, push, repo, sha256, sha512,
+    tag, tree,
 };
 
 /// Reads everything, and mends what is wrong.
@@ -164,8 +164,8 @@ fn files_that_are_cut_gone_or_no_files_are_lost_whatever_names_them() {
     fs::write(path(&long.1), "longer").unwrap();
     fs::remove_file(path(&odd)).unwrap();
     fs::create_dir(path(&odd)).unwrap();
-    let id = store.create_upload(&name, &user("p"), Algorithm::Sha512).unwrap();
-    let writer = store.open_upload(&name, &user("p"), id).unwrap();
+    let id = store.create_upload(&name, &account("p"), Algorithm::Sha512).unwrap();
+    let writer = store.open_upload(&name, &account("p"), id).unwrap();
     writer.append(&[bytes::Bytes::from_static(b"512")]).unwrap();
     let wide = sha512(b"512");
     store.commit_upload(&writer, &wide).unwrap();

@@ -235,11 +235,12 @@ pub(super) fn pulls_and_never_reads(scene: &Scene) -> Attack {
 /// Uploads of which a part came, and nothing more comes.
 pub(super) fn resting_uploads(scene: &Scene) -> Attack {
     let client = scene.bully.again();
-    Attack::begin(CROWD, CROWD, move |state, _| {
-        let upload = begin_upload(&client, "bully");
+    // One after the other on one connection, so that all others are at an upload.
+    let uploads: Vec<String> = (0..CROWD).map(|_| begin_upload(&client, "bully")).collect();
+    Attack::begin(CROWD, CROWD, move |state, number| {
         let Some(mut connection) = hurried(&client) else { return state.rest() };
         let headers = [OCTETS, ("Content-Length", "1000000")];
-        connection.send(client.head_of("PATCH", &upload, &headers));
+        connection.send(client.head_of("PATCH", &uploads[number], &headers));
         connection.send([b'x'; 1000]);
         state.strike();
         while state.goes_on() {

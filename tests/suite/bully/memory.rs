@@ -19,9 +19,10 @@ fn what_clients_make_the_server_hold_is_bounded_and_the_next_one_finds_it_again(
     let large = push_blob(&client, "a", &noise(1, 16 << 20));
     let small = push_blob(&client, "a", &noise(2, 1 << 20));
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
-    let attacks: [(&str, Attack<'_>); 5] = [
+    let attacks: [(&str, Attack<'_>); 6] = [
         ("large blobs that nobody reads", Box::new(|| Box::new(unread(&client, &large)))),
         ("small blobs that nobody reads", Box::new(|| Box::new(unread(&client, &small)))),
+        ("blobs in thousands of parts", Box::new(|| Box::new(unread_parts(&client, &large)))),
         ("manifests without an end", Box::new(|| Box::new(endless(&client)))),
         ("half-open handshakes", Box::new(|| Box::new(half_open(address)))),
         ("uploads that rest", Box::new(|| Box::new(resting(&client)))),
@@ -51,7 +52,18 @@ fn what_clients_make_the_server_hold_is_bounded_and_the_next_one_finds_it_again(
 type Attack<'a> = Box<dyn Fn() -> Box<dyn Any> + 'a>;
 
 fn unread(client: &Client, digest: &str) -> Vec<Connection> {
-    let head = client.head_of("GET", &format!("/v2/a/blobs/{digest}"), &[]);
+    unread_of(client, digest, &[])
+}
+
+/// As many parts as a head has room for, and none so close to another that it could be joined.
+fn unread_parts(client: &Client, digest: &str) -> Vec<Connection> {
+    let parts: Vec<String> =
+        (0..3400).map(|part| part * 4000).map(|at| format!("{at}-{at}")).collect();
+    unread_of(client, digest, &[("Range", &format!("bytes={}", parts.join(",")))])
+}
+
+fn unread_of(client: &Client, digest: &str, headers: &[(&str, &str)]) -> Vec<Connection> {
+    let head = client.head_of("GET", &format!("/v2/a/blobs/{digest}"), headers);
     let asked = |_| {
         let mut connection = client.connect();
         connection.send(&head);

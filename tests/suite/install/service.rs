@@ -116,6 +116,31 @@ fn a_stop_lets_an_upload_end() {
     assert_eq!(property(&host, "Result"), "success");
 }
 
+#[test]
+fn the_journal_shows_what_may_need_a_look_and_one_time_a_line() {
+    let Some(host) = host_with_program() else { return };
+    let (user, password) = credentials(&install(&host, &[]).ok());
+    let url = format!("https://{ADDRESS}/v2/");
+    for login in [format!("{user}:wrong password"), format!("{user}:{password}")] {
+        curl(&host, &["--user", &login], &url).ok();
+    }
+    let journal = |flags: &[&str]| {
+        host.run(&[&["journalctl", "--quiet", "--unit=registry", "_COMM=registry"], flags].concat())
+            .ok()
+    };
+    let warnings = journal(&["--priority=warning", "--output=cat"]);
+    let lines: Vec<&str> = warnings.lines().filter(|line| line.contains("login failed")).collect();
+    let [line] = lines.as_slice() else { panic!("{warnings}") };
+    assert!(line.trim_start().starts_with("WARN a login failed"), "{line}");
+    assert!(line.contains("user=\"init\"") && line.contains("the password is wrong"), "{line}");
+    // Neither the priority nor a time is part of any message.
+    let all = journal(&["--output=cat"]);
+    assert!(all.lines().count() > 3, "{all}");
+    for line in all.lines() {
+        assert!(!line.starts_with('<') && !line.trim_start().starts_with("20"), "{line}");
+    }
+}
+
 /// Gives the service another setting and starts it anew.
 #[track_caller]
 fn drop_in(host: &Host, setting: &str) {

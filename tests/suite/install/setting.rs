@@ -5,6 +5,7 @@ use std::fs;
 use super::{
     ADDRESS, DATA, credentials, curl, host_with_program, install, is_active, log, property, text,
 };
+use crate::support::chain::Chain;
 use crate::support::clients::Machine;
 use crate::support::host::Host;
 use crate::support::process::run;
@@ -102,6 +103,53 @@ fn an_own_certificate_is_copied_to_where_the_service_sees_it() {
     host.shell("rm /root/own.crt /root/own.key; systemctl restart registry").ok();
     machine.login(ADDRESS, &user, &password).ok();
     assert!(install(&host, &[]).ok().starts_with("Nothing was changed"));
+}
+
+#[test]
+fn what_clients_will_refuse_is_told_where_it_is_typed() {
+    let Some(host) = host_with_program() else { return };
+    let chain = Chain::of("mirror.example.com");
+    let copy = |name: &str| fs::write(host.path(&format!("/root/{name}")), chain.text(name));
+    for name in ["leaf.crt", "leaf.key"] {
+        copy(name).expect("a file");
+    }
+    let dry_run = ["--dry-run", "--tls-cert", "/root/leaf.crt", "--tls-key", "/root/leaf.key"];
+    let told = install(&host, &dry_run);
+    assert!(told.err.contains("/root/leaf.crt") && told.err.contains("An issuing CA"), "{told}");
+    told.ok();
+    let names = ["--dry-run", "--hostname", "my_mirror", "--hostname", "2001:db8::1"];
+    let told = install(&host, &[&names[..], &["--hostname", "mirror.example.com"]].concat());
+    for name in ["my_mirror", "2001:db8::1"] {
+        let is_told = |line: &str| line.contains("refuse image names") && line.contains(name);
+        assert!(told.err.lines().any(is_told), "{told}");
+    }
+    // What is told to type next begins with a name that clients take.
+    assert!(told.ok().contains("https://mirror.example.com:8443 answers"), "another address");
+}
+
+#[test]
+fn an_own_certificate_that_windows_saved_is_copied_as_it_was_meant() {
+    let Some(host) = host_with_program() else { return };
+    let chain = Chain::of("mirror.example.com");
+    let utf16 = |text: String| -> Vec<u8> {
+        let text = text.replace('\n', "\r\n");
+        ['\u{feff}']
+            .into_iter()
+            .chain(text.chars())
+            .collect::<String>()
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect()
+    };
+    let both = chain.text("leaf.crt") + &chain.text("issuing.crt");
+    fs::write(host.path("/root/own.crt"), utf16(both)).expect("a file");
+    fs::write(host.path("/root/own.key"), utf16(chain.text("leaf.key"))).expect("a file");
+    let flags = ["--tls-cert", "/root/own.crt", "--tls-key", "/root/own.key"];
+    let told = install(&host, &[&["--hostname", "mirror.example.com"], &flags[..]].concat()).ok();
+    let machine = Machine::outside_of(&host);
+    machine.trust_ca(&chain.path("root.crt"), ADDRESS);
+    let (user, password) = credentials(&told);
+    machine.login(ADDRESS, &user, &password).ok();
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::support::process::wait_until;
 use crate::support::server::Server;
 
 #[test]
-fn a_body_that_stops_is_refused_and_the_upload_goes_on() {
-    let server = Server::with(|limits| limits.body_idle_time = SHORT);
+fn an_upload_that_rests_for_too_long_is_refused_and_goes_on() {
+    let server = Server::with(|limits| limits.upload_rest_time = SHORT);
     let client = server.administrator();
     let bytes = noise(1, 500_000);
     let location = begin_upload(&client, "a");
@@ -31,11 +31,131 @@ fn a_body_that_stops_is_refused_and_the_upload_goes_on() {
     connection.response("PUT").refused(408, "BLOB_UPLOAD_INVALID");
     assert_eq!(client.get(&location).expect(204).must("range"), "0-449999");
     client.request("PUT", &closing, &[], &bytes[450_000..]).expect(201);
-    // A manifest that stops is not stored.
+}
+
+#[test]
+fn an_upload_may_rest_for_longer_than_another_body() {
+    let server = Server::with(|limits| limits.body_idle_time = SHORT);
+    let client = server.administrator();
+    let bytes = noise(14, 600_000);
+    let (digest, length) = (sha256(&bytes), bytes.len().to_string());
+    let length = ("Content-Length", length.as_str());
+    let location = begin_upload(&client, "a");
+    let whole = format!("/v2/a/blobs/uploads/?digest={digest}");
+    let chunked = ("Transfer-Encoding", "chunked");
+    let mut patch = client.connect();
+    patch.send(client.head_of("PATCH", &location, &[length]));
+    patch.send(&bytes[..200_000]);
+    let mut post = client.connect();
+    post.send(client.head_of("POST", &whole, &[chunked]));
+    post.send_chunk(&bytes[..200_000]);
+    // One that has sent nothing yet.
+    let other = format!("{}?digest={digest}", begin_upload(&client, "a"));
+    let mut put = client.connect();
+    put.send(client.head_of("PUT", &other, &[length]));
+    // A manifest is gathered in memory. When one is refused that stopped after all of these, and
+    // then another, they have rested for longer than it may.
+    for _ in 0..2 {
+        let mut manifest = client.connect();
+        manifest.send(client.head_of("PUT", "/v2/a/manifests/1", &[length]));
+        manifest.send("{");
+        manifest.response("PUT").refused(408, "BLOB_UPLOAD_INVALID");
+    }
+    wait_until("what came is in the file", || {
+        client.get(&location).expect(204).must("range") == "0-199999"
+    });
+    patch.send(&bytes[200_000..]);
+    assert_eq!(patch.response("PATCH").expect(202).must("range"), "0-599999");
+    post.send_chunk(&bytes[200_000..]);
+    post.send("0\r\n\r\n");
+    post.response("POST").expect(201);
+    put.send(&bytes);
+    put.response("PUT").expect(201);
+}
+
+#[test]
+fn an_upload_that_rested_is_finished() {
+    let server = Server::with(|limits| limits.body_idle_time = SHORT);
+    let client = server.administrator();
+    let bytes = noise(15, 600_000);
+    let digest = sha256(&bytes);
+    let location = begin_upload(&client, "a");
+    let mut upload = client.connect();
+    let chunked = [("Transfer-Encoding", "chunked")];
+    upload.send(client.head_of("PUT", &format!("{location}?digest={digest}"), &chunked));
+    for piece in bytes.chunks(200_000) {
+        upload.send_chunk(piece);
+        let mut manifest = client.connect();
+        manifest.send(client.head_of("PUT", "/v2/a/manifests/1", &[("Content-Length", "2")]));
+        manifest.response("PUT").expect(408);
+    }
+    upload.send("0\r\n\r\n");
+    upload.response("PUT").expect(201);
+    assert!(client.get(&format!("/v2/a/blobs/{digest}")).expect(200).body == bytes, "other bytes");
+}
+
+#[test]
+fn an_upload_that_rests_gives_its_place_to_a_newcomer() {
+    let server = Server::with(|limits| {
+        limits.connections = 2;
+        limits.body_idle_time = SHORT;
+    });
+    let client = server.administrator();
+    let bytes = noise(16, 300_000);
+    let begin = client.head_of("POST", "/v2/a/blobs/uploads/", &[("Content-Length", "0")]);
+    let uploads = [(); 2].map(|()| {
+        let mut connection = client.connect();
+        connection.send(&begin);
+        let location = connection.response("POST").expect(202).location();
+        connection.send(client.head_of("PATCH", &location, &[("Content-Length", "300000")]));
+        connection.send(&bytes[..200_000]);
+        (location, connection)
+    });
+    // It waits until one of the two has rested for long enough.
+    let mut newcomer = client.connect();
+    newcomer.send(client.head_of("GET", "/v2/", &[]));
+    newcomer.response("GET").expect(200);
+    let [mut one, mut other] = uploads;
+    wait_until("one of them is told", || !one.1.is_idle() || !other.1.is_idle());
+    let ((location, mut given_up), (_, mut kept)) =
+        if other.1.is_idle() { (one, other) } else { (other, one) };
+    let refusal = given_up.response("PATCH").refused(408, "BLOB_UPLOAD_INVALID");
+    assert_eq!(refusal.must("connection"), "close");
+    given_up.expect_close();
+    kept.send(&bytes[200_000..]);
+    kept.response("PATCH").expect(202);
+    // What was sent is there, and the upload goes on from it.
+    newcomer.send(client.head_of("GET", &location, &[]));
+    assert_eq!(newcomer.response("GET").expect(204).must("range"), "0-199999");
+    newcomer.send(client.head_of("PATCH", &location, &[("Content-Length", "100000")]));
+    newcomer.send(&bytes[200_000..]);
+    newcomer.response("PATCH").expect(202);
+}
+
+#[test]
+fn an_upload_that_rests_ends_when_another_request_takes_it_over() {
+    let server = Server::with(|limits| limits.body_idle_time = SHORT);
+    let client = server.administrator();
+    let location = begin_upload(&client, "a");
+    let chunked = [("Transfer-Encoding", "chunked")];
+    let mut dead = client.connect();
+    dead.send(client.head_of("PATCH", &location, &chunked));
+    dead.send_chunk(b"before");
+    wait_until("it came", || client.get(&location).expect(204).must("range") == "0-5");
+    client.request("PATCH", &location, &[], b"after").expect(202);
+    dead.response("PATCH").refused(409, "BLOB_UPLOAD_INVALID");
+    assert_eq!(client.get(&location).expect(204).must("range"), "0-10");
+}
+
+#[test]
+fn a_manifest_that_stops_is_refused() {
+    let server = Server::with(|limits| limits.body_idle_time = SHORT);
+    let client = server.administrator();
     let mut connection = client.connect();
-    connection.send(client.head_of("PUT", "/v2/a/manifests/1", &length));
+    connection.send(client.head_of("PUT", "/v2/a/manifests/1", &[("Content-Length", "500")]));
     connection.send("{");
-    connection.response("PUT").expect(408);
+    let refusal = connection.response("PUT").expect(408);
+    assert_eq!(refusal.must("connection"), "close");
     client.get("/v2/a/manifests/1").refused(404, "MANIFEST_UNKNOWN");
 }
 

@@ -154,7 +154,9 @@ impl Checked<'_> {
     /// An upload that was open may be gone, or torn. Whatever is left of it, it becomes no blob
     /// with other bytes than those that its digest names.
     fn session(&mut self, session: &Session) -> Verdict {
-        let (name, user) = (parsed(&session.repository), parsed(USER));
+        let name = parsed(&session.repository);
+        let user = self.store.user(&parsed(USER)).map_err(said("look for a user"))?;
+        let user = user.ok_or("the first user is gone")?.account();
         let id = parsed(session.location.rsplit('/').next().expect("an id"));
         let writer = match self.store.open_upload(&name, &user, id) {
             Ok(writer) => writer,

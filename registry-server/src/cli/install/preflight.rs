@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::limits::{INSTALL_FREE_BYTES, RELEASE_BYTES};
 use crate::missing;
 use crate::net::listener::listen;
-use crate::server::read_password;
+use crate::server::{choose_password, read_password};
 
 /// Looks, and gives what an administrator should know but nothing fails for.
 ///
@@ -107,7 +107,11 @@ fn is_store(found: &Survey) -> bool {
 fn check_password(wanted: &Wanted, is_store: bool) -> anyhow::Result<Option<String>> {
     let (data, user) = (&wanted.config.data_dir, &wanted.config.init_user);
     let Some(file) = &wanted.config.init_password_file else { return Ok(None) };
-    read_password(file)?;
+    match is_store {
+        // It is not used, however weak it is.
+        true => read_password(file)?,
+        false => choose_password(file, user)?,
+    };
     Ok(is_store.then(|| {
         format!(
             "the registry in {} has its first user already, so {} was not used: to change the \

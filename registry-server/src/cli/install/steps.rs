@@ -69,8 +69,11 @@ fn parents(path: &Path) -> Vec<Step> {
 /// Copies of the administrator's own certificate and key, where the service sees them.
 fn own_certificate(wanted: &Wanted) -> anyhow::Result<Vec<Step>> {
     let Some((certificate, key)) = &wanted.config.own_certificate else { return Ok(Vec::new()) };
+    // Whatever looks at the copies reads PEM as it should be.
     let read = |path: &Path| {
-        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+        let content = std::fs::read(path);
+        let content = content.with_context(|| format!("cannot read {}", path.display()))?;
+        anyhow::Ok(certs::plain_pem(&content))
     };
     let user = Owner::User(USER.to_owned());
     let directory = Path::new(OWN_CERTIFICATE).parent().unwrap_or(Path::new("/")).to_owned();

@@ -17,7 +17,7 @@ pub(super) struct Wanted {
     pub(super) config: Config,
     /// What the service's configuration file says now, if there is one.
     pub(super) installed: Option<Installed>,
-    /// What clients put before a name: the first host name and the port.
+    /// What clients put before a name: a host name and the port.
     pub(super) address: String,
 }
 
@@ -168,10 +168,14 @@ fn own_name() -> anyhow::Result<String> {
     )
 }
 
-/// The first host name and its port: the one it was given with, or the one that is listened on.
+/// The first host name that image names can begin with, or else the first, and its port: the one it
+/// was given with, or the one that is listened on.
 fn address(settings: &Settings, config: &Config) -> anyhow::Result<String> {
-    let first = settings.hostname.first().context("there is no host name")?;
-    let (name, port) = ServerName::from_host_port(first)?;
+    let names: Result<Vec<_>, _> =
+        settings.hostname.iter().map(|text| ServerName::from_host_port(text)).collect();
+    let names = names?;
+    let fitting = names.iter().find(|(name, _)| name.fits_image_names());
+    let (name, port) = fitting.or(names.first()).context("there is no host name")?;
     let listening = config.listen.first().map(std::net::SocketAddr::port);
     let port = port.or(listening).context("there is no address to listen on")?;
     Ok(name.with_port(port))

@@ -22,7 +22,7 @@ fn fill(store: &Store) {
     put(store, "a", &image, &["gone"]);
     store.delete_manifest(&repo("a"), image.digest(), None).unwrap();
     put(store, "a", &index(&[], None), &[]);
-    let user = "pusher".parse().unwrap();
+    let user = pusher();
     store.create_upload(&repo("a"), &user, Algorithm::Sha256).unwrap();
     let stray = Digest::of(Algorithm::Sha256, b"stray");
     fs::write(store.layout.blob(&stray), b"stray").unwrap();
@@ -164,7 +164,7 @@ fn what_was_noted_before_a_crash_on_a_clock_that_lost_time_goes_when_everything_
 #[test]
 fn an_upload_that_is_used_each_hour_is_young_after_a_restart() {
     let (directory, store) = open();
-    let (name, user) = (repo("a"), "pusher".parse().unwrap());
+    let (name, user) = (repo("a"), pusher());
     let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
     let writer = store.open_upload(&name, &user, id).unwrap();
     for _ in 0..30 {
@@ -183,7 +183,7 @@ fn an_upload_that_is_used_each_hour_is_young_after_a_restart() {
 #[test]
 fn an_upload_of_a_program_that_noted_no_use_begins_to_age_when_it_is_met() {
     let (directory, store) = old();
-    let (name, user) = (repo("a"), "pusher".parse().unwrap());
+    let (name, user) = (repo("a"), pusher());
     let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
     let meta = store.layout.upload_meta(id);
     fs::write(&meta, br#"{"repository":"a","user":"pusher","algorithm":"sha256"}"#).unwrap();

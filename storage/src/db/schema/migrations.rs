@@ -23,6 +23,7 @@ pub(in crate::db) const MIGRATIONS: &[&[Part]] = &[
         Part::Large(HISTORY_BY_TICK, bytes::of_history),
     ],
     &[Part::Sql(PUSHED)],
+    &[Part::Sql(USER_ID)],
 ];
 
 const FIRST: &str = "
@@ -267,4 +268,10 @@ ALTER TABLE deleted_manifests ADD COLUMN pushed_tick INTEGER;
 -- Nothing is forgotten of times that lie ahead, whatever a wall clock said.
 UPDATE repositories SET forgotten_until = unixepoch() WHERE forgotten_until > unixepoch();
 UPDATE upkeep SET ended_at = unixepoch() WHERE task = 'tag-history' AND ended_at > unixepoch();
+";
+
+const USER_ID: &str = "
+-- What tells a user from others who had the name before or get it later: random digits, made when
+-- the user is added. Users of older programs have none, and neither have their uploads.
+ALTER TABLE users ADD COLUMN id TEXT NOT NULL DEFAULT '';
 ";

@@ -308,3 +308,11 @@ fn an_upgrade_that_was_cut_short_at_any_part_goes_on_from_there() {
         }
     }
 }
+
+#[test]
+fn users_of_an_older_database_have_no_number_and_keep_the_rest() {
+    let mut connection = of(5, "INSERT INTO users VALUES ('ann', 'hash', 'push', 1, 2)");
+    upgrade(&mut connection);
+    let query = "SELECT count(*) FROM users WHERE name = 'ann' AND role = 'push' AND id = ''";
+    assert_eq!(number(&connection, query), 1);
+}

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::account::{Account, UserId};
 use crate::digest::Algorithm;
 use crate::lock::OnHeld;
-use crate::name::UserName;
 use crate::store::OpenOptions;
 
 const CLIENTS: usize = 64;
@@ -35,7 +35,8 @@ fn name(number: usize) -> RepoName {
 }
 
 fn upload(store: &Store, number: usize) -> UploadWriter {
-    let (name, user): (_, UserName) = (name(number), "pusher".parse().unwrap());
+    let user = Account { name: "pusher".parse().unwrap(), id: UserId::default() };
+    let name = name(number);
     let id = store.create_upload(&name, &user, Algorithm::Sha256).unwrap();
     let writer = store.open_upload(&name, &user, id).unwrap();
     writer.append(&[Bytes::from_static(LAYER)]).unwrap();

@@ -1,0 +1,171 @@
+//! A blob on its way out: a piece is read while the one before is sent.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use storage::{BlobReader, StorageError};
+use tracing::error;
+
+use super::multipart::Parts;
+use crate::api::App;
+use crate::api::range::Span;
+use crate::blocking::{Begun, Blocking, OnDisk};
+use crate::limits::Limits;
+use crate::share::Held;
+
+/// A blob on its way out, or parts of it. Two pieces are in memory at most.
+pub struct BlobBody {
+    reader: Arc<OnDisk<BlobReader>>,
+    blocking: Blocking,
+    /// What is left of the part that is being sent.
+    part: Option<Span>,
+    /// The parts after it, each with a head of its own, if there are several.
+    parts: Option<Parts>,
+    next: Option<Begun<Result<Bytes, StorageError>>>,
+    limits: Arc<Limits>,
+    sending: Sending,
+    left: u64,
+    /// The room that a long list of parts has.
+    _room: Option<Held>,
+}
+
+/// One of the blobs that are being sent; they share the memory for pieces.
+struct Sending(Arc<AtomicUsize>);
+
+impl Sending {
+    fn begin(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(all))
+    }
+
+    fn piece_bytes(&self, limits: &Limits) -> usize {
+        let share = limits.download_memory_bytes / (2 * self.0.load(Ordering::Relaxed)).max(1);
+        share.clamp(limits.download_piece_min_bytes, limits.download_piece_bytes)
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One stretch of a reply.
+enum Segment {
+    /// What stands between two parts.
+    Text(String),
+    /// A part of the blob, or a piece of it.
+    Part(Span),
+}
+
+impl BlobBody {
+    /// Sends one part of a blob, or all of it.
+    pub(in crate::api) fn one(app: &App, reader: Arc<OnDisk<BlobReader>>, part: Span) -> Self {
+        let left = part.length;
+        Self { part: (left > 0).then_some(part), left, ..Self::nothing(app, reader) }
+    }
+
+    /// Sends several parts of a blob, whose list has this room, if it is long.
+    pub(in crate::api) fn many(
+        app: &App,
+        reader: Arc<OnDisk<BlobReader>>,
+        parts: Parts,
+        room: Option<Held>,
+    ) -> Self {
+        let left = parts.length();
+        Self { parts: Some(parts), left, _room: room, ..Self::nothing(app, reader) }
+    }
+
+    fn nothing(app: &App, reader: Arc<OnDisk<BlobReader>>) -> Self {
+        Self {
+            reader,
+            blocking: app.blocking.clone(),
+            part: None,
+            parts: None,
+            next: None,
+            limits: Arc::clone(&app.limits),
+            sending: Sending::begin(&app.sending),
+            left: 0,
+            _room: None,
+        }
+    }
+
+    /// How many bytes are still to be sent.
+    pub(in crate::api) fn left(&self) -> u64 {
+        self.left
+    }
+
+    pub(super) fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, StorageError>>> {
+        if self.next.is_none() {
+            self.next = self.begin_next();
+        }
+        let Some(read) = &mut self.next else { return Poll::Ready(None) };
+        let piece = ready!(Pin::new(read).poll(context));
+        self.next = None;
+        if let Ok(piece) = &piece {
+            self.left = self.left.saturating_sub(piece.len() as u64);
+            self.next = self.begin_next();
+        }
+        // The client sees a broken connection, never wrong bytes; here is the cause.
+        Poll::Ready(Some(piece.inspect_err(|cause| error!(%cause, "a blob could not be read"))))
+    }
+
+    /// Begins to read the next piece: a piece of a large part, or many small ones together, since
+    /// each hand-over to another thread costs more than a few bytes do.
+    fn begin_next(&mut self) -> Option<Begun<Result<Bytes, StorageError>>> {
+        let piece_bytes = match &self.parts {
+            None => self.sending.piece_bytes(&self.limits),
+            // What stands between the parts is in memory twice while they are read.
+            Some(_) => self.sending.piece_bytes(&self.limits) / 2,
+        };
+        let (mut segments, mut bytes) = (Vec::new(), 0);
+        while bytes < piece_bytes
+            && let Some((segment, length)) = self.next_segment(piece_bytes - bytes)
+        {
+            bytes += length;
+            segments.push(segment);
+        }
+        let reader = Arc::clone(&self.reader);
+        (bytes > 0).then(|| self.blocking.begin_read(move || read(&reader, &segments, bytes)))
+    }
+
+    /// The next stretch, of `room` bytes of the blob at most, and its length.
+    fn next_segment(&mut self, room: usize) -> Option<(Segment, usize)> {
+        let Some(part) = self.part.take() else {
+            let (text, part) = self.parts.as_mut()?.next()?;
+            self.part = part;
+            let length = text.len();
+            return Some((Segment::Text(text), length));
+        };
+        let length = usize::try_from(part.length).unwrap_or(room).min(room);
+        let rest = part.length - length as u64;
+        self.part = (rest > 0).then(|| Span { start: part.start + length as u64, length: rest });
+        Some((Segment::Part(Span { length: length as u64, ..part }), length))
+    }
+}
+
+/// Reads what a piece of a reply consists of, which is so many bytes in all.
+fn read(reader: &BlobReader, segments: &[Segment], bytes: usize) -> Result<Bytes, StorageError> {
+    // Most replies have one part, which need not be copied.
+    if let [Segment::Part(part)] = segments {
+        return reader.read_at(part.start, bytes).map(Bytes::from);
+    }
+    let mut piece = Vec::with_capacity(bytes);
+    for segment in segments {
+        match segment {
+            Segment::Text(text) => piece.extend_from_slice(text.as_bytes()),
+            Segment::Part(part) => {
+                let length = usize::try_from(part.length).unwrap_or(bytes);
+                piece.extend_from_slice(&reader.read_at(part.start, length)?);
+            }
+        }
+    }
+    Ok(piece.into())
+}
