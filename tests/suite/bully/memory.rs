@@ -28,7 +28,8 @@ fn what_clients_make_the_server_hold_is_bounded_and_the_next_one_finds_it_again(
         ("uploads that rest", Box::new(|| Box::new(resting(&client)))),
     ];
     let bound = Limits::default().memory_bytes() as u64;
-    let mut peaks = [0; 2];
+    // The first time, each thread comes to the memory that it keeps for itself from then on.
+    let mut peaks = [0; 3];
     for peak in &mut peaks {
         for (what, attack) in &attacks {
             let held = attack();
@@ -42,9 +43,9 @@ fn what_clients_make_the_server_hold_is_bounded_and_the_next_one_finds_it_again(
             client.get("/v2/").expect(200);
         }
     }
-    let [first, second] = peaks;
-    assert!(first < ALL_BYTES, "{first} bytes were not bounded by what each takes");
-    assert!(second < first + first / 8 + SLACK_BYTES, "{first} bytes, then {second}");
+    let [first, second, third] = peaks;
+    assert!(third < ALL_BYTES, "{third} bytes were not bounded by what each takes");
+    assert!(third < second + second / 8 + SLACK_BYTES, "{first}, {second} bytes, then {third}");
     instance.stop();
 }
 
