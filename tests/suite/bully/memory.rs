@@ -106,6 +106,6 @@ fn half_open(address: SocketAddr) -> Vec<TcpStream> {
 }
 
 /// Less than what these clients want to be held: 800 MiB of manifests, and as much of blobs.
-const ALL_BYTES: u64 = 300 << 20;
+const ALL_BYTES: u64 = 400 << 20;
 /// What may come on top of it from one time to the next.
 const SLACK_BYTES: u64 = 16 << 20;
