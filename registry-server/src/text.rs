@@ -118,13 +118,19 @@ pub(crate) fn write_log(lines: &[u8]) {
     let _ = io::stderr().write_all(lines);
 }
 
-/// A line of the log as it is written: one line, whatever is in it.
+/// A line of the log as it is written: one line, whatever is in it, and not a long one.
 pub(crate) fn log_line(line: &[u8]) -> Vec<u8> {
-    let line = String::from_utf8_lossy(line);
-    let mut plain = escaped(line.strip_suffix('\n').unwrap_or(&line)).into_owned();
-    plain.push('\n');
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let is_long = line.len() > LOG_LINE_BYTES;
+    // An end within a character is one that is no UTF-8.
+    let line = String::from_utf8_lossy(&line[..line.len().min(LOG_LINE_BYTES)]);
+    let mut plain = escaped(&line).into_owned();
+    plain.push_str(if is_long { "…\n" } else { "\n" });
     plain.into_bytes()
 }
+
+/// Bytes of an event that its line in the log has, at most: a path can have 64 KiB.
+const LOG_LINE_BYTES: usize = 16 * 1024;
 
 /// Whether standard output is a terminal, and so read by somebody who is there.
 pub(crate) fn is_read_here() -> bool {
@@ -219,5 +225,7 @@ mod tests {
         assert_eq!(Page::of_own("a\nb\tc\n").0, "a\nb\\tc\n");
         assert_eq!(log_line(b"INFO a\nERROR b\n"), b"INFO a\\nERROR b\n");
         assert_eq!(log_line(b"\xff"), "\u{fffd}\n".as_bytes());
+        let long = log_line(&vec![b'a'; 1 << 20]);
+        assert!(long.len() < LOG_LINE_BYTES + 8 && long.ends_with("a…\n".as_bytes()));
     }
 }

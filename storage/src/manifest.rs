@@ -81,11 +81,14 @@ impl Manifest {
             || document.has_fs_layers
             || content_type.as_ref().is_some_and(is_schema1)
         {
-            return Err(ManifestError::Schema1);
+            return Err(match document.could_be_other_than_schema1() {
+                true => ManifestError::LikeSchema1,
+                false => ManifestError::Schema1,
+            });
         }
         let types = Types::of(&document, Rules::Push)?;
         if matches!(&types, Types::Own(own) if is_schema1(own)) {
-            return Err(ManifestError::Schema1);
+            return Err(ManifestError::LikeSchema1);
         }
         let media_type = types.of_push(content_type)?;
         document.check_shape(&media_type)?;

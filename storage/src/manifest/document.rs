@@ -72,6 +72,16 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Whether a reader could take the document for something else than Docker schema 1.
+    pub(super) fn could_be_other_than_schema1(&self) -> bool {
+        let own = self.media_type.as_deref().filter(|own| !own.is_empty());
+        let own = own.map(str::parse::<MediaType>);
+        own.is_some_and(|own| !own.is_ok_and(|own| own.is_docker_schema1()))
+            || self.config.is_some()
+            || self.layers.is_some()
+            || self.manifests.is_some()
+    }
+
     /// Every digest the document names, sorted and each once for each kind.
     pub(super) fn edges(&self) -> Vec<Edge> {
         let mut edges: Vec<Edge> = self.descriptors().map(|(edge, _)| edge).collect();
@@ -116,7 +126,7 @@ impl<'a> Document<'a> {
     pub(super) fn artifact_type(&self) -> Option<String> {
         let own = self.artifact_type.as_ref().filter(|own| !own.is_empty());
         let config = || self.config.as_ref().map(|config| &config.media_type);
-        own.or_else(config).map(|text| text.clone().into_owned())
+        own.or_else(config).filter(|text| !text.is_empty()).map(|text| text.clone().into_owned())
     }
 }
 
