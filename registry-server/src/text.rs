@@ -106,6 +106,40 @@ pub(crate) fn complain_in_lines(reason: &str) {
     say_last(&Page::of_own(&format!("registry: {reason}")));
 }
 
+/// Tells a person why what was typed means nothing, on standard error, in lines whose ends nobody
+/// else can have written.
+pub(crate) fn refuse_in_lines(reason: &str) {
+    say_last(&Page::of_own(reason));
+}
+
+/// A line of TOML that sets `name`. A text that would not be printed as it is has TOML's own
+/// escapes, so that whoever reads the line reads the same value.
+pub(crate) fn toml_line(name: &str, value: &toml::Value) -> String {
+    format!("{name} = {}", toml_value(value))
+}
+
+fn toml_value(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) if text.contains(is_escaped) => {
+            let mut written = "\"".to_owned();
+            for c in text.chars() {
+                // Writing to a string cannot fail.
+                let _ = match c {
+                    '"' | '\\' => write!(written, "\\{c}"),
+                    c if is_escaped(c) => write!(written, "\\U{:08x}", u32::from(c)),
+                    c => write!(written, "{c}"),
+                };
+            }
+            written + "\""
+        }
+        toml::Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(toml_value).collect();
+            format!("[{}]", values.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Writes over the line of a terminal on which standard error ends.
 pub(crate) fn write_over(text: &str) {
     // It may be closed; there is nobody left to tell then.
@@ -168,8 +202,9 @@ fn is_escaped(c: char) -> bool {
 
 /// What is not shown, or changes how the rest is: the ends of lines and paragraphs, and the
 /// characters that Unicode calls Default_Ignorable_Code_Point, which have no width and among which
-/// are all marks of direction; and those that annotate others between lines.
-const HIDDEN: [(char, char); 17] = [
+/// are all marks of direction; those that annotate others between lines; and the format controls of
+/// hieroglyphs, which put others on top of each other.
+const HIDDEN: [(char, char); 18] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
     ('\u{61c}', '\u{61c}'),
@@ -184,6 +219,7 @@ const HIDDEN: [(char, char); 17] = [
     ('\u{feff}', '\u{feff}'),
     ('\u{ffa0}', '\u{ffa0}'),
     ('\u{fff0}', '\u{fffb}'),
+    ('\u{13430}', '\u{1343f}'),
     ('\u{1bca0}', '\u{1bca3}'),
     ('\u{1d173}', '\u{1d17a}'),
     ('\u{e0000}', '\u{e0fff}'),
@@ -205,6 +241,7 @@ mod tests {
             ("a\u{200b}b\u{200d}\u{feff}\u{ad}", "a\\u200bb\\u200d\\ufeff\\u00ad"),
             ("\u{2028}\u{2029}\u{2060}", "\\u2028\\u2029\\u2060"),
             ("\u{e0041}", "\\udb40\\udc41"),
+            ("\u{13430}\u{1343f}", "\\ud80d\\udc30\\ud80d\\udc3f"),
         ] {
             assert_eq!(escaped(text), plain);
             // JSON means the same by it.
@@ -214,6 +251,17 @@ mod tests {
         }
         for plain in ["", "plain", "größer \u{4e2d}\u{6587} \u{1f600} a\u{301}", "\\u202e"] {
             assert!(matches!(escaped(plain), Cow::Borrowed(text) if text == plain));
+        }
+    }
+
+    #[test]
+    fn a_setting_is_read_as_what_it_is() {
+        for text in ["", "plain", "a'b\"c\\d", "\u{202e}'\"\\u", "\n\r\t\0\u{85}", "\u{e0041}é"] {
+            let value = toml::Value::Array(vec![toml::Value::String(text.to_owned())]);
+            let line = toml_line("name", &value);
+            assert_eq!(escaped(&line), line);
+            let read: toml::Table = line.parse().unwrap();
+            assert_eq!(read["name"], value, "{line}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 use storage::MediaType;
 
-use crate::support::binary::Instance;
+use crate::support::binary::{Instance, registry};
 use crate::support::content::{Manifest, descriptor, push_blob};
 use crate::support::http::{Client, basic};
 use crate::support::process::{Run, wait_until};
@@ -114,6 +114,36 @@ fn what_somebody_wrote_into_the_data_is_printed_and_logged_as_text() {
         assert_harmless("ls", &String::from_utf8_lossy(&run.out));
         assert_harmless("ls", &run.err);
     }
+}
+
+#[test]
+fn what_is_typed_comes_back_as_text_and_settings_as_what_they_are() {
+    let nasty = NASTY.to_owned();
+    for (words, said) in [
+        (vec!["serve".to_owned(), format!("--{nasty}")], "unexpected argument"),
+        (vec![nasty.clone()], "unrecognized subcommand"),
+        (vec!["serve".into(), "--listen".into(), nasty.clone()], "invalid value"),
+        (vec!["ls".into(), "a".into(), nasty.clone()], "unexpected argument"),
+        (vec!["user".into(), "add".into(), "x".into(), "--role".into(), nasty], "invalid value"),
+    ] {
+        let refused = registry(&words).fails(2);
+        assert_harmless("usage", &refused);
+        assert!(refused.contains(said) && refused.contains("\\u001b"), "{refused}");
+        assert!(refused.lines().any(|line| line.starts_with("Usage") || line.contains("--help")));
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("registry.toml");
+    let file = path.to_str().expect("a path in UTF-8");
+    let odd = format!("/srv/{}\\'\"{{é", NASTY.replace(['\n', '\r'], ""));
+    let printed = registry(&["config", "--data-dir", &odd, "--hostname", "a.example"]).ok();
+    assert_harmless("config", &printed);
+    assert!(
+        printed.starts_with("data-dir = \"/srv/a\\U0000001b[31mFORGED\\U00000007"),
+        "{printed}"
+    );
+    assert!(printed.contains("\\U000e0041z\\\\'\\\"{é\""), "{printed}");
+    fs::write(&path, &printed).expect("a file");
+    assert_eq!(registry(&["config", "--config", file]).ok(), printed);
 }
 
 #[test]
