@@ -20,7 +20,7 @@ mod read;
 mod sizes;
 mod types;
 
-pub use descriptor::Descriptor;
+pub use descriptor::{Descriptor, Platform};
 pub use error::ManifestError;
 pub use keys::Place;
 pub use media_type::{MediaType, MediaTypeError};

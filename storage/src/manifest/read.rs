@@ -7,17 +7,18 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::document::{Document, DocumentDescriptor};
 use super::keys::{Keys, Place, bounded, short};
-use super::{ManifestError, MediaType};
+use super::{ManifestError, MediaType, Platform};
 
 mod value;
 
-use value::{Nullable, Text, Urls, misplaced_text, number, text};
+pub(super) use value::Text;
+use value::{Nullable, Urls, misplaced_text, number, text};
 
 /// What is asked of a document besides that it can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,16 +60,13 @@ fn told(error: &serde_json::Error) -> String {
     format!("{said}{place}")
 }
 
-/// Reads the operating system, the architecture and the variant of a platform.
-pub(super) fn platform(value: &RawValue) -> Option<[Option<String>; 3]> {
-    #[derive(Deserialize)]
-    struct Platform {
-        os: String,
-        architecture: String,
-        variant: Option<String>,
-    }
-    let Platform { os, architecture, variant } = serde_json::from_str(value.get()).ok()?;
-    Some([Some(os), Some(architecture), variant])
+/// Reads the operating system, the architecture and the variant of a platform; none if it has none
+/// of them.
+pub(super) fn platform(value: &RawValue) -> Option<Platform> {
+    let reading = Reading { rules: Rules::Stored, refusal: RefCell::new(None) };
+    let mut deserializer = serde_json::Deserializer::from_str(value.get());
+    let read = PlatformSeed(&reading).deserialize(&mut deserializer).ok()?;
+    (read != Platform::default()).then_some(read)
 }
 
 /// Refuses JSON that is nested deeper than programs in Go read.
@@ -246,26 +244,26 @@ impl DescriptorSeed<'_> {
         };
         let mut deserializer = serde_json::Deserializer::from_str(platform.get());
         let keys = PlatformSeed(reading).deserialize(&mut deserializer);
-        keys.map_err(|error| {
+        keys.map(drop).map_err(|error| {
             let refusal = reading.refusal.take();
             refusal.unwrap_or_else(|| ManifestError::Unfit(told(&error)))
         })
     }
 }
 
-/// Looks at the keys of a platform.
+/// Reads a platform, and looks at its keys.
 struct PlatformSeed<'r>(&'r Reading);
 
 impl<'de> DeserializeSeed<'de> for PlatformSeed<'_> {
-    type Value = ();
+    type Value = Platform;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for PlatformSeed<'_> {
-    type Value = ();
+    type Value = Platform;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a platform, which is an object")
@@ -275,12 +273,23 @@ impl<'de> Visitor<'de> for PlatformSeed<'_> {
         Err(misplaced_text(&self))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut keys = Keys::of(Place::Platform);
-        while self.0.key(&mut keys, &mut map)?.is_some() {
-            map.next_value::<IgnoredAny>()?;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut read, mut keys) = (Platform::default(), Keys::of(Place::Platform));
+        while let Some(key) = self.0.key(&mut keys, &mut map)? {
+            let place = match key {
+                Some("os") => &mut read.os,
+                Some("architecture") => &mut read.architecture,
+                Some("variant") => &mut read.variant,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            // Only lists for people show it, so it may be anything.
+            let text = serde_json::from_str::<Text<'_>>(map.next_value::<&'de RawValue>()?.get());
+            *place = text.ok().map(|text| text.0.into_owned());
         }
-        Ok(())
+        Ok(read)
     }
 }
 

@@ -388,6 +388,26 @@ fn an_index_names_children_and_a_subject() {
 }
 
 #[test]
+fn an_odd_annotation_takes_no_other_one_with_it() {
+    let subject = format!(r#","subject":{{"mediaType":"a/b","digest":"{LAYER}","size":0}}"#);
+    for (pushed, shown) in [
+        (r#"{ "b":"1", "a":"2" }"#, Some(r#"{ "b":"1", "a":"2" }"#)),
+        (r#"{"x":null,"y":"kept"}"#, Some(r#"{"x":"","y":"kept"}"#)),
+        (r#"{"x":"\ud800!","y":"kept"}"#, Some("{\"x\":\"\u{fffd}!\",\"y\":\"kept\"}")),
+        (r#"{"\udc00":"x","y":"kept"}"#, Some("{\"y\":\"kept\",\"\u{fffd}\":\"x\"}")),
+        (r#"{"x":7,"y":"kept","z":{"y":1}}"#, Some(r#"{"y":"kept"}"#)),
+        (r#"{"x":7}"#, None),
+        ("{}", Some("{}")),
+        ("[]", None),
+        ("null", None),
+    ] {
+        let text = image(&format!(r#"{subject},"annotations":{pushed}"#));
+        let manifest = parse(MediaType::OCI_MANIFEST, &text).unwrap();
+        assert_eq!(manifest.annotations(), shown, "{pushed}");
+    }
+}
+
+#[test]
 fn only_a_layer_with_urls_and_a_foreign_type_may_be_absent() {
     let foreign = |media_type: &str, urls: &str| {
         let body = format!(

@@ -114,7 +114,8 @@ impl<T: TryFrom<i64> + TryFrom<u64>> Visitor<'_> for NumberVisitor<T> {
 ///
 /// An escape of half a character (`\ud800`) is U+FFFD, as to programs in Go: others keep it as it
 /// is, or refuse it, but none takes it for anything that a name, a type or a digest could have.
-pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::manifest) struct Text<'a>(pub(in crate::manifest) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
