@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use installer::InstallError;
 
@@ -185,7 +186,11 @@ fn data_dir_help() -> String {
 /// Exit codes: 0 done, 1 failed, 2 wrong usage: flags that clap refuses, and settings that do not
 /// fit together.
 pub fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return misused(&error),
+    };
+    match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -203,6 +208,38 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Says what is wrong with the arguments, or what was asked of the program.
+fn misused(error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        // Of our own words.
+        error.exit()
+    }
+    // The arguments may be somebody else's: what is said of them ends no line that they do.
+    let plain = std::env::args_os().map(|it| text::escaped(&it.to_string_lossy()).into_owned());
+    match Cli::try_parse_from(plain) {
+        Err(error) if error.use_stderr() => {
+            text::refuse_in_lines(&error.render().to_string());
+        }
+        _ => text::refuse_in_lines(&text::escaped(&error.render().to_string())),
+    }
+    ExitCode::from(USAGE)
+}
+
+/// The settings as a file that has them.
+fn file_of(settings: &Settings) -> anyhow::Result<Page> {
+    let text = format!("\n{}", toml::to_string(settings)?);
+    let mut values: Vec<(String, toml::Value)> =
+        toml::Table::try_from(settings)?.into_iter().collect();
+    // In their own order, which a table forgets.
+    values.sort_by_key(|(name, _)| text.find(&format!("\n{name} = ")));
+    Ok(values.iter().map(|(name, value)| text::toml_line(name, value)).collect())
+}
+
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Install(args) => install::run(args),
@@ -211,7 +248,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Config(args) => {
             let settings = args.effective()?;
             unfit_names(&settings.clone().check()?).iter().for_each(|sentence| note(sentence));
-            Ok(print(&Page::of_own(&toml::to_string(&settings)?))?)
+            Ok(print(&file_of(&settings)?)?)
         }
         Command::Status { data, json } => status::run(&data.path()?, json),
         Command::Ls { data, repository, json } => {

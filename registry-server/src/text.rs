@@ -106,6 +106,40 @@ pub(crate) fn complain_in_lines(reason: &str) {
     say_last(&Page::of_own(&format!("registry: {reason}")));
 }
 
+/// Tells a person why what was typed means nothing, on standard error, in lines whose ends nobody
+/// else can have written.
+pub(crate) fn refuse_in_lines(reason: &str) {
+    say_last(&Page::of_own(reason));
+}
+
+/// A line of TOML that sets `name`. A text that would not be printed as it is has TOML's own
+/// escapes, so that whoever reads the line reads the same value.
+pub(crate) fn toml_line(name: &str, value: &toml::Value) -> String {
+    format!("{name} = {}", toml_value(value))
+}
+
+fn toml_value(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) if text.contains(is_escaped) => {
+            let mut written = "\"".to_owned();
+            for c in text.chars() {
+                // Writing to a string cannot fail.
+                let _ = match c {
+                    '"' | '\\' => write!(written, "\\{c}"),
+                    c if is_escaped(c) => write!(written, "\\U{:08x}", u32::from(c)),
+                    c => write!(written, "{c}"),
+                };
+            }
+            written + "\""
+        }
+        toml::Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(toml_value).collect();
+            format!("[{}]", values.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Writes over the line of a terminal on which standard error ends.
 pub(crate) fn write_over(text: &str) {
     // It may be closed; there is nobody left to tell then.
@@ -118,13 +152,19 @@ pub(crate) fn write_log(lines: &[u8]) {
     let _ = io::stderr().write_all(lines);
 }
 
-/// A line of the log as it is written: one line, whatever is in it.
+/// A line of the log as it is written: one line, whatever is in it, and not a long one.
 pub(crate) fn log_line(line: &[u8]) -> Vec<u8> {
-    let line = String::from_utf8_lossy(line);
-    let mut plain = escaped(line.strip_suffix('\n').unwrap_or(&line)).into_owned();
-    plain.push('\n');
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let is_long = line.len() > LOG_LINE_BYTES;
+    // An end within a character is one that is no UTF-8.
+    let line = String::from_utf8_lossy(&line[..line.len().min(LOG_LINE_BYTES)]);
+    let mut plain = escaped(&line).into_owned();
+    plain.push_str(if is_long { "…\n" } else { "\n" });
     plain.into_bytes()
 }
+
+/// Bytes of an event that its line in the log has, at most: a path can have 64 KiB.
+const LOG_LINE_BYTES: usize = 16 * 1024;
 
 /// Whether standard output is a terminal, and so read by somebody who is there.
 pub(crate) fn is_read_here() -> bool {
@@ -162,8 +202,9 @@ fn is_escaped(c: char) -> bool {
 
 /// What is not shown, or changes how the rest is: the ends of lines and paragraphs, and the
 /// characters that Unicode calls Default_Ignorable_Code_Point, which have no width and among which
-/// are all marks of direction; and those that annotate others between lines.
-const HIDDEN: [(char, char); 17] = [
+/// are all marks of direction; those that annotate others between lines; and the format controls of
+/// hieroglyphs, which put others on top of each other.
+const HIDDEN: [(char, char); 18] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
     ('\u{61c}', '\u{61c}'),
@@ -178,6 +219,7 @@ const HIDDEN: [(char, char); 17] = [
     ('\u{feff}', '\u{feff}'),
     ('\u{ffa0}', '\u{ffa0}'),
     ('\u{fff0}', '\u{fffb}'),
+    ('\u{13430}', '\u{1343f}'),
     ('\u{1bca0}', '\u{1bca3}'),
     ('\u{1d173}', '\u{1d17a}'),
     ('\u{e0000}', '\u{e0fff}'),
@@ -199,6 +241,7 @@ mod tests {
             ("a\u{200b}b\u{200d}\u{feff}\u{ad}", "a\\u200bb\\u200d\\ufeff\\u00ad"),
             ("\u{2028}\u{2029}\u{2060}", "\\u2028\\u2029\\u2060"),
             ("\u{e0041}", "\\udb40\\udc41"),
+            ("\u{13430}\u{1343f}", "\\ud80d\\udc30\\ud80d\\udc3f"),
         ] {
             assert_eq!(escaped(text), plain);
             // JSON means the same by it.
@@ -212,6 +255,17 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_is_read_as_what_it_is() {
+        for text in ["", "plain", "a'b\"c\\d", "\u{202e}'\"\\u", "\n\r\t\0\u{85}", "\u{e0041}é"] {
+            let value = toml::Value::Array(vec![toml::Value::String(text.to_owned())]);
+            let line = toml_line("name", &value);
+            assert_eq!(escaped(&line), line);
+            let read: toml::Table = line.parse().unwrap();
+            assert_eq!(read["name"], value, "{line}");
+        }
+    }
+
+    #[test]
     fn a_line_stays_one() {
         let mut page = Page::of("a\nregistry: all is well");
         page.append(&["b", "c\r"].into_iter().collect());
@@ -219,5 +273,7 @@ mod tests {
         assert_eq!(Page::of_own("a\nb\tc\n").0, "a\nb\\tc\n");
         assert_eq!(log_line(b"INFO a\nERROR b\n"), b"INFO a\\nERROR b\n");
         assert_eq!(log_line(b"\xff"), "\u{fffd}\n".as_bytes());
+        let long = log_line(&vec![b'a'; 1 << 20]);
+        assert!(long.len() < LOG_LINE_BYTES + 8 && long.ends_with("a…\n".as_bytes()));
     }
 }

@@ -66,8 +66,8 @@ pub use error::StorageError;
 pub use layout::{DATA_MODE, Layout};
 pub use lock::{Holder, OnHeld};
 pub use manifest::{
-    Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError, Place, StatedSize,
-    WrongSize, WrongSizes,
+    Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError, Place, Platform,
+    StatedSize, WrongSize, WrongSizes,
 };
 pub use medium::{Foreign, Medium, is_read_only};
 pub use name::{ImageName, NameError, Reference, RepoName, Tag, TagPattern, UploadId, UserName};

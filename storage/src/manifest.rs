@@ -20,7 +20,7 @@ mod read;
 mod sizes;
 mod types;
 
-pub use descriptor::Descriptor;
+pub use descriptor::{Descriptor, Platform};
 pub use error::ManifestError;
 pub use keys::Place;
 pub use media_type::{MediaType, MediaTypeError};
@@ -36,6 +36,7 @@ pub struct Manifest {
     bytes: Bytes,
     digest: Digest,
     media_type: MediaType,
+    /// Those that it may be kept under.
     types: Types,
     content: Content,
 }
@@ -81,14 +82,19 @@ impl Manifest {
             || document.has_fs_layers
             || content_type.as_ref().is_some_and(is_schema1)
         {
-            return Err(ManifestError::Schema1);
+            return Err(match document.could_be_other_than_schema1() {
+                true => ManifestError::LikeSchema1,
+                false => ManifestError::Schema1,
+            });
         }
         let types = Types::of(&document, Rules::Push)?;
         if matches!(&types, Types::Own(own) if is_schema1(own)) {
-            return Err(ManifestError::Schema1);
+            return Err(ManifestError::LikeSchema1);
         }
         let media_type = types.of_push(content_type)?;
         document.check_shape(&media_type)?;
+        // What a repository keeps it under already may be more, and stays.
+        let types = Types::of(&document, Rules::Stored)?;
         let content = Content::of(&document);
         Ok(Self::new(bytes, content, media_type, types, algorithm))
     }
@@ -145,7 +151,8 @@ impl Manifest {
         &self.media_type
     }
 
-    /// Whether the document says so little of its type that it could have another one as well.
+    /// Whether the document says so little of its type that a repository could keep it under
+    /// another one as well.
     pub fn has_type_of_choice(&self) -> bool {
         match &self.types {
             Types::Own(_) => false,
@@ -154,7 +161,8 @@ impl Manifest {
         }
     }
 
-    /// Whether its bytes may be served under this type, too.
+    /// Whether a repository that has its bytes under this type keeps them so: no push changes the
+    /// type for other tags, unless no manifest can have it.
     pub fn may_be(&self, media_type: &MediaType) -> bool {
         self.types.may_be(media_type)
     }

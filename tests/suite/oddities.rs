@@ -11,7 +11,7 @@ use storage::MediaType;
 use crate::support::between::{Between, Change, Push};
 use crate::support::binary::Instance;
 use crate::support::clients::{Machine, directory};
-use crate::support::content::{push_blob, sha256};
+use crate::support::content::{CONFIG, LAYER, push_blob, sha256};
 use crate::support::http::Client;
 use crate::support::images::{Family, Image, write_directory};
 use crate::support::server::Server;
@@ -65,11 +65,20 @@ impl Words {
             child.digest(),
             child.bytes.len()
         );
-        let oci = MediaType::OCI_MANIFEST;
+        let (oci, docker) = (MediaType::OCI_MANIFEST, MediaType::DOCKER_MANIFEST);
+        let docker_config = config.replace(CONFIG, MediaType::DOCKER_CONFIG);
+        let kind = format!(r#""mediaType":{},"#, parsed(&self.good)["layers"][0]["mediaType"]);
+        assert!(good.contains(&kind) && config != docker_config, "{good} {config}");
+        let content = format!(r#""mediaType":"{oci}",{config},"layers":[{{{good}}}]"#);
         let mut text = written.to_owned();
         for (word, meant) in [
             ("…", format!(r#""schemaVersion":2,"mediaType":"{oci}",{config}"#)),
+            ("CONTENT", content),
+            ("DOCKED", good.replace(LAYER, "application/vnd.docker.image.rootfs.diff.tar.gzip")),
+            ("DOCKER", format!(r#""schemaVersion":2,"mediaType":"{docker}",{docker_config}"#)),
             ("INDEX", index),
+            ("TYPELESS", good.replace(&kind, "")),
+            ("TAB", "\t".to_owned()),
             ("EVIL_DIGEST", sha256(&self.evil.layer)),
             ("SIZELESS", good.replace(&size, "")),
             ("GOOD", good),
@@ -224,7 +233,7 @@ fn what_readers_would_disagree_on_skopeo_pushes_in_no_other_form() {
 
 /// Ways to make a manifest of podman's odd, with the status that the registry has for each, and its
 /// code as podman and buildah say it.
-const CHANGES: [(&str, Change, u16, &str); 10] = [
+const CHANGES: [(&str, Change, u16, &str); 18] = [
     ("folded", |push| with(push, r#"{"Layers":[],"#), 400, "unsupported: "),
     ("long-s", |push| with(push, r#"{"layerſ":[],"#), 400, "unsupported: "),
     ("twice", |push| with(push, r#"{"layers":[],"#), 400, "unsupported: "),
@@ -236,13 +245,29 @@ const CHANGES: [(&str, Change, u16, &str); 10] = [
     ("form", |push| Push { kind: FORM.to_owned(), ..push.clone() }, 415, "unsupported: "),
     ("parameters", parameters, 400, "unsupported: "),
     ("shape", shape, 400, "unsupported: "),
+    ("header", |push| Push { kind: INDEX.to_owned(), ..push.clone() }, 400, "unsupported: "),
+    ("subject", |push| with(push, r#"{"subject":7,"#), 400, "unsupported: "),
+    ("blobs", |push| with(push, r#"{"blobs":5,"#), 400, "unsupported: "),
+    ("artifact", |push| with(push, r#"{"artifactType":5,"#), 400, "unsupported: "),
+    ("both", |push| with(push, r#"{"manifests":[],"#), 400, "unsupported: "),
+    ("version", |push| version(push, r#""schemaVersion":3"#), 400, "unsupported: "),
+    ("old", |push| version(push, r#""schemaVersion":1"#), 400, "unsupported: "),
+    ("versionless", |push| version(push, r#""x":2"#), 400, "unsupported: "),
 ];
+
+const INDEX: &str = MediaType::OCI_INDEX;
 
 const PHRASE: &str = r#"{"Invalid JSON syntax":1,"Invalid JSON syntax":1,"#;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 fn with(push: &Push, start: &str) -> Push {
     Push { body: push.body.replacen('{', start, 1), ..push.clone() }
+}
+
+fn version(push: &Push, other: &str) -> Push {
+    let own = r#""schemaVersion":2"#;
+    assert!(push.body.contains(own), "{}", push.body);
+    Push { body: push.body.replacen(own, other, 1), ..push.clone() }
 }
 
 fn deep(push: &Push) -> Push {

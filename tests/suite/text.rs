@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 use storage::MediaType;
 
-use crate::support::binary::Instance;
+use crate::support::binary::{Instance, registry};
 use crate::support::content::{Manifest, descriptor, push_blob};
 use crate::support::http::{Client, basic};
 use crate::support::process::{Run, wait_until};
@@ -75,6 +75,56 @@ fn what_clients_sent_is_printed_as_text_and_as_json_that_means_the_same() {
 }
 
 #[test]
+fn what_inspect_prints_is_cut_with_a_mark_and_what_it_writes_as_json_is_not() {
+    let instance = Instance::started();
+    let client = instance.client();
+    let long = format!("a/{}", "t".repeat(300));
+    let of = |platform: Value| {
+        let mut child = descriptor(&long, b"absent");
+        child["platform"] = platform;
+        child
+    };
+    let document = json!({ "manifests": [
+        of(json!({ "os": "linux/arm64", "architecture": "v8" })),
+        of(json!({ "os": "linux", "architecture": "arm64", "variant": "v8" })),
+        of(json!({ "os": "o".repeat(300), "architecture": "" })),
+        of(json!({ "os": 7, "variant": null, "os.version": "1" })),
+        of(json!("of no kind")),
+    ] });
+    let index = Manifest::new(MediaType::OCI_INDEX, document);
+    index.put(&client, "app", "1").expect(201);
+    let document = json!({
+        "manifests": [], "artifactType": long, "subject": {
+            "mediaType": "a/b", "digest": index.digest(), "size": 1,
+        },
+    });
+    Manifest::new(MediaType::OCI_INDEX, document).put(&client, "app", "referrer").expect(201);
+    let printed = instance.command(&["inspect"], &["app:1"]).ok();
+    for shown in [
+        "child  \"linux/arm64\"/v8  sha256:".to_owned(),
+        "child  linux/arm64/v8  sha256:".to_owned(),
+        format!("child  {}…/\"\"  sha256:", "o".repeat(255)),
+        "child  sha256:".to_owned(),
+        format!("  a/{}…\n", "t".repeat(253)),
+    ] {
+        assert!(printed.contains(&shown), "{shown}: {printed}");
+    }
+    let json = instance.command(&["inspect"], &["app:1", "--json"]).ok();
+    let document: Value = serde_json::from_str(&json).expect("JSON");
+    let parts = &document["image"]["parts"];
+    let fields =
+        |part: &Value| ["platform", "os", "architecture", "variant"].map(|name| part[name].clone());
+    assert_eq!(parts[0]["media_type"], long);
+    assert_eq!(document["image"]["referrers"][0]["artifact_type"], long);
+    let (slash, none) = (json!("linux/arm64/v8"), Value::Null);
+    assert_eq!(fields(&parts[0]), [slash.clone(), json!("linux/arm64"), json!("v8"), none.clone()]);
+    assert_eq!(fields(&parts[1]), [slash, json!("linux"), json!("arm64"), json!("v8")]);
+    assert_eq!(fields(&parts[2])[1], json!("o".repeat(300)));
+    assert_eq!(fields(&parts[3]), [(); 4].map(|()| none.clone()));
+    assert_eq!(fields(&parts[4]), [(); 4].map(|()| none.clone()));
+}
+
+#[test]
 fn what_somebody_wrote_into_the_data_is_printed_and_logged_as_text() {
     let mut instance = Instance::started();
     let client = instance.client();
@@ -114,6 +164,36 @@ fn what_somebody_wrote_into_the_data_is_printed_and_logged_as_text() {
         assert_harmless("ls", &String::from_utf8_lossy(&run.out));
         assert_harmless("ls", &run.err);
     }
+}
+
+#[test]
+fn what_is_typed_comes_back_as_text_and_settings_as_what_they_are() {
+    let nasty = NASTY.to_owned();
+    for (words, said) in [
+        (vec!["serve".to_owned(), format!("--{nasty}")], "unexpected argument"),
+        (vec![nasty.clone()], "unrecognized subcommand"),
+        (vec!["serve".into(), "--listen".into(), nasty.clone()], "invalid value"),
+        (vec!["ls".into(), "a".into(), nasty.clone()], "unexpected argument"),
+        (vec!["user".into(), "add".into(), "x".into(), "--role".into(), nasty], "invalid value"),
+    ] {
+        let refused = registry(&words).fails(2);
+        assert_harmless("usage", &refused);
+        assert!(refused.contains(said) && refused.contains("\\u001b"), "{refused}");
+        assert!(refused.lines().any(|line| line.starts_with("Usage") || line.contains("--help")));
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("registry.toml");
+    let file = path.to_str().expect("a path in UTF-8");
+    let odd = format!("/srv/{}\\'\"{{é", NASTY.replace(['\n', '\r'], ""));
+    let printed = registry(&["config", "--data-dir", &odd, "--hostname", "a.example"]).ok();
+    assert_harmless("config", &printed);
+    assert!(
+        printed.starts_with("data-dir = \"/srv/a\\U0000001b[31mFORGED\\U00000007"),
+        "{printed}"
+    );
+    assert!(printed.contains("\\U000e0041z\\\\'\\\"{é\""), "{printed}");
+    fs::write(&path, &printed).expect("a file");
+    assert_eq!(registry(&["config", "--config", file]).ok(), printed);
 }
 
 #[test]

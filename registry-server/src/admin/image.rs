@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use storage::{
-    Digest, ImagePart, Keeper, ManifestInfo, PartState, Reference, Removal, RepoName, Space, Store,
-    TagPattern,
+    Digest, ImagePart, Keeper, ManifestInfo, PartState, Platform, Reference, Removal, RepoName,
+    Space, Store, TagPattern,
 };
 
 use super::tag::{full, image_of, parse_digest, repository_of};
@@ -157,8 +157,17 @@ pub struct PartEntry {
     /// The bytes that it has, if it is there.
     #[serde(default)]
     pub stored_size: Option<u64>,
-    /// The platform that the manifest says, if any.
+    /// The platform that the manifest says, if any: the following three with slashes between them.
     pub platform: Option<String>,
+    /// The operating system of the platform.
+    #[serde(default)]
+    pub os: Option<String>,
+    /// The architecture of the platform.
+    #[serde(default)]
+    pub architecture: Option<String>,
+    /// The variant of the platform.
+    #[serde(default)]
+    pub variant: Option<String>,
     /// Whether it is there: present, absent, foreign or lost.
     pub state: String,
     /// Whether it is a manifest. A child that is a blob is a part of a build cache.
@@ -324,13 +333,22 @@ fn part(part: ImagePart) -> PartEntry {
         PartState::Foreign => "foreign",
         PartState::Lost => "lost",
     };
+    let platform = part.descriptor.platform;
+    let Platform { os, architecture, variant } = platform.clone().unwrap_or_default();
+    let joined = |it: Platform| {
+        let parts = [it.os, it.architecture, it.variant];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("/")
+    };
     PartEntry {
         kind: part.descriptor.kind.as_str().to_owned(),
         digest: part.descriptor.digest.to_string(),
         media_type: part.descriptor.media_type,
         size: part.descriptor.size,
         stored_size: part.stored_size,
-        platform: part.descriptor.platform,
+        platform: platform.map(joined),
+        os,
+        architecture,
+        variant,
         state: state.to_owned(),
         is_manifest: part.is_manifest,
     }

@@ -226,8 +226,9 @@ impl ApiError {
             Self::ManifestUnknown { .. } => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
             Self::RepositoryUnknown(_) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
             Self::Manifest(error) => manifest_status(error),
-            Self::ContentType(_) => (StatusCode::BAD_REQUEST, "MANIFEST_INVALID"),
-            Self::ContentTypeTwice => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
+            Self::ContentType(_) | Self::ContentTypeTwice => {
+                (StatusCode::BAD_REQUEST, "UNSUPPORTED")
+            }
             Self::NotManifestType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED"),
             Self::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
             Self::ContentRange => (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
@@ -276,7 +277,7 @@ impl ApiError {
         let (status, code) = self.status();
         let message = if status.is_server_error() { self.sentence() } else { self.to_string() };
         // What somebody sent may be in it.
-        let message = message.replace(CONVERTING, "Invalid JSON-syntax");
+        let message = bounded(message.replace(CONVERTING, "Invalid JSON-syntax"));
         let document = Document { errors: [Entry { code, message }] };
         // Serializing two strings cannot fail; an empty body would still carry the status.
         serde_json::to_vec(&document).unwrap_or_default().into()
@@ -333,28 +334,45 @@ fn name_status(error: &NameError) -> (StatusCode, Code) {
 }
 
 /// A client built on containers/image that hears MANIFEST_INVALID pushes the image again as another
-/// type of manifest. That helps where only the form is wrong; where readers would not agree what
-/// the image is, it would push what it makes of it, and succeed.
+/// type of manifest, and succeeds with what it makes of it. That helps where the client says itself
+/// that the manifest is of a type that is no longer taken; where nobody can read it, the client
+/// cannot either. Everywhere else readers might not agree what the image is.
 fn manifest_status(error: &ManifestError) -> (StatusCode, Code) {
     match error {
         ManifestError::Digest { .. } => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
         ManifestError::NotJsonType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED"),
+        ManifestError::NotJson(_) | ManifestError::Schema1 => {
+            (StatusCode::BAD_REQUEST, "MANIFEST_INVALID")
+        }
         ManifestError::NotUtf8
+        | ManifestError::Unfit(_)
         | ManifestError::TooDeep { .. }
         | ManifestError::KeyFolds { .. }
         | ManifestError::KeyTwice { .. }
         | ManifestError::LetterCase { .. }
         | ManifestError::MediaType(_)
-        | ManifestError::NotItsShape { .. } => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
-        ManifestError::NotJson(_)
+        | ManifestError::NotItsShape { .. }
         | ManifestError::NoMediaType
         | ManifestError::TypeMismatch { .. }
-        | ManifestError::Schema1
+        | ManifestError::LikeSchema1
         | ManifestError::SchemaVersion
         | ManifestError::MissingField { .. }
-        | ManifestError::ForbiddenField { .. } => (StatusCode::BAD_REQUEST, "MANIFEST_INVALID"),
+        | ManifestError::ForbiddenField { .. } => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
     }
 }
+
+/// What a reply says at most. Each error keeps its own sentence shorter; this is for one that does
+/// not, since a reply that nobody reads is held, and no bound counts it.
+fn bounded(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
+        message.push('…');
+    }
+    message
+}
+
+/// Bytes of a sentence about what is wrong, at most.
+const MESSAGE_BYTES: usize = 4096;
 
 /// A sentence with these words is what MANIFEST_INVALID is to a client built on containers/image,
 /// whatever its code: another registry says so.
@@ -434,6 +452,18 @@ mod tests {
         let status = (StatusCode::SERVICE_UNAVAILABLE, "DENIED");
         assert_eq!(ApiError::Storage(io).status(), status);
         assert_eq!(ApiError::Storage(StorageError::ReadOnly).status(), status);
+    }
+
+    #[test]
+    fn no_reply_says_more_than_a_few_sentences() {
+        let text = "\u{e9}\u{7f}".repeat(1 << 20);
+        let refusal = ApiError::Manifest(ManifestError::Unfit(text));
+        let body = refusal.reply().into_body();
+        let document = refusal.document();
+        assert!(document.len() < 8 * MESSAGE_BYTES, "{} bytes", document.len());
+        let read: serde_json::Value = serde_json::from_slice(&document).unwrap();
+        assert!(read["errors"][0]["message"].as_str().unwrap().ends_with('…'));
+        assert_eq!(hyper::body::Body::size_hint(&body).exact(), Some(document.len() as u64));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::bail;
 use serde::Serialize;
 
 use super::rm::ask;
-use super::words::{bytes, counted, time};
+use super::words::{bytes, counted, cut, time};
 use crate::admin::{
     ImageCommand, ImageReply, LIST_PAGE_ENTRIES, ManifestEntry, PartEntry, ReferrerEntry,
 };
@@ -201,7 +201,7 @@ impl<'a> Walk<'a> {
         let wrong_size = stored_size.filter(|stored| *stored != said);
         let is_child = kind == "child" && is_manifest;
         let size = bytes(*size);
-        let platform = entry.platform.as_deref().map(|it| format!("  {it}")).unwrap_or_default();
+        let platform = platform(entry).map(|it| format!("  {it}")).unwrap_or_default();
         let is_known = self.seen.contains(digest);
         let mut word = match state.as_str() {
             "absent" if is_child => "  absent (sparse)".to_owned(),
@@ -276,7 +276,7 @@ impl<'a> Walk<'a> {
                 bail!("the running server's answer makes no sense")
             };
             for ReferrerEntry { digest, artifact_type, size } in &entries {
-                let kind = artifact_type.as_deref().unwrap_or("of no type");
+                let kind = cut(artifact_type.as_deref().unwrap_or("of no type"));
                 self.show(depth, &format!("referrer  {digest}  {}  {kind}", bytes(*size)))?;
             }
             all.extend(entries);
@@ -299,6 +299,21 @@ fn manifest(data_dir: &Path, image: &str, is_part: bool) -> anyhow::Result<Optio
     match ask(data_dir, command)? {
         ImageReply::Manifest(entry) => Ok(entry.map(|entry| *entry)),
         _ => bail!("the running server's answer makes no sense"),
+    }
+}
+
+/// The platform of a part for people. One of its texts that could pass for two is quoted.
+fn platform(entry: &PartEntry) -> Option<String> {
+    let parts = [&entry.os, &entry.architecture, &entry.variant];
+    let part = |part: &String| match part.is_empty() || part.contains(['/', '"']) {
+        true => format!("\"{}\"", cut(part)),
+        false => cut(part).into_owned(),
+    };
+    let parts: Vec<String> = parts.into_iter().flatten().map(part).collect();
+    match parts.is_empty() {
+        // A server of an earlier version says them only together.
+        true => entry.platform.as_deref().map(|it| cut(it).into_owned()),
+        false => Some(parts.join("/")),
     }
 }
 

@@ -1,8 +1,21 @@
 //! Numbers, sizes and times as people read and write them.
 
+use std::borrow::Cow;
+
 use storage::ByteCount;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+/// A text of a client's as far as a line has room for it: the whole of it is in JSON.
+pub(super) fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// Characters of a client's text that are printed for people.
+const SHOWN_CHARS: usize = 255;
 
 /// A number of things.
 pub(super) fn counted(count: u64, thing: &str) -> String {

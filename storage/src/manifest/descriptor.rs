@@ -1,7 +1,6 @@
 //! What a manifest says of each digest that it names, for people who look at it.
 
 use super::document::{Document, DocumentDescriptor};
-use super::keys::short;
 use super::read::{Rules, platform};
 use super::{Digest, Edge, EdgeKind, ManifestError};
 
@@ -12,12 +11,23 @@ pub struct Descriptor {
     pub kind: EdgeKind,
     /// The digest.
     pub digest: Digest,
-    /// The type that the manifest says, cut where it is unreasonably long.
+    /// The type that the manifest says, whatever it is and however long.
     pub media_type: String,
     /// The bytes that the manifest says.
     pub size: u64,
-    /// `OS/ARCHITECTURE` and the variant, if the manifest says a platform.
-    pub platform: Option<String>,
+    /// The platform that the manifest says, if any.
+    pub platform: Option<Platform>,
+}
+
+/// What a descriptor says of the machines that an image is for, whatever the texts are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Platform {
+    /// The operating system.
+    pub os: Option<String>,
+    /// The architecture of the processor.
+    pub architecture: Option<String>,
+    /// The variant of the processor.
+    pub variant: Option<String>,
 }
 
 impl Descriptor {
@@ -31,16 +41,12 @@ impl Descriptor {
     }
 
     fn new(edge: Edge, descriptor: &DocumentDescriptor<'_>) -> Self {
-        let platform = descriptor.platform.and_then(platform);
-        let shown = |parts: [Option<String>; 3]| {
-            short(&parts.into_iter().flatten().collect::<Vec<_>>().join("/"))
-        };
         Self {
             kind: edge.kind,
             digest: edge.child,
-            media_type: short(&descriptor.media_type),
+            media_type: descriptor.media_type.clone().into_owned(),
             size: descriptor.size,
-            platform: platform.map(shown),
+            platform: descriptor.platform.and_then(platform),
         }
     }
 }

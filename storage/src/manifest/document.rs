@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::read::{self, Rules};
+use super::read::{self, Rules, Text};
 use super::{Digest, Edge, EdgeKind, ManifestError, MediaType, StatedSize};
 
 /// The fields that any manifest may have. A field that is `null` is one that is absent.
@@ -72,6 +72,16 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Whether a reader could take the document for something else than Docker schema 1.
+    pub(super) fn could_be_other_than_schema1(&self) -> bool {
+        let own = self.media_type.as_deref().filter(|own| !own.is_empty());
+        let own = own.map(str::parse::<MediaType>);
+        own.is_some_and(|own| !own.is_ok_and(|own| own.is_docker_schema1()))
+            || self.config.is_some()
+            || self.layers.is_some()
+            || self.manifests.is_some()
+    }
+
     /// Every digest the document names, sorted and each once for each kind.
     pub(super) fn edges(&self) -> Vec<Edge> {
         let mut edges: Vec<Edge> = self.descriptors().map(|(edge, _)| edge).collect();
@@ -107,16 +117,26 @@ impl<'a> Document<'a> {
     }
 
     /// The annotations as pushed, if they are what the specification calls annotations: a map from
-    /// text to text.
+    /// text to text. Else those of them that are texts, as programs in Go read them: `null` is an
+    /// empty one.
     pub(super) fn annotations(&self) -> Option<String> {
         let text = self.annotations?.get();
-        serde_json::from_str::<BTreeMap<String, String>>(text).is_ok().then(|| text.to_owned())
+        if serde_json::from_str::<BTreeMap<String, String>>(text).is_ok() {
+            return Some(text.to_owned());
+        }
+        let all = serde_json::from_str::<BTreeMap<Text<'_>, &RawValue>>(text).ok()?;
+        let texts = all.iter().filter_map(|(name, value)| {
+            let value = serde_json::from_str::<Option<Text<'_>>>(value.get()).ok()?;
+            Some((&*name.0, value.map(|text| text.0.into_owned()).unwrap_or_default()))
+        });
+        let texts: BTreeMap<&str, String> = texts.collect();
+        if texts.is_empty() { None } else { serde_json::to_string(&texts).ok() }
     }
 
     pub(super) fn artifact_type(&self) -> Option<String> {
         let own = self.artifact_type.as_ref().filter(|own| !own.is_empty());
         let config = || self.config.as_ref().map(|config| &config.media_type);
-        own.or_else(config).map(|text| text.clone().into_owned())
+        own.or_else(config).filter(|text| !text.is_empty()).map(|text| text.clone().into_owned())
     }
 }
 

@@ -8,9 +8,13 @@ use crate::digest::DigestError;
 /// Why bytes are refused as a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ManifestError {
-    /// The body is not a JSON object with fields of the right types.
-    #[error("the manifest cannot be read: {0}")]
+    /// The body is no JSON that any reader takes. What is wrong with it, and where.
+    #[error("the manifest is no JSON: {0}")]
     NotJson(String),
+    /// The body is JSON, but not an object with fields of the right types. What is wrong with it,
+    /// and where.
+    #[error("the manifest cannot be read: {0}")]
+    Unfit(String),
     /// The body is no UTF-8 (RFC 8259, section 8.1), for which some readers put other characters.
     #[error("the manifest is not UTF-8: write it so")]
     NotUtf8,
@@ -88,6 +92,12 @@ pub enum ManifestError {
          with skopeo copy --format v2s2, or rebuild it"
     )]
     Schema1,
+    /// Docker schema 1 to some readers, and something else to others.
+    #[error(
+        "the manifest is Docker schema 1 by its type, its schemaVersion or its fsLayers, and \
+         something else by its other fields: rebuild the image"
+    )]
+    LikeSchema1,
     /// `schemaVersion` is missing or not 2.
     #[error("schemaVersion must be 2")]
     SchemaVersion,

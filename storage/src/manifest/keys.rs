@@ -6,7 +6,7 @@
 //! the first. So a key that is known but for its case, and a key that stands twice, are refused.
 
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher, RandomState};
 
 use super::ManifestError;
@@ -141,6 +141,31 @@ fn folds_onto(key: &str, name: &str) -> bool {
 /// A text of the document, for a sentence about it.
 pub(super) fn short(text: &str) -> String {
     text.chars().take(TEXT_CHARS).collect()
+}
+
+/// The same of what is said of the document. Whatever is beyond it is not even put together.
+pub(super) fn bounded(said: impl fmt::Display) -> String {
+    let mut start = Start { text: String::new(), room: TEXT_CHARS };
+    // It ends with an error where there is no more room.
+    let _ = write!(start, "{said}");
+    start.text
+}
+
+/// The start of a text.
+struct Start {
+    text: String,
+    /// How many characters more it may have.
+    room: usize,
+}
+
+impl fmt::Write for Start {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let before = self.text.len();
+        self.text.extend(more.chars().take(self.room));
+        let taken = &self.text[before..];
+        self.room -= taken.chars().count();
+        if taken.len() == more.len() { Ok(()) } else { Err(fmt::Error) }
+    }
 }
 
 /// Characters of the document that a sentence repeats, at most: a key could have 4 MiB.

@@ -7,17 +7,18 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::document::{Document, DocumentDescriptor};
-use super::keys::{Keys, Place, short};
-use super::{ManifestError, MediaType};
+use super::keys::{Keys, Place, bounded, short};
+use super::{ManifestError, MediaType, Platform};
 
 mod value;
 
-use value::{Nullable, Text, Urls, text};
+pub(super) use value::Text;
+use value::{Nullable, Urls, misplaced_text, number, text};
 
 /// What is asked of a document besides that it can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,34 +31,42 @@ pub(super) enum Rules {
 
 /// Reads a document.
 pub(super) fn document(bytes: &[u8], rules: Rules) -> Result<Document<'_>, ManifestError> {
-    if rules == Rules::Push && std::str::from_utf8(bytes).is_err() {
-        return Err(ManifestError::NotUtf8);
+    if rules == Rules::Push {
+        if std::str::from_utf8(bytes).is_err() {
+            return Err(ManifestError::NotUtf8);
+        }
+        // First: what is no manifest at all is told that. Nothing is kept of it, so this costs
+        // little; reading would pass over what no reader takes, such as a tab within a text.
+        let json = serde_json::from_slice::<IgnoredAny>(bytes);
+        json.map_err(|error| ManifestError::NotJson(told(&error)))?;
+        check_depth(bytes)?;
     }
     let reading = Reading { rules, refusal: RefCell::new(None) };
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let read = DocumentSeed(&reading).deserialize(&mut deserializer);
     let read = read.and_then(|document| deserializer.end().map(|()| document));
-    let document = read.map_err(|error| {
+    read.map_err(|error| {
         let refusal = reading.refusal.take();
-        refusal.unwrap_or_else(|| ManifestError::NotJson(error.to_string()))
-    })?;
-    // Afterwards: what is no manifest at all is told that.
-    if rules == Rules::Push {
-        check_depth(bytes)?;
-    }
-    Ok(document)
+        refusal.unwrap_or_else(|| ManifestError::Unfit(told(&error)))
+    })
 }
 
-/// Reads the operating system, the architecture and the variant of a platform.
-pub(super) fn platform(value: &RawValue) -> Option<[Option<String>; 3]> {
-    #[derive(Deserialize)]
-    struct Platform {
-        os: String,
-        architecture: String,
-        variant: Option<String>,
-    }
-    let Platform { os, architecture, variant } = serde_json::from_str(value.get()).ok()?;
-    Some([Some(os), Some(architecture), variant])
+/// What serde says of a document, and where, without more of the document than a sentence has
+/// room for.
+fn told(error: &serde_json::Error) -> String {
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let said = bounded(error);
+    let said = said.strip_suffix(&place).unwrap_or(&said);
+    format!("{said}{place}")
+}
+
+/// Reads the operating system, the architecture and the variant of a platform; none if it has none
+/// of them.
+pub(super) fn platform(value: &RawValue) -> Option<Platform> {
+    let reading = Reading { rules: Rules::Stored, refusal: RefCell::new(None) };
+    let mut deserializer = serde_json::Deserializer::from_str(value.get());
+    let read = PlatformSeed(&reading).deserialize(&mut deserializer).ok()?;
+    (read != Platform::default()).then_some(read)
 }
 
 /// Refuses JSON that is nested deeper than programs in Go read.
@@ -115,7 +124,7 @@ impl<'de> DeserializeSeed<'de> for DocumentSeed<'_> {
     type Value = Document<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -126,6 +135,10 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
         f.write_str("a manifest, which is an object")
     }
 
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(misplaced_text(&self))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (reading, mut read) = (self.0, Document::default());
         let one = |field| Nullable(DescriptorSeed { reading, field });
@@ -133,14 +146,14 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
         let mut keys = Keys::of(Place::Manifest);
         while let Some(key) = reading.key(&mut keys, &mut map)? {
             match key {
-                Some("schemaVersion") => read.schema_version = map.next_value()?,
+                Some("schemaVersion") => read.schema_version = number(&mut map)?,
                 Some("mediaType") => read.media_type = text(&mut map)?,
                 Some("artifactType") => read.artifact_type = text(&mut map)?,
-                Some("config") => read.config = map.next_value_seed(one("config"))?,
+                Some("config") => read.config = map.next_value_seed(one("config"))?.flatten(),
                 Some("layers") => read.layers = map.next_value_seed(list("layers"))?,
                 Some("blobs") => read.blobs = map.next_value_seed(list("blobs"))?,
                 Some("manifests") => read.manifests = map.next_value_seed(list("manifests"))?,
-                Some("subject") => read.subject = map.next_value_seed(one("subject"))?,
+                Some("subject") => read.subject = map.next_value_seed(one("subject"))?.flatten(),
                 Some("annotations") => read.annotations = map.next_value()?,
                 Some("fsLayers") => {
                     read.has_fs_layers = map.next_value::<Option<IgnoredAny>>()?.is_some();
@@ -160,30 +173,36 @@ struct DescriptorSeed<'r> {
 }
 
 impl<'de> DeserializeSeed<'de> for DescriptorSeed<'_> {
-    type Value = DocumentDescriptor<'de>;
+    type Value = Option<DocumentDescriptor<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for DescriptorSeed<'_> {
-    type Value = DocumentDescriptor<'de>;
+    /// None of a subject that names nothing, which is how some programs in Go write that there is
+    /// none.
+    type Value = Option<DocumentDescriptor<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a descriptor, which is an object")
     }
 
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(misplaced_text(&self))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let Self { reading, field } = self;
-        let (mut media_type, mut digest, mut size) = (None, None, None);
+        let (mut media_type, mut digest, mut size) = (None, None, None::<u64>);
         let (mut has_urls, mut platform) = (false, None);
         let mut keys = Keys::of(Place::Descriptor);
         while let Some(key) = reading.key(&mut keys, &mut map)? {
             match key {
-                Some("mediaType") => media_type = Some(map.next_value::<Text<'de>>()?.0),
-                Some("digest") => digest = Some(map.next_value::<Text<'de>>()?.0),
-                Some("size") => size = map.next_value::<Option<u64>>()?,
+                Some("mediaType") => media_type = text(&mut map)?,
+                Some("digest") => digest = text(&mut map)?,
+                Some("size") => size = number(&mut map)?,
                 Some("urls") => {
                     has_urls = map.next_value_seed(Nullable(Urls))?.unwrap_or(false);
                 }
@@ -191,10 +210,15 @@ impl<'de> Visitor<'de> for DescriptorSeed<'_> {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        let media_type = media_type.ok_or_else(|| A::Error::missing_field("mediaType"))?;
-        let text = digest.ok_or_else(|| A::Error::missing_field("digest"))?;
-        // As peers read it. It is told like any size that is not the blob's.
-        let size = size.unwrap_or(0);
+        // As peers read them. A size is told like any that is not the blob's.
+        let (media_type, size) = (media_type.unwrap_or_default(), size.unwrap_or(0));
+        let text = match digest {
+            None if field == "subject" && media_type.is_empty() => return Ok(None),
+            Some(text) if text.is_empty() && field == "subject" && media_type.is_empty() => {
+                return Ok(None);
+            }
+            digest => digest.ok_or_else(|| A::Error::missing_field("digest"))?,
+        };
         let digest = text.parse().map_err(|error| {
             reading.refuse(ManifestError::Digest { field, text: short(&text), error })
         })?;
@@ -202,7 +226,7 @@ impl<'de> Visitor<'de> for DescriptorSeed<'_> {
         if reading.rules == Rules::Push {
             self.check(&read).map_err(|refusal| reading.refuse(refusal))?;
         }
-        Ok(read)
+        Ok(Some(read))
     }
 }
 
@@ -213,41 +237,59 @@ impl DescriptorSeed<'_> {
         if let Some(known) = MediaType::known_as(&read.media_type) {
             return Err(ManifestError::LetterCase { text: short(&read.media_type), known });
         }
-        let Some(platform) = read.platform else { return Ok(()) };
         // Whatever is no object has no keys.
+        let Some(platform) = read.platform.filter(|platform| platform.get().starts_with('{'))
+        else {
+            return Ok(());
+        };
         let mut deserializer = serde_json::Deserializer::from_str(platform.get());
-        let _ = PlatformSeed(reading).deserialize(&mut deserializer);
-        match reading.refusal.take() {
-            Some(refusal) => Err(refusal),
-            None => Ok(()),
-        }
+        let keys = PlatformSeed(reading).deserialize(&mut deserializer);
+        keys.map(drop).map_err(|error| {
+            let refusal = reading.refusal.take();
+            refusal.unwrap_or_else(|| ManifestError::Unfit(told(&error)))
+        })
     }
 }
 
-/// Looks at the keys of a platform.
+/// Reads a platform, and looks at its keys.
 struct PlatformSeed<'r>(&'r Reading);
 
 impl<'de> DeserializeSeed<'de> for PlatformSeed<'_> {
-    type Value = ();
+    type Value = Platform;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for PlatformSeed<'_> {
-    type Value = ();
+    type Value = Platform;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a platform, which is an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut keys = Keys::of(Place::Platform);
-        while self.0.key(&mut keys, &mut map)?.is_some() {
-            map.next_value::<IgnoredAny>()?;
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(misplaced_text(&self))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut read, mut keys) = (Platform::default(), Keys::of(Place::Platform));
+        while let Some(key) = self.0.key(&mut keys, &mut map)? {
+            let place = match key {
+                Some("os") => &mut read.os,
+                Some("architecture") => &mut read.architecture,
+                Some("variant") => &mut read.variant,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            // Only lists for people show it, so it may be anything.
+            let text = serde_json::from_str::<Text<'_>>(map.next_value::<&'de RawValue>()?.get());
+            *place = text.ok().map(|text| text.0.into_owned());
         }
-        Ok(())
+        Ok(read)
     }
 }
 
@@ -258,7 +300,7 @@ impl<'de> DeserializeSeed<'de> for ListSeed<'_> {
     type Value = Vec<DocumentDescriptor<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -269,10 +311,14 @@ impl<'de> Visitor<'de> for ListSeed<'_> {
         f.write_str("a list of descriptors")
     }
 
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(misplaced_text(&self))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut read = Vec::new();
         while let Some(descriptor) = list.next_element_seed(self.0)? {
-            read.push(descriptor);
+            read.extend(descriptor);
         }
         Ok(read)
     }

@@ -158,6 +158,86 @@ fn what_readers_read_differently_is_refused_where_readers_read() {
 }
 
 #[test]
+fn half_a_character_is_a_character_of_its_own_as_in_go() {
+    let folds = |key: &str, known| ManifestError::KeyFolds {
+        place: Place::Platform,
+        key: key.into(),
+        known,
+    };
+    let layer = |more: &str| image("").replacen(r#""size":0"#, &format!(r#""size":0{more}"#), 1);
+    let hidden = layer(r#","platform":{"\ud800":1,"os":"a","OS":"b"}"#);
+    assert_eq!(parse(MediaType::OCI_MANIFEST, &hidden), Err(folds("OS", "os")));
+    for key in [r"\ud800", r"\udc00", r"a\ud800b", r"\ud800\n", r"\ud800\ud800\udc00"] {
+        for text in [
+            image(&format!(r#","{key}":1"#)),
+            layer(&format!(r#","{key}":1,"urls":["{key}"]"#)),
+            layer(&format!(r#","platform":{{"{key}":1}}"#)),
+            image(&format!(r#","artifactType":"{key}""#)),
+        ] {
+            parse(MediaType::OCI_MANIFEST, &text).unwrap();
+        }
+    }
+    let twice = parse(MediaType::OCI_MANIFEST, &image(r#","\ud800":1,"\udbff":2"#));
+    let key = "\u{fffd}".to_owned();
+    assert_eq!(twice, Err(ManifestError::KeyTwice { place: Place::Manifest, key }));
+    let subject = format!(r#","subject":{{"mediaType":"a/b","digest":"{LAYER}"}}"#);
+    let own = image(&format!(r#"{subject},"artifactType":"a\ud800\ud83d\ude00\udc00b""#));
+    let own = parse(MediaType::OCI_MANIFEST, &own).unwrap();
+    assert_eq!(own.artifact_type(), Some("a\u{fffd}\u{1f600}\u{fffd}b"));
+}
+
+#[test]
+fn a_subject_that_names_nothing_is_none_and_a_type_may_be_absent() {
+    for empty in ["{}", r#"{"mediaType":"","digest":"","size":0}"#, r#"{"digest":null}"#, "null"] {
+        let text = image(&format!(r#","subject":{empty}"#));
+        assert_eq!(parse(MediaType::OCI_MANIFEST, &text).unwrap().subject(), None, "{text}");
+        let other = text.replace("subject", "config2").replace("config2", "blobs");
+        assert!(parse(MediaType::OCI_MANIFEST, &other).is_err() || empty == "null", "{other}");
+    }
+    let typeless = image("").replace(r#""mediaType":"application/x","#, "");
+    let typeless = typeless.replace(r#""mediaType":"application/y","#, r#""mediaType":null,"#);
+    let subject = format!(r#","subject":{{"digest":"{LAYER}","size":0}}}}"#);
+    let referrer = format!("{}{subject}", typeless.strip_suffix('}').unwrap());
+    let referrer = parse(MediaType::DOCKER_MANIFEST, &referrer).unwrap();
+    assert_eq!((referrer.edges().len(), referrer.artifact_type()), (3, None));
+    for half in [r#"{"mediaType":"a/b"}"#, r#"{"mediaType":"a/b","digest":""}"#, r#"{"size":1}"#] {
+        let text = image(&format!(r#","subject":{half}"#));
+        assert_eq!(parse(MediaType::OCI_MANIFEST, &text).is_ok(), half.contains("size"), "{half}");
+    }
+}
+
+#[test]
+fn a_refusal_repeats_no_more_of_a_document_than_a_sentence_has_room_for() {
+    let text = "\u{7f}\u{e9}".repeat(1 << 20);
+    let long = format!("\"{text}\"");
+    for document in [
+        long.clone(),
+        format!(r#"{{"schemaVersion":{long}}}"#),
+        format!(r#"{{"config":{long}}}"#),
+        format!(r#"{{"layers":{long}}}"#),
+        format!(r#"{{"layers":[{long}]}}"#),
+        format!(r#"{{{long}:1,{long}:1}}"#),
+        format!(r#"{{"mediaType":{long}}}"#),
+        format!(r#"{{"layers":[{{"size":{long}}}]}}"#),
+        format!(r#"{{"layers":[{{"urls":{long}}}]}}"#),
+        format!(r#"{{"layers":[{{"digest":{long}}}]}}"#),
+        format!(r#"{{"layers":[{{"digest":7,"x":{long}}}]}}"#),
+        format!("{{}} {long}"),
+        format!("{{{long}"),
+        format!(r#"{{"layers":[{{"digest":"{LAYER}","size":{}}}]}}"#, "9".repeat(1 << 20)),
+        format!(r#"{{"layers":[{{"digest":"{LAYER}","size":-{}}}]}}"#, "9".repeat(1 << 20)),
+    ] {
+        let refused = parse("", &document).unwrap_err();
+        let sentence = refused.to_string();
+        assert!(sentence.len() < 4096, "{} bytes: {sentence:.200}", sentence.len());
+        if matches!(refused, ManifestError::NotJson(_) | ManifestError::Unfit(_)) {
+            let place = sentence.rsplit_once(" at line 1 column ").unwrap().1;
+            assert!(place.parse::<usize>().is_ok(), "{sentence:.400}");
+        }
+    }
+}
+
+#[test]
 fn depth_text_and_numbers_have_bounds() {
     let nested = |levels: usize| {
         image(&format!(r#","x":{}"]{{"{}"#, "[".repeat(levels - 1), "]".repeat(levels - 1)))
@@ -175,7 +255,11 @@ fn depth_text_and_numbers_have_bounds() {
     let sized = |size: &str| image("").replace(r#""size":2"#, &format!(r#""size":{size}"#));
     // No program in Go reads it, so none reads it otherwise.
     assert!(parse(MediaType::OCI_MANIFEST, &sized("18446744073709551615")).is_ok());
-    for size in ["-1", "2.0", "2e0", "02", "\"2\"", "18446744073709551616"] {
+    for size in ["-1", "-0", "2.0", "2e0", "\"2\"", "18446744073709551616", "1e999", "{}"] {
+        let refused = parse(MediaType::OCI_MANIFEST, &sized(size));
+        assert!(matches!(refused, Err(ManifestError::Unfit(_))), "{size}");
+    }
+    for size in ["02", "-", "2.", "NaN"] {
         let refused = parse(MediaType::OCI_MANIFEST, &sized(size));
         assert!(matches!(refused, Err(ManifestError::NotJson(_))), "{size}");
     }
@@ -249,8 +333,15 @@ fn schema_1_is_refused_however_it_comes() {
         parse("application/vnd.docker.distribution.manifest.v1+prettyjws", "{}"),
         Err(ManifestError::Schema1)
     );
-    let disguised = image(r#","fsLayers":[]"#);
-    assert_eq!(parse(MediaType::DOCKER_MANIFEST, &disguised), Err(ManifestError::Schema1));
+    for disguised in [
+        image(r#","fsLayers":[]"#),
+        image("").replace(r#""schemaVersion":2"#, r#""schemaVersion":1"#),
+        format!(r#"{{"schemaVersion":1,"mediaType":"{}"}}"#, MediaType::OCI_INDEX),
+        r#"{"mediaType":"application/vnd.docker.distribution.manifest.v1+json"}"#.to_owned(),
+    ] {
+        let refused = parse(MediaType::DOCKER_MANIFEST, &disguised);
+        assert_eq!(refused, Err(ManifestError::LikeSchema1), "{disguised}");
+    }
 }
 
 #[test]
@@ -297,6 +388,26 @@ fn an_index_names_children_and_a_subject() {
 }
 
 #[test]
+fn an_odd_annotation_takes_no_other_one_with_it() {
+    let subject = format!(r#","subject":{{"mediaType":"a/b","digest":"{LAYER}","size":0}}"#);
+    for (pushed, shown) in [
+        (r#"{ "b":"1", "a":"2" }"#, Some(r#"{ "b":"1", "a":"2" }"#)),
+        (r#"{"x":null,"y":"kept"}"#, Some(r#"{"x":"","y":"kept"}"#)),
+        (r#"{"x":"\ud800!","y":"kept"}"#, Some("{\"x\":\"\u{fffd}!\",\"y\":\"kept\"}")),
+        (r#"{"\udc00":"x","y":"kept"}"#, Some("{\"y\":\"kept\",\"\u{fffd}\":\"x\"}")),
+        (r#"{"x":7,"y":"kept","z":{"y":1}}"#, Some(r#"{"y":"kept"}"#)),
+        (r#"{"x":7}"#, None),
+        ("{}", Some("{}")),
+        ("[]", None),
+        ("null", None),
+    ] {
+        let text = image(&format!(r#"{subject},"annotations":{pushed}"#));
+        let manifest = parse(MediaType::OCI_MANIFEST, &text).unwrap();
+        assert_eq!(manifest.annotations(), shown, "{pushed}");
+    }
+}
+
+#[test]
 fn only_a_layer_with_urls_and_a_foreign_type_may_be_absent() {
     let foreign = |media_type: &str, urls: &str| {
         let body = format!(
@@ -320,8 +431,11 @@ fn another_type_is_a_manifest_when_its_fields_are_descriptors() {
     let manifest = parse("application/vnd.oci.artifact.manifest.v1+json", &blobs).unwrap();
     assert_eq!(manifest.edges().len(), 1);
     assert!(parse("application/x", "{}").is_ok());
-    for bad in ["", "[]", "7", r#"{"layers":7}"#, r#"{"config":{"digest":"x"}}"#, "{"] {
+    for bad in ["", "{", "[", "{}}", r#"{"x":"	"}"#] {
         assert!(matches!(parse("application/x", bad), Err(ManifestError::NotJson(_))), "{bad}");
+    }
+    for bad in ["[]", "7", "null", r#"{"layers":7}"#, r#"{"config":{}}"#, r#"{"subject":7}"#] {
+        assert!(matches!(parse("application/x", bad), Err(ManifestError::Unfit(_))), "{bad}");
     }
 }
 
@@ -337,7 +451,7 @@ fn a_bad_digest_is_named_with_its_field() {
         })
     );
     let negative = image("").replace(r#""size":2"#, r#""size":-2"#);
-    assert!(matches!(parse(MediaType::OCI_MANIFEST, &negative), Err(ManifestError::NotJson(_))));
+    assert!(matches!(parse(MediaType::OCI_MANIFEST, &negative), Err(ManifestError::Unfit(_))));
 }
 
 proptest::proptest! {

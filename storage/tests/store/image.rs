@@ -292,7 +292,8 @@ fn each_part_of_an_image_is_told_with_its_state() {
         };
         parts.iter().map(part).collect::<Vec<_>>()
     };
-    let platform = Some("linux/arm64/v8".to_owned());
+    let [os, architecture, variant] = ["linux", "arm64", "v8"].map(|it| Some(it.to_owned()));
+    let platform = Some(storage::Platform { os, architecture, variant });
     let children = [
         (EdgeKind::Child, *manifest.digest(), 1, platform, PartState::Present),
         (EdgeKind::Child, absent, 9, None, PartState::Absent),

@@ -126,6 +126,32 @@ fn the_media_type_of_the_first_push_counts_where_the_document_leaves_it_open() {
 }
 
 #[test]
+fn a_type_that_a_repository_has_of_an_earlier_program_stays_whoever_pushes_again() {
+    let home = directory();
+    let store = open(home.path());
+    let (name, config) = (repo("a"), push(&store, &repo("a"), b"{}"));
+    // Docker's by its config, without a type of its own: some have pulled it as OCI's.
+    let text = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"{}","digest":"{config}","size":2}}}}"#,
+        MediaType::DOCKER_CONFIG
+    );
+    let oci = MediaType::OCI_MANIFEST;
+    let old = Manifest::of_stored(text.clone().into(), oci.parse().unwrap(), Algorithm::Sha256);
+    store.put_manifest(&name, old.unwrap(), vec![tag("old")], None).unwrap();
+    for new in ["old", "new", "newer"] {
+        let pushed = parse(text.clone(), MediaType::DOCKER_MANIFEST, Algorithm::Sha256);
+        let pushed = store.push_manifest(&name, pushed, vec![tag(new)], None).unwrap();
+        assert_eq!(pushed.kept_type.as_deref(), Some(oci), "{new}");
+        for tag in [tag("old"), tag(new)] {
+            let stored = store.manifest(&name, &Reference::Tag(tag)).unwrap().unwrap();
+            assert_eq!(stored.media_type, oci);
+        }
+    }
+    let by_header = Some(oci.parse().unwrap());
+    assert!(Manifest::parse(text.into(), by_header, Algorithm::Sha256).is_err(), "as before");
+}
+
+#[test]
 fn sizes_that_are_not_those_of_what_is_there_are_told_and_change_nothing() {
     let home = directory();
     let store = open(home.path());

@@ -10,6 +10,7 @@ use storage::MediaType;
 use crate::support::binary::Instance;
 use crate::support::content::{noise, push_blob};
 use crate::support::http::{Client, Connection};
+use crate::support::process::wait_until;
 use crate::support::report::tell;
 
 #[test]
@@ -19,13 +20,14 @@ fn what_clients_make_the_server_hold_is_bounded_and_the_next_one_finds_it_again(
     let large = push_blob(&client, "a", &noise(1, 16 << 20));
     let small = push_blob(&client, "a", &noise(2, 1 << 20));
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
-    let attacks: [(&str, Attack<'_>); 6] = [
+    let attacks: [(&str, Attack<'_>); 7] = [
         ("large blobs that nobody reads", Box::new(|| Box::new(unread(&client, &large)))),
         ("small blobs that nobody reads", Box::new(|| Box::new(unread(&client, &small)))),
         ("blobs in thousands of parts", Box::new(|| Box::new(unread_parts(&client, &large)))),
         ("manifests without an end", Box::new(|| Box::new(endless(&client)))),
         ("half-open handshakes", Box::new(|| Box::new(half_open(address)))),
         ("uploads that rest", Box::new(|| Box::new(resting(&client)))),
+        ("refusals that nobody reads", Box::new(|| Box::new(refused(&client)))),
     ];
     let bound = Limits::default().memory_bytes() as u64;
     // The first time, each thread comes to the memory that it keeps for itself from then on.
@@ -87,6 +89,23 @@ fn endless(client: &Client) -> Vec<Connection> {
         connection
     };
     (0..200).map(sent).collect()
+}
+
+/// Manifests with a text where none belongs, of which each byte is six in a sentence about it.
+fn refused(client: &Client) -> Vec<Connection> {
+    let text = "\u{7f}".repeat((4 << 20) - 100);
+    let body = format!(r#"{{"schemaVersion":"{text}"}}"#);
+    let length = body.len().to_string();
+    let headers = [("Content-Type", MediaType::OCI_MANIFEST), ("Content-Length", length.as_str())];
+    let head = client.head_of("PUT", "/v2/a/manifests/a", &headers);
+    let sent = |_| {
+        let mut connection = client.connect();
+        connection.send(&head);
+        connection.send(body.as_bytes());
+        wait_until("the answer begins", || !connection.is_idle());
+        connection
+    };
+    (0..20).map(sent).collect()
 }
 
 fn resting(client: &Client) -> Vec<Connection> {

@@ -46,7 +46,7 @@ fn each_refusal_that_the_page_explains_is_said_so() {
     let digest = format!(r#""mediaType":"a/b","digest":"sha256:{}","size":1"#, "0".repeat(64));
     let deep = format!(r#""x":{}{}"#, "[".repeat(10_000), "]".repeat(10_000));
     let oci = format!(r#""mediaType":"{}""#, MediaType::OCI_MANIFEST);
-    let pushes: [(&[Header<'_>], Vec<u8>); 18] = [
+    let pushes: [(&[Header<'_>], Vec<u8>); 24] = [
         (&[OCI], with(r#""Layers":[]"#)),
         (&[OCI], layer(&format!(r#"{digest},"Digest":1"#))),
         (&[OCI], layer(&format!(r#"{digest},"platform":{{"OS":1}}"#))),
@@ -65,6 +65,12 @@ fn each_refusal_that_the_page_explains_is_said_so() {
         (&[JSON], with(r#""manifests":[]"#)),
         (&[OCI, OCI], with(r#""layers":[]"#)),
         (&[], b"{}".to_vec()),
+        (&[JSON], br#"{"schemaVersion":1,"fsLayers":[]}"#.to_vec()),
+        (&[OCI], with(r#""fsLayers":[],"layers":[]"#)),
+        (&[OCI], b"{\"config\":{\"digest\":\"x\"}}".to_vec()),
+        (&[OCI], with(r#""layers":[]"#)),
+        (&[OCI], format!(r#"{{"config":{{{digest}}}}}"#).into_bytes()),
+        (&[OCI], with(&format!(r#""config":{{{digest}}},"manifests":[]"#))),
     ];
     let mut rows: Vec<_> = rows().into_iter().map(|(status, row)| (status, row, 0)).collect();
     assert!(rows.len() > 10, "only {} rows", rows.len());

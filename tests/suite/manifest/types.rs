@@ -112,14 +112,14 @@ fn a_type_that_the_document_leaves_open_sticks_in_its_repository() {
     let server = Server::start();
     let client = server.administrator();
     let document = json!({ "anything": true }).to_string();
-    put(&client, "1", "", &document).refused(400, "MANIFEST_INVALID");
+    put(&client, "1", "", &document).refused(400, "UNSUPPORTED");
     let kind = "application/vnd.example.thing+json";
     assert_eq!(put(&client, "1", kind, &document).expect(201).header("warning"), None);
     for other in ["application/json", "application/vnd.example.other+json", MediaType::OCI_INDEX] {
         let again = put(&client, "2", other, &document);
         // An index needs its schemaVersion.
         if other == MediaType::OCI_INDEX {
-            again.refused(400, "MANIFEST_INVALID");
+            again.refused(400, "UNSUPPORTED");
             continue;
         }
         let warning =
