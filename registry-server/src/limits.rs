@@ -24,8 +24,8 @@ pub struct Limits {
     /// Entries of one page of a list, whatever a client asks for.
     pub page_entries: usize,
 
-    /// Connections at once, or fewer where a process may open few files. At the limit the one that
-    /// was idle longest is closed.
+    /// Connections at once, or fewer where a process may open few files. At the limit one gives way
+    /// to a newcomer; of one owner there are never more than `connection_share`.
     pub connections: usize,
     /// How long a newcomer waits for a place when no connection is idle.
     pub place_time: Duration,
@@ -153,6 +153,11 @@ impl Limits {
             + self.body_memory_bytes
     }
 
+    /// Connections at once of one user, or of one address without a login: three quarters.
+    pub fn connection_share(&self) -> usize {
+        self.connections - self.connections / OTHERS_SHARE
+    }
+
     /// Threads that may wait for the disk at once.
     pub fn threads(&self) -> usize {
         self.reads + self.writes + self.commits + self.longs
@@ -254,6 +259,8 @@ pub const COMMAND_SILENCE_TIME: Duration = Duration::from_secs(300);
 /// and this is room for 100,000 of them.
 pub const REPLY_BYTES: usize = 16 * MIB;
 
+/// One place in so many is out of the reach of an owner who takes all that he gets.
+const OTHERS_SHARE: usize = 4;
 /// What the server has by itself: its code's data, the database's caches, what it remembers of
 /// logins and of what clients were told, and one verification of a password.
 const OWN_MEMORY_BYTES: usize = 64 * MIB;

@@ -186,7 +186,7 @@ impl Service<Request<Incoming>> for Answer {
         let table = Arc::clone(&self.table);
         Box::pin(async move {
             let logged_in = |user: &UserName| {
-                table.set_owner(&entry, Owner::User(user.clone()));
+                table.set_owner(&entry, &Owner::User(user.clone()), &app.limits);
             };
             let body_rest = Arc::clone(&entry.rest);
             let answer = app.answer(request, entry.peer, body_rest, &logged_in).await;

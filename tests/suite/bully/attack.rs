@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -249,6 +249,24 @@ pub(super) fn resting_uploads(scene: &Scene) -> Attack {
     })
 }
 
+/// Uploads on all places, each with a byte now and then.
+pub(super) fn trickling_uploads(scene: &Scene) -> Attack {
+    let client = scene.bully.again();
+    let uploads: Vec<String> = (0..CROWD).map(|_| begin_upload(&client, "bully")).collect();
+    Attack::begin(CROWD, SHARE, move |state, number| {
+        state.rest();
+        let Some(mut connection) = hurried(&client) else { return };
+        let headers = [OCTETS, ("Content-Length", "1000000")];
+        let head = client.head_of("PATCH", &uploads[number], &headers);
+        if connection.try_send(head.as_bytes()).is_ok() {
+            state.strike();
+        }
+        while state.goes_on() && connection.try_send(b"x").is_ok() {
+            state.rest();
+        }
+    })
+}
+
 /// The same layer is pushed by all at once, again and again.
 pub(super) fn one_base_layer(scene: &Scene) -> Attack {
     let client = scene.bully.again();
@@ -288,6 +306,10 @@ fn is_late(kind: ErrorKind) -> bool {
 
 /// More connections than a server with few places has.
 const CROWD: usize = 80;
+/// Of so many places, those that one user may have.
+const SHARE: usize = 48;
+/// Where some bullies come from, and a few of the victims.
+pub(super) const ANOTHER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 /// The size of the blob that a bully pulls.
 pub(super) const LARGE_BYTES: usize = 8 << 20;
 const PAUSE: Duration = Duration::from_millis(100);

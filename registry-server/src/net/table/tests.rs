@@ -1,0 +1,82 @@
+//! The table alone: who gives way to whom.
+
+use super::*;
+
+/// A table with its limits, whose connections are as old as the test says.
+struct Scene {
+    table: Arc<Table>,
+    limits: Limits,
+    places: Vec<Place>,
+}
+
+impl Scene {
+    fn new(connections: usize) -> Self {
+        let limits = Limits { connections, ..Limits::default() };
+        Self { table: Arc::default(), limits, places: Vec::new() }
+    }
+
+    /// Enters a connection that has been open for so many seconds; which one it is.
+    fn come(&mut self, from: &str, seconds: u64) -> Option<usize> {
+        let peer = SocketAddr::new(from.parse().unwrap(), 1);
+        let born = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        let mut state = self.table.lock();
+        let (number, entry) =
+            state.make_room(peer, &self.limits).then(|| state.insert(peer, born))?;
+        drop(state);
+        self.places.push(Place { table: Arc::clone(&self.table), number, entry });
+        Some(self.places.len() - 1)
+    }
+
+    fn entry(&self, which: usize) -> &Entry {
+        &self.places[which].entry
+    }
+
+    /// Somebody logs in on it, and it is busy from then on.
+    fn log_in(&self, which: usize, name: &str) {
+        self.entry(which).enter(Phase::Busy);
+        let owner = Owner::User(name.parse().unwrap());
+        self.table.set_owner(self.entry(which), &owner, &self.limits);
+    }
+
+    /// Those that gave way.
+    fn gone(&self) -> Vec<usize> {
+        (0..self.places.len()).filter(|which| self.entry(*which).is_evicted()).collect()
+    }
+}
+
+#[test]
+fn whoever_has_more_than_his_share_loses_one_of_his_own_whatever_it_does() {
+    let mut scene = Scene::new(8);
+    for number in 0..6 {
+        let which = scene.come("127.0.0.1", 10 + number).unwrap();
+        scene.log_in(which, "bully");
+    }
+    assert_eq!(scene.gone(), [0; 0], "six of eight is a share");
+    let which = scene.come("127.0.0.1", 10).unwrap();
+    scene.log_in(which, "victim");
+    assert_eq!(scene.gone(), [0; 0], "one of somebody else");
+    let which = scene.come("127.0.0.1", 100).unwrap();
+    scene.log_in(which, "bully");
+    assert_eq!(scene.gone(), [5], "the one that was open longest, but for the one that came");
+    scene.entry(2).enter(Phase::Idle);
+    scene.entry(2).rewind();
+    let which = scene.come("127.0.0.1", 100).unwrap();
+    scene.log_in(which, "bully");
+    assert_eq!(scene.gone(), [2, 5], "one that is idle before all others");
+}
+
+#[test]
+fn of_one_address_there_are_no_more_than_a_share_and_each_has_time_to_log_in() {
+    let mut scene = Scene::new(8);
+    for _ in 0..6 {
+        scene.come("127.0.0.1", 0).unwrap();
+    }
+    assert_eq!(scene.come("127.0.0.1", 0), None, "all came only now");
+    assert!(scene.come("127.0.0.2", 0).is_some());
+    let mut scene = Scene::new(8);
+    for number in 0..6 {
+        scene.come("2001:db8::1", 10 - number).unwrap();
+    }
+    assert!(scene.come("2001:db8::2", 0).is_some(), "the same network");
+    assert_eq!(scene.gone(), [0]);
+}
