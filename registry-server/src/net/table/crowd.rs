@@ -1,6 +1,5 @@
 //! Who has how many connections, and which of them goes first.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,7 +43,7 @@ impl State {
         let going = if self.count_of(&newcomer) >= limits.connection_share() {
             self.first_of_young(&newcomer)
         } else if self.entries.len() >= limits.connections {
-            self.first_to_go(&newcomer, limits)
+            self.going(limits).to(self.count_of(&newcomer), limits)
         } else {
             return true;
         };
@@ -92,27 +91,33 @@ impl State {
         }
     }
 
-    /// The connection that gives way to a newcomer; none if nobody does now.
-    fn first_to_go(&self, newcomer: &Owner, limits: &Limits) -> Option<u64> {
-        let rank = |entry: &Entry| {
-            let is_known = entry.is_known();
-            let most = entry.crowd().count();
-            let patience = match most > limits.connections / 2 {
-                true => CROWD_REST_TIME.min(limits.body_idle_time),
-                false => limits.body_idle_time,
-            };
-            let rested = entry.rest.lasted().filter(|lasted| *lasted > patience);
-            let (still, rested) = (entry.still_for(), rested.unwrap_or_default());
-            (Reverse(is_known), most, still.max(rested.min(LONG_TIME)), rested)
-        };
-        let ranked = self.entries.iter().map(|(number, entry)| (rank(entry), *number));
-        let ((Reverse(is_known), most, still, _), number) = ranked.max()?;
-        let may_go = match is_known {
-            // The next request may be under way already.
-            true => still >= SETTLED_TIME,
-            false => still >= LOGIN_TIME || self.count_of(newcomer) < most,
-        };
-        may_go.then_some(number)
+    /// Who gives way when there is no place.
+    fn going(&self, limits: &Limits) -> Going {
+        let mut going = Going::default();
+        let (mut stuck, mut crowded, mut resting) = (None, None, None);
+        for (number, entry) in &self.entries {
+            let (most, still) = (entry.crowd().count(), entry.still_for());
+            if entry.is_known() {
+                let rested = rested_in_vain(entry, most, limits);
+                let still = still.max(rested.min(LONG_TIME));
+                // The next request may be under way already.
+                if still >= SETTLED_TIME {
+                    resting = resting.max(Some((most, still, rested, *number)));
+                }
+                continue;
+            }
+            going.without_login += 1;
+            if still >= LOGIN_TIME {
+                stuck = stuck.max(Some((most, still, *number)));
+            }
+            if most > 1 {
+                crowded = crowded.max(Some((most, still, *number)));
+            }
+        }
+        going.stuck = stuck.map(|(_, _, number)| number);
+        going.crowded = crowded.map(|(most, _, number)| (most, number));
+        going.resting = resting.map(|(most, _, _, number)| (most, number));
+        going
     }
 
     /// The same for a newcomer of whose address there are as many as may be: the one that stood
@@ -142,6 +147,46 @@ impl State {
             self.crowds.remove(&crowd.owner);
         }
     }
+}
+
+/// Who gives way to newcomers, if the table is full.
+#[derive(Default)]
+struct Going {
+    /// How many connections there are without a login.
+    without_login: usize,
+    /// One of them that had its time.
+    stuck: Option<u64>,
+    /// One of the largest crowd among them, and how many that is.
+    crowded: Option<(usize, u64)>,
+    /// One with a login with which nothing goes on, and how many its owner has.
+    resting: Option<(usize, u64)>,
+}
+
+impl Going {
+    /// Who gives way to somebody who has `own` connections without a login.
+    ///
+    /// Those without a login go before the others. Where none of them may, since each came only
+    /// now, they may take from the others until they have a quarter of all places.
+    fn to(&self, own: usize, limits: &Limits) -> Option<u64> {
+        let more_than_own = |of: Option<(usize, u64)>| of.filter(|(most, _)| own < *most);
+        let has_few = self.without_login < limits.connections - limits.connection_share();
+        let resting = match self.without_login {
+            0 => self.resting,
+            _ => more_than_own(self.resting).filter(|_| has_few),
+        };
+        let crowded = more_than_own(self.crowded).map(|(_, number)| number);
+        crowded.or(self.stuck).or(resting.map(|(_, number)| number))
+    }
+}
+
+/// How long an upload has been resting, if that is for longer than it may while somebody wants its
+/// place.
+fn rested_in_vain(entry: &Entry, most: usize, limits: &Limits) -> Duration {
+    let patience = match most > limits.connections / 2 {
+        true => CROWD_REST_TIME.min(limits.body_idle_time),
+        false => limits.body_idle_time,
+    };
+    entry.rest.lasted().filter(|lasted| *lasted > patience).unwrap_or_default()
 }
 
 /// How soon a connection goes before others of its owner: first what is idle, then what rests, then

@@ -80,3 +80,49 @@ fn of_one_address_there_are_no_more_than_a_share_and_each_has_time_to_log_in() {
     assert!(scene.come("2001:db8::2", 0).is_some(), "the same network");
     assert_eq!(scene.gone(), [0]);
 }
+
+#[test]
+fn whoever_comes_alone_has_time_to_log_in_however_many_come_from_elsewhere() {
+    let mut scene = Scene::new(8);
+    for number in 0..6 {
+        let which = scene.come("127.0.0.1", 10 + number).unwrap();
+        scene.log_in(which, "bully");
+    }
+    scene.come("127.0.1.1", 0).unwrap();
+    scene.come("127.0.1.2", 0).unwrap();
+    assert_eq!(scene.come("127.0.1.3", 0), None, "nobody had his time");
+    assert_eq!(scene.gone(), [0; 0]);
+}
+
+#[test]
+fn of_those_who_may_go_the_first_goes() {
+    let mut scene = Scene::new(8);
+    for name in ["bully", "bully", "bully", "bully", "bully", "honest", "busy"] {
+        let which = scene.come("127.0.0.1", 10).unwrap();
+        scene.log_in(which, name);
+        if name != "busy" {
+            scene.entry(which).enter(Phase::Idle);
+            scene.entry(which).rewind();
+        }
+    }
+    scene.come("127.0.1.1", 0).unwrap();
+    assert!(scene.come("127.0.1.2", 0).is_some(), "not the one that came only now");
+    let gone = scene.gone();
+    assert!(matches!(gone.as_slice(), [0..=4]), "one of the largest crowd: {gone:?}");
+    // A quarter of the places have no login now: no more are taken from those who have one.
+    assert_eq!(scene.come("127.0.1.3", 0), None);
+    // Not for one of many without a login either.
+    let mut scene = Scene::new(16);
+    for number in 0..13 {
+        let which = scene.come("127.0.0.1", 10).unwrap();
+        scene.log_in(which, &format!("honest{number}"));
+        scene.entry(which).enter(Phase::Idle);
+        scene.entry(which).rewind();
+    }
+    for _ in 0..3 {
+        scene.come("127.0.1.1", 0).unwrap();
+    }
+    assert_eq!(scene.come("127.0.1.1", 0), None);
+    assert!(scene.come("127.0.1.2", 0).is_some(), "one of three for one of none");
+    assert!(matches!(scene.gone().as_slice(), [13..=15]));
+}
