@@ -27,7 +27,10 @@ pub struct Limits {
     /// Connections at once, or fewer where a process may open few files. At the limit one gives way
     /// to a newcomer; of one owner there are never more than `connection_share`.
     pub connections: usize,
-    /// How long a newcomer waits for a place when no connection is idle.
+    /// Newcomers that wait for a place at once. Beyond that the one that came last is closed, of the
+    /// network from which most of them are.
+    pub waiting_connections: usize,
+    /// How long a newcomer waits for a place when no connection gives way.
     pub place_time: Duration,
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_time: Duration,
@@ -180,6 +183,7 @@ impl Default for Limits {
             tags_per_push: 100,
             page_entries: 10_000,
             connections: 4096,
+            waiting_connections: 512,
             place_time: Duration::from_secs(10),
             handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(30),

@@ -27,7 +27,7 @@ struct Bully {
     begin: fn(&Scene) -> Attack,
 }
 
-const BULLIES: [Bully; 11] = [
+const BULLIES: [Bully; 13] = [
     Bully { name: "asks and never reads", limits: few_places, begin: attack::asks_and_never_reads },
     Bully { name: "asks and reads a little", limits: few_places, begin: attack::reads_a_little },
     Bully { name: "half-open handshakes", limits: few_places, begin: attack::half_open },
@@ -39,6 +39,16 @@ const BULLIES: [Bully; 11] = [
     Bully { name: "and on all places", limits: few_places, begin: attack::resting_uploads },
     Bully { name: "one base layer from all", limits: |_| {}, begin: attack::one_base_layer },
     Bully { name: "trickles on all places", limits: few_places, begin: attack::trickling_uploads },
+    Bully {
+        name: "silent connects beside idle logins",
+        limits: few_places,
+        begin: attack::silent_from_everywhere,
+    },
+    Bully {
+        name: "connects that say nothing from one address",
+        limits: few_places,
+        begin: attack::silent_from_one_address,
+    },
 ];
 
 /// Something that a client does, for the so-maniest time.
@@ -104,6 +114,8 @@ tests! {
     who_lets_uploads_rest_on_all_places_stops_nobody: 8,
     who_pushes_one_layer_from_everywhere_stops_nobody: 9,
     who_sends_a_byte_at_a_time_on_all_places_stops_nobody: 10,
+    who_says_nothing_from_everywhere_stops_nobody: 11,
+    who_says_nothing_from_one_address_stops_nobody: 12,
 }
 
 /// Lets the bully work while each victim does its work a few times, and once more afterwards.

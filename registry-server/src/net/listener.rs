@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use super::connection;
-use super::table::{Crowding, Table};
+use super::table::{Crowding, Place, Table};
 use crate::api::App;
 
 /// Serves on all listeners until `stop` turns true, then lets requests end within the limit.
@@ -27,21 +27,22 @@ pub async fn serve(
     // Each connection holds a sender; when the last is dropped, all connections have ended.
     let (alive, mut all_ended) = mpsc::channel::<()>(1);
     let mut accepting = Vec::new();
+    let acceptor = Acceptor {
+        app: Arc::clone(&app),
+        acceptor,
+        table: Arc::clone(&table),
+        stop: stop.clone(),
+        alive,
+    };
     for listener in listeners {
-        let acceptor = Acceptor {
-            app: Arc::clone(&app),
-            acceptor: acceptor.clone(),
-            table: Arc::clone(&table),
-            stop: stop.clone(),
-            alive: alive.clone(),
-        };
-        accepting.push(tokio::spawn(acceptor.run(listener)));
+        accepting.push(tokio::spawn(acceptor.clone().run(listener)));
     }
-    drop(alive);
-    let overdue = tokio::spawn(close_overdue(Arc::clone(&app), table));
+    accepting.push(tokio::spawn(acceptor.seat()));
+    let overdue = tokio::spawn(close_overdue(Arc::clone(&app), Arc::clone(&table)));
     let _ = stop.wait_for(|stop| *stop).await;
     app.is_stopping.store(true, Ordering::Relaxed);
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    table.dismiss();
     if tokio::time::timeout(app.limits.drain_time, all_ended.recv()).await.is_err() {
         warn!("requests were still running after the time to stop; they are cut off");
     }
@@ -50,6 +51,7 @@ pub async fn serve(
 }
 
 /// What accepting needs.
+#[derive(Clone)]
 struct Acceptor {
     app: Arc<App>,
     acceptor: TlsAcceptor,
@@ -65,7 +67,10 @@ impl Acceptor {
                 // A listener for both families shows IPv4 addresses inside IPv6 ones.
                 Ok((socket, peer)) => {
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                    self.begin(socket, peer).await;
+                    // Whoever has to wait for a place waits elsewhere, and holds up nobody.
+                    if let Some((socket, place)) = self.table.come(socket, peer, &self.app.limits) {
+                        self.begin(socket, place);
+                    }
                 }
                 Err(error) => {
                     // Out of descriptors or memory: nothing is gained by trying at once.
@@ -76,10 +81,18 @@ impl Acceptor {
         }
     }
 
-    async fn begin(&self, socket: TcpStream, peer: SocketAddr) {
-        let Some(place) = self.table.place(peer, &self.app.limits).await else {
-            return;
-        };
+    /// Gives places to those who wait for one.
+    async fn seat(self) {
+        loop {
+            while let Some((socket, place)) = self.table.next(&self.app.limits) {
+                self.begin(socket, place);
+                tokio::task::yield_now().await;
+            }
+            self.table.changed().await;
+        }
+    }
+
+    fn begin(&self, socket: TcpStream, place: Place) {
         let (app, acceptor) = (Arc::clone(&self.app), self.acceptor.clone());
         let (stop, alive) = (self.stop.clone(), self.alive.clone());
         tokio::spawn(async move {

@@ -18,26 +18,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::auth::network;
 use crate::limits::Limits;
 use crate::share::Owner;
 
 mod crowd;
 mod entry;
+mod queue;
 #[cfg(test)]
 mod tests;
 
 use crowd::State;
 pub(super) use entry::{Entry, Phase};
+use queue::{Newcomer, Queue};
 
 /// The table of open connections.
 #[derive(Default)]
 pub(super) struct Table {
     state: Mutex<State>,
-    /// Newcomers for whom there is no place.
+    /// Newcomers for whom there is no place. It is locked before the state.
+    queue: Mutex<Queue<TcpStream>>,
+    /// How many these are.
     waiting: AtomicUsize,
-    freed: Notify,
+    changed: Notify,
 }
 
 /// What became of connections for which there was no place.
@@ -57,29 +63,56 @@ pub(super) struct Place {
 }
 
 impl Table {
-    /// Enters a connection, as soon as there is a place for it. There is none if none comes free
-    /// in time.
-    pub(super) async fn place(
+    /// Enters a connection, if there is a place for it now. Otherwise it waits, and comes with
+    /// `next`.
+    pub(super) fn come(
         self: &Arc<Self>,
+        socket: TcpStream,
         peer: SocketAddr,
         limits: &Limits,
-    ) -> Option<Place> {
-        if let Some(place) = self.enter(peer, limits) {
-            return Some(place);
+    ) -> Option<(TcpStream, Place)> {
+        let mut queue = self.queue();
+        if queue.count() == 0
+            && let Some(place) = self.enter(peer, limits)
+        {
+            return Some((socket, place));
         }
-        let _waiting = Waiting::begin(self);
-        let come = async {
-            loop {
-                // That one is idle for long enough is told by nobody.
-                let _ = tokio::time::timeout(RETRY_TIME, self.freed.notified()).await;
-                if let Some(place) = self.enter(peer, limits) {
-                    break place;
-                }
-            }
-        };
-        let place = tokio::time::timeout(limits.place_time, come).await.ok();
-        self.lock().crowding.refused += u64::from(place.is_none());
-        place
+        let is_one_dropped = queue.push(socket, peer, limits.waiting_connections);
+        self.waiting.store(queue.count(), Ordering::Relaxed);
+        self.lock().crowding.refused += u64::from(is_one_dropped);
+        if queue.count() == 1 {
+            self.changed.notify_one();
+        }
+        None
+    }
+
+    /// The next of those who wait, if there is a place for one of them now.
+    pub(super) fn next(self: &Arc<Self>, limits: &Limits) -> Option<(TcpStream, Place)> {
+        let mut queue = self.queue();
+        let late = queue.drop_late(limits.place_time);
+        let mut state = self.lock();
+        state.crowding.refused += late as u64;
+        let mut room = state.room(limits);
+        let next = queue.next(|network| room.of(network));
+        self.waiting.store(queue.count(), Ordering::Relaxed);
+        let (room, Newcomer { socket, peer, .. }) = next?;
+        state.take(room);
+        Some((socket, self.placed(&mut state, peer)))
+    }
+
+    /// Resolves when it is time to ask for the next one who waits.
+    pub(super) async fn changed(&self) {
+        let changed = self.changed.notified();
+        match self.waiting.load(Ordering::Relaxed) {
+            0 => changed.await,
+            // That one has been idle for long enough is told by nobody.
+            _ => drop(tokio::time::timeout(RETRY_TIME, changed).await),
+        }
+    }
+
+    /// Lets nobody wait any longer.
+    pub(super) fn dismiss(&self) {
+        *self.queue() = Queue::default();
     }
 
     /// Whether a connection is to be given back after the next answer: somebody waits for a place,
@@ -105,15 +138,24 @@ impl Table {
     /// gets no place.
     fn enter(self: &Arc<Self>, peer: SocketAddr, limits: &Limits) -> Option<Place> {
         let mut state = self.lock();
-        let (number, entry) =
-            state.make_room(peer, limits).then(|| state.insert(peer, Instant::now()))?;
-        Some(Place { table: Arc::clone(self), number, entry })
+        let room = state.room(limits).of(network(peer.ip()))?;
+        state.take(room);
+        Some(self.placed(&mut state, peer))
+    }
+
+    fn placed(self: &Arc<Self>, state: &mut State, peer: SocketAddr) -> Place {
+        let (number, entry) = state.insert(peer, Instant::now());
+        Place { table: Arc::clone(self), number, entry }
     }
 
     /// Closes every connection that exceeded its time.
     pub(super) fn close_overdue(&self, limits: &Limits) {
         let state = self.lock();
         state.entries.values().filter(|entry| entry.is_overdue(limits)).for_each(|e| e.close());
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<TcpStream>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -124,23 +166,7 @@ impl Table {
 impl Drop for Place {
     fn drop(&mut self) {
         self.table.lock().remove(self.number);
-        self.table.freed.notify_one();
-    }
-}
-
-/// A newcomer that waits for a place.
-struct Waiting<'a>(&'a Table);
-
-impl<'a> Waiting<'a> {
-    fn begin(table: &'a Table) -> Self {
-        table.waiting.fetch_add(1, Ordering::Relaxed);
-        Self(table)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.table.changed.notify_one();
     }
 }
 

@@ -229,6 +229,13 @@ impl Client {
         Ok(response)
     }
 
+    /// Whether a connection is open over which the next request would go.
+    pub(crate) fn has_idle(&self) -> bool {
+        let mut idle = self.idle.lock().expect("the connections");
+        idle.retain_mut(Connection::is_idle);
+        !idle.is_empty()
+    }
+
     fn idle_connection(&self) -> Option<Connection> {
         let mut idle = self.idle.lock().expect("the connections");
         while let Some(mut connection) = idle.pop() {
@@ -350,7 +357,7 @@ impl Connection {
 }
 
 /// A connection from this address.
-fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
     bind(&socket, &SocketAddr::from((source, 0)))?;
     connect(&socket, &address)?;

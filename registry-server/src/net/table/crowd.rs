@@ -1,7 +1,7 @@
 //! Who has how many connections, and which of them goes first.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -37,17 +37,16 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Makes room for a newcomer, if there is none; false if nobody gives way to him now.
-    pub(super) fn make_room(&mut self, peer: SocketAddr, limits: &Limits) -> bool {
-        let newcomer = Owner::Address(network(peer.ip()));
-        let going = if self.count_of(&newcomer) >= limits.connection_share() {
-            self.first_of_young(&newcomer)
-        } else if self.entries.len() >= limits.connections {
-            self.going(limits).to(self.count_of(&newcomer), limits)
-        } else {
-            return true;
-        };
-        going.inspect(|number| self.evict(*number)).is_some()
+    /// What room there is for newcomers.
+    pub(super) fn room<'a>(&'a self, limits: &'a Limits) -> Rooms<'a> {
+        Rooms { state: self, limits, going: None }
+    }
+
+    /// Closes whoever gives way for it.
+    pub(super) fn take(&mut self, room: Room) {
+        if let Room::Of(number) = room {
+            self.evict(number);
+        }
     }
 
     /// Enters a connection that was accepted at this time.
@@ -146,6 +145,40 @@ impl State {
         if crowd.count.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.crowds.remove(&crowd.owner);
         }
+    }
+}
+
+/// Room for a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// There is a place.
+    Free,
+    /// That of a connection which gives way.
+    Of(u64),
+}
+
+/// What room there is for newcomers now.
+pub(super) struct Rooms<'a> {
+    state: &'a State,
+    limits: &'a Limits,
+    /// Who gives way, once that was asked for: it is the same for all newcomers, and costs a look
+    /// at every connection.
+    going: Option<Going>,
+}
+
+impl Rooms<'_> {
+    /// The room for a newcomer from this network; none if nobody gives way to him now.
+    pub(super) fn of(&mut self, network: IpAddr) -> Option<Room> {
+        let newcomer = Owner::Address(network);
+        let own = self.state.count_of(&newcomer);
+        if own >= self.limits.connection_share() {
+            return self.state.first_of_young(&newcomer).map(Room::Of);
+        }
+        if self.state.entries.len() < self.limits.connections {
+            return Some(Room::Free);
+        }
+        let going = self.going.get_or_insert_with(|| self.state.going(self.limits));
+        going.to(own, self.limits).map(Room::Of)
     }
 }
 

@@ -20,8 +20,9 @@ impl Scene {
         let peer = SocketAddr::new(from.parse().unwrap(), 1);
         let born = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
         let mut state = self.table.lock();
-        let (number, entry) =
-            state.make_room(peer, &self.limits).then(|| state.insert(peer, born))?;
+        let room = state.room(&self.limits).of(network(peer.ip()))?;
+        state.take(room);
+        let (number, entry) = state.insert(peer, born);
         drop(state);
         self.places.push(Place { table: Arc::clone(&self.table), number, entry });
         Some(self.places.len() - 1)
