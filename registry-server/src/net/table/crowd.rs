@@ -61,6 +61,10 @@ impl State {
     /// Makes a connection somebody's. If he has more than his share then, another one of his goes,
     /// whatever it does.
     pub(super) fn give(&mut self, entry: &Entry, owner: &Owner, limits: &Limits) {
+        // Its place is somebody else's already, and it counts nowhere.
+        if entry.is_evicted() {
+            return;
+        }
         let crowd = self.join(owner);
         let before = entry.join(Arc::clone(&crowd));
         self.leave(&before);
@@ -130,6 +134,12 @@ impl State {
     /// How many connections somebody has.
     fn count_of(&self, owner: &Owner) -> usize {
         self.crowds.get(owner).map_or(0, |crowd| crowd.count())
+    }
+
+    /// Who has how many.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> Vec<(Owner, usize)> {
+        self.crowds.values().map(|crowd| (crowd.owner.clone(), crowd.count())).collect()
     }
 
     /// Counts one more connection of an owner.

@@ -127,3 +127,18 @@ fn of_those_who_may_go_the_first_goes() {
     assert!(scene.come("127.0.1.2", 0).is_some(), "one of three for one of none");
     assert!(matches!(scene.gone().as_slice(), [13..=15]));
 }
+
+#[test]
+fn who_logs_in_on_a_connection_that_gave_way_has_none() {
+    let mut scene = Scene::new(2);
+    let [first, second] = ["127.0.0.1", "127.0.0.2"].map(|from| scene.come(from, 10).unwrap());
+    scene.log_in(second, "user");
+    scene.come("127.0.0.3", 10).unwrap();
+    assert_eq!(scene.gone(), [first]);
+    scene.log_in(first, "late");
+    let mut counts = scene.table.lock().counts();
+    counts.retain(|(owner, _)| matches!(owner, Owner::User(_)));
+    assert_eq!(counts, [(Owner::User("user".parse().unwrap()), 1)]);
+    scene.places.clear();
+    assert_eq!(scene.table.lock().counts(), []);
+}
