@@ -155,14 +155,13 @@ impl Entry {
         (since != 0 && self.is_pending.load(Ordering::Relaxed)).then(|| self.for_long(since))
     }
 
-    /// For how long nothing went on by the client's doing. Of one on which nobody has logged in,
-    /// only a new request counts as something.
+    /// For how long the client has kept it standing still: it says nothing, or does not read. While
+    /// a request is being answered it waits for us.
     pub(super) fn still_for(&self) -> Duration {
+        let blocked = self.blocked_for().unwrap_or_default();
         match self.phase() {
-            Phase::Busy | Phase::Flushing if self.is_known() => {
-                self.blocked_for().unwrap_or_default()
-            }
-            _ => self.in_phase_for().max(self.blocked_for().unwrap_or_default()),
+            Phase::Busy | Phase::Flushing => blocked,
+            Phase::Handshake | Phase::Idle | Phase::Head => self.in_phase_for().max(blocked),
         }
     }
 

@@ -142,3 +142,27 @@ fn who_logs_in_on_a_connection_that_gave_way_has_none() {
     scene.places.clear();
     assert_eq!(scene.table.lock().counts(), []);
 }
+
+#[test]
+fn whoever_waits_for_us_does_not_stand_still() {
+    let mut scene = Scene::new(8);
+    // A first login that waits for its turn, behind those of others.
+    let login = scene.come("127.0.0.1", 10).unwrap();
+    scene.entry(login).enter(Phase::Busy);
+    scene.entry(login).rewind();
+    for _ in 0..5 {
+        scene.come("127.0.0.1", 0).unwrap();
+    }
+    assert_eq!(scene.come("127.0.0.1", 0), None);
+    assert_eq!(scene.gone(), [0; 0]);
+    // Who says nothing does stand still.
+    let mut scene = Scene::new(8);
+    let login = scene.come("127.0.0.1", 20).unwrap();
+    scene.entry(login).enter(Phase::Busy);
+    scene.entry(login).rewind();
+    for _ in 0..5 {
+        scene.come("127.0.0.1", 10).unwrap();
+    }
+    assert!(scene.come("127.0.0.1", 0).is_some());
+    assert!(!scene.entry(login).is_evicted());
+}
