@@ -32,6 +32,17 @@ pub struct Limits {
     pub waiting_connections: usize,
     /// How long a newcomer waits for a place when no connection gives way.
     pub place_time: Duration,
+    /// Connections at once whose buffers in the kernel grow as it sees fit, for fast links to distant
+    /// clients, and as few as the kernel has memory for; of one owner half of them. All others have
+    /// short buffers as soon as they move more than a few requests do.
+    pub growing_sockets: usize,
+    /// What the kernel lets the two buffers of one such connection grow to, in bytes.
+    pub grown_socket_bytes: usize,
+    /// The short buffer of what goes out, in bytes as the kernel counts, which counts what it needs
+    /// beside them.
+    pub socket_send_bytes: usize,
+    /// The same of what comes in.
+    pub socket_receive_bytes: usize,
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_time: Duration,
     /// From the first byte of a head to its last.
@@ -156,6 +167,13 @@ impl Limits {
             + self.body_memory_bytes
     }
 
+    /// The memory of the kernel that the sockets of all connections have at most, in bytes, beside
+    /// the server's own.
+    pub fn socket_memory_bytes(&self) -> usize {
+        self.growing_sockets * self.grown_socket_bytes
+            + self.connections * (self.socket_send_bytes + self.socket_receive_bytes)
+    }
+
     /// Connections at once of one user, or of one address without a login: three quarters.
     pub fn connection_share(&self) -> usize {
         self.connections - self.connections / OTHERS_SHARE
@@ -185,6 +203,11 @@ impl Default for Limits {
             connections: 4096,
             waiting_connections: 512,
             place_time: Duration::from_secs(10),
+            growing_sockets: 32,
+            // What the kernel's own defaults add up to: 4 MiB and 6 MiB.
+            grown_socket_bytes: 10 * MIB,
+            socket_send_bytes: 128 * KIB,
+            socket_receive_bytes: 64 * KIB,
             handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(30),
             keep_alive_time: Duration::from_secs(300),

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
+use super::buffers::Buffers;
 use super::connection;
 use super::table::{Crowding, Place, Table};
 use crate::api::App;
@@ -31,6 +32,7 @@ pub async fn serve(
         app: Arc::clone(&app),
         acceptor,
         table: Arc::clone(&table),
+        buffers: Arc::new(Buffers::new(&app.limits)),
         stop: stop.clone(),
         alive,
     };
@@ -56,6 +58,7 @@ struct Acceptor {
     app: Arc<App>,
     acceptor: TlsAcceptor,
     table: Arc<Table>,
+    buffers: Arc<Buffers>,
     stop: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
 }
@@ -94,9 +97,10 @@ impl Acceptor {
 
     fn begin(&self, socket: TcpStream, place: Place) {
         let (app, acceptor) = (Arc::clone(&self.app), self.acceptor.clone());
+        let buffers = Arc::clone(&self.buffers);
         let (stop, alive) = (self.stop.clone(), self.alive.clone());
         tokio::spawn(async move {
-            connection::serve(app, acceptor, socket, place, stop).await;
+            connection::serve(app, acceptor, socket, place, buffers, stop).await;
             drop(alive);
         });
     }

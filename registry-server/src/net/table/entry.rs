@@ -171,6 +171,11 @@ impl Entry {
     }
 
     /// Whose it is.
+    pub(in crate::net) fn owner(&self) -> Owner {
+        self.crowd().owner.clone()
+    }
+
+    /// Whose it is, and how many he has.
     pub(super) fn crowd(&self) -> Arc<Crowd> {
         Arc::clone(&self.crowd.lock().unwrap_or_else(PoisonError::into_inner))
     }
