@@ -27,14 +27,14 @@ pub struct Limits {
     /// Connections at once, or fewer where a process may open few files. At the limit one gives way
     /// to a newcomer; of one owner there are never more than `connection_share`.
     pub connections: usize,
-    /// Newcomers that wait for a place at once. Beyond that the one that came last is closed, of the
-    /// network from which most of them are.
+    /// Newcomers that wait for a place at once. Beyond that the one that came last is closed, of
+    /// the network from which most of them are.
     pub waiting_connections: usize,
     /// How long a newcomer waits for a place when no connection gives way.
     pub place_time: Duration,
-    /// Connections at once whose buffers in the kernel grow as it sees fit, for fast links to distant
-    /// clients, and as few as the kernel has memory for; of one owner half of them. All others have
-    /// short buffers as soon as they move more than a few requests do.
+    /// Connections at once whose buffers in the kernel grow as it sees fit, for fast links to
+    /// distant clients, and as few as the kernel has memory for; of one owner half of them. All
+    /// others have short buffers as soon as they move more than a few requests do.
     pub growing_sockets: usize,
     /// What the kernel lets the two buffers of one such connection grow to, in bytes.
     pub grown_socket_bytes: usize,

@@ -1,7 +1,7 @@
 //! Whether the body of a request rests: its client sends nothing, and nothing is held for it but
 //! its connection. The source of an upload may take hours over a layer; whoever has the connections
-//! in hand sees here which of them could be given up for somebody else. A byte now and then does not
-//! make it a body that comes.
+//! in hand sees here which of them could be given up for somebody else. A byte now and then does
+//! not make it a body that comes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -49,8 +49,8 @@ impl Rest {
         }
     }
 
-    /// The body rests until the value that is returned is dropped, and goes on with it the next time
-    /// unless enough came meanwhile.
+    /// The body rests until the value that is returned is dropped, and goes on with it the next
+    /// time unless enough came meanwhile.
     pub(super) fn begin(&self) -> Resting<'_> {
         if self.since.load(Ordering::Acquire) == 0 {
             self.came.store(0, Ordering::Release);

@@ -1,9 +1,9 @@
 //! What the kernel holds for connections: bytes that came and were not read yet, and bytes that
 //! were written and that the other side has not taken.
 //!
-//! The kernel lets the buffers of a socket grow, as far as a fast link to a distant client needs it:
-//! to 4 MiB of what goes out by default, and to 6 MiB or more of what comes in. All sockets of the
-//! host share one bound (`net.ipv4.tcp_mem`), and when it is reached, nobody on the host sends or
+//! The kernel lets the buffers of a socket grow, as far as a fast link to a distant client needs
+//! it: to 4 MiB of what goes out by default, and to 6 MiB or more of what comes in. All sockets of
+//! the host share one bound (`net.ipv4.tcp_mem`), and when it is reached, nobody on the host sends or
 //! receives: a few thousand clients that ask for a large blob and read nothing are enough. So only
 //! some connections at once have buffers that grow, and of one owner half of those at most; all
 //! others have short ones. What these cost is speed over long ways alone: a connection sends a
@@ -11,8 +11,8 @@
 //!
 //! A connection chooses when it has moved more than a few requests do. Until then its buffers are
 //! small by themselves; and the choice is for good, since a size that was set once grows no more.
-//! `TCP_NOTSENT_LOWAT` would bound what was not sent yet, and nothing that a client which opened its
-//! window wide has been sent and does not acknowledge.
+//! `TCP_NOTSENT_LOWAT` would bound what was not sent yet, and nothing that a client which opened
+//! its window wide has been sent and does not acknowledge.
 
 use std::path::Path;
 
