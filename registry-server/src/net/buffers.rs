@@ -3,10 +3,10 @@
 //!
 //! The kernel lets the buffers of a socket grow, as far as a fast link to a distant client needs
 //! it: to 4 MiB of what goes out by default, and to 6 MiB or more of what comes in. All sockets of
-//! the host share one bound (`net.ipv4.tcp_mem`), and when it is reached, nobody on the host sends or
-//! receives: a few thousand clients that ask for a large blob and read nothing are enough. So only
-//! some connections at once have buffers that grow, and of one owner half of those at most; all
-//! others have short ones. What these cost is speed over long ways alone: a connection sends a
+//! the host share one bound (`net.ipv4.tcp_mem`), and when it is reached, nobody on the host sends
+//! or receives: a few thousand clients that ask for a large blob and read nothing are enough. So
+//! only some connections at once have buffers that grow, and of one owner half of those at most;
+//! all others have short ones. What these cost is speed over long ways alone: a connection sends a
 //! buffer's worth in the time of a round trip.
 //!
 //! A connection chooses when it has moved more than a few requests do. Until then its buffers are

@@ -4,11 +4,12 @@
 //! Who gives way: those on which nobody has logged in yet before all others, then those of whom
 //! there are most, then the one that has stood still longest. So a crowd from one address makes
 //! room out of itself, whatever its connections do or do not do. Nobody gives way who came only
-//! now, but to somebody who has fewer: however fast they come, from one address or from many, each has
-//! time to log in. Meanwhile those who have logged in give way, first those of whom there are most,
-//! until a quarter of the places is without a login; but only while nothing goes on with them. An
-//! upload that rests gives way too, after what has been idle for a while: when it rests for longer
-//! than another body may, and those of whoever has more than half of all places much sooner.
+//! now, but to somebody who has fewer: however fast they come, from one address or from many, each
+//! has time to log in. Meanwhile those who have logged in give way, first those of whom there are
+//! most, until a quarter of the places is without a login; but only while nothing goes on with
+//! them. An upload that rests gives way too, after what has been idle for a while: when it rests
+//! for longer than another body may, and those of whoever has more than half of all places much
+//! sooner.
 //!
 //! Nobody has more than his share of the places, three quarters: who logs in once more loses
 //! another connection of his, whatever goes on with it. So there are always some for others.
