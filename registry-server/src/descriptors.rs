@@ -48,9 +48,11 @@ impl Limits {
             writes: share(self.writes, 1, THREADS_SHARE),
             commits: share(self.commits, 1, THREADS_SHARE),
             longs: share(self.longs, 1, LONGS_SHARE),
+            waiting_connections: share(self.waiting_connections, 1, WAITING_SHARE),
             ..self.clone()
         };
-        let rest = spare.saturating_sub(fitting.database_readers().saturating_mul(OF_A_THREAD));
+        let threads = fitting.database_readers().saturating_mul(OF_A_THREAD);
+        let rest = spare.saturating_sub(threads.saturating_add(fitting.waiting_connections));
         let connections = self.connections.min(rest / OF_A_CONNECTION);
         if connections < self.connections {
             let Self { reads, writes, .. } = fitting;
@@ -72,6 +74,8 @@ const OF_A_THREAD: usize = 4;
 const OF_A_CONNECTION: usize = 3;
 /// Where there are few, one in so many goes to a thread for each of reads, writes and commits.
 const THREADS_SHARE: usize = 32;
+/// The same for newcomers that wait for a place.
+const WAITING_SHARE: usize = 24;
 /// The same for upkeep.
 const LONGS_SHARE: usize = 64;
 /// The fewest threads for reads: one that waits is not all. Of those that write, one may wait for
@@ -85,7 +89,8 @@ mod tests {
     /// What these limits allow to be open at once.
     fn at_once(limits: &Limits) -> u64 {
         let threads = limits.database_readers() * OF_A_THREAD;
-        OWN + (threads + limits.connections * OF_A_CONNECTION) as u64
+        let connections = limits.connections * OF_A_CONNECTION + limits.waiting_connections;
+        OWN + (threads + connections) as u64
     }
 
     #[test]

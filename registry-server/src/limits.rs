@@ -24,11 +24,25 @@ pub struct Limits {
     /// Entries of one page of a list, whatever a client asks for.
     pub page_entries: usize,
 
-    /// Connections at once, or fewer where a process may open few files. At the limit the one that
-    /// was idle longest is closed.
+    /// Connections at once, or fewer where a process may open few files. At the limit one gives way
+    /// to a newcomer; of one owner there are never more than `connection_share`.
     pub connections: usize,
-    /// How long a newcomer waits for a place when no connection is idle.
+    /// Newcomers that wait for a place at once. Beyond that the one that came last is closed, of
+    /// the network from which most of them are.
+    pub waiting_connections: usize,
+    /// How long a newcomer waits for a place when no connection gives way.
     pub place_time: Duration,
+    /// Connections at once whose buffers in the kernel grow as it sees fit, for fast links to
+    /// distant clients, and as few as the kernel has memory for; of one owner half of them. All
+    /// others have short buffers as soon as they move more than a few requests do.
+    pub growing_sockets: usize,
+    /// What the kernel lets the two buffers of one such connection grow to, in bytes.
+    pub grown_socket_bytes: usize,
+    /// The short buffer of what goes out, in bytes as the kernel counts, which counts what it needs
+    /// beside them.
+    pub socket_send_bytes: usize,
+    /// The same of what comes in.
+    pub socket_receive_bytes: usize,
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_time: Duration,
     /// From the first byte of a head to its last.
@@ -153,6 +167,18 @@ impl Limits {
             + self.body_memory_bytes
     }
 
+    /// The memory of the kernel that the sockets of all connections have at most, in bytes, beside
+    /// the server's own.
+    pub fn socket_memory_bytes(&self) -> usize {
+        self.growing_sockets * self.grown_socket_bytes
+            + self.connections * (self.socket_send_bytes + self.socket_receive_bytes)
+    }
+
+    /// Connections at once of one user, or of one address without a login: three quarters.
+    pub fn connection_share(&self) -> usize {
+        self.connections - self.connections / OTHERS_SHARE
+    }
+
     /// Threads that may wait for the disk at once.
     pub fn threads(&self) -> usize {
         self.reads + self.writes + self.commits + self.longs
@@ -175,7 +201,13 @@ impl Default for Limits {
             tags_per_push: 100,
             page_entries: 10_000,
             connections: 4096,
+            waiting_connections: 512,
             place_time: Duration::from_secs(10),
+            growing_sockets: 32,
+            // What the kernel's own defaults add up to: 4 MiB and 6 MiB.
+            grown_socket_bytes: 10 * MIB,
+            socket_send_bytes: 128 * KIB,
+            socket_receive_bytes: 64 * KIB,
             handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(30),
             keep_alive_time: Duration::from_secs(300),
@@ -254,6 +286,8 @@ pub const COMMAND_SILENCE_TIME: Duration = Duration::from_secs(300);
 /// and this is room for 100,000 of them.
 pub const REPLY_BYTES: usize = 16 * MIB;
 
+/// One place in so many is out of the reach of an owner who takes all that he gets.
+const OTHERS_SHARE: usize = 4;
 /// What the server has by itself: its code's data, the database's caches, what it remembers of
 /// logins and of what clients were told, and one verification of a password.
 const OWN_MEMORY_BYTES: usize = 64 * MIB;

@@ -1,5 +1,6 @@
 //! Bullies and victims: whatever one client does, another one is served. Each test of the table is
-//! one bully, who goes on while every victim does what clients do, all from one address.
+//! one bully, who goes on while every victim does what clients do, most from one address, some from
+//! another.
 //!
 //! `just bully` prints how long each victim takes with and without each bully.
 
@@ -26,7 +27,7 @@ struct Bully {
     begin: fn(&Scene) -> Attack,
 }
 
-const BULLIES: [Bully; 10] = [
+const BULLIES: [Bully; 13] = [
     Bully { name: "asks and never reads", limits: few_places, begin: attack::asks_and_never_reads },
     Bully { name: "asks and reads a little", limits: few_places, begin: attack::reads_a_little },
     Bully { name: "half-open handshakes", limits: few_places, begin: attack::half_open },
@@ -37,13 +38,24 @@ const BULLIES: [Bully; 10] = [
     Bully { name: "uploads that rest", limits: |_| {}, begin: attack::resting_uploads },
     Bully { name: "and on all places", limits: few_places, begin: attack::resting_uploads },
     Bully { name: "one base layer from all", limits: |_| {}, begin: attack::one_base_layer },
+    Bully { name: "trickles on all places", limits: few_places, begin: attack::trickling_uploads },
+    Bully {
+        name: "silent connects beside idle logins",
+        limits: few_places,
+        begin: attack::silent_from_everywhere,
+    },
+    Bully {
+        name: "connects that say nothing from one address",
+        limits: few_places,
+        begin: attack::silent_from_one_address,
+    },
 ];
 
 /// Something that a client does, for the so-maniest time.
 type Act = fn(&Scene, usize);
 
 /// What clients do, and how; each time it is done it has another number.
-const VICTIMS: [(&str, Act); 5] = [
+const VICTIMS: [(&str, Act); 7] = [
     ("a new connection", |scene, _| {
         scene.server.nobody().get("/healthz").expect(200);
     }),
@@ -60,6 +72,15 @@ const VICTIMS: [(&str, Act); 5] = [
     ("a push", |scene, number| {
         let layer = noise(number as u64, 100_000);
         push_image(&scene.pusher, "honest", &format!("t{number}"), &layer);
+    }),
+    ("a pull from another address", |scene, _| {
+        let client = scene.puller.at(attack::ANOTHER_ADDRESS);
+        client.get("/v2/honest/manifests/1").expect(200);
+    }),
+    ("a first login from another address", |scene, number| {
+        let name = format!("elsewhere{number}");
+        let client = scene.server.add_user(&name, Role::Pull);
+        client.at(attack::ANOTHER_ADDRESS).get("/v2/").expect(200);
     }),
     ("an idle connection", |scene, _| {
         scene.idle.get("/v2/").expect(200);
@@ -92,6 +113,9 @@ tests! {
     who_lets_uploads_rest_stops_nobody: 7,
     who_lets_uploads_rest_on_all_places_stops_nobody: 8,
     who_pushes_one_layer_from_everywhere_stops_nobody: 9,
+    who_sends_a_byte_at_a_time_on_all_places_stops_nobody: 10,
+    who_says_nothing_from_everywhere_stops_nobody: 11,
+    who_says_nothing_from_one_address_stops_nobody: 12,
 }
 
 /// Lets the bully work while each victim does its work a few times, and once more afterwards.

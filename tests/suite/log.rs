@@ -114,7 +114,12 @@ fn an_attack_fills_no_disk_with_lines_and_what_is_left_out_is_counted() {
     instance.add_user("reader", "pull");
     let reader = as_user(&client, "reader", PASSWORD);
     let guesser = client.with_authorization(Some("Basic x".into()));
+    let push = format!("/v2/a/blobs/uploads/?digest={}", sha256(b"x"));
+    let endless = client.head_of("POST", &push, &[("Content-Length", "100000000000000000")]);
     for _ in 0..REQUESTS {
+        let mut connection = client.connect();
+        connection.send(&endless);
+        connection.response("POST").expect(507);
         guesser.get("/v2/").expect(401);
         reader.request("POST", "/v2/a/blobs/uploads/", &[], b"").expect(403);
     }
@@ -125,6 +130,7 @@ fn an_attack_fills_no_disk_with_lines_and_what_is_left_out_is_counted() {
     for (line, about) in [
         ("a login failed", "logins that failed"),
         ("a request was denied", "requests that were denied"),
+        ("a request failed", "pushes for which there was no room"),
     ] {
         let told = log.matches(line).count();
         let left_out = log.lines().filter(|line| line.contains(about));

@@ -97,6 +97,7 @@ impl RequestBody {
     /// `rest` says so.
     pub fn new(incoming: Incoming, idle: Duration, rest: Arc<Rest>) -> Self {
         let is_done = incoming.is_end_stream();
+        rest.begin_anew();
         Self { incoming, idle, rest, is_begun: false, is_done, is_lost: false }
     }
 
@@ -225,6 +226,7 @@ impl RequestBody {
             };
             // Trailers carry nothing that we use.
             if let Ok(data) = frame.into_data() {
+                self.rest.came(data.len());
                 return Ok(Some(data));
             }
         }

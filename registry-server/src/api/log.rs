@@ -37,7 +37,7 @@ pub(super) fn refusal(quotas: &Quotas, asked: Asked<'_>, refusal: &ApiError) {
     if status == StatusCode::FORBIDDEN && quotas.may(Kind::Denied) {
         let user = user.map_or("-", UserName::as_str);
         warn!(%peer, user, %method, path, reason = %refusal, "a request was denied");
-    } else if is_failure(refusal) && quotas.may(Kind::Failed) {
+    } else if is_failure(refusal) && quotas.may(kind_of_failure(status)) {
         error!(%method, path, cause = %refusal, "a request failed");
     } else {
         debug!(%method, path, cause = %refusal, "refused");
@@ -56,6 +56,14 @@ pub(super) fn request(quotas: &Quotas, asked: Asked<'_>, reply: &Response<ReplyB
         info!(%peer, user, %method, path, status, milliseconds, digest, deed, "request");
     } else {
         debug!(%peer, user, %method, path, status, milliseconds, digest, deed, "request");
+    }
+}
+
+/// A client that asks for more than there is brings that about at will, and as fast as it likes.
+fn kind_of_failure(status: StatusCode) -> Kind {
+    match status {
+        StatusCode::INSUFFICIENT_STORAGE => Kind::Full,
+        _ => Kind::Failed,
     }
 }
 

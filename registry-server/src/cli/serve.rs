@@ -8,6 +8,7 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::limits::Limits;
+use crate::net::Kernel;
 use crate::notify::Notifier;
 use crate::server::{FirstStart, Given, Server};
 use crate::text::{self, Page, print};
@@ -25,7 +26,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     // Threads stay the user that made them, so there are none before this.
     logging::start(config.log_level).context("cannot start the thread of the log")?;
     let notifier = Notifier::start().context("cannot start the thread that tells systemd")?;
-    let limits = Limits::default().fit(descriptors::raise())?;
+    let limits = Limits::default().fit(descriptors::raise())?.fit_sockets(Kernel::read());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(limits.threads() + SPARE_THREADS)

@@ -16,6 +16,9 @@ pub enum Kind {
     Login,
     /// A request that the user's role or a protected tag does not allow.
     Denied,
+    /// A push for which the disk has no room, which is whatever a client says that it is going to
+    /// send.
+    Full,
     /// A request that failed inside.
     Failed,
     /// Content that was pushed, mounted or deleted.
@@ -23,12 +26,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Login, Self::Denied, Self::Failed, Self::Changed];
+    const ALL: [Self; 5] = [Self::Login, Self::Denied, Self::Full, Self::Failed, Self::Changed];
 
     fn plural(self) -> &'static str {
         match self {
             Self::Login => "logins that failed",
             Self::Denied => "requests that were denied",
+            Self::Full => "pushes for which there was no room",
             Self::Failed => "requests that failed",
             Self::Changed => "content that was pushed, mounted or deleted",
         }
@@ -78,7 +82,7 @@ impl Quotas {
     fn most(&self, kind: Kind) -> usize {
         match kind {
             Kind::Changed | Kind::Failed => self.changes,
-            Kind::Login | Kind::Denied => self.refusals,
+            Kind::Login | Kind::Denied | Kind::Full => self.refusals,
         }
     }
 }

@@ -27,7 +27,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
-use super::guard::Guard;
+use super::buffers::Buffers;
+use super::guard::{Guard, OverTcp};
 use super::table::{Entry, Phase, Place, Table};
 use crate::api::body::{ReplyBody, RequestBody};
 use crate::api::error::ApiError;
@@ -40,12 +41,19 @@ use crate::share::Owner;
 /// asks for little at a time.
 type Stream = TlsStream<BufReader<TcpStream>>;
 
+impl OverTcp for Stream {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0.get_ref()
+    }
+}
+
 /// Serves a connection until it ends, exceeds a limit, or the server stops.
 pub(super) async fn serve(
     app: Arc<App>,
     acceptor: TlsAcceptor,
     socket: TcpStream,
     place: Place,
+    buffers: Arc<Buffers>,
     mut stop: watch::Receiver<bool>,
 ) {
     let entry = Arc::clone(&place.entry);
@@ -60,7 +68,7 @@ pub(super) async fn serve(
     entry.enter(Phase::Idle);
     let table = Arc::clone(&place.table);
     let service = Answer { app: Arc::clone(&app), entry: Arc::clone(&entry), table };
-    let io = TokioIo::new(Guard::new(stream, Arc::clone(&entry)));
+    let io = TokioIo::new(Guard::new(stream, Arc::clone(&entry), buffers));
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(app.limits.head_bytes)
@@ -186,7 +194,7 @@ impl Service<Request<Incoming>> for Answer {
         let table = Arc::clone(&self.table);
         Box::pin(async move {
             let logged_in = |user: &UserName| {
-                table.set_owner(&entry, Owner::User(user.clone()));
+                table.set_owner(&entry, &Owner::User(user.clone()), &app.limits);
             };
             let body_rest = Arc::clone(&entry.rest);
             let answer = app.answer(request, entry.peer, body_rest, &logged_in).await;

@@ -11,20 +11,47 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
+use super::buffers::Buffers;
 use super::table::{Entry, Phase};
+use crate::share::Held;
 
 /// A stream that reports to its entry of the table.
 pub(super) struct Guard<S> {
     stream: S,
     entry: Arc<Entry>,
+    buffers: Arc<Buffers>,
+    /// Bytes that came and went so far.
+    moved: usize,
+    /// Leave for the buffers of its socket to grow.
+    growing: Option<Held>,
+}
+
+/// A stream over a connection of TCP.
+pub(super) trait OverTcp {
+    /// The connection.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl<S: OverTcp> Guard<S> {
+    pub(super) fn new(stream: S, entry: Arc<Entry>, buffers: Arc<Buffers>) -> Self {
+        Self { stream, entry, buffers, moved: 0, growing: None }
+    }
+
+    /// Notes that so many bytes came or are about to go. With the first that are more than a few
+    /// requests have, the buffers of the socket are chosen, and whoever has logged in by then is
+    /// whose they are.
+    fn moves(&mut self, bytes: usize) {
+        let before = self.moved;
+        self.moved = before.saturating_add(bytes);
+        if before <= FEW_BYTES && self.moved > FEW_BYTES {
+            self.growing = self.buffers.choose(&self.entry.owner(), self.stream.socket());
+        }
+    }
 }
 
 impl<S> Guard<S> {
-    pub(super) fn new(stream: S, entry: Arc<Entry>) -> Self {
-        Self { stream, entry }
-    }
-
     /// The stream without the guard.
     pub(super) fn into_inner(self) -> S {
         self.stream
@@ -36,7 +63,7 @@ impl<S> Guard<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
+impl<S: AsyncRead + OverTcp + Unpin> AsyncRead for Guard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -45,14 +72,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
         let is_next = self.entry.phase() == Phase::Idle && !self.entry.is_draining();
-        if buffer.filled().len() > before && is_next {
+        let came = buffer.filled().len() - before;
+        if came > 0 && is_next {
             self.entry.enter(Phase::Head);
         }
+        self.moves(came);
         outcome
     }
 }
 
-impl<S: AsyncWrite + Unpin> Guard<S> {
+impl<S> Guard<S> {
     fn noted(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match outcome {
             Poll::Pending => self.entry.set_blocked(),
@@ -63,7 +92,7 @@ impl<S: AsyncWrite + Unpin> Guard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+impl<S: AsyncWrite + OverTcp + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -72,6 +101,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         if !self.is_answering() {
             return Poll::Ready(Ok(bytes.len()));
         }
+        self.moves(bytes.len());
         let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.noted(outcome)
     }
@@ -84,6 +114,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         if !self.is_answering() {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
+        self.moves(slices.iter().map(|slice| slice.len()).sum());
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.noted(outcome)
     }
@@ -109,3 +140,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         Poll::Ready(Ok(()))
     }
 }
+
+/// Bytes that a connection moves before the buffers of its socket are chosen: some requests and
+/// their answers, which fit into small ones.
+const FEW_BYTES: usize = 64 * 1024;

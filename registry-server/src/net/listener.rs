@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
+use super::buffers::Buffers;
 use super::connection;
-use super::table::{Crowding, Table};
+use super::table::{Crowding, Place, Table};
 use crate::api::App;
 
 /// Serves on all listeners until `stop` turns true, then lets requests end within the limit.
@@ -27,21 +28,23 @@ pub async fn serve(
     // Each connection holds a sender; when the last is dropped, all connections have ended.
     let (alive, mut all_ended) = mpsc::channel::<()>(1);
     let mut accepting = Vec::new();
+    let acceptor = Acceptor {
+        app: Arc::clone(&app),
+        acceptor,
+        table: Arc::clone(&table),
+        buffers: Arc::new(Buffers::new(&app.limits)),
+        stop: stop.clone(),
+        alive,
+    };
     for listener in listeners {
-        let acceptor = Acceptor {
-            app: Arc::clone(&app),
-            acceptor: acceptor.clone(),
-            table: Arc::clone(&table),
-            stop: stop.clone(),
-            alive: alive.clone(),
-        };
-        accepting.push(tokio::spawn(acceptor.run(listener)));
+        accepting.push(tokio::spawn(acceptor.clone().run(listener)));
     }
-    drop(alive);
-    let overdue = tokio::spawn(close_overdue(Arc::clone(&app), table));
+    accepting.push(tokio::spawn(acceptor.seat()));
+    let overdue = tokio::spawn(close_overdue(Arc::clone(&app), Arc::clone(&table)));
     let _ = stop.wait_for(|stop| *stop).await;
     app.is_stopping.store(true, Ordering::Relaxed);
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    table.dismiss();
     if tokio::time::timeout(app.limits.drain_time, all_ended.recv()).await.is_err() {
         warn!("requests were still running after the time to stop; they are cut off");
     }
@@ -50,10 +53,12 @@ pub async fn serve(
 }
 
 /// What accepting needs.
+#[derive(Clone)]
 struct Acceptor {
     app: Arc<App>,
     acceptor: TlsAcceptor,
     table: Arc<Table>,
+    buffers: Arc<Buffers>,
     stop: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
 }
@@ -65,7 +70,10 @@ impl Acceptor {
                 // A listener for both families shows IPv4 addresses inside IPv6 ones.
                 Ok((socket, peer)) => {
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                    self.begin(socket, peer).await;
+                    // Whoever has to wait for a place waits elsewhere, and holds up nobody.
+                    if let Some((socket, place)) = self.table.come(socket, peer, &self.app.limits) {
+                        self.begin(socket, place);
+                    }
                 }
                 Err(error) => {
                     // Out of descriptors or memory: nothing is gained by trying at once.
@@ -76,14 +84,23 @@ impl Acceptor {
         }
     }
 
-    async fn begin(&self, socket: TcpStream, peer: SocketAddr) {
-        let Some(place) = self.table.place(peer, &self.app.limits).await else {
-            return;
-        };
+    /// Gives places to those who wait for one.
+    async fn seat(self) {
+        loop {
+            while let Some((socket, place)) = self.table.next(&self.app.limits) {
+                self.begin(socket, place);
+                tokio::task::yield_now().await;
+            }
+            self.table.changed().await;
+        }
+    }
+
+    fn begin(&self, socket: TcpStream, place: Place) {
         let (app, acceptor) = (Arc::clone(&self.app), self.acceptor.clone());
+        let buffers = Arc::clone(&self.buffers);
         let (stop, alive) = (self.stop.clone(), self.alive.clone());
         tokio::spawn(async move {
-            connection::serve(app, acceptor, socket, place, stop).await;
+            connection::serve(app, acceptor, socket, place, buffers, stop).await;
             drop(alive);
         });
     }

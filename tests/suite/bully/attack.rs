@@ -1,8 +1,9 @@
 //! What bullies do.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::ErrorKind;
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use storage::MediaType;
 
 use crate::support::content::{OCTETS, begin_upload, noise, sha256};
-use crate::support::http::{Client, Connection};
+use crate::support::http::{Client, Connection, connect_from};
 use crate::support::process::wait_until;
 use crate::support::server::Server;
 
@@ -249,6 +250,77 @@ pub(super) fn resting_uploads(scene: &Scene) -> Attack {
     })
 }
 
+/// Uploads on all places, each with a byte now and then.
+pub(super) fn trickling_uploads(scene: &Scene) -> Attack {
+    let client = scene.bully.again();
+    let uploads: Vec<String> = (0..CROWD).map(|_| begin_upload(&client, "bully")).collect();
+    Attack::begin(CROWD, SHARE, move |state, number| {
+        state.rest();
+        let Some(mut connection) = hurried(&client) else { return };
+        let headers = [OCTETS, ("Content-Length", "1000000")];
+        let head = client.head_of("PATCH", &uploads[number], &headers);
+        if connection.try_send(head.as_bytes()).is_ok() {
+            state.strike();
+        }
+        while state.goes_on() && connection.try_send(b"x").is_ok() {
+            state.rest();
+        }
+    })
+}
+
+/// One user is logged in on as many places as he gets, and does nothing. Beside him come
+/// connections that say nothing, each from another address.
+pub(super) fn silent_from_everywhere(scene: &Scene) -> Attack {
+    let (client, address) = (scene.bully.again(), scene.server.address());
+    let numbers = AtomicUsize::new(0);
+    Attack::begin(CROWD + 1, SHARE, move |state, thread| match thread {
+        CROWD => {
+            let mut held = VecDeque::new();
+            while state.goes_on() {
+                let number = numbers.fetch_add(1, Ordering::Relaxed);
+                let [.., high, low] = number.to_be_bytes();
+                held.extend(connect_from(Ipv4Addr::new(127, 1, high, low).into(), address).ok());
+                if held.len() > CROWD {
+                    held.pop_front();
+                }
+                state.rest();
+            }
+        }
+        _ => rest_with_a_login(state, &client),
+    })
+}
+
+/// The same, but those who say nothing come from one address, and come again when they are closed.
+pub(super) fn silent_from_one_address(scene: &Scene) -> Attack {
+    let (client, address) = (scene.bully.again(), scene.server.address());
+    Attack::begin(CROWD + CROWD / 2, SHARE, move |state, thread| match thread {
+        CROWD.. => say_nothing(state, ANOTHER_ADDRESS, address),
+        _ => rest_with_a_login(state, &client),
+    })
+}
+
+/// Logs in, and does nothing until it is closed.
+fn rest_with_a_login(state: &State, client: &Client) {
+    state.rest();
+    let client = client.again();
+    if client.try_request("GET", "/v2/", &[], b"").is_err() {
+        return state.rest();
+    }
+    state.strike();
+    while state.goes_on() && client.has_idle() {
+        state.rest();
+    }
+}
+
+fn say_nothing(state: &State, source: IpAddr, address: SocketAddr) {
+    let Ok(socket) = connect_from(source, address) else { return state.rest() };
+    let mut byte = [0];
+    socket.set_read_timeout(Some(PAUSE)).expect("a socket");
+    let is_open = || matches!(socket.peek(&mut byte), Err(error) if is_late(error.kind()));
+    let mut is_open = is_open;
+    while state.goes_on() && is_open() {}
+}
+
 /// The same layer is pushed by all at once, again and again.
 pub(super) fn one_base_layer(scene: &Scene) -> Attack {
     let client = scene.bully.again();
@@ -288,6 +360,10 @@ fn is_late(kind: ErrorKind) -> bool {
 
 /// More connections than a server with few places has.
 const CROWD: usize = 80;
+/// Of so many places, those that one user may have.
+const SHARE: usize = 48;
+/// Where some bullies come from, and a few of the victims.
+pub(super) const ANOTHER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 /// The size of the blob that a bully pulls.
 pub(super) const LARGE_BYTES: usize = 8 << 20;
 const PAUSE: Duration = Duration::from_millis(100);

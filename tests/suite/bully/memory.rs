@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use registry_server::limits::Limits;
+use registry_server::net::Kernel;
 use storage::MediaType;
 
 use crate::support::binary::Instance;
@@ -51,28 +52,72 @@ fn what_clients_make_the_server_hold_is_bounded_and_the_next_one_finds_it_again(
     instance.stop();
 }
 
+#[test]
+fn what_the_kernel_holds_of_pulls_that_nobody_reads_is_bounded() {
+    let mut instance = Instance::started();
+    let client = instance.client();
+    let large = push_blob(&client, "a", &noise(1, 16 << 20));
+    let held = unread_of(&client, &large, &[], UNREAD);
+    wait_until("the server has nothing more to write", || {
+        let before = queued_bytes(instance.port());
+        std::thread::sleep(Duration::from_millis(500));
+        before > 0 && queued_bytes(instance.port()) == before
+    });
+    let queued = queued_bytes(instance.port());
+    let limits = Limits::default().fit_sockets(Kernel::read());
+    let growing = limits.growing_sockets.div_ceil(2) * limits.grown_socket_bytes;
+    // A buffer takes one piece more than it has room for.
+    let bound = growing + held.len() * 2 * limits.socket_send_bytes;
+    tell(&format!("{} KiB in {} sockets, of {}", queued >> 10, held.len(), bound >> 10));
+    assert!(queued < bound, "{queued} bytes, the bound is {bound}");
+    assert!(bound < limits.socket_memory_bytes());
+    // Others are served as before.
+    client.get(&format!("/v2/a/blobs/{large}")).expect(200);
+    drop(held);
+    instance.stop();
+}
+
+/// Bytes that the server wrote and nobody took, in all of its connections.
+fn queued_bytes(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table of sockets");
+    let local = format!(":{port:04X}");
+    let sent = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (queue, _) = fields.get(4)?.split_once(':')?;
+        let is_ours = fields[1].ends_with(&local) && fields[3] == ESTABLISHED;
+        is_ours.then(|| usize::from_str_radix(queue, 16).expect("a number"))
+    };
+    table.lines().filter_map(sent).sum()
+}
+
 /// Makes the server hold something, as long as what it returns lives.
 type Attack<'a> = Box<dyn Fn() -> Box<dyn Any> + 'a>;
 
 fn unread(client: &Client, digest: &str) -> Vec<Connection> {
-    unread_of(client, digest, &[])
+    unread_of(client, digest, &[], CROWD)
 }
 
 /// As many parts as a head has room for, and none so close to another that it could be joined.
 fn unread_parts(client: &Client, digest: &str) -> Vec<Connection> {
     let parts: Vec<String> =
         (0..3400).map(|part| part * 4000).map(|at| format!("{at}-{at}")).collect();
-    unread_of(client, digest, &[("Range", &format!("bytes={}", parts.join(",")))])
+    let range = format!("bytes={}", parts.join(","));
+    unread_of(client, digest, &[("Range", &range)], CROWD)
 }
 
-fn unread_of(client: &Client, digest: &str, headers: &[(&str, &str)]) -> Vec<Connection> {
+fn unread_of(
+    client: &Client,
+    digest: &str,
+    headers: &[(&str, &str)],
+    count: usize,
+) -> Vec<Connection> {
     let head = client.head_of("GET", &format!("/v2/a/blobs/{digest}"), headers);
     let asked = |_| {
         let mut connection = client.connect();
         connection.send(&head);
         connection
     };
-    (0..400).map(asked).collect()
+    (0..count).map(asked).collect()
 }
 
 fn endless(client: &Client) -> Vec<Connection> {
@@ -124,6 +169,12 @@ fn half_open(address: SocketAddr) -> Vec<TcpStream> {
     (0..2000).filter_map(|_| TcpStream::connect(address).ok()).collect()
 }
 
+/// Pulls that nobody reads, where the server's own memory is looked at.
+const CROWD: usize = 400;
+/// The same where that of the kernel is: without a bound it would be felt by the whole host.
+const UNREAD: usize = 200;
+/// How the kernel's table says that a connection is open both ways.
+const ESTABLISHED: &str = "01";
 /// Less than what these clients want to be held: 800 MiB of manifests, and as much of blobs.
 const ALL_BYTES: u64 = 400 << 20;
 /// What may come on top of it from one time to the next.

@@ -5,12 +5,13 @@
 //! connection with everything in the test's hand. Every answer is checked as it is read.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -29,6 +30,8 @@ pub(crate) struct Client {
     address: SocketAddr,
     tls: Arc<ClientConfig>,
     authorization: Option<String>,
+    /// Where it comes from, if not from where the system says.
+    source: Option<IpAddr>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -46,8 +49,9 @@ impl Client {
             .with_no_client_auth();
         // oc and others offer HTTP/2; the registry takes the other.
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let tls = Arc::new(tls);
         let client =
-            Self { address, tls: Arc::new(tls), authorization: None, idle: Mutex::default() };
+            Self { address, tls, authorization: None, source: None, idle: Mutex::default() };
         client.with_login(login)
     }
 
@@ -59,7 +63,13 @@ impl Client {
     /// The same with any `Authorization` header.
     pub(crate) fn with_authorization(&self, authorization: Option<String>) -> Self {
         let tls = Arc::clone(&self.tls);
-        Self { address: self.address, tls, authorization, idle: Mutex::default() }
+        let Self { address, source, .. } = *self;
+        Self { address, tls, authorization, source, idle: Mutex::default() }
+    }
+
+    /// The same somebody at another address of this host.
+    pub(crate) fn at(&self, source: impl Into<IpAddr>) -> Self {
+        Self { source: Some(source.into()), ..self.again() }
     }
 
     /// The same somebody, over other connections.
@@ -180,7 +190,10 @@ impl Client {
 
     /// A new connection, if the server makes one.
     pub(crate) fn try_connect(&self) -> io::Result<Connection> {
-        let socket = TcpStream::connect(self.address)?;
+        let socket = match self.source {
+            None => TcpStream::connect(self.address)?,
+            Some(source) => connect_from(source, self.address)?,
+        };
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
@@ -214,6 +227,13 @@ impl Client {
             self.idle.lock().expect("the connections").push(connection);
         }
         Ok(response)
+    }
+
+    /// Whether a connection is open over which the next request would go.
+    pub(crate) fn has_idle(&self) -> bool {
+        let mut idle = self.idle.lock().expect("the connections");
+        idle.retain_mut(Connection::is_idle);
+        !idle.is_empty()
     }
 
     fn idle_connection(&self) -> Option<Connection> {
@@ -334,6 +354,14 @@ impl Connection {
     fn take(&mut self, count: usize) -> Vec<u8> {
         self.buffer.drain(..count).collect()
     }
+}
+
+/// A connection from this address.
+pub(crate) fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    bind(&socket, &SocketAddr::from((source, 0)))?;
+    connect(&socket, &address)?;
+    Ok(socket.into())
 }
 
 /// The value of an `Authorization` header.

@@ -1,0 +1,249 @@
+//! Who has how many connections, and which of them goes first.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::entry::{Entry, Phase};
+use super::{Crowding, LOGIN_TIME, SETTLED_TIME};
+use crate::auth::network;
+use crate::limits::Limits;
+use crate::share::Owner;
+
+/// All connections of one owner.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    pub(super) owner: Owner,
+    /// How many there are. It is changed under the table's lock.
+    count: AtomicUsize,
+}
+
+impl Crowd {
+    fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+/// What the table's lock is over.
+#[derive(Default)]
+pub(super) struct State {
+    last: u64,
+    pub(super) entries: HashMap<u64, Arc<Entry>>,
+    crowds: HashMap<Owner, Arc<Crowd>>,
+    /// What happened since that was told last.
+    pub(super) crowding: Crowding,
+}
+
+impl State {
+    /// What room there is for newcomers.
+    pub(super) fn room<'a>(&'a self, limits: &'a Limits) -> Rooms<'a> {
+        Rooms { state: self, limits, going: None }
+    }
+
+    /// Closes whoever gives way for it.
+    pub(super) fn take(&mut self, room: Room) {
+        if let Room::Of(number) = room {
+            self.evict(number);
+        }
+    }
+
+    /// Enters a connection that was accepted at this time.
+    pub(super) fn insert(&mut self, peer: SocketAddr, born: Instant) -> (u64, Arc<Entry>) {
+        let crowd = self.join(&Owner::Address(network(peer.ip())));
+        let entry = Arc::new(Entry::new(peer, born, crowd));
+        self.last += 1;
+        self.entries.insert(self.last, Arc::clone(&entry));
+        (self.last, entry)
+    }
+
+    /// Makes a connection somebody's. If he has more than his share then, another one of his goes,
+    /// whatever it does.
+    pub(super) fn give(&mut self, entry: &Entry, owner: &Owner, limits: &Limits) {
+        // Its place is somebody else's already, and it counts nowhere.
+        if entry.is_evicted() {
+            return;
+        }
+        let crowd = self.join(owner);
+        let before = entry.join(Arc::clone(&crowd));
+        self.leave(&before);
+        if crowd.count() <= limits.connection_share() {
+            return;
+        }
+        let others = self.entries.iter().filter(|(_, other)| {
+            Arc::ptr_eq(&other.crowd(), &crowd) && !std::ptr::eq(Arc::as_ptr(other), entry)
+        });
+        let first = others.max_by_key(|(_, other)| dispensable(other)).map(|(number, _)| *number);
+        if let Some(number) = first {
+            self.evict(number);
+        }
+    }
+
+    /// Takes a connection out, if it is still there.
+    pub(super) fn remove(&mut self, number: u64) -> Option<Arc<Entry>> {
+        let entry = self.entries.remove(&number)?;
+        self.leave(&entry.crowd());
+        Some(entry)
+    }
+
+    fn evict(&mut self, number: u64) {
+        self.crowding.gave_way += 1;
+        if let Some(entry) = self.remove(number) {
+            entry.evict();
+        }
+    }
+
+    /// Who gives way when there is no place.
+    fn going(&self, limits: &Limits) -> Going {
+        let mut going = Going::default();
+        let (mut stuck, mut crowded, mut resting) = (None, None, None);
+        for (number, entry) in &self.entries {
+            let (most, still) = (entry.crowd().count(), entry.still_for());
+            if entry.is_known() {
+                let rested = rested_in_vain(entry, most, limits);
+                let still = still.max(rested.min(LONG_TIME));
+                // The next request may be under way already.
+                if still >= SETTLED_TIME {
+                    resting = resting.max(Some((most, still, rested, *number)));
+                }
+                continue;
+            }
+            going.without_login += 1;
+            if still >= LOGIN_TIME {
+                stuck = stuck.max(Some((most, still, *number)));
+            }
+            if most > 1 {
+                crowded = crowded.max(Some((most, still, *number)));
+            }
+        }
+        going.stuck = stuck.map(|(_, _, number)| number);
+        going.crowded = crowded.map(|(most, _, number)| (most, number));
+        going.resting = resting.map(|(most, _, _, number)| (most, number));
+        going
+    }
+
+    /// The same for a newcomer of whose address there are as many as may be: the one that stood
+    /// still longest, but none that came only now.
+    fn first_of_young(&self, newcomer: &Owner) -> Option<u64> {
+        let own = self.entries.iter().filter(|(_, entry)| entry.crowd().owner == *newcomer);
+        let ranked = own.map(|(number, entry)| (entry.still_for(), *number));
+        ranked.filter(|(still, _)| *still >= LOGIN_TIME).max().map(|(_, number)| number)
+    }
+
+    /// How many connections somebody has.
+    fn count_of(&self, owner: &Owner) -> usize {
+        self.crowds.get(owner).map_or(0, |crowd| crowd.count())
+    }
+
+    /// Who has how many.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> Vec<(Owner, usize)> {
+        self.crowds.values().map(|crowd| (crowd.owner.clone(), crowd.count())).collect()
+    }
+
+    /// Counts one more connection of an owner.
+    fn join(&mut self, owner: &Owner) -> Arc<Crowd> {
+        let new = || Arc::new(Crowd { owner: owner.clone(), count: AtomicUsize::new(0) });
+        let crowd = self.crowds.entry(owner.clone()).or_insert_with(new);
+        crowd.count.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(crowd)
+    }
+
+    /// Counts one less.
+    fn leave(&mut self, crowd: &Crowd) {
+        if crowd.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.crowds.remove(&crowd.owner);
+        }
+    }
+}
+
+/// Room for a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// There is a place.
+    Free,
+    /// That of a connection which gives way.
+    Of(u64),
+}
+
+/// What room there is for newcomers now.
+pub(super) struct Rooms<'a> {
+    state: &'a State,
+    limits: &'a Limits,
+    /// Who gives way, once that was asked for: it is the same for all newcomers, and costs a look
+    /// at every connection.
+    going: Option<Going>,
+}
+
+impl Rooms<'_> {
+    /// The room for a newcomer from this network; none if nobody gives way to him now.
+    pub(super) fn of(&mut self, network: IpAddr) -> Option<Room> {
+        let newcomer = Owner::Address(network);
+        let own = self.state.count_of(&newcomer);
+        if own >= self.limits.connection_share() {
+            return self.state.first_of_young(&newcomer).map(Room::Of);
+        }
+        if self.state.entries.len() < self.limits.connections {
+            return Some(Room::Free);
+        }
+        let going = self.going.get_or_insert_with(|| self.state.going(self.limits));
+        going.to(own, self.limits).map(Room::Of)
+    }
+}
+
+/// Who gives way to newcomers, if the table is full.
+#[derive(Default)]
+struct Going {
+    /// How many connections there are without a login.
+    without_login: usize,
+    /// One of them that had its time.
+    stuck: Option<u64>,
+    /// One of the largest crowd among them, and how many that is.
+    crowded: Option<(usize, u64)>,
+    /// One with a login with which nothing goes on, and how many its owner has.
+    resting: Option<(usize, u64)>,
+}
+
+impl Going {
+    /// Who gives way to somebody who has `own` connections without a login.
+    ///
+    /// Those without a login go before the others. Where none of them may, since each came only
+    /// now, they may take from the others until they have a quarter of all places.
+    fn to(&self, own: usize, limits: &Limits) -> Option<u64> {
+        let more_than_own = |of: Option<(usize, u64)>| of.filter(|(most, _)| own < *most);
+        let has_few = self.without_login < limits.connections - limits.connection_share();
+        let resting = match self.without_login {
+            0 => self.resting,
+            _ => more_than_own(self.resting).filter(|_| has_few),
+        };
+        let crowded = more_than_own(self.crowded).map(|(_, number)| number);
+        crowded.or(self.stuck).or(resting.map(|(_, number)| number))
+    }
+}
+
+/// How long an upload has been resting, if that is for longer than it may while somebody wants its
+/// place.
+fn rested_in_vain(entry: &Entry, most: usize, limits: &Limits) -> Duration {
+    let patience = match most > limits.connections / 2 {
+        true => CROWD_REST_TIME.min(limits.body_idle_time),
+        false => limits.body_idle_time,
+    };
+    entry.rest.lasted().filter(|lasted| *lasted > patience).unwrap_or_default()
+}
+
+/// How soon a connection goes before others of its owner: first what is idle, then what rests, then
+/// what stands still, then what has been open longest.
+fn dispensable(entry: &Entry) -> (bool, Duration, Duration, Duration) {
+    let still = entry.still_for();
+    let is_idle = entry.phase() == Phase::Idle && still >= SETTLED_TIME;
+    let rested = entry.rest.lasted().filter(|lasted| *lasted >= CROWD_REST_TIME);
+    (is_idle, rested.unwrap_or_default(), still, entry.age())
+}
+
+/// How long an upload rests before it gives way, of whoever has more than half of all places: he
+/// can go on with it, and has what nobody needs.
+const CROWD_REST_TIME: Duration = Duration::from_secs(1);
+/// How long a connection waits before it gives way sooner than an upload that rests: its client can
+/// come again at no cost, but should not have to between any two requests.
+const LONG_TIME: Duration = Duration::from_secs(10);
