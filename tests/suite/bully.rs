@@ -6,14 +6,16 @@
 use std::time::{Duration, Instant};
 
 use registry_server::limits::Limits;
-use storage::Role;
+use serde_json::json;
+use storage::{MediaType, Role};
 
-use crate::support::content::{noise, push_blob, push_image, sha256};
+use crate::support::content::{Manifest, noise, push_blob, push_image, sha256};
 use crate::support::http::Client;
 use crate::support::report::tell;
 use crate::support::server::{ADMINISTRATOR, PASSWORD, Server};
 
 mod attack;
+mod heavy;
 mod memory;
 
 use attack::{Attack, Scene};
@@ -26,7 +28,7 @@ struct Bully {
     begin: fn(&Scene) -> Attack,
 }
 
-const BULLIES: [Bully; 10] = [
+const BULLIES: [Bully; 14] = [
     Bully { name: "asks and never reads", limits: few_places, begin: attack::asks_and_never_reads },
     Bully { name: "asks and reads a little", limits: few_places, begin: attack::reads_a_little },
     Bully { name: "half-open handshakes", limits: few_places, begin: attack::half_open },
@@ -37,13 +39,17 @@ const BULLIES: [Bully; 10] = [
     Bully { name: "uploads that rest", limits: |_| {}, begin: attack::resting_uploads },
     Bully { name: "and on all places", limits: few_places, begin: attack::resting_uploads },
     Bully { name: "one base layer from all", limits: |_| {}, begin: attack::one_base_layer },
+    Bully { name: "indexes of absent children", limits: |_| {}, begin: heavy::absent_children },
+    Bully { name: "sends and goes", limits: |_| {}, begin: heavy::sends_and_goes },
+    Bully { name: "lists that nobody reads", limits: |_| {}, begin: heavy::unread_lists },
+    Bully { name: "long manifests unread", limits: |_| {}, begin: heavy::unread_manifests },
 ];
 
 /// Something that a client does, for the so-maniest time.
 type Act = fn(&Scene, usize);
 
 /// What clients do, and how; each time it is done it has another number.
-const VICTIMS: [(&str, Act); 5] = [
+const VICTIMS: [(&str, Act); 6] = [
     ("a new connection", |scene, _| {
         scene.server.nobody().get("/healthz").expect(200);
     }),
@@ -60,6 +66,15 @@ const VICTIMS: [(&str, Act); 5] = [
     ("a push", |scene, number| {
         let layer = noise(number as u64, 100_000);
         push_image(&scene.pusher, "honest", &format!("t{number}"), &layer);
+    }),
+    // The nodes of a cluster log in under one name, which may be the bully's too.
+    ("the bully's own name", |scene, number| {
+        let (client, annotations) = (scene.bully.again(), json!({ "a": "x".repeat(100_000) }));
+        let index = json!({ "manifests": [], "annotations": annotations, "n": number });
+        let index = Manifest::new(MediaType::OCI_INDEX, index);
+        index.put(&client, "honest", "index").expect(201);
+        assert_eq!(client.get("/v2/honest/manifests/index").expect(200).body, index.bytes);
+        client.get("/v2/honest/tags/list").expect(200);
     }),
     ("an idle connection", |scene, _| {
         scene.idle.get("/v2/").expect(200);
@@ -92,6 +107,10 @@ tests! {
     who_lets_uploads_rest_stops_nobody: 7,
     who_lets_uploads_rest_on_all_places_stops_nobody: 8,
     who_pushes_one_layer_from_everywhere_stops_nobody: 9,
+    who_lists_absent_children_stops_nobody: 10,
+    who_sends_and_goes_stops_nobody: 11,
+    who_reads_no_list_stops_nobody: 12,
+    who_reads_no_long_manifest_stops_nobody: 13,
 }
 
 /// Lets the bully work while each victim does its work a few times, and once more afterwards.

@@ -15,6 +15,8 @@ use crate::support::http::{Client, Connection};
 use crate::support::process::wait_until;
 use crate::support::server::Server;
 
+use super::heavy;
+
 /// A server with its clients.
 pub(super) struct Scene {
     pub(super) server: Server,
@@ -37,29 +39,29 @@ pub(super) struct Attack {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     is_over: AtomicBool,
     /// What was done so far: connections that are held, requests that were answered.
     blows: AtomicUsize,
 }
 
 impl State {
-    fn goes_on(&self) -> bool {
+    pub(super) fn goes_on(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed)
     }
 
-    fn strike(&self) {
+    pub(super) fn strike(&self) {
         self.blows.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn rest(&self) {
+    pub(super) fn rest(&self) {
         std::thread::sleep(PAUSE);
     }
 }
 
 impl Attack {
     /// So many threads that do the same until the end; each has a number.
-    fn begin(
+    pub(super) fn begin(
         count: usize,
         needed: usize,
         work: impl Fn(&State, usize) + Send + Sync + 'static,
@@ -79,15 +81,18 @@ impl Attack {
 
     /// Waits until enough was done.
     pub(super) fn wait_until_it_hurts(&self) {
-        wait_until("the bully is at work", || {
-            self.state.blows.load(Ordering::Relaxed) >= self.needed
-        });
+        wait_until("the bully is at work", || self.blows() >= self.needed);
+    }
+
+    /// How much was done so far.
+    pub(super) fn blows(&self) -> usize {
+        self.state.blows.load(Ordering::Relaxed)
     }
 
     /// Ends it, and says how much was done.
     pub(super) fn end(mut self) -> Blows {
         self.stop();
-        Blows(self.state.blows.load(Ordering::Relaxed))
+        Blows(self.blows())
     }
 
     fn stop(&mut self) {
@@ -175,14 +180,7 @@ pub(super) fn guesses(scene: &Scene) -> Attack {
 pub(super) fn names_absent_layers(scene: &Scene) -> Attack {
     let client = scene.bully.again();
     Attack::begin(6, 6, move |state, number| {
-        let layer = |layer: usize| {
-            let hex = format!("{:064x}", number * 1_000_000 + layer);
-            format!(r#"{{"mediaType":"","digest":"sha256:{hex}","size":1}}"#)
-        };
-        let layers: Vec<String> = (0..36_000).map(layer).collect();
-        let config = format!(r#"{{"mediaType":"","digest":"{}","size":2}}"#, sha256(b"{}"));
-        let layers = layers.join(",");
-        let body = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#);
+        let body = heavy::of_absent_layers(number, heavy::MOST);
         let headers = [("Content-Type", MediaType::OCI_MANIFEST)];
         while state.goes_on() {
             let answer = client.request("PUT", "/v2/bully/manifests/a", &headers, body.as_bytes());
@@ -264,7 +262,7 @@ pub(super) fn one_base_layer(scene: &Scene) -> Attack {
 }
 
 /// A connection on which nobody waits for long; none if there is none to be had now.
-fn hurried(client: &Client) -> Option<Connection> {
+pub(super) fn hurried(client: &Client) -> Option<Connection> {
     let mut connection = client.try_connect().ok()?;
     connection.hurry(PAUSE);
     Some(connection)
@@ -287,7 +285,7 @@ fn is_late(kind: ErrorKind) -> bool {
 }
 
 /// More connections than a server with few places has.
-const CROWD: usize = 80;
+pub(super) const CROWD: usize = 80;
 /// The size of the blob that a bully pulls.
 pub(super) const LARGE_BYTES: usize = 8 << 20;
 const PAUSE: Duration = Duration::from_millis(100);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use registry_server::limits::Limits;
 use storage::MediaType;
 
+use super::heavy::{MOST, long_manifest, of_absent_layers, push_long_tags};
 use crate::support::binary::Instance;
 use crate::support::content::{noise, push_blob};
 use crate::support::http::{Client, Connection};
@@ -18,14 +19,19 @@ fn what_clients_make_the_server_hold_is_bounded_and_the_next_one_finds_it_again(
     let client = instance.client();
     let large = push_blob(&client, "a", &noise(1, 16 << 20));
     let small = push_blob(&client, "a", &noise(2, 1 << 20));
+    push_long_tags(&client, "a", 10_000);
+    long_manifest().put(&client, "a", "long").expect(201);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
-    let attacks: [(&str, Attack<'_>); 6] = [
+    let attacks: [(&str, Attack<'_>); 9] = [
         ("large blobs that nobody reads", Box::new(|| Box::new(unread(&client, &large)))),
         ("small blobs that nobody reads", Box::new(|| Box::new(unread(&client, &small)))),
         ("blobs in thousands of parts", Box::new(|| Box::new(unread_parts(&client, &large)))),
         ("manifests without an end", Box::new(|| Box::new(endless(&client)))),
         ("half-open handshakes", Box::new(|| Box::new(half_open(address)))),
         ("uploads that rest", Box::new(|| Box::new(resting(&client)))),
+        ("lists that nobody reads", Box::new(|| Box::new(unread_at(&client, "tags/list", &[])))),
+        ("long manifests unread", Box::new(|| Box::new(unread_at(&client, "manifests/long", &[])))),
+        ("who sends and goes", Box::new(|| gone(&client))),
     ];
     let bound = Limits::default().memory_bytes() as u64;
     // The first time, each thread comes to the memory that it keeps for itself from then on.
@@ -64,7 +70,11 @@ fn unread_parts(client: &Client, digest: &str) -> Vec<Connection> {
 }
 
 fn unread_of(client: &Client, digest: &str, headers: &[(&str, &str)]) -> Vec<Connection> {
-    let head = client.head_of("GET", &format!("/v2/a/blobs/{digest}"), headers);
+    unread_at(client, &format!("blobs/{digest}"), headers)
+}
+
+fn unread_at(client: &Client, path: &str, headers: &[(&str, &str)]) -> Vec<Connection> {
+    let head = client.head_of("GET", &format!("/v2/a/{path}"), headers);
     let asked = |_| {
         let mut connection = client.connect();
         connection.send(&head);
@@ -87,6 +97,20 @@ fn endless(client: &Client) -> Vec<Connection> {
         connection
     };
     (0..200).map(sent).collect()
+}
+
+/// Manifests that are whole, and whose clients are gone.
+fn gone(client: &Client) -> Box<dyn Any> {
+    let body = of_absent_layers(1, MOST);
+    let length = body.len().to_string();
+    let headers = [("Content-Type", MediaType::OCI_MANIFEST), ("Content-Length", length.as_str())];
+    let head = client.head_of("PUT", "/v2/a/manifests/a", &headers);
+    for _ in 0..60 {
+        let mut connection = client.connect();
+        connection.send(&head);
+        connection.send(&body);
+    }
+    Box::new(())
 }
 
 fn resting(client: &Client) -> Vec<Connection> {
