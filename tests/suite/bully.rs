@@ -128,6 +128,22 @@ fn stands(bully: &Bully) {
 }
 
 #[test]
+fn a_first_login_waits_for_few_of_those_who_guess_ever_new_names() {
+    let scene = scene(|_| {});
+    let attack = attack::guesses_new_names(&scene);
+    attack.wait_until_it_hurts();
+    for number in 0..ROUNDS {
+        let before = attack.blows();
+        scene.server.add_user(&format!("late{number}"), Role::Pull).get("/v2/").expect(200);
+        let guesses = attack.blows() - before;
+        assert!(guesses < attack::GUESSERS / 2, "{guesses} guesses were verified before it");
+    }
+    // A wrong password for a name that is there is told in its turn.
+    let wrong = scene.server.nobody().with_login(Some(("late0", "another password")));
+    wrong.get("/v2/").refused(401, "UNAUTHORIZED");
+}
+
+#[test]
 #[ignore = "it measures, and has a recipe of its own: just bully"]
 fn what_each_bully_costs_each_victim() {
     tell("| | | without: median, p99 (ms) | with: median, p99 (ms) |\n|---|---|---|---|");

@@ -176,6 +176,17 @@ pub(super) fn guesses(scene: &Scene) -> Attack {
     })
 }
 
+/// Passwords are tried under names that nobody has, each time another one.
+pub(super) fn guesses_new_names(scene: &Scene) -> Attack {
+    let client = scene.server.nobody();
+    let number = AtomicUsize::new(0);
+    Attack::begin(GUESSERS, GUESSERS / 4, move |state, _| {
+        let name = format!("guess{}", number.fetch_add(1, Ordering::Relaxed));
+        client.with_login(Some((&name, "a guess"))).get("/v2/").refused(401, "UNAUTHORIZED");
+        state.strike();
+    })
+}
+
 /// Manifests that name as many absent layers as fit.
 pub(super) fn names_absent_layers(scene: &Scene) -> Attack {
     let client = scene.bully.again();
@@ -286,6 +297,8 @@ fn is_late(kind: ErrorKind) -> bool {
 
 /// More connections than a server with few places has.
 pub(super) const CROWD: usize = 80;
+/// How many guess at once.
+pub(super) const GUESSERS: usize = 40;
 /// The size of the blob that a bully pulls.
 pub(super) const LARGE_BYTES: usize = 8 << 20;
 const PAUSE: Duration = Duration::from_millis(100);
