@@ -29,6 +29,7 @@ mod list;
 mod log;
 mod manifest;
 mod range;
+mod received;
 pub mod rest;
 mod upload;
 

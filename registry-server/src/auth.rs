@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,17 +31,20 @@ use crate::logging::quota::{Kind, Quotas};
 
 pub mod access;
 pub(crate) mod basic;
+mod early;
 mod known;
 pub mod password;
 mod queue;
+mod ring;
 mod strength;
 pub(crate) mod written;
 
 use access::{Access, Principal, allows};
 use basic::{Authorization, Credentials};
+use early::Early;
 use known::{Fingerprint, Known, Recalled};
 use password::{Password, PasswordError};
-use queue::Queue;
+use queue::{Queue, Turn};
 
 /// Decides who may do what.
 #[derive(Clone)]
@@ -58,6 +62,7 @@ struct Inner {
     /// password.
     decoy: String,
     queue: Queue,
+    early: Early,
     known: Known,
     under_way: Mutex<HashMap<Fingerprint, Arc<Verification>>>,
 }
@@ -113,6 +118,7 @@ impl Authenticator {
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             decoy: Password::random()?.hash()?,
             queue: Queue::default(),
+            early: Early::default(),
             under_way: Mutex::default(),
         })))
     }
@@ -237,25 +243,81 @@ struct Leaving {
     verification: Arc<Verification>,
 }
 
+/// A credential that was looked up, and how long that took.
+type Checked = (Result<Verdict, StorageError>, Duration);
+
+/// How waiting for the turn ended.
+enum Waited {
+    /// Nobody waits any more.
+    Gone,
+    /// It was found to be right before.
+    WasRight(Result<Verdict, StorageError>),
+    /// With the turn, and with what was found before.
+    Turn(Turn, Option<Checked>),
+}
+
 impl Leaving {
-    /// Verifies when it has the turn, unless all are gone by then who wait for it.
+    /// Verifies when it has the turn, or earlier during the rest of somebody else, unless all are
+    /// gone by then who wait for it.
     async fn verify(self, credentials: Credentials, address: IpAddr) {
-        let turn = loop {
+        let inner = Arc::clone(&self.inner);
+        let credentials = Arc::new(credentials);
+        let (turn, (checked, time)) = match self.wait(&credentials, address).await {
+            Waited::Gone => return,
+            Waited::WasRight(checked) => {
+                self.conclude(checked, address);
+                return;
+            }
+            Waited::Turn(turn, None) => (turn, inner.check(&credentials).await),
+            Waited::Turn(turn, Some((checked, time))) => {
+                tokio::time::sleep(time).await;
+                (turn, (checked, time))
+            }
+        };
+        if self.conclude(checked, address) {
+            return;
+        }
+        // Whoever guesses without a pause has half of a processor; the other half is for those who
+        // may be right.
+        tokio::join!(tokio::time::sleep(time), inner.early.lend());
+        drop(turn);
+    }
+
+    /// Waits for the turn, and verifies meanwhile if somebody lends a rest.
+    async fn wait(&self, credentials: &Arc<Credentials>, address: IpAddr) -> Waited {
+        let (inner, network) = (&self.inner, network(address));
+        let is_user = inner.is_user(credentials).await;
+        let mut waiting = pin!(inner.queue.turn(network, &credentials.user));
+        // Both places are left at the end: nobody must be lent a rest who does not look.
+        let mut early = pin!(inner.early.turn(network, &credentials.user));
+        let mut tried = None;
+        loop {
             tokio::select! {
-                turn = self.inner.queue.turn(network(address), &credentials.user) => break turn,
+                biased;
+                turn = &mut waiting => return Waited::Turn(turn, tried),
+                lent = &mut early, if is_user && tried.is_none() => {
+                    let checked = inner.check(credentials).await;
+                    drop(lent);
+                    match checked {
+                        (checked @ Ok(Ok(_)), _) => return Waited::WasRight(checked),
+                        // It is told in its turn.
+                        checked => tried = Some(checked),
+                    }
+                }
                 () = self.verification.closed() => {
-                    let mut under_way = lock(&self.inner.under_way);
+                    let mut under_way = lock(&inner.under_way);
                     // Somebody may have joined meanwhile.
                     if self.verification.receiver_count() == 0 {
                         under_way.remove(&self.fingerprint);
-                        return;
+                        return Waited::Gone;
                     }
                 }
             }
-        };
-        let begun = Instant::now();
-        let inner = Arc::clone(&self.inner);
-        let checked = self.inner.blocking.read(move || inner.look_up(&credentials)).await;
+        }
+    }
+
+    /// Tells all who wait for it what was found; returns whether the credential is right.
+    fn conclude(self, checked: Result<Verdict, StorageError>, address: IpAddr) -> bool {
         let verdict = match checked {
             Ok(Ok((user, version))) => {
                 let principal = principal(&user);
@@ -271,15 +333,9 @@ impl Leaving {
                 Err(cause.into())
             }
         };
-        let rest = begun.elapsed();
-        let has_failed = verdict.is_err();
+        let is_right = verdict.is_ok();
         self.verification.send_replace(Some(verdict));
-        drop(self);
-        if has_failed {
-            // Whoever guesses without a pause has half of a processor, and no more.
-            tokio::time::sleep(rest).await;
-        }
-        drop(turn);
+        is_right
     }
 }
 
@@ -294,6 +350,23 @@ impl Drop for Leaving {
 }
 
 impl Inner {
+    /// Whether there is a user of this name. It takes as long for any name.
+    async fn is_user(self: &Arc<Self>, credentials: &Credentials) -> bool {
+        let Ok(name) = credentials.user.parse::<UserName>() else { return false };
+        let inner = Arc::clone(self);
+        let found = self.blocking.read(move || inner.store.user(&name)).await;
+        // Trouble shows when the password is verified.
+        found.is_ok_and(|found| found.is_some())
+    }
+
+    /// Verifies a credential, and says how long that took.
+    async fn check(self: &Arc<Self>, credentials: &Arc<Credentials>) -> Checked {
+        let begun = Instant::now();
+        let (inner, credentials) = (Arc::clone(self), Arc::clone(credentials));
+        let checked = self.blocking.read(move || inner.look_up(&credentials)).await;
+        (checked, begun.elapsed())
+    }
+
     fn look_up(&self, credentials: &Credentials) -> Result<Verdict, StorageError> {
         // Read before the user, so that a change in between makes the memory of it stale.
         let version = self.store.users_version();

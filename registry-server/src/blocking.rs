@@ -51,8 +51,8 @@ impl Blocking {
     }
 
     /// Waits for the right to do something that costs much memory and time of the processor, or of
-    /// the thread that writes: few do at once, and of each owner one. It is held beside the permit
-    /// of the work itself.
+    /// the thread that writes: few do at once, and of each owner one. It goes with the work, by
+    /// [`Blocking::read_with`]: whoever asked may be gone before that ends.
     pub async fn heavy(&self) -> Held {
         self.heavy.take(&self.owner, 1).await
     }
@@ -62,10 +62,29 @@ impl Blocking {
         self.begin_read(work).await
     }
 
+    /// The same, and takes along what the work costs beside its thread: that is given back when the
+    /// work is done, whether anybody still waits for it or not, or comes back with its outcome.
+    pub async fn read_with<H: Send + 'static, T: Send + 'static>(
+        &self,
+        held: H,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> (T, H) {
+        self.read(move || (work(), held)).await
+    }
+
     /// Runs work that writes and may wait for a sync. It runs to its end even if nobody waits for
     /// it any more.
     pub async fn write<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         self.begin_write(work).await
+    }
+
+    /// The same with what the work costs beside its thread, as [`Blocking::read_with`] takes it.
+    pub async fn write_with<H: Send + 'static, T: Send + 'static>(
+        &self,
+        held: H,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> (T, H) {
+        self.write(move || (work(), held)).await
     }
 
     /// Runs work that makes an upload a blob, which may wait long: for whoever does the same, or
@@ -223,6 +242,30 @@ mod tests {
             assert!(first.await);
             assert_eq!(blocking.read(|| 3).await, 3);
             assert_eq!(forgotten.await, 2);
+        });
+    }
+
+    #[test]
+    fn what_work_costs_is_held_until_it_ends_though_nobody_waits() {
+        let limits = Limits { heavy: 1, ..Limits::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let blocking = Blocking::new(&limits);
+            for is_write in [false, true] {
+                let (release, held) = std::sync::mpsc::channel::<()>();
+                let heavy = blocking.heavy().await;
+                let wait = move || held.recv().is_ok();
+                let mut work: Pin<Box<dyn Future<Output = (bool, Held)>>> = match is_write {
+                    false => Box::pin(blocking.read_with(heavy, wait)),
+                    true => Box::pin(blocking.write_with(heavy, wait)),
+                };
+                let mut context = Context::from_waker(std::task::Waker::noop());
+                assert!(work.as_mut().poll(&mut context).is_pending());
+                drop(work);
+                assert_eq!(blocking.heavy.free(), 0, "it is at work still");
+                release.send(()).unwrap();
+                drop(blocking.heavy().await);
+            }
         });
     }
 

@@ -15,13 +15,17 @@ pub struct Limits {
     pub headers: usize,
     /// The longest manifest, where clients stop too.
     pub manifest_bytes: usize,
+    /// The most digests that one manifest may name: each is a row, and all of them are written at
+    /// once. Images have some hundred layers at most, and indexes fewer than a hundred images.
+    pub manifest_descriptors: usize,
     /// The longest `Authorization` header; it is refused before it is decoded.
     pub authorization_bytes: usize,
     /// The longest path and query of a request.
     pub uri_bytes: usize,
     /// The most tags that one push of a manifest may set with `?tag=`.
     pub tags_per_push: usize,
-    /// Entries of one page of a list, whatever a client asks for.
+    /// Entries of one page of a list, whatever a client asks for. It has `small_body_bytes` at
+    /// most, unless it is a single referrer.
     pub page_entries: usize,
 
     /// Connections at once, or fewer where a process may open few files. At the limit one gives way
@@ -100,10 +104,12 @@ pub struct Limits {
     pub download_memory_bytes: usize,
     /// The smallest bound of a piece.
     pub download_piece_min_bytes: usize,
-    /// The longest manifest or blob that is received or sent from memory without asking for room:
-    /// each connection has as much.
+    /// The longest manifest, blob or page of a list that is received or sent from memory without
+    /// asking for room: each connection has as much. A longer manifest comes over the disk, and
+    /// goes a piece at a time.
     pub small_body_bytes: usize,
-    /// Bytes of longer ones in memory, of all clients together.
+    /// Bytes of longer blobs and of long lists of ranges in memory, of all clients together. Who
+    /// finds no room gets the blob out of its file.
     pub body_memory_bytes: usize,
     /// Bytes of those in memory of one user, or of one address without a login.
     pub body_memory_share_bytes: usize,
@@ -134,6 +140,8 @@ pub struct Limits {
     /// Credentials that were right once and are remembered; beyond that the one that was used
     /// longest ago has to be verified again. There is one for each user who logged in.
     pub login_memory_entries: usize,
+    /// How long a single referrer that is longer than a page waits for room.
+    pub list_wait_time: Duration,
     /// How long a request for a list waits for the verification of a credential that was never
     /// right, behind those of others.
     pub login_wait_time: Duration,
@@ -165,6 +173,7 @@ impl Limits {
             + self.upload_memory_bytes.max(least_batches)
             + self.download_memory_bytes.max(least_pieces)
             + self.body_memory_bytes
+            + self.heavy * MANIFEST_COPIES * self.manifest_bytes
     }
 
     /// The memory of the kernel that the sockets of all connections have at most, in bytes, beside
@@ -196,6 +205,7 @@ impl Default for Limits {
             head_bytes: 64 * KIB,
             headers: 100,
             manifest_bytes: 4 * MIB,
+            manifest_descriptors: 4096,
             authorization_bytes: 8 * KIB,
             uri_bytes: 32 * KIB,
             tags_per_push: 100,
@@ -242,6 +252,7 @@ impl Default for Limits {
             read_pause_time: Duration::from_secs(1),
             longs: 8,
             login_memory_entries: 64 * KIB,
+            list_wait_time: Duration::from_secs(30),
             login_wait_time: Duration::from_secs(30),
             refusal_lines_per_minute: 60,
             change_lines_per_minute: 6000,
@@ -293,6 +304,9 @@ const OTHERS_SHARE: usize = 4;
 const OWN_MEMORY_BYTES: usize = 64 * MIB;
 /// What a thread that waits for the disk has, with its connection to the database.
 const THREAD_BYTES: usize = 256 * KIB;
+/// What a long manifest takes while it is worked on: its bytes, what is read from them, and what
+/// the database makes of it, as a multiple of its length.
+const MANIFEST_COPIES: usize = 4;
 /// What a connection costs beside bodies: TLS, a buffer for what comes and one for what goes.
 const CONNECTION_BYTES: usize = 96 * KIB;
 

@@ -35,7 +35,7 @@ mod user;
 mod verify;
 
 pub use image::{ImagePart, PartState};
-pub use manifest::Pushed;
+pub use manifest::{ManifestContent, Pushed};
 pub use snapshot::Snapshot;
 
 /// How a store is opened.

@@ -7,14 +7,16 @@
 use std::time::{Duration, Instant};
 
 use registry_server::limits::Limits;
-use storage::Role;
+use serde_json::json;
+use storage::{MediaType, Role};
 
-use crate::support::content::{noise, push_blob, push_image, sha256};
+use crate::support::content::{Manifest, noise, push_blob, push_image, sha256};
 use crate::support::http::Client;
 use crate::support::report::tell;
 use crate::support::server::{ADMINISTRATOR, PASSWORD, Server};
 
 mod attack;
+mod heavy;
 mod memory;
 
 use attack::{Attack, Scene};
@@ -27,7 +29,7 @@ struct Bully {
     begin: fn(&Scene) -> Attack,
 }
 
-const BULLIES: [Bully; 13] = [
+const BULLIES: [Bully; 17] = [
     Bully { name: "asks and never reads", limits: few_places, begin: attack::asks_and_never_reads },
     Bully { name: "asks and reads a little", limits: few_places, begin: attack::reads_a_little },
     Bully { name: "half-open handshakes", limits: few_places, begin: attack::half_open },
@@ -49,13 +51,17 @@ const BULLIES: [Bully; 13] = [
         limits: few_places,
         begin: attack::silent_from_one_address,
     },
+    Bully { name: "indexes of absent children", limits: |_| {}, begin: heavy::absent_children },
+    Bully { name: "sends and goes", limits: |_| {}, begin: heavy::sends_and_goes },
+    Bully { name: "lists that nobody reads", limits: |_| {}, begin: heavy::unread_lists },
+    Bully { name: "long manifests unread", limits: |_| {}, begin: heavy::unread_manifests },
 ];
 
 /// Something that a client does, for the so-maniest time.
 type Act = fn(&Scene, usize);
 
 /// What clients do, and how; each time it is done it has another number.
-const VICTIMS: [(&str, Act); 7] = [
+const VICTIMS: [(&str, Act); 8] = [
     ("a new connection", |scene, _| {
         scene.server.nobody().get("/healthz").expect(200);
     }),
@@ -81,6 +87,15 @@ const VICTIMS: [(&str, Act); 7] = [
         let name = format!("elsewhere{number}");
         let client = scene.server.add_user(&name, Role::Pull);
         client.at(attack::ANOTHER_ADDRESS).get("/v2/").expect(200);
+    }),
+    // The nodes of a cluster log in under one name, which may be the bully's too.
+    ("the bully's own name", |scene, number| {
+        let (client, annotations) = (scene.bully.again(), json!({ "a": "x".repeat(100_000) }));
+        let index = json!({ "manifests": [], "annotations": annotations, "n": number });
+        let index = Manifest::new(MediaType::OCI_INDEX, index);
+        index.put(&client, "honest", "index").expect(201);
+        assert_eq!(client.get("/v2/honest/manifests/index").expect(200).body, index.bytes);
+        client.get("/v2/honest/tags/list").expect(200);
     }),
     ("an idle connection", |scene, _| {
         scene.idle.get("/v2/").expect(200);
@@ -116,6 +131,10 @@ tests! {
     who_sends_a_byte_at_a_time_on_all_places_stops_nobody: 10,
     who_says_nothing_from_everywhere_stops_nobody: 11,
     who_says_nothing_from_one_address_stops_nobody: 12,
+    who_lists_absent_children_stops_nobody: 13,
+    who_sends_and_goes_stops_nobody: 14,
+    who_reads_no_list_stops_nobody: 15,
+    who_reads_no_long_manifest_stops_nobody: 16,
 }
 
 /// Lets the bully work while each victim does its work a few times, and once more afterwards.
@@ -130,6 +149,22 @@ fn stands(bully: &Bully) {
     }
     tell(&format!("{}: {}", bully.name, attack.end()));
     VICTIMS.iter().for_each(|(_, act)| act(&scene, ROUNDS));
+}
+
+#[test]
+fn a_first_login_waits_for_few_of_those_who_guess_ever_new_names() {
+    let scene = scene(|_| {});
+    let attack = attack::guesses_new_names(&scene);
+    attack.wait_until_it_hurts();
+    for number in 0..ROUNDS {
+        let before = attack.blows();
+        scene.server.add_user(&format!("late{number}"), Role::Pull).get("/v2/").expect(200);
+        let guesses = attack.blows() - before;
+        assert!(guesses < attack::GUESSERS / 2, "{guesses} guesses were verified before it");
+    }
+    // A wrong password for a name that is there is told in its turn.
+    let wrong = scene.server.nobody().with_login(Some(("late0", "another password")));
+    wrong.get("/v2/").refused(401, "UNAUTHORIZED");
 }
 
 #[test]

@@ -73,6 +73,71 @@ fn a_page_is_never_larger_than_the_servers() {
 }
 
 #[test]
+fn a_page_has_no_more_bytes_than_a_connection_has_room_for() {
+    let server = Server::start();
+    let client = server.administrator();
+    let image = push_image(&client, "a", "1", b"layer");
+    for first in (0..1000).step_by(100) {
+        let tags = (first..first + 100).map(|number| format!("tag={}{number:08}", "t".repeat(120)));
+        let tags: Vec<String> = tags.collect();
+        image.put(&client, "a", &format!("{}?{}", image.digest(), tags.join("&"))).expect(201);
+    }
+    let page = client.get("/v2/a/tags/list").expect(200);
+    assert!(page.body.len() <= PAGE_BYTES, "{} bytes", page.body.len());
+    assert!(page.body.len() > PAGE_BYTES - 500, "{} bytes", page.body.len());
+    assert!(page.must("link").ends_with("&n=10000>; rel=\"next\""), "{page:?}");
+    assert_eq!(walk(&client, "/v2/a/tags/list", "tags").len(), 1001);
+    assert_eq!(walk(&client, "/v2/a/tags/list?n=1000", "tags").len(), 1001);
+    // The catalog.
+    for number in 0..300 {
+        let name = format!("{}/{number:03}", "r".repeat(240));
+        Manifest::index(&[]).put(&client, &name, "1").expect(201);
+    }
+    let page = client.get("/v2/_catalog").expect(200);
+    assert!(page.body.len() <= PAGE_BYTES && page.header("link").is_some(), "{page:?}");
+    assert_eq!(walk(&client, "/v2/_catalog", "repositories").len(), 301);
+}
+
+#[test]
+fn a_page_of_referrers_has_no_more_bytes_unless_it_is_one_referrer() {
+    let server = Server::start();
+    let client = server.administrator();
+    let subject = push_image(&client, "a", "1", b"layer");
+    let referrer = |number: usize, length: usize| {
+        let annotations = json!({ "n": number.to_string(), "a": "x".repeat(length) });
+        let document = json!({ "manifests": [], "subject": subject.descriptor(),
+                               "artifactType": "application/x", "annotations": annotations });
+        let manifest = Manifest::new(MediaType::OCI_INDEX, document);
+        manifest.put(&client, "a", &manifest.digest()).expect(201);
+    };
+    (0..100).for_each(|number| referrer(number, 2000));
+    referrer(100, 1_000_000);
+    let path = format!("/v2/a/referrers/{}", subject.digest());
+    for query in ["", "?artifactType=application/x"] {
+        let mut path = format!("{path}{query}");
+        let (mut found, mut large) = (Vec::new(), 0);
+        loop {
+            let page = client.get(&path).expect(200);
+            let manifests = page.json()["manifests"].as_array().expect("a list").clone();
+            if page.body.len() > PAGE_BYTES {
+                assert_eq!(manifests.len(), 1, "{} bytes", page.body.len());
+                large += 1;
+            }
+            let number = |entry: &Value| entry["annotations"]["n"].as_str().map(str::to_owned);
+            found.extend(manifests.iter().filter_map(number));
+            let Some(link) = page.header("link") else { break };
+            path = link[1..link.find('>').expect("an end")].to_owned();
+        }
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!((found.len(), large), (101, 1));
+    }
+}
+
+/// What a page of a list has at most: what each connection may send from memory.
+const PAGE_BYTES: usize = 64 << 10;
+
+#[test]
 fn tags_of_an_unknown_repository_are_an_error() {
     let server = Server::start();
     let client = server.administrator();

@@ -19,6 +19,25 @@ mod types;
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
 #[test]
+fn a_manifest_names_so_many_others_and_no_more() {
+    let server = Server::start();
+    let client = server.administrator();
+    let index = |count: usize| {
+        let child = |number: usize| descriptor(MediaType::OCI_MANIFEST, &number.to_le_bytes());
+        let children: Vec<Value> = (0..count).map(child).collect();
+        Manifest::new(MediaType::OCI_INDEX, json!({ "manifests": children }))
+    };
+    index(MOST_NAMED).put(&client, "a", "most").expect(201);
+    // UNSUPPORTED: after MANIFEST_INVALID clients would push the image as another type.
+    let refused = index(MOST_NAMED + 1).put(&client, "a", "more").refused(400, "UNSUPPORTED");
+    assert!(refused.error().1.contains("4096"), "{refused:?}");
+    client.get("/v2/a/manifests/more").expect(404);
+}
+
+/// The most digests that one manifest may name.
+const MOST_NAMED: usize = 4096;
+
+#[test]
 fn a_manifest_is_found_by_tag_and_by_digest() {
     let server = Server::start();
     let client = server.administrator();

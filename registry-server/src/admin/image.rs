@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use storage::{
-    Digest, ImagePart, Keeper, ManifestInfo, PartState, Platform, Reference, Removal, RepoName,
-    Space, Store, TagPattern,
+    Digest, ImagePart, Keeper, ManifestInfo, PageSize, PartState, Platform, Reference, Removal,
+    RepoName, Space, Store, TagPattern,
 };
 
 use super::tag::{full, image_of, parse_digest, repository_of};
@@ -362,7 +362,12 @@ fn referrers(
 ) -> Result<ImageReply, CommandError> {
     let after = after.map(parse_digest).transpose()?;
     let (name, digest) = (repository.parse()?, parse_digest(digest)?);
-    let (page, has_more) = store.referrers(&name, &digest, None, after.as_ref())?;
+    let referrers = |size| store.referrers(&name, &digest, None, after.as_ref(), size);
+    let (mut page, mut has_more) = referrers(REFERRERS)?;
+    if page.is_empty() && has_more {
+        // The next one is longer than such a page.
+        (page, has_more) = referrers(1.into())?;
+    }
     let entry = |referrer: storage::Referrer| ReferrerEntry {
         digest: referrer.digest.to_string(),
         artifact_type: referrer.artifact_type,
@@ -443,3 +448,6 @@ fn plan_all(store: &Store, repository: &str) -> Result<ImageReply, CommandError>
     let (tags, manifests) = counts.ok_or_else(|| CommandError::NoRepository(name.clone()))?;
     Ok(ImageReply::All(AllEntry { repository: name.to_string(), tags, manifests }))
 }
+
+/// A page of referrers. What they are annotated with is not shown, and read all the same.
+const REFERRERS: PageSize = PageSize { entries: 1000, bytes: 1 << 20 };

@@ -10,7 +10,7 @@ use hyper::http::request;
 use hyper::{Method, Response, StatusCode};
 use storage::{BlobContent, BlobReader, Digest, RepoName, StorageError};
 
-use super::body::{BlobBody, Parts, ReplyBody};
+use super::body::{BlobBody, Parts, ReplyBody, Source};
 use super::error::ApiError;
 use super::header::{CONTENT_DIGEST, digest_value, value};
 use super::range::{Span, Wanted, list_bytes, wanted};
@@ -41,11 +41,13 @@ pub(super) async fn read(
         return whole(app, name, digest).await;
     }
     let list_bytes = list_bytes(&head.headers);
-    let room = match list_bytes > app.limits.small_body_bytes {
-        // Before the blob is opened: whoever waits for room holds nothing.
-        true => Some(app.memory.take(&app.owner, list_bytes).await),
-        false => None,
-    };
+    let is_long = list_bytes > app.limits.small_body_bytes;
+    let room = if is_long { app.memory.try_take(&app.owner, list_bytes) } else { None };
+    if is_long && room.is_none() {
+        // Those who have the room may not read for long. Whoever asks for parts takes all of it
+        // too (RFC 9110 section 14.2), and costs no room then.
+        return whole(app, name, digest).await;
+    }
     let open = move || store.open_blob(&repository, &digest).map(|found| found.map(OnDisk::new));
     let reader = Arc::new(app.blocking.read(open).await?.ok_or_else(unknown)?);
     let size = reader.size();
@@ -99,7 +101,7 @@ async fn whole(app: &App, name: RepoName, digest: Digest) -> Outcome {
         }
         Sent::File(reader) => {
             let size = reader.size();
-            (body(app, Arc::new(reader), Span { start: 0, length: size }), size)
+            (body(app, Source::Blob(Arc::new(reader)), Span { start: 0, length: size }), size)
         }
     };
     Ok(with_blob_headers(Response::new(body), &digest, size))
@@ -112,7 +114,7 @@ async fn from_file(app: &App, name: RepoName, digest: Digest) -> Outcome {
     let unknown = || ApiError::BlobUnknown { repository: name, digest };
     let reader = app.blocking.read(open).await?.ok_or_else(unknown)?;
     let size = reader.size();
-    let body = body(app, Arc::new(reader), Span { start: 0, length: size });
+    let body = body(app, Source::Blob(Arc::new(reader)), Span { start: 0, length: size });
     Ok(with_blob_headers(Response::new(body), &digest, size))
 }
 
@@ -129,7 +131,7 @@ fn one_part(
     part: Span,
 ) -> Response<ReplyBody> {
     let range = part.content_range(reader.size());
-    let response = Response::new(body(app, reader, part));
+    let response = Response::new(body(app, Source::Blob(reader), part));
     let mut response = with_blob_headers(response, digest, part.length);
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     response.headers_mut().insert(CONTENT_RANGE, value(&range));
@@ -145,7 +147,7 @@ fn many_parts(
 ) -> Response<ReplyBody> {
     let parts = Parts::new(digest, reader.size(), parts);
     let kind = value(&parts.content_type());
-    let body = BlobBody::many(app, reader, parts, room);
+    let body = BlobBody::many(app, Source::Blob(reader), parts, room);
     let length = body.left();
     let response = Response::new(ReplyBody::Blob(Box::new(body)));
     let mut response = with_blob_headers(response, digest, length);
@@ -154,8 +156,8 @@ fn many_parts(
     response
 }
 
-fn body(app: &App, reader: Arc<OnDisk<BlobReader>>, part: Span) -> ReplyBody {
-    ReplyBody::Blob(Box::new(BlobBody::one(app, reader, part)))
+fn body(app: &App, source: Source, part: Span) -> ReplyBody {
+    ReplyBody::Blob(Box::new(BlobBody::one(app, source, part)))
 }
 
 fn with_blob_headers(

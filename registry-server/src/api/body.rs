@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use storage::StorageError;
@@ -19,6 +19,7 @@ mod blob;
 mod multipart;
 
 pub use blob::BlobBody;
+pub(super) use blob::Source;
 pub(super) use multipart::Parts;
 
 /// The body of every reply.
@@ -177,22 +178,6 @@ impl RequestBody {
             }
         }
         (pieces, Ok(()))
-    }
-
-    /// The whole body, which is expected to have `length` bytes; `None` as soon as it is longer
-    /// than `most` bytes.
-    ///
-    /// # Errors
-    /// [`ApiError::BodyTimeout`] or [`ApiError::BodyBroken`].
-    pub async fn whole(&mut self, length: usize, most: usize) -> Result<Option<Bytes>, ApiError> {
-        let mut whole = BytesMut::with_capacity(length.min(most));
-        while let Some(piece) = self.piece().await? {
-            if whole.len() + piece.len() > most {
-                return Ok(None);
-            }
-            whole.extend_from_slice(&piece);
-        }
-        Ok(Some(whole.freeze()))
     }
 
     /// Reads and drops what still comes, within the bounds, so that the client is free to read

@@ -154,6 +154,15 @@ pub enum ApiError {
         /// The bound.
         limit: usize,
     },
+    /// The manifest names more than it may.
+    #[error("a manifest may name at most {limit} others: list them in several indexes")]
+    TooManyDescriptors {
+        /// The bound.
+        limit: usize,
+    },
+    /// A page of a list has no room in memory while clients do not read theirs.
+    #[error("many lists wait to be read, and this one is long: try again in a moment")]
+    ListsBusy,
     /// A Content-Range that does not parse.
     #[error("Content-Range must be FIRST-LAST, the positions of the first and the last byte")]
     ContentRange,
@@ -202,7 +211,9 @@ impl ApiError {
     pub fn status(&self) -> (StatusCode, Code) {
         match self {
             Self::LoginNeeded | Self::LoginFailed => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
-            Self::LoginsBusy => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+            Self::LoginsBusy | Self::ListsBusy => {
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS")
+            }
             Self::Denied { .. } => (StatusCode::FORBIDDEN, "DENIED"),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
@@ -231,6 +242,8 @@ impl ApiError {
             }
             Self::NotManifestType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED"),
             Self::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
+            // After MANIFEST_INVALID clients would push it again as another type.
+            Self::TooManyDescriptors { .. } => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
             Self::ContentRange => (StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
             Self::Length { .. } => (StatusCode::BAD_REQUEST, "SIZE_INVALID"),
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID"),
@@ -302,7 +315,9 @@ impl ApiError {
             Self::LoginNeeded | Self::LoginFailed => {
                 vec![(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))]
             }
-            Self::LoginsBusy => vec![(RETRY_AFTER, HeaderValue::from_static("5"))],
+            Self::LoginsBusy | Self::ListsBusy => {
+                vec![(RETRY_AFTER, HeaderValue::from_static("5"))]
+            }
             Self::Method { allowed } => vec![(ALLOW, HeaderValue::from_static(allowed))],
             Self::Storage(StorageError::BlobInUse { .. }) => {
                 vec![(ALLOW, HeaderValue::from_static("GET, HEAD"))]

@@ -46,11 +46,15 @@ pub(super) async fn instance(app: &App) -> Response<ReplyBody> {
     json(status, &Instance { data: Data { services }, status_code: status.as_u16() })
 }
 
-/// A reply with a JSON body.
-pub(super) fn json(status: StatusCode, document: &impl Serialize) -> Response<ReplyBody> {
+fn json(status: StatusCode, document: &impl Serialize) -> Response<ReplyBody> {
     // The documents of this server are maps of strings and numbers, which always serialize.
     let bytes = serde_json::to_vec(document).unwrap_or_default();
-    let mut response = Response::new(ReplyBody::full(bytes.into()));
+    self::document(status, ReplyBody::full(bytes.into()))
+}
+
+/// A reply with a body that is JSON.
+pub(super) fn document(status: StatusCode, body: ReplyBody) -> Response<ReplyBody> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, kind);

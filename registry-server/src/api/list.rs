@@ -1,42 +1,58 @@
 //! Lists: the catalog, tags and referrers, in pages with a link to the next.
+//!
+//! A page has no more bytes than each connection may hold, so that lists which nobody reads cost no
+//! more than their connections. All clients follow the link to the next one.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hyper::header::{CONTENT_TYPE, LINK};
 use hyper::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
-use storage::{Digest, MediaType, Referrer, RepoName};
+use serde_json::value::RawValue;
+use storage::{Digest, MediaType, PageSize, Referrer, RepoName, StorageError, Store};
 
 use super::body::ReplyBody;
 use super::error::ApiError;
 use super::header::{OCI_FILTERS, value};
-use super::health::json;
+use super::health::document;
 use super::{App, Outcome};
 use crate::route::{Page, ReferrerQuery};
+use crate::share::Held;
 
 /// `GET /v2/_catalog`.
 pub(super) async fn catalog(app: &App, page: Page) -> Outcome {
-    let n = page_size(app, page.n);
+    let (n, bytes) = (page_size(app, page.n), app.limits.small_body_bytes);
     let store = Arc::clone(&app.store);
-    let names = app.blocking.read(move || store.repositories(page.last.as_deref(), n + 1)).await?;
-    let mut names: Vec<String> = names.iter().map(RepoName::to_string).collect();
-    let next = cut(&mut names, n).map(|last| link("/v2/_catalog", last, n));
-    Ok(with_link(json(StatusCode::OK, &Catalog { repositories: names }), next))
+    let (list, next) = app
+        .blocking
+        .read(move || {
+            let size = PageSize { entries: n + 1, bytes };
+            let names = store.repositories(page.last.as_deref(), size)?;
+            let mut names: Vec<String> = names.iter().map(RepoName::to_string).collect();
+            let next = cut(&mut names, n, bytes).map(|last| link("/v2/_catalog", last, n));
+            Ok::<_, StorageError>((written(&Catalog { repositories: names }), next))
+        })
+        .await?;
+    Ok(reply(list, None, next))
 }
 
 /// `GET /v2/<name>/tags/list`.
 pub(super) async fn tags(app: &App, name: RepoName, page: Page) -> Outcome {
-    let n = page_size(app, page.n);
+    let (n, bytes) = (page_size(app, page.n), app.limits.small_body_bytes);
     let (store, repository) = (Arc::clone(&app.store), name.clone());
-    let found =
-        app.blocking.read(move || store.tags(&repository, page.last.as_deref(), n + 1)).await?;
-    let found = found.ok_or_else(|| ApiError::RepositoryUnknown(name.clone()))?;
-    let mut tags: Vec<String> = found.iter().map(|(tag, _)| tag.to_string()).collect();
-    let next = cut(&mut tags, n).map(|last| link(&format!("/v2/{name}/tags/list"), last, n));
-    let list = Tags { name: name.as_str(), tags };
-    Ok(with_link(json(StatusCode::OK, &list), next))
+    let list = app.blocking.read(move || {
+        let size = PageSize { entries: n + 1, bytes };
+        let found = store.tags(&repository, page.last.as_deref(), size)?;
+        Ok::<_, StorageError>(found.map(|found| {
+            let mut tags: Vec<String> = found.iter().map(|(tag, _)| tag.to_string()).collect();
+            let path = || format!("/v2/{repository}/tags/list");
+            let next = cut(&mut tags, n, bytes).map(|last| link(&path(), last, n));
+            (written(&Tags { name: repository.as_str(), tags }), next)
+        }))
+    });
+    let (list, next) = list.await?.ok_or(ApiError::RepositoryUnknown(name))?;
+    Ok(reply(list, None, next))
 }
 
 /// `GET /v2/<name>/referrers/<digest>`: an image index of what refers to the digest; empty for
@@ -47,30 +63,64 @@ pub(super) async fn referrers(
     subject: Digest,
     query: ReferrerQuery,
 ) -> Outcome {
-    let store = Arc::clone(&app.store);
-    let (repository, wanted) = (name.clone(), query.clone());
-    let page = app.blocking.read(move || {
-        let (kind, last) = (wanted.artifact_type.as_deref(), wanted.last.as_ref());
-        store.referrers(&repository, &subject, kind, last)
-    });
-    let (found, has_more) = page.await?;
-    let next = found.last().filter(|_| has_more).map(|last| {
-        let filter = query.artifact_type.as_ref().map_or_else(String::new, |kind| {
-            format!("&artifactType={}", utf8_percent_encode(kind, IN_QUERY))
-        });
-        format!("</v2/{name}/referrers/{subject}?last={}{filter}>; rel=\"next\"", last.digest)
-    });
-    let index = Index {
-        schema_version: 2,
-        media_type: MediaType::OCI_INDEX,
-        manifests: found.into_iter().map(Descriptor::from).collect(),
+    let is_filtered = query.artifact_type.is_some();
+    let (store, asked) = (Arc::clone(&app.store), Arc::new(Asked { name, subject, query }));
+    let size = PageSize { entries: app.limits.page_entries, bytes: app.limits.small_body_bytes };
+    let page = {
+        let (store, asked) = (Arc::clone(&store), Arc::clone(&asked));
+        app.blocking.read(move || asked.page(&store, size)).await?
     };
-    let mut response = with_link(json(StatusCode::OK, &index), next);
+    let ((list, next), room) = match page {
+        Some(page) => (page, None),
+        None => {
+            // What it is annotated with, and the list that says it.
+            let room = app.memory.take(&app.owner, 2 * app.limits.manifest_bytes);
+            let room = tokio::time::timeout(app.limits.list_wait_time, room).await;
+            let room = room.map_err(|_| ApiError::ListsBusy)?;
+            let one = move || asked.page(&store, PageSize::from(1));
+            let (page, room) = app.blocking.read_with(room, one).await;
+            (page?.unwrap_or_default(), Some(room))
+        }
+    };
+    let mut response = reply(list, room, next);
     response.headers_mut().insert(CONTENT_TYPE, value(MediaType::OCI_INDEX));
-    if query.artifact_type.is_some() {
+    if is_filtered {
         response.headers_mut().insert(OCI_FILTERS, value("artifactType"));
     }
     Ok(response)
+}
+
+/// A page of a list as it is sent, and the link to the next one.
+type Written = (Vec<u8>, Option<String>);
+
+/// Whose referrers are asked for.
+struct Asked {
+    name: RepoName,
+    subject: Digest,
+    query: ReferrerQuery,
+}
+
+impl Asked {
+    /// A page; `None` if the first entry alone has more bytes than that.
+    fn page(&self, store: &Store, size: PageSize) -> Result<Option<Written>, StorageError> {
+        let (name, subject) = (&self.name, &self.subject);
+        let (kind, last) = (self.query.artifact_type.as_deref(), self.query.last.as_ref());
+        let (found, has_more) = store.referrers(name, subject, kind, last, size)?;
+        if found.is_empty() && has_more {
+            return Ok(None);
+        }
+        let next = found.last().filter(|_| has_more).map(|last| {
+            let filter = kind.map_or_else(String::new, |kind| {
+                format!("&artifactType={}", utf8_percent_encode(kind, IN_QUERY))
+            });
+            format!("</v2/{name}/referrers/{subject}?last={}{filter}>; rel=\"next\"", last.digest)
+        });
+        let manifests = found.into_iter().map(Descriptor::from).collect();
+        let media_type = MediaType::OCI_INDEX;
+        let list = written(&Index { schema_version: 2, media_type, manifests });
+        // A text may be longer in JSON.
+        Ok((list.len() <= size.bytes).then_some((list, next)))
+    }
 }
 
 fn page_size(app: &App, wanted: Option<usize>) -> usize {
@@ -78,13 +128,24 @@ fn page_size(app: &App, wanted: Option<usize>) -> usize {
     wanted.map_or(most, |n| n.min(most))
 }
 
-/// Cuts the one entry too many that was read to learn whether there are more; returns the last
-/// entry of the page if there are.
-fn cut(entries: &mut Vec<String>, n: usize) -> Option<&str> {
-    let has_more = entries.len() > n;
-    entries.truncate(n);
-    entries.last().filter(|_| has_more).map(String::as_str)
+/// Cuts what is beyond `n` entries, or does not fit into so many bytes: some was read only to learn
+/// whether there is more. Returns the last entry of the page if there is.
+fn cut(entries: &mut Vec<String>, n: usize, most_bytes: usize) -> Option<&str> {
+    let (found, mut bytes) = (entries.len(), AROUND_ENTRIES_BYTES);
+    let fits = |entry: &&String| {
+        bytes += entry.len() + AROUND_ENTRY_BYTES;
+        bytes <= most_bytes
+    };
+    let count = entries.iter().take(n).take_while(fits).count();
+    entries.truncate(count);
+    entries.last().filter(|_| found > count).map(String::as_str)
 }
+
+/// What a list of names has beside its entries, at most: the longest name of a repository, and the
+/// names of the fields.
+const AROUND_ENTRIES_BYTES: usize = 255 + 32;
+/// The quotes and the comma of an entry. Nothing in a name needs to be escaped.
+const AROUND_ENTRY_BYTES: usize = 3;
 
 /// The link to the next page, byte for byte in the form that OpenShift's update service cuts
 /// apart.
@@ -92,7 +153,13 @@ fn link(path: &str, last: &str, n: usize) -> String {
     format!("<{path}?last={}&n={n}>; rel=\"next\"", utf8_percent_encode(last, IN_QUERY))
 }
 
-fn with_link(mut response: Response<ReplyBody>, next: Option<String>) -> Response<ReplyBody> {
+fn written(list: &impl Serialize) -> Vec<u8> {
+    // Names, numbers, texts, and annotations that are JSON: these always serialize.
+    serde_json::to_vec(list).unwrap_or_default()
+}
+
+fn reply(list: Vec<u8>, room: Option<Held>, next: Option<String>) -> Response<ReplyBody> {
+    let mut response = document(StatusCode::OK, ReplyBody::roomy(list.into(), room));
     if let Some(next) = next {
         response.headers_mut().insert(LINK, value(&next));
     }
@@ -131,7 +198,7 @@ struct Descriptor {
     #[serde(skip_serializing_if = "Option::is_none")]
     artifact_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    annotations: Option<BTreeMap<String, String>>,
+    annotations: Option<Box<RawValue>>,
 }
 
 impl From<Referrer> for Descriptor {
@@ -141,7 +208,7 @@ impl From<Referrer> for Descriptor {
             digest: referrer.digest.to_string(),
             size: referrer.size,
             artifact_type: referrer.artifact_type,
-            annotations: referrer.annotations.and_then(|text| serde_json::from_str(&text).ok()),
+            annotations: referrer.annotations.and_then(|text| RawValue::from_string(text).ok()),
         }
     }
 }

@@ -6,13 +6,15 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, WARNING
 use hyper::http::request;
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use storage::{
-    Account, Algorithm, Digest, Manifest, ManifestError, MediaType, Pushed, Reference, RepoName,
-    Tag, UserName,
+    Account, Algorithm, Digest, Manifest, ManifestContent, ManifestError, MediaType, Pushed,
+    Reference, RepoName, StorageError, Tag, UserName,
 };
 
-use super::body::{ReplyBody, RequestBody};
+use super::body::{BlobBody, ReplyBody, RequestBody, Source};
 use super::error::ApiError;
 use super::header::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, content_length, digest_value, value};
+use super::range::Span;
+use super::received::Received;
 use super::{App, Outcome};
 
 /// Sends a manifest as it was pushed. `Accept` chooses nothing: the bytes behind a digest or a
@@ -25,33 +27,29 @@ pub(super) async fn read(
     may_push: bool,
 ) -> Outcome {
     let (store, repository, wanted) = (Arc::clone(&app.store), name.clone(), reference.clone());
-    let look = move || match may_push {
-        true => store.tell_manifest(&repository, &wanted),
-        false => store.manifest(&repository, &wanted),
-    };
+    let whole_bytes = app.limits.small_body_bytes;
+    let open = move || store.open_manifest(&repository, &wanted, whole_bytes, may_push);
     let unknown = || ApiError::ManifestUnknown { repository: name, reference };
-    let mut manifest = app.blocking.read(look.clone()).await?.ok_or_else(unknown.clone())?;
-    let mut length = manifest.bytes.len();
-    let body = match *method {
-        Method::HEAD => ReplyBody::empty(),
-        _ if length <= app.limits.small_body_bytes => ReplyBody::full(manifest.bytes),
-        _ => {
-            let mut room = app.memory.try_take(&app.owner, length);
-            if room.is_none() {
-                // Whoever waits for room holds nothing.
-                drop(std::mem::take(&mut manifest.bytes));
-                room = Some(app.memory.take(&app.owner, app.limits.manifest_bytes).await);
-                manifest = app.blocking.read(look).await?.ok_or_else(unknown)?;
-                length = manifest.bytes.len();
+    let (digest, media_type, length, body) =
+        match app.blocking.read(open).await?.ok_or_else(unknown)? {
+            ManifestContent::Whole(whole) => {
+                let length = whole.bytes.len() as u64;
+                (whole.digest, whole.media_type, length, ReplyBody::full(whole.bytes))
             }
-            ReplyBody::roomy(manifest.bytes, room)
-        }
-    };
-    let mut response = Response::new(body);
+            // A piece at a time: whoever reads slowly, or not at all, holds no more than of a blob.
+            ManifestContent::Long(long) => {
+                let source = Source::Manifest(Arc::clone(&app.store), long.digest);
+                let part = Span { start: 0, length: long.length };
+                let body = ReplyBody::Blob(Box::new(BlobBody::one(app, source, part)));
+                (long.digest, long.media_type, long.length, body)
+            }
+        };
+    let is_head = *method == Method::HEAD;
+    let mut response = Response::new(if is_head { ReplyBody::empty() } else { body });
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, value(&manifest.media_type));
+    headers.insert(CONTENT_TYPE, value(&media_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    headers.insert(CONTENT_DIGEST, digest_value(&manifest.digest));
+    headers.insert(CONTENT_DIGEST, digest_value(&digest));
     Ok(response)
 }
 
@@ -74,18 +72,9 @@ pub(super) async fn put(
         return Err(too_large);
     }
     let content_type = content_type(&head.headers)?;
-    // Without a length it may be the longest.
-    let length = content_length(&head.headers).and_then(|length| usize::try_from(length).ok());
-    let length = length.unwrap_or(limits.manifest_bytes);
-    let is_long = length > limits.small_body_bytes;
-    let room = match is_long {
-        // Before any of it is read: whoever waits for room holds nothing.
-        true => Some(app.memory.take(&app.owner, length).await),
-        false => None,
-    };
-    let bytes = body.whole(length, limits.manifest_bytes).await?.ok_or(too_large)?;
-    // Its length is told by the client, but what it costs by its bytes.
-    let heavy = match bytes.len() > limits.small_body_bytes {
+    let received = Received::whole(app, body, content_length(&head.headers)).await?;
+    // Nothing but threads holds this, so it is never a client for whom others wait.
+    let heavy = match received.is_long() {
         true => Some(app.blocking.heavy().await),
         false => None,
     };
@@ -98,8 +87,15 @@ pub(super) async fn put(
         }
     };
     // 4 MiB take a while to parse and to hash: not on a thread that others wait for.
-    let parse = move || Manifest::parse(bytes, content_type, algorithm);
-    let manifest = app.blocking.read(parse).await?;
+    let parse = move || {
+        let (bytes, room) = received.read()?;
+        Ok::<_, ApiError>((Manifest::parse(bytes, content_type, algorithm)?, room))
+    };
+    let (parsed, heavy) = app.blocking.read_with(heavy, parse).await;
+    let (manifest, room) = parsed?;
+    if manifest.edges().len() > limits.manifest_descriptors {
+        return Err(ApiError::TooManyDescriptors { limit: limits.manifest_descriptors });
+    }
     let digest = *manifest.digest();
     if let Reference::Digest(expected) = reference
         && expected != digest
@@ -108,7 +104,7 @@ pub(super) async fn put(
     }
     let subject = manifest.subject().copied();
     let (store, repository, by) = (Arc::clone(&app.store), name.clone(), by.cloned());
-    let push = move || {
+    let push = move || -> Result<_, StorageError> {
         // A body may take long to come, and its user may be gone by then.
         if let Some(account) = &by
             && !store.is_user(account)?
@@ -118,8 +114,8 @@ pub(super) async fn put(
         let by = by.as_ref().map(|account| &account.name);
         store.push_manifest(&repository, manifest, tags, by).map(Some)
     };
-    let pushed = app.blocking.write(push).await?.ok_or(ApiError::LoginFailed)?;
-    drop((heavy, room));
+    let (pushed, _) = app.blocking.write_with((heavy, room), push).await;
+    let pushed = pushed?.ok_or(ApiError::LoginFailed)?;
     let mut response = created(&name, &digest, subject.as_ref(), &named_tags);
     if let Some(warning) = warning(&pushed) {
         response.headers_mut().insert(WARNING, warning);

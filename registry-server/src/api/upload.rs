@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::header::{HeaderMap, LOCATION, RANGE};
 use hyper::http::request;
@@ -19,6 +19,7 @@ use super::header::{
 use super::log::Deed;
 use super::{App, Outcome};
 use crate::blocking::{Begun, OnDisk};
+use crate::limits::Limits;
 
 /// `POST`: begins a session.
 pub(super) async fn start(
@@ -245,8 +246,12 @@ async fn receive(
         offset = writing.finish(offset).await?;
         if let Some(batched) = batched {
             let writer = Arc::clone(writer);
-            let write = app.blocking.begin_write(move || writer.append(&batch));
-            writing = Writing(Some((write, batched)));
+            // It goes on when the client is gone, and its memory is counted until it ends.
+            writing = Writing(Some(app.blocking.begin_write(move || {
+                let written = writer.append(&batch);
+                drop((batch, batched));
+                written
+            })));
             if outcome.is_ok() {
                 continue;
             }
@@ -265,12 +270,12 @@ async fn receive(
 }
 
 /// A batch that is being written, if one is.
-struct Writing<'a>(Option<(Begun<Result<u64, StorageError>>, Batched<'a>)>);
+struct Writing(Option<Begun<Result<u64, StorageError>>>);
 
-impl Writing<'_> {
+impl Writing {
     /// Where the session stands when the batch is written; never, if there is none.
     async fn ends(&mut self) -> Result<u64, StorageError> {
-        let Some((write, _)) = &mut self.0 else { return std::future::pending().await };
+        let Some(write) = &mut self.0 else { return std::future::pending().await };
         let outcome = write.await;
         self.0 = None;
         outcome
@@ -286,25 +291,28 @@ impl Writing<'_> {
 }
 
 /// A batch of an upload in memory, gathered or being written; they share the memory for batches.
-struct Batched<'a>(&'a App);
+struct Batched {
+    all: Arc<AtomicUsize>,
+    limits: Arc<Limits>,
+}
 
-impl<'a> Batched<'a> {
-    fn begin(app: &'a App) -> Self {
+impl Batched {
+    fn begin(app: &App) -> Self {
         app.batches.fetch_add(1, Ordering::Relaxed);
-        Self(app)
+        Self { all: Arc::clone(&app.batches), limits: Arc::clone(&app.limits) }
     }
 
     /// How large it may become.
     fn bytes(&self) -> usize {
-        let limits = &self.0.limits;
-        let share = limits.upload_memory_bytes / self.0.batches.load(Ordering::Relaxed).max(1);
+        let limits = &self.limits;
+        let share = limits.upload_memory_bytes / self.all.load(Ordering::Relaxed).max(1);
         share.clamp(limits.upload_batch_min_bytes, limits.upload_batch_bytes)
     }
 }
 
-impl Drop for Batched<'_> {
+impl Drop for Batched {
     fn drop(&mut self) {
-        self.0.batches.fetch_sub(1, Ordering::Relaxed);
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,14 +3,16 @@
 //!
 //! The turn goes around the addresses, within an address around the user names, and within a name
 //! by who came first. So an address that tries thousands of passwords costs each other address one
-//! verification, and a user behind the same address one for each name that is tried there.
+//! verification, and a user behind the same address one for each name that is tried there: or less,
+//! if it is right (`early.rs`).
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
+
+use super::ring::Ring;
 
 /// Those who wait for their turn.
 #[derive(Clone, Default)]
@@ -105,70 +107,6 @@ impl Drop for Place<'_> {
         names.of(self.name.to_owned()).retain(|waiting| waiting.number != self.number);
         names.tidy(&self.name.to_owned());
         state.waiting.tidy(&self.address);
-    }
-}
-
-/// Queues that take turns. Those that are empty are not kept.
-struct Ring<K, Q> {
-    order: VecDeque<K>,
-    queues: HashMap<K, Q>,
-}
-
-/// Something that can be empty.
-trait Emptiness {
-    fn is_empty(&self) -> bool;
-}
-
-impl<T> Emptiness for VecDeque<T> {
-    fn is_empty(&self) -> bool {
-        Self::is_empty(self)
-    }
-}
-
-impl<K, Q> Emptiness for Ring<K, Q> {
-    fn is_empty(&self) -> bool {
-        self.queues.is_empty()
-    }
-}
-
-impl<K, Q> Default for Ring<K, Q> {
-    fn default() -> Self {
-        Self { order: VecDeque::new(), queues: HashMap::new() }
-    }
-}
-
-impl<K: Clone + Eq + Hash, Q: Default + Emptiness> Ring<K, Q> {
-    /// The queue of a key. If it is empty afterwards, it is to be tidied.
-    fn of(&mut self, key: K) -> &mut Q {
-        self.queues.entry(key).or_insert_with_key(|key| {
-            self.order.push_back(key.clone());
-            Q::default()
-        })
-    }
-
-    /// Takes from the queue whose turn it is, which is the last one then.
-    fn next<T>(&mut self, take: impl FnOnce(&mut Q) -> Option<T>) -> Option<T> {
-        let key = self.order.pop_front()?;
-        let queue = self.queues.get_mut(&key)?;
-        let taken = take(queue);
-        match queue.is_empty() {
-            true => drop(self.queues.remove(&key)),
-            false => self.order.push_back(key),
-        }
-        taken
-    }
-
-    /// Forgets a queue if it is empty.
-    fn tidy(&mut self, key: &K) {
-        if self.queues.get(key).is_some_and(Q::is_empty) {
-            self.queues.remove(key);
-            self.order.retain(|other| other != key);
-        }
-    }
-
-    #[cfg(test)]
-    fn values(&self) -> impl Iterator<Item = &Q> {
-        self.queues.values()
     }
 }
 

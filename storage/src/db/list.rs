@@ -25,6 +25,22 @@ pub struct Referrer {
     pub annotations: Option<String>,
 }
 
+/// How much of a list is read at once. One entry of it is read in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageSize {
+    /// The most entries.
+    pub entries: usize,
+    /// With so many bytes of names, the entries end: the last one is that which passes them.
+    pub bytes: usize,
+}
+
+impl From<usize> for PageSize {
+    /// So many entries, however long.
+    fn from(entries: usize) -> Self {
+        Self { entries, bytes: usize::MAX }
+    }
+}
+
 /// What a store holds, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -44,15 +60,15 @@ pub struct Counts {
 pub(crate) fn repositories(
     connection: &Connection,
     after: Option<&str>,
-    limit: usize,
+    size: PageSize,
 ) -> Result<Vec<RepoName>, StorageError> {
     let mut statement = connection.prepare_cached(
         "SELECT name FROM repositories r WHERE name > ?1 AND EXISTS
          (SELECT 1 FROM repository_manifests l WHERE l.repository_id = r.id)
          ORDER BY name LIMIT ?2",
     )?;
-    let rows = statement.query_map(params![after.unwrap_or(""), limit], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let rows = statement.query_map(params![after.unwrap_or(""), size.entries], |row| row.get(0))?;
+    read_page(rows, size, |name: &RepoName| name.as_str().len())
 }
 
 /// Tags of a repository in ASCII order, beginning after `after`; `None` if there is no such
@@ -61,7 +77,7 @@ pub(crate) fn tags(
     connection: &Connection,
     name: &RepoName,
     after: Option<&str>,
-    limit: usize,
+    size: PageSize,
 ) -> Result<Option<Vec<(Tag, Digest)>>, StorageError> {
     let Some(id) = repository::find(connection, name)? else { return Ok(None) };
     let mut statement = connection.prepare_cached(
@@ -69,19 +85,39 @@ pub(crate) fn tags(
          ORDER BY name LIMIT ?3",
     )?;
     let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let rows = statement.query_map(params![id, after.unwrap_or(""), limit], row)?;
-    Ok(Some(rows.collect::<Result<_, _>>()?))
+    let rows = statement.query_map(params![id, after.unwrap_or(""), size.entries], row)?;
+    read_page(rows, size, |(tag, _): &(Tag, Digest)| tag.as_str().len()).map(Some)
+}
+
+/// Reads rows up to the first with which they have more bytes than a page.
+fn read_page<T>(
+    rows: impl Iterator<Item = rusqlite::Result<T>>,
+    size: PageSize,
+    length: impl Fn(&T) -> usize,
+) -> Result<Vec<T>, StorageError> {
+    let (mut page, mut bytes) = (Vec::new(), 0_usize);
+    for row in rows {
+        let row = row?;
+        bytes = bytes.saturating_add(length(&row));
+        page.push(row);
+        if bytes > size.bytes {
+            break;
+        }
+    }
+    Ok(page)
 }
 
 /// A page of the manifests of a repository whose subject is `subject`, in the order of their
-/// digests, and whether there are more. The page is bounded by entries and by bytes, since
-/// annotations can be as large as a manifest.
+/// digests, and whether there are more. The page ends before it has more bytes than its size says,
+/// since annotations can be as large as a manifest: an empty one with more behind it begins with
+/// one that is longer by itself, of which nothing was read.
 pub(crate) fn referrers(
     connection: &Connection,
     name: &RepoName,
     subject: &Digest,
     artifact_type: Option<&str>,
     after: Option<&Digest>,
+    most: PageSize,
 ) -> Result<(Vec<Referrer>, bool), StorageError> {
     let Some(id) = repository::find(connection, name)? else { return Ok((Vec::new(), false)) };
     // Left to itself, SQLite walks all manifests of the repository by its primary key.
@@ -89,29 +125,32 @@ pub(crate) fn referrers(
         Some(_) => ("referrers_by_type", "artifact_type = ?4"),
         None => ("referrers", "?4 IS NULL"),
     };
+    // How long a text is, SQLite knows without reading it.
+    let bytes = "ifnull(octet_length(artifact_type), 0) + ifnull(octet_length(annotations), 0)";
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT digest, media_type, size, artifact_type, annotations
+        "SELECT digest, media_type, size, {bytes}, iif({bytes} <= ?5, artifact_type, NULL),
+                iif({bytes} <= ?5, annotations, NULL)
          FROM repository_manifests INDEXED BY {index}
          WHERE repository_id = ?1 AND subject = ?2 AND {filter} AND digest > ?3 ORDER BY digest",
     ))?;
     let after = after.map_or_else(String::new, Digest::to_string);
-    let mut rows = statement.query(params![id, subject, after, artifact_type])?;
-    let (mut page, mut bytes) = (Vec::new(), 0);
+    let most_bytes = i64::try_from(most.bytes).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![id, subject, after, artifact_type, most_bytes])?;
+    let (mut page, mut bytes) = (Vec::new(), 0_usize);
     while let Some(row) = rows.next()? {
-        let referrer = Referrer {
-            digest: row.get(0)?,
-            media_type: row.get(1)?,
-            size: row.get(2)?,
-            artifact_type: row.get(3)?,
-            annotations: row.get(4)?,
-        };
-        let texts = [&referrer.artifact_type, &referrer.annotations];
-        bytes += texts.into_iter().flatten().map(String::len).sum::<usize>();
-        let is_too_much = bytes > REFERRER_BYTES && !page.is_empty();
-        if page.len() >= REFERRERS || is_too_much {
+        let texts: usize = row.get(3)?;
+        let media_type: String = row.get(1)?;
+        bytes = bytes.saturating_add(texts + media_type.len() + REFERRER_BYTES);
+        if bytes > most.bytes || page.len() >= most.entries {
             return Ok((page, true));
         }
-        page.push(referrer);
+        page.push(Referrer {
+            digest: row.get(0)?,
+            media_type,
+            size: row.get(2)?,
+            artifact_type: row.get(4)?,
+            annotations: row.get(5)?,
+        });
     }
     Ok((page, false))
 }
@@ -135,8 +174,6 @@ pub(crate) fn counts(connection: &Connection) -> Result<Counts, StorageError> {
     })?)
 }
 
-/// Entries of one page of referrers.
-const REFERRERS: usize = 1000;
-/// Bytes of annotations and artifact types in one page of referrers, unless it has one entry
-/// only. Clients take 4 MiB for the page.
-const REFERRER_BYTES: usize = 1024 * 1024;
+/// What an entry of a page of referrers takes beside its texts, at most: the names of its fields,
+/// two numbers, and a digest of SHA-512.
+const REFERRER_BYTES: usize = 320;

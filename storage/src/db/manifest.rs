@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, MAIN_DB, OptionalExtension, params};
 
 use super::{listed, lost, protection, repository, tag, unix_now};
 use crate::clock::BEGINNING;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::error::StorageError;
 use crate::manifest::{Edge, EdgeKind, Manifest};
 use crate::name::{Reference, RepoName, Tag, UserName};
@@ -21,6 +21,17 @@ pub struct StoredManifest {
     pub media_type: String,
     /// The bytes as they were pushed.
     pub bytes: Bytes,
+}
+
+/// A manifest that is served a piece at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LongManifest {
+    /// The digest of the bytes.
+    pub digest: Digest,
+    /// The type it was pushed with, without parameters.
+    pub media_type: String,
+    /// How many bytes it has.
+    pub length: u64,
 }
 
 impl StoredManifest {
@@ -38,36 +49,103 @@ pub(crate) fn get(
     name: &RepoName,
     reference: &Reference,
 ) -> Result<Option<StoredManifest>, StorageError> {
-    let (text, key): (_, &dyn rusqlite::ToSql) = match reference {
-        Reference::Tag(tag) => (
-            "SELECT m.digest, l.media_type, m.bytes, r.id FROM repositories r
-             JOIN tags t ON t.repository_id = r.id
-             JOIN repository_manifests l ON l.repository_id = r.id AND l.digest = t.digest
-             JOIN manifests m ON m.digest = l.digest
-             WHERE r.name = ?1 AND t.name = ?2",
-            tag,
-        ),
-        Reference::Digest(digest) => (
-            "SELECT m.digest, l.media_type, m.bytes, r.id FROM repositories r
-             JOIN repository_manifests l ON l.repository_id = r.id
-             JOIN manifests m ON m.digest = l.digest
-             WHERE r.name = ?1 AND l.digest = ?2",
-            digest,
-        ),
-    };
-    let mut statement = connection.prepare_cached(text)?;
-    let found = statement.query_row(params![name, key], |row| {
+    let found = find(connection, name, reference, "m.bytes", |row| {
         let bytes = row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?.to_vec();
         let (digest, media_type) = (row.get(0)?, row.get(1)?);
         Ok((StoredManifest { digest, media_type, bytes: Bytes::from(bytes) }, row.get(3)?))
     });
-    let Some((manifest, repository)) = found.optional()? else { return Ok(None) };
-    if lost::is_anything(connection)?
-        && let Some(lost) = lost::needed_by(connection, repository, &manifest.digest)?
-    {
-        return Err(StorageError::ManifestLost { manifest: manifest.digest, lost });
-    }
+    let Some((manifest, repository)) = found? else { return Ok(None) };
+    refuse_lost(connection, repository, &manifest.digest)?;
     Ok(Some(manifest))
+}
+
+/// The same of one that is longer than `whole_bytes`, and whose bytes are those that its digest
+/// names: they are looked at and not kept. `None` of any other.
+pub(crate) fn long(
+    connection: &Connection,
+    name: &RepoName,
+    reference: &Reference,
+    whole_bytes: usize,
+) -> Result<Option<LongManifest>, StorageError> {
+    // What is found is still there when it is read.
+    let _reading = connection.unchecked_transaction()?;
+    let found = find(connection, name, reference, "octet_length(m.bytes), m.rowid", |row| {
+        let (digest, media_type, length) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok((LongManifest { digest, media_type, length }, row.get(3)?, row.get(4)?))
+    });
+    let Some((manifest, row, repository)) = found? else { return Ok(None) };
+    if manifest.length <= whole_bytes as u64 {
+        return Ok(None);
+    }
+    refuse_lost(connection, repository, &manifest.digest)?;
+    let bytes = connection.blob_open(MAIN_DB, "manifests", "bytes", row, true)?;
+    let mut hasher = Hasher::new(manifest.digest.algorithm());
+    let (mut piece, mut at) = (vec![0; PIECE_BYTES], 0);
+    while at < bytes.len() {
+        let count = bytes.read_at(&mut piece, at)?;
+        hasher.update(&piece[..count]);
+        at += count;
+    }
+    Ok((hasher.finish() == manifest.digest).then_some(manifest))
+}
+
+/// A piece of the bytes of a manifest, whoever holds it; `None` if nobody does.
+pub(crate) fn piece(
+    connection: &Connection,
+    digest: &Digest,
+    offset: u64,
+    length: usize,
+) -> Result<Option<Vec<u8>>, StorageError> {
+    let _reading = connection.unchecked_transaction()?;
+    let mut statement =
+        connection.prepare_cached("SELECT rowid FROM manifests WHERE digest = ?1")?;
+    let row = statement.query_row([digest], |row| row.get(0)).optional()?;
+    let Some(row) = row else { return Ok(None) };
+    let bytes = connection.blob_open(MAIN_DB, "manifests", "bytes", row, true)?;
+    let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let mut piece = vec![0; length.min(bytes.len() - offset)];
+    bytes.read_at_exact(&mut piece, offset)?;
+    Ok(Some(piece))
+}
+
+/// Finds a manifest through the repository that holds it: its digest, its type, some columns, and
+/// the repository.
+fn find<T>(
+    connection: &Connection,
+    name: &RepoName,
+    reference: &Reference,
+    columns: &str,
+    row: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Option<T>, StorageError> {
+    let (through, key): (_, &dyn rusqlite::ToSql) = match reference {
+        Reference::Tag(tag) => (
+            "JOIN tags t ON t.repository_id = r.id AND t.name = ?2
+             JOIN repository_manifests l ON l.repository_id = r.id AND l.digest = t.digest",
+            tag,
+        ),
+        Reference::Digest(digest) => {
+            ("JOIN repository_manifests l ON l.repository_id = r.id AND l.digest = ?2", digest)
+        }
+    };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT m.digest, l.media_type, {columns}, r.id FROM repositories r {through}
+         JOIN manifests m ON m.digest = l.digest WHERE r.name = ?1"
+    ))?;
+    Ok(statement.query_row(params![name, key], row).optional()?)
+}
+
+/// Refuses a manifest that cannot be pulled without what is lost.
+fn refuse_lost(
+    connection: &Connection,
+    repository: i64,
+    manifest: &Digest,
+) -> Result<(), StorageError> {
+    if lost::is_anything(connection)?
+        && let Some(lost) = lost::needed_by(connection, repository, manifest)?
+    {
+        return Err(StorageError::ManifestLost { manifest: *manifest, lost });
+    }
+    Ok(())
 }
 
 /// Stores a manifest with its edges and moves the tags to it, all or nothing.
@@ -398,3 +476,5 @@ pub(super) fn put_edges(
 const PARENTS: &str = "SELECT e.parent FROM edges e
     JOIN repository_manifests m ON m.repository_id = e.repository_id AND m.digest = e.parent
     WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'child'";
+/// How much of a long manifest is in memory while it is held against its digest.
+const PIECE_BYTES: usize = 64 * 1024;

@@ -104,20 +104,20 @@ fn filled() -> (tempfile::TempDir, Database, Connection) {
 fn reads_walk_no_table_and_sort_nothing() {
     let (_directory, _database, mut connection) = filled();
     let name: RepoName = "r0".parse().unwrap();
-    let (subject, blob) = (digest("subject"), digest("7"));
+    let (subject, blob, few) = (digest("subject"), digest("7"), 9.into());
     let by_tag = Reference::Tag("t7".parse().unwrap());
     let by_digest = Reference::Digest(*index(&subject, "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
     let reads: [(&str, Work<'_>); 27] = [
-        ("catalog", &|c| list::repositories(c, None, 10).map(drop)),
-        ("catalog, next page", &|c| list::repositories(c, Some("r3"), 10).map(drop)),
-        ("tags", &|c| list::tags(c, &name, None, 10).map(drop)),
-        ("tags, next page", &|c| list::tags(c, &name, Some("t3"), 10).map(drop)),
-        ("referrers", &|c| list::referrers(c, &name, &subject, None, Some(&blob)).map(drop)),
+        ("catalog", &|c| list::repositories(c, None, 10.into()).map(drop)),
+        ("catalog, next page", &|c| list::repositories(c, Some("r3"), 10.into()).map(drop)),
+        ("tags", &|c| list::tags(c, &name, None, 10.into()).map(drop)),
+        ("tags, next page", &|c| list::tags(c, &name, Some("t3"), 10.into()).map(drop)),
+        ("referrers", &|c| list::referrers(c, &name, &subject, None, Some(&blob), few).map(drop)),
         ("referrers of a type", &|c| {
-            list::referrers(c, &name, &subject, Some("a/7"), Some(&blob)).map(drop)
+            list::referrers(c, &name, &subject, Some("a/7"), Some(&blob), few).map(drop)
         }),
-        ("manifest by tag", &|c| manifest::get(c, &name, &by_tag).map(drop)),
+        ("manifest by tag", &|c| manifest::long(c, &name, &by_tag, 0).map(drop)),
         ("manifest by digest", &|c| manifest::get(c, &name, &by_digest).map(drop)),
         ("blob", &|c| repository::held_blobs(c, &name, &[blob]).map(drop)),
         ("sizes", &|c| repository::held_sizes(c, &name, &[blob]).map(drop)),
@@ -194,7 +194,7 @@ fn referrers_are_not_looked_for_among_all_manifests_or_all_types() {
         ),
     ] {
         let plan = plans(&mut connection, |connection| {
-            list::referrers(connection, &name, &subject, artifact_type, None).map(drop)
+            list::referrers(connection, &name, &subject, artifact_type, None, 9.into()).map(drop)
         });
         assert!(plan.iter().any(|step| step.contains(expected)), "{plan:#?}");
     }

@@ -29,23 +29,39 @@ pub(super) enum Work {
 
 /// One waiting write.
 pub(super) trait Job: Send {
+    /// Whether it takes long, so that others go first.
+    fn is_heavy(&self) -> bool;
     /// Runs the write. `Err` is why nothing of it is to be committed.
     fn run(&mut self, connection: &Connection) -> Result<(), StorageError>;
     /// Tells the waiting caller the outcome, after the commit.
     fn finish(self: Box<Self>, commit: Result<(), StorageError>);
 }
 
+/// How much a write keeps the others waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// A few rows.
+    Light,
+    /// Thousands of rows, or megabytes.
+    Heavy,
+}
+
+/// A write that waits, and where its outcome arrives.
+type Waiting<T> = (Box<dyn Job>, mpsc::Receiver<Result<T, StorageError>>);
+
 /// Wraps a closure into a job; its outcome arrives at the receiver.
-pub(super) fn job<T, F>(work: F) -> (Box<dyn Job>, mpsc::Receiver<Result<T, StorageError>>)
+pub(super) fn job<T, F>(weight: Weight, work: F) -> Waiting<T>
 where
     T: Send + 'static,
     F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
 {
     let (reply, outcome) = mpsc::sync_channel(1);
-    (Box::new(Write { work: Some(work), result: Err(StorageError::Closed), reply }), outcome)
+    let result = Err(StorageError::Closed);
+    (Box::new(Write { weight, work: Some(work), result, reply }), outcome)
 }
 
 struct Write<T, F> {
+    weight: Weight,
     work: Option<F>,
     result: Result<T, StorageError>,
     reply: mpsc::SyncSender<Result<T, StorageError>>,
@@ -56,6 +72,10 @@ where
     T: Send,
     F: FnOnce(&Connection) -> Result<T, StorageError> + Send,
 {
+    fn is_heavy(&self) -> bool {
+        self.weight == Weight::Heavy
+    }
+
     fn run(&mut self, connection: &Connection) -> Result<(), StorageError> {
         if let Some(work) = self.work.take() {
             self.result = work(connection);
@@ -102,26 +122,39 @@ impl Writer {
 
     /// Works until every sender is gone.
     pub(super) fn run(self, queue: &mpsc::Receiver<Work>) {
-        let mut copies = VecDeque::new();
-        while let Ok(first) = queue.recv() {
-            copies.extend(self.serve(first, queue));
+        let (mut copies, mut heavy) = (VecDeque::new(), VecDeque::new());
+        loop {
+            let first = match heavy.is_empty() {
+                true => match queue.recv() {
+                    Ok(first) => Some(first),
+                    Err(_) => return,
+                },
+                false => queue.try_recv().ok(),
+            };
+            copies.extend(self.serve(first, queue, &mut heavy));
             while let Some(copy) = copies.pop_front() {
                 copy.serve(&self.connection, || {
-                    if let Ok(first) = queue.try_recv() {
-                        copies.extend(self.serve(first, queue));
-                    }
+                    let first = queue.try_recv().ok();
+                    copies.extend(self.serve(first, queue, &mut heavy));
                 });
             }
         }
     }
 
-    /// Commits a group of waiting writes, beginning with `first`; gives a copy that was asked for
-    /// instead or behind them.
-    fn serve(&self, first: Work, queue: &mpsc::Receiver<Work>) -> Option<CopyRequest> {
+    /// Commits a group of waiting writes, beginning with `first`, and then one of those that take
+    /// long: however many of those wait, whoever writes a few rows waits for one. Gives a copy that
+    /// was asked for instead or behind them.
+    fn serve(
+        &self,
+        first: Option<Work>,
+        queue: &mpsc::Receiver<Work>,
+        heavy: &mut VecDeque<Box<dyn Job>>,
+    ) -> Option<CopyRequest> {
         let (mut group, mut copy, mut empty) = (Vec::new(), None, None);
-        let mut next = Some(first);
+        let mut next = first;
         while let Some(work) = next {
             match work {
+                Work::Write(job) if job.is_heavy() => heavy.push_back(job),
                 Work::Write(job) => group.push(job),
                 Work::Copy(request) => {
                     copy = Some(request);
@@ -134,24 +167,8 @@ impl Writer {
             }
             next = if group.len() < GROUP_JOBS { queue.try_recv().ok() } else { None };
         }
-        if !group.is_empty() {
-            let outcome = self.commit(&mut group);
-            for job in group {
-                job.finish(outcome.clone());
-            }
-            // What the log holds, moved into the database, makes room in the log for the next.
-            let is_full = matches!(outcome, Err(StorageError::Full | StorageError::NotWritten(_)));
-            let pages = self.log_pages.load(Ordering::Relaxed);
-            // On a disk that became read-only the sync would fail, and with it the process end:
-            // but pulls can go on, and what was acknowledged is safe where it is.
-            let is_frozen = outcome.as_ref().is_err_and(|error| self.is_refused_for_good(error));
-            if !is_frozen && (is_full || pages >= CHECKPOINT_PAGES) {
-                self.checkpoint();
-            }
-            if !is_frozen && pages >= self.most_log_pages.get() {
-                self.truncate(pages);
-            }
-        }
+        self.finish(group);
+        self.finish(heavy.pop_front().into_iter().collect());
         if let Some(reply) = empty {
             let emptied = empty_log(&self.connection);
             if let Err(error) = &emptied {
@@ -161,6 +178,29 @@ impl Writer {
             let _ = reply.send(emptied);
         }
         copy
+    }
+
+    /// Commits a group of writes, if there are any, and answers them.
+    fn finish(&self, mut group: Vec<Box<dyn Job>>) {
+        if group.is_empty() {
+            return;
+        }
+        let outcome = self.commit(&mut group);
+        for job in group {
+            job.finish(outcome.clone());
+        }
+        // What the log holds, moved into the database, makes room in the log for the next.
+        let is_full = matches!(outcome, Err(StorageError::Full | StorageError::NotWritten(_)));
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        // On a disk that became read-only the sync would fail, and with it the process end:
+        // but pulls can go on, and what was acknowledged is safe where it is.
+        let is_frozen = outcome.as_ref().is_err_and(|error| self.is_refused_for_good(error));
+        if !is_frozen && (is_full || pages >= CHECKPOINT_PAGES) {
+            self.checkpoint();
+        }
+        if !is_frozen && pages >= self.most_log_pages.get() {
+            self.truncate(pages);
+        }
     }
 
     /// Runs the group in one transaction.

@@ -7,9 +7,9 @@ use super::Store;
 use super::blob::TRIES;
 use crate::blob::has_file;
 use crate::db::again::{self, Change};
-use crate::db::list::{self, Referrer};
+use crate::db::list::{self, PageSize, Referrer};
 use crate::db::lost::{self, Losing};
-use crate::db::manifest::{self, StoredManifest};
+use crate::db::manifest::{self, LongManifest, StoredManifest};
 use crate::db::{forget, repository, tag};
 use crate::digest::Digest;
 use crate::error::StorageError;
@@ -52,22 +52,60 @@ impl Store {
         }
     }
 
-    /// The same for somebody who may push, and who will name the manifest in an index, or call it
-    /// copied, without pushing it if it is there: collection then leaves it for the grace time.
+    /// The same, but of one that is longer than `whole_bytes` only what is to be known before it is
+    /// sent: its bytes are held against its digest a piece at a time, and left where they are.
+    ///
+    /// Who may push will name the manifest in an index, or call it copied, without pushing it if it
+    /// is there: collection then leaves it for the grace time.
     ///
     /// # Errors
-    /// [`StorageError::Closed`] after [`Store::close`]; trouble with the database.
-    pub fn tell_manifest(
+    /// Those of [`Store::manifest`]; [`StorageError::Closed`] after [`Store::close`].
+    pub fn open_manifest(
         &self,
         name: &RepoName,
         reference: &Reference,
-    ) -> Result<Option<StoredManifest>, StorageError> {
-        // What a tag names is kept by the tag.
-        let Reference::Digest(digest) = reference else { return self.manifest(name, reference) };
+        whole_bytes: usize,
+        may_push: bool,
+    ) -> Result<Option<ManifestContent>, StorageError> {
+        let open = || {
+            let long = |connection: &_| manifest::long(connection, name, reference, whole_bytes);
+            if let Some(long) = self.database.read(long)? {
+                return Ok(Some(ManifestContent::Long(long)));
+            }
+            Ok(self.manifest(name, reference)?.map(ManifestContent::Whole))
+        };
+        match reference {
+            Reference::Digest(digest) if may_push => self.told_of(name, digest, open),
+            // What a tag names is kept by the tag.
+            _ => open(),
+        }
+    }
+
+    /// Reads at most `length` bytes of a manifest from `offset`, of one that is there.
+    ///
+    /// # Errors
+    /// [`StorageError::ManifestLost`] if it is there no more; trouble with the database.
+    pub fn read_manifest(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, StorageError> {
+        let piece = |connection: &_| manifest::piece(connection, digest, offset, length);
+        self.database.read(piece)?.ok_or_else(|| lost_itself(*digest))
+    }
+
+    /// Finds a manifest for somebody who is told of it, and remembers it before it is looked for.
+    fn told_of<T>(
+        &self,
+        name: &RepoName,
+        digest: &Digest,
+        find: impl FnOnce() -> Result<Option<T>, StorageError>,
+    ) -> Result<Option<T>, StorageError> {
         if !self.recent.tell(name.as_str(), digest) {
             return Err(StorageError::Closed);
         }
-        let found = self.manifest(name, reference)?;
+        let found = find()?;
         if found.is_none() {
             self.recent.take_back(name.as_str(), digest);
         }
@@ -139,12 +177,17 @@ impl Store {
             }
         }
         let (repository, by, count) = (name.clone(), by.cloned(), tags.len() as u64);
-        self.database.write(move |connection| {
+        let is_much = manifest.edges().len() > FEW_EDGES || manifest.bytes().len() > FEW_BYTES;
+        let put = move |connection: &_| {
             if changes == Change::Bytes {
                 manifest::rewrite(connection, &manifest)?;
             }
             manifest::put(connection, &repository, &manifest, &[], &tags, by.as_ref())
-        })?;
+        };
+        match is_much {
+            true => self.database.write_much(put)?,
+            false => self.database.write(put)?,
+        }
         // Without regard to the clock, which may be set.
         self.recent.tell(name.as_str(), &digest);
         let before = self.tags_pushed.fetch_add(count, Ordering::Relaxed);
@@ -189,16 +232,17 @@ impl Store {
             .write_to_free(move |connection| tag::remove(connection, &name, &tag, by.as_ref()))
     }
 
-    /// At most `limit` repositories that hold a manifest, in ASCII order, after `after`.
+    /// A page of the repositories that hold a manifest, in ASCII order, after `after`.
     ///
     /// # Errors
     /// Trouble with the database.
     pub fn repositories(
         &self,
         after: Option<&str>,
-        limit: usize,
+        size: impl Into<PageSize>,
     ) -> Result<Vec<RepoName>, StorageError> {
-        self.database.read(|connection| list::repositories(connection, after, limit))
+        let size = size.into();
+        self.database.read(|connection| list::repositories(connection, after, size))
     }
 
     /// Whether anything was ever pushed to a repository of this name.
@@ -209,7 +253,7 @@ impl Store {
         self.database.read(|connection| repository::exists(connection, name))
     }
 
-    /// At most `limit` tags of a repository with what they name, in ASCII order, after `after`;
+    /// A page of the tags of a repository with what they name, in ASCII order, after `after`;
     /// `None` if there is no such repository.
     ///
     /// # Errors
@@ -218,13 +262,15 @@ impl Store {
         &self,
         name: &RepoName,
         after: Option<&str>,
-        limit: usize,
+        size: impl Into<PageSize>,
     ) -> Result<Option<Vec<(Tag, Digest)>>, StorageError> {
-        self.database.read(|connection| list::tags(connection, name, after, limit))
+        let size = size.into();
+        self.database.read(|connection| list::tags(connection, name, after, size))
     }
 
     /// A page of the manifests that refer to `subject`, in the order of their digests, after
-    /// `after`, all or those of one artifact type; and whether there are more.
+    /// `after`, all or those of one artifact type; and whether there are more. It has no more bytes
+    /// than its size says: an empty one with more behind it begins with one that is longer.
     ///
     /// # Errors
     /// Trouble with the database.
@@ -234,9 +280,12 @@ impl Store {
         subject: &Digest,
         artifact_type: Option<&str>,
         after: Option<&Digest>,
+        size: impl Into<PageSize>,
     ) -> Result<(Vec<Referrer>, bool), StorageError> {
-        self.database
-            .read(|connection| list::referrers(connection, name, subject, artifact_type, after))
+        let size = size.into();
+        self.database.read(|connection| {
+            list::referrers(connection, name, subject, artifact_type, after, size)
+        })
     }
 
     /// Forgets some of the oldest changes of tags of a repository that has more than are kept of
@@ -314,6 +363,15 @@ impl Store {
     }
 }
 
+/// A manifest on its way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManifestContent {
+    /// All of it.
+    Whole(StoredManifest),
+    /// One that is read while it is sent.
+    Long(LongManifest),
+}
+
 /// What is to be said of a manifest that was stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pushed {
@@ -336,3 +394,6 @@ const LOOK_CHANGES: u64 = 1024;
 const LOOK_STEPS: usize = 24;
 /// What one read looks for, at most.
 const PAGE_DIGESTS: usize = 256;
+/// A manifest that names more, or is longer, lets the writes of others go first.
+const FEW_EDGES: usize = 256;
+const FEW_BYTES: usize = 64 * 1024;

@@ -10,6 +10,7 @@ use crate::digest::Algorithm;
 use crate::error::StorageError;
 use crate::name::{RepoName, UploadId};
 use crate::sessions::{Ended, Found};
+use crate::spool::Spool;
 use crate::upload::UploadWriter;
 
 impl Store {
@@ -20,6 +21,17 @@ impl Store {
     /// [`StorageError::NoRoom`] if not.
     pub fn check_room(&self, bytes: u64) -> Result<(), StorageError> {
         self.space.check(bytes)
+    }
+
+    /// A file for what comes slowly, of so many bytes at most, and is read as a whole when it is
+    /// there.
+    ///
+    /// # Errors
+    /// Trouble with the disk, [`StorageError::NoRoom`] in particular.
+    pub fn spool(&self, bytes: u64) -> Result<Spool, StorageError> {
+        self.space.check_writable()?;
+        self.check_room(bytes)?;
+        Spool::new(&self.layout.uploads())
     }
 
     /// Begins an upload session whose bytes are hashed with `algorithm` as they come.

@@ -226,13 +226,13 @@ fn deleting_a_manifest_takes_its_tags_and_edges() {
     let digest = *manifest.digest();
     store.put_manifest(&name, manifest, vec![tag("one"), tag("two")], None).unwrap();
     store.put_manifest(&name, index("other"), vec![tag("three")], None).unwrap();
-    assert_eq!(store.referrers(&name, &subject, None, None).unwrap().0.len(), 1);
+    assert_eq!(store.referrers(&name, &subject, None, None, 1000).unwrap().0.len(), 1);
     assert_eq!(store.delete_manifest(&name, &digest, None), Ok(true));
     assert_eq!(store.delete_manifest(&name, &digest, None), Ok(false));
     assert_eq!(store.delete_manifest(&repo("unknown"), &digest, None), Ok(false));
     let tags = store.tags(&name, None, 10).unwrap().unwrap();
     assert_eq!(tags, [(tag("three"), *index("other").digest())]);
-    assert_eq!(store.referrers(&name, &subject, None, None), Ok((vec![], false)));
+    assert_eq!(store.referrers(&name, &subject, None, None, 1000), Ok((vec![], false)));
     assert_eq!(store.delete_blob(&name, &config), Ok(true), "no edge holds it");
 }
 

@@ -145,7 +145,7 @@ fn a_deleted_image_comes_back_whole_with_what_was_deleted_with_it() {
         (found.bytes, found.media_type.as_str()),
         (amd64.bytes().clone(), MediaType::OCI_MANIFEST)
     );
-    let referrers = store.referrers(&name, list.digest(), None, None).unwrap().0;
+    let referrers = store.referrers(&name, list.digest(), None, None, 1000).unwrap().0;
     assert_eq!(referrers.len(), 1);
     // The other tags are told, and come back the same way.
     let mut others = store.gone_tags(&name, &restored.manifests, 10).unwrap();

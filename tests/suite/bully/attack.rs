@@ -16,6 +16,8 @@ use crate::support::http::{Client, Connection, connect_from};
 use crate::support::process::wait_until;
 use crate::support::server::Server;
 
+use super::heavy;
+
 /// A server with its clients.
 pub(super) struct Scene {
     pub(super) server: Server,
@@ -38,29 +40,29 @@ pub(super) struct Attack {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     is_over: AtomicBool,
     /// What was done so far: connections that are held, requests that were answered.
     blows: AtomicUsize,
 }
 
 impl State {
-    fn goes_on(&self) -> bool {
+    pub(super) fn goes_on(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed)
     }
 
-    fn strike(&self) {
+    pub(super) fn strike(&self) {
         self.blows.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn rest(&self) {
+    pub(super) fn rest(&self) {
         std::thread::sleep(PAUSE);
     }
 }
 
 impl Attack {
     /// So many threads that do the same until the end; each has a number.
-    fn begin(
+    pub(super) fn begin(
         count: usize,
         needed: usize,
         work: impl Fn(&State, usize) + Send + Sync + 'static,
@@ -80,15 +82,18 @@ impl Attack {
 
     /// Waits until enough was done.
     pub(super) fn wait_until_it_hurts(&self) {
-        wait_until("the bully is at work", || {
-            self.state.blows.load(Ordering::Relaxed) >= self.needed
-        });
+        wait_until("the bully is at work", || self.blows() >= self.needed);
+    }
+
+    /// How much was done so far.
+    pub(super) fn blows(&self) -> usize {
+        self.state.blows.load(Ordering::Relaxed)
     }
 
     /// Ends it, and says how much was done.
     pub(super) fn end(mut self) -> Blows {
         self.stop();
-        Blows(self.state.blows.load(Ordering::Relaxed))
+        Blows(self.blows())
     }
 
     fn stop(&mut self) {
@@ -172,18 +177,22 @@ pub(super) fn guesses(scene: &Scene) -> Attack {
     })
 }
 
+/// Passwords are tried under names that nobody has, each time another one.
+pub(super) fn guesses_new_names(scene: &Scene) -> Attack {
+    let client = scene.server.nobody();
+    let number = AtomicUsize::new(0);
+    Attack::begin(GUESSERS, GUESSERS / 4, move |state, _| {
+        let name = format!("guess{}", number.fetch_add(1, Ordering::Relaxed));
+        client.with_login(Some((&name, "a guess"))).get("/v2/").refused(401, "UNAUTHORIZED");
+        state.strike();
+    })
+}
+
 /// Manifests that name as many absent layers as fit.
 pub(super) fn names_absent_layers(scene: &Scene) -> Attack {
     let client = scene.bully.again();
     Attack::begin(6, 6, move |state, number| {
-        let layer = |layer: usize| {
-            let hex = format!("{:064x}", number * 1_000_000 + layer);
-            format!(r#"{{"mediaType":"","digest":"sha256:{hex}","size":1}}"#)
-        };
-        let layers: Vec<String> = (0..36_000).map(layer).collect();
-        let config = format!(r#"{{"mediaType":"","digest":"{}","size":2}}"#, sha256(b"{}"));
-        let layers = layers.join(",");
-        let body = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#);
+        let body = heavy::of_absent_layers(number, heavy::MOST);
         let headers = [("Content-Type", MediaType::OCI_MANIFEST)];
         while state.goes_on() {
             let answer = client.request("PUT", "/v2/bully/manifests/a", &headers, body.as_bytes());
@@ -336,7 +345,7 @@ pub(super) fn one_base_layer(scene: &Scene) -> Attack {
 }
 
 /// A connection on which nobody waits for long; none if there is none to be had now.
-fn hurried(client: &Client) -> Option<Connection> {
+pub(super) fn hurried(client: &Client) -> Option<Connection> {
     let mut connection = client.try_connect().ok()?;
     connection.hurry(PAUSE);
     Some(connection)
@@ -359,11 +368,13 @@ fn is_late(kind: ErrorKind) -> bool {
 }
 
 /// More connections than a server with few places has.
-const CROWD: usize = 80;
+pub(super) const CROWD: usize = 80;
 /// Of so many places, those that one user may have.
 const SHARE: usize = 48;
 /// Where some bullies come from, and a few of the victims.
 pub(super) const ANOTHER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+/// How many guess at once.
+pub(super) const GUESSERS: usize = 40;
 /// The size of the blob that a bully pulls.
 pub(super) const LARGE_BYTES: usize = 8 << 20;
 const PAUSE: Duration = Duration::from_millis(100);

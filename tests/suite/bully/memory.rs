@@ -8,6 +8,7 @@ use registry_server::limits::Limits;
 use registry_server::net::Kernel;
 use storage::MediaType;
 
+use super::heavy::{MOST, long_manifest, of_absent_layers, push_long_tags};
 use crate::support::binary::Instance;
 use crate::support::content::{noise, push_blob};
 use crate::support::http::{Client, Connection};
@@ -20,8 +21,10 @@ fn what_clients_make_the_server_hold_is_bounded_and_the_next_one_finds_it_again(
     let client = instance.client();
     let large = push_blob(&client, "a", &noise(1, 16 << 20));
     let small = push_blob(&client, "a", &noise(2, 1 << 20));
+    push_long_tags(&client, "a", 10_000);
+    long_manifest().put(&client, "a", "long").expect(201);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
-    let attacks: [(&str, Attack<'_>); 7] = [
+    let attacks: [(&str, Attack<'_>); 10] = [
         ("large blobs that nobody reads", Box::new(|| Box::new(unread(&client, &large)))),
         ("small blobs that nobody reads", Box::new(|| Box::new(unread(&client, &small)))),
         ("blobs in thousands of parts", Box::new(|| Box::new(unread_parts(&client, &large)))),
@@ -29,6 +32,15 @@ fn what_clients_make_the_server_hold_is_bounded_and_the_next_one_finds_it_again(
         ("half-open handshakes", Box::new(|| Box::new(half_open(address)))),
         ("uploads that rest", Box::new(|| Box::new(resting(&client)))),
         ("refusals that nobody reads", Box::new(|| Box::new(refused(&client)))),
+        (
+            "lists that nobody reads",
+            Box::new(|| Box::new(unread_at(&client, "tags/list", &[], CROWD))),
+        ),
+        (
+            "long manifests unread",
+            Box::new(|| Box::new(unread_at(&client, "manifests/long", &[], CROWD))),
+        ),
+        ("who sends and goes", Box::new(|| gone(&client))),
     ];
     let bound = Limits::default().memory_bytes() as u64;
     // The first time, each thread comes to the memory that it keeps for itself from then on.
@@ -111,7 +123,16 @@ fn unread_of(
     headers: &[(&str, &str)],
     count: usize,
 ) -> Vec<Connection> {
-    let head = client.head_of("GET", &format!("/v2/a/blobs/{digest}"), headers);
+    unread_at(client, &format!("blobs/{digest}"), headers, count)
+}
+
+fn unread_at(
+    client: &Client,
+    path: &str,
+    headers: &[(&str, &str)],
+    count: usize,
+) -> Vec<Connection> {
+    let head = client.head_of("GET", &format!("/v2/a/{path}"), headers);
     let asked = |_| {
         let mut connection = client.connect();
         connection.send(&head);
@@ -151,6 +172,20 @@ fn refused(client: &Client) -> Vec<Connection> {
         connection
     };
     (0..20).map(sent).collect()
+}
+
+/// Manifests that are whole, and whose clients are gone.
+fn gone(client: &Client) -> Box<dyn Any> {
+    let body = of_absent_layers(1, MOST);
+    let length = body.len().to_string();
+    let headers = [("Content-Type", MediaType::OCI_MANIFEST), ("Content-Length", length.as_str())];
+    let head = client.head_of("PUT", "/v2/a/manifests/a", &headers);
+    for _ in 0..60 {
+        let mut connection = client.connect();
+        connection.send(&head);
+        connection.send(&body);
+    }
+    Box::new(())
 }
 
 fn resting(client: &Client) -> Vec<Connection> {

@@ -46,7 +46,9 @@ fn each_refusal_that_the_page_explains_is_said_so() {
     let digest = format!(r#""mediaType":"a/b","digest":"sha256:{}","size":1"#, "0".repeat(64));
     let deep = format!(r#""x":{}{}"#, "[".repeat(10_000), "]".repeat(10_000));
     let oci = format!(r#""mediaType":"{}""#, MediaType::OCI_MANIFEST);
-    let pushes: [(&[Header<'_>], Vec<u8>); 24] = [
+    let child = |n: usize| format!(r#"{{"mediaType":"a/b","digest":"sha256:{n:064}","size":1}}"#);
+    let many = (0..5000).map(child).collect::<Vec<_>>().join(",");
+    let pushes: [(&[Header<'_>], Vec<u8>); 25] = [
         (&[OCI], with(r#""Layers":[]"#)),
         (&[OCI], layer(&format!(r#"{digest},"Digest":1"#))),
         (&[OCI], layer(&format!(r#"{digest},"platform":{{"OS":1}}"#))),
@@ -57,6 +59,7 @@ fn each_refusal_that_the_page_explains_is_said_so() {
         (&[], with(r#""mediaType":"a/b; c=d""#)),
         (&[OCI], b"{\"\xff\":1}".to_vec()),
         (&[OCI], with(&deep)),
+        (&[], with(&format!(r#""mediaType":"{}","manifests":[{many}]"#, MediaType::OCI_INDEX))),
         (&[OCI], b"{} x".to_vec()),
         (&[OCI], layer(&digest.replace(":1", ":1.5"))),
         (&[HTML], with(r#""layers":[]"#)),

@@ -112,7 +112,7 @@ fn a_child_and_a_subject_of_another_size_are_told_if_they_are_there() {
 }
 
 #[test]
-fn a_manifest_that_lacks_tens_of_thousands_of_blobs_is_told_a_few() {
+fn a_manifest_that_lacks_thousands_of_blobs_is_told_a_few() {
     let server = Server::start();
     let client = server.administrator();
     push_blob(&client, "a", b"{}");
@@ -132,7 +132,7 @@ fn a_manifest_that_lacks_tens_of_thousands_of_blobs_is_told_a_few() {
         refused.refused(400, "MANIFEST_BLOB_UNKNOWN").error().1
     };
     for (message, named, more) in [
-        (put(&mut (0..37_000).map(digest)), 10, " and 36990 more: "),
+        (put(&mut (0..4000).map(digest)), 10, " and 3990 more: "),
         // Each counts once, however often it is named.
         (put(&mut (0..37_000).map(|n| digest(n % 12))), 10, " and 2 more: "),
         (put(&mut (0..37_000).map(|_| digest(0))), 1, ": push the blobs before the manifest"),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use storage::{BlobReader, StorageError};
+use storage::{BlobReader, Digest, StorageError, Store};
 use tracing::error;
 
 use super::multipart::Parts;
@@ -17,9 +17,27 @@ use crate::blocking::{Begun, Blocking, OnDisk};
 use crate::limits::Limits;
 use crate::share::Held;
 
-/// A blob on its way out, or parts of it. Two pieces are in memory at most.
+/// Where a long reply comes from.
+#[derive(Clone)]
+pub(in crate::api) enum Source {
+    /// The file of a blob.
+    Blob(Arc<OnDisk<BlobReader>>),
+    /// The row of a manifest.
+    Manifest(Arc<Store>, Digest),
+}
+
+impl Source {
+    fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, StorageError> {
+        match self {
+            Self::Blob(reader) => reader.read_at(offset, length),
+            Self::Manifest(store, digest) => store.read_manifest(digest, offset, length),
+        }
+    }
+}
+
+/// A blob or a long manifest on its way out, or parts of it. Two pieces are in memory at most.
 pub struct BlobBody {
-    reader: Arc<OnDisk<BlobReader>>,
+    source: Source,
     blocking: Blocking,
     /// What is left of the part that is being sent.
     part: Option<Span>,
@@ -27,7 +45,8 @@ pub struct BlobBody {
     parts: Option<Parts>,
     next: Option<Begun<Result<Bytes, StorageError>>>,
     limits: Arc<Limits>,
-    sending: Sending,
+    // The thread that reads a piece has it too: it may go on when the client is gone.
+    sending: Arc<Sending>,
     left: u64,
     /// The room that a long list of parts has.
     _room: Option<Held>,
@@ -64,31 +83,31 @@ enum Segment {
 
 impl BlobBody {
     /// Sends one part of a blob, or all of it.
-    pub(in crate::api) fn one(app: &App, reader: Arc<OnDisk<BlobReader>>, part: Span) -> Self {
+    pub(in crate::api) fn one(app: &App, source: Source, part: Span) -> Self {
         let left = part.length;
-        Self { part: (left > 0).then_some(part), left, ..Self::nothing(app, reader) }
+        Self { part: (left > 0).then_some(part), left, ..Self::nothing(app, source) }
     }
 
     /// Sends several parts of a blob, whose list has this room, if it is long.
     pub(in crate::api) fn many(
         app: &App,
-        reader: Arc<OnDisk<BlobReader>>,
+        source: Source,
         parts: Parts,
         room: Option<Held>,
     ) -> Self {
         let left = parts.length();
-        Self { parts: Some(parts), left, _room: room, ..Self::nothing(app, reader) }
+        Self { parts: Some(parts), left, _room: room, ..Self::nothing(app, source) }
     }
 
-    fn nothing(app: &App, reader: Arc<OnDisk<BlobReader>>) -> Self {
+    fn nothing(app: &App, source: Source) -> Self {
         Self {
-            reader,
+            source,
             blocking: app.blocking.clone(),
             part: None,
             parts: None,
             next: None,
             limits: Arc::clone(&app.limits),
-            sending: Sending::begin(&app.sending),
+            sending: Arc::new(Sending::begin(&app.sending)),
             left: 0,
             _room: None,
         }
@@ -114,7 +133,10 @@ impl BlobBody {
             self.next = self.begin_next();
         }
         // The client sees a broken connection, never wrong bytes; here is the cause.
-        Poll::Ready(Some(piece.inspect_err(|cause| error!(%cause, "a blob could not be read"))))
+        Poll::Ready(Some(piece.inspect_err(|cause| match self.source {
+            Source::Blob(_) => error!(%cause, "a blob could not be read"),
+            Source::Manifest(..) => error!(%cause, "a manifest could not be read"),
+        })))
     }
 
     /// Begins to read the next piece: a piece of a large part, or many small ones together, since
@@ -132,8 +154,12 @@ impl BlobBody {
             bytes += length;
             segments.push(segment);
         }
-        let reader = Arc::clone(&self.reader);
-        (bytes > 0).then(|| self.blocking.begin_read(move || read(&reader, &segments, bytes)))
+        let (source, sending) = (self.source.clone(), Arc::clone(&self.sending));
+        let read = move || {
+            let _sending = sending;
+            read(&source, &segments, bytes)
+        };
+        (bytes > 0).then(|| self.blocking.begin_read(read))
     }
 
     /// The next stretch, of `room` bytes of the blob at most, and its length.
@@ -152,10 +178,10 @@ impl BlobBody {
 }
 
 /// Reads what a piece of a reply consists of, which is so many bytes in all.
-fn read(reader: &BlobReader, segments: &[Segment], bytes: usize) -> Result<Bytes, StorageError> {
+fn read(source: &Source, segments: &[Segment], bytes: usize) -> Result<Bytes, StorageError> {
     // Most replies have one part, which need not be copied.
     if let [Segment::Part(part)] = segments {
-        return reader.read_at(part.start, bytes).map(Bytes::from);
+        return source.read_at(part.start, bytes).map(Bytes::from);
     }
     let mut piece = Vec::with_capacity(bytes);
     for segment in segments {
@@ -163,7 +189,7 @@ fn read(reader: &BlobReader, segments: &[Segment], bytes: usize) -> Result<Bytes
             Segment::Text(text) => piece.extend_from_slice(text.as_bytes()),
             Segment::Part(part) => {
                 let length = usize::try_from(part.length).unwrap_or(bytes);
-                piece.extend_from_slice(&reader.read_at(part.start, length)?);
+                piece.extend_from_slice(&source.read_at(part.start, length)?);
             }
         }
     }

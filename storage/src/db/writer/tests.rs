@@ -12,7 +12,7 @@ fn writer(connection: Connection) -> rusqlite::Result<Writer> {
 }
 
 fn insert(value: i64, fail: bool) -> (Box<dyn Job>, mpsc::Receiver<Result<i64, StorageError>>) {
-    job(move |connection: &Connection| {
+    job(Weight::Light, move |connection: &Connection| {
         connection.execute("INSERT INTO t VALUES (?1)", [value])?;
         if fail { Err(StorageError::UserExists) } else { Ok(value) }
     })
@@ -71,11 +71,48 @@ fn waiting_jobs_share_one_commit() {
     assert_eq!(commits.load(Ordering::Relaxed), 1);
 }
 
+#[test]
+fn what_takes_long_lets_the_others_go_first_and_comes_one_at_a_time() {
+    let (directory, mut connection) = database();
+    let (sender, queue) = mpsc::channel();
+    let mut outcomes = Vec::new();
+    for (value, weight) in [
+        (10, Weight::Heavy),
+        (11, Weight::Heavy),
+        (1, Weight::Light),
+        (12, Weight::Heavy),
+        (2, Weight::Light),
+    ] {
+        let (job, outcome) = job(weight, move |connection: &Connection| {
+            connection.execute("INSERT INTO t VALUES (?1)", [value])?;
+            Ok(())
+        });
+        sender.send(Work::Write(job)).unwrap();
+        outcomes.push(outcome);
+    }
+    drop(sender);
+    let commits = Arc::new(AtomicI32::new(0));
+    let counter = Arc::clone(&commits);
+    let count = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    connection.commit_hook(Some(count)).unwrap();
+    writer(connection).unwrap().run(&queue);
+    assert!(outcomes.iter().all(|outcome| outcome.recv().unwrap().is_ok()));
+    assert_eq!(commits.load(Ordering::Relaxed), 4);
+    let connection = Connection::open(directory.path().join("db")).unwrap();
+    let mut statement = connection.prepare("SELECT v FROM t ORDER BY rowid").unwrap();
+    let order: rusqlite::Result<Vec<i64>> =
+        statement.query_map([], |row| row.get(0)).unwrap().collect();
+    assert_eq!(order.unwrap(), [1, 2, 10, 11, 12]);
+}
+
 /// What a writer's thread ends with when one job's outcome is this error.
 fn outcome_of(error: StorageError) -> std::thread::Result<()> {
     let (_directory, connection) = database();
     let (sender, queue) = mpsc::channel();
-    let (job, _outcome) = job::<(), _>(move |_| Err(error));
+    let (job, _outcome) = job::<(), _>(Weight::Light, move |_| Err(error));
     sender.send(Work::Write(job)).unwrap();
     drop(sender);
     let writer = writer(connection).unwrap();
@@ -95,7 +132,7 @@ fn a_job_that_ends_the_transaction_speaks_for_its_neighbours() {
     let (sender, queue) = mpsc::channel();
     let (first, first_outcome) = insert(1, false);
     // What SQLite does by itself when the disk is full.
-    let (second, second_outcome) = job::<(), _>(|connection| {
+    let (second, second_outcome) = job::<(), _>(Weight::Light, |connection: &Connection| {
         connection.execute_batch("ROLLBACK")?;
         Err(StorageError::Full)
     });
@@ -124,7 +161,7 @@ struct Chain {
 impl Chain {
     fn send(self: &Arc<Self>, number: i64) {
         let chain = Arc::clone(self);
-        let (job, _outcome) = job(move |connection: &Connection| {
+        let (job, _outcome) = job(Weight::Light, move |connection: &Connection| {
             chain.pages.lock().unwrap().push(chain.copy.done.load(Ordering::Relaxed));
             if number < LINKS {
                 chain.send(number + 1);
@@ -258,7 +295,7 @@ fn a_long_log_is_moved_into_the_database() {
     let (sender, queue) = mpsc::channel();
     let mut outcomes = Vec::new();
     for _ in 0..4 {
-        let (job, outcome) = job(|connection: &Connection| {
+        let (job, outcome) = job(Weight::Light, |connection: &Connection| {
             let pages = CHECKPOINT_PAGES * 4096;
             connection.execute("INSERT INTO t VALUES (zeroblob(?1))", [pages])?;
             Ok(())
