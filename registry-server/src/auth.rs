@@ -196,7 +196,7 @@ impl Authenticator {
             Some(Recalled::Current(user)) => return Ok(Some(principal(&user))),
             Some(Recalled::Stale(user)) => user,
         };
-        let (store, name) = (Arc::clone(&inner.store), user.name);
+        let (store, name) = (Arc::clone(&inner.store), user.name.clone());
         // Read before the user, so that a change in between makes what is concluded stale again.
         let look = move || (store.users_version(), store.user(&name));
         let (version, now) = inner.blocking.read(look).await;

@@ -15,15 +15,7 @@ const OWNER: (u32, u32) = (12345, 12346);
 
 #[test]
 fn nothing_below_data_belongs_to_anybody_but_its_owner() {
-    if !rustix::process::geteuid().is_root() {
-        skip("only root can give a directory to somebody else");
-        return;
-    }
-    let mut instance = Instance::new();
-    // The owner must reach DATA; a file that only root reads lies outside of it.
-    open_to_all(instance.root());
-    fs::create_dir(instance.data()).expect("a directory");
-    chown(instance.data(), Some(OWNER.0), Some(OWNER.1)).expect("root may do that");
+    let Some(mut instance) = owned(&[]) else { return };
     instance.start();
     let owner = fs::metadata(format!("/proc/{}", instance.pid())).expect("the process").uid();
     assert_eq!(owner, OWNER.0, "the server runs as the owner");
@@ -51,14 +43,7 @@ fn nothing_below_data_belongs_to_anybody_but_its_owner() {
 
 #[test]
 fn a_registry_that_root_makes_for_its_owner_is_the_owners() {
-    if !rustix::process::geteuid().is_root() {
-        skip("only root can give a directory to somebody else");
-        return;
-    }
-    let mut instance = Instance::new().with_flags(&["--existing"]);
-    open_to_all(instance.root());
-    fs::create_dir(instance.data()).expect("a directory");
-    chown(instance.data(), Some(OWNER.0), Some(OWNER.1)).expect("root may do that");
+    let Some(mut instance) = owned(&["--existing"]) else { return };
     initialize_as_owner(&instance);
     check(instance.data());
     instance.start();
@@ -67,14 +52,7 @@ fn a_registry_that_root_makes_for_its_owner_is_the_owners() {
 
 #[test]
 fn others_get_through_to_the_ca_and_cannot_lock_the_directory() {
-    if !rustix::process::geteuid().is_root() {
-        skip("only root can act as somebody else");
-        return;
-    }
-    let mut instance = Instance::new();
-    open_to_all(instance.root());
-    fs::create_dir(instance.data()).expect("a directory");
-    chown(instance.data(), Some(OWNER.0), Some(OWNER.1)).expect("root may do that");
+    let Some(mut instance) = owned(&[]) else { return };
     instance.start();
     instance.stop();
     // As a program before this one left it: anybody may open it, and somebody has.
@@ -102,6 +80,20 @@ fn others_get_through_to_the_ca_and_cannot_lock_the_directory() {
     assert!(!is_locked(), "somebody else locked it again");
     let ca = instance.data().join("tls/ca.crt");
     run(as_other(&["cat"]).arg(ca)).ok();
+}
+
+/// A registry whose empty data directory belongs to [`OWNER`]; none where nobody can give it away.
+fn owned(flags: &[&str]) -> Option<Instance> {
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can give a directory to somebody else, or act as one");
+        return None;
+    }
+    let instance = Instance::new().with_flags(flags);
+    // The owner must reach DATA; a file that only root reads lies outside of it.
+    open_to_all(instance.root());
+    fs::create_dir(instance.data()).expect("a directory");
+    chown(instance.data(), Some(OWNER.0), Some(OWNER.1)).expect("root may do that");
+    Some(instance)
 }
 
 /// A command that somebody types who has nothing to do with the registry.

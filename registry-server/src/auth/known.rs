@@ -5,7 +5,7 @@
 //! password is the same one, so is the verdict, and nobody else's change costs a verification.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use storage::User;
@@ -22,7 +22,7 @@ pub(super) struct Known {
 }
 
 struct Entry {
-    user: User,
+    user: Arc<User>,
     /// The users' version for which the user is current.
     version: u64,
     used: Instant,
@@ -31,9 +31,9 @@ struct Entry {
 /// What is known of a credential.
 pub(super) enum Recalled {
     /// It is this user's.
-    Current(User),
+    Current(Arc<User>),
     /// It was this user's before some user changed.
-    Stale(User),
+    Stale(Arc<User>),
 }
 
 impl Known {
@@ -47,7 +47,7 @@ impl Known {
         let mut entries = self.lock();
         let entry = entries.get_mut(fingerprint)?;
         entry.used = Instant::now();
-        let user = entry.user.clone();
+        let user = Arc::clone(&entry.user);
         Some(match entry.version == version {
             true => Recalled::Current(user),
             false => Recalled::Stale(user),
@@ -63,6 +63,7 @@ impl Known {
                 || entry.user.name != user.name
                 || entry.user.password_hash == user.password_hash
         });
+        let user = Arc::new(user);
         entries.insert(fingerprint, Entry { user, version, used: Instant::now() });
         while entries.len() > self.most {
             let oldest = entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| *key);

@@ -111,6 +111,22 @@ fn put(store: &Store, name: &str, manifest: &Manifest, names: &[&str]) -> Digest
     *manifest.digest()
 }
 
+/// Lets the time of the store's own clock pass.
+fn pass(store: &Store, time: Duration) {
+    store.database.clock().pass(time);
+}
+
+/// An image of its own that is pushed by its digest.
+fn child(store: &Store, content: &str) -> Digest {
+    let config = push(store, "a", content.as_bytes());
+    put(store, "a", &image(&[config]), &[])
+}
+
+/// Deletes a manifest that is there.
+fn delete(store: &Store, digest: &Digest) {
+    assert_eq!(store.delete_manifest(&repo("a"), digest, None), Ok(true));
+}
+
 fn collect(store: &Store, keep: &Keep) -> Collected {
     let done = store.collect(keep, false, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!(done.is_whole);

@@ -124,26 +124,24 @@ impl fmt::Display for Blows {
 
 /// More connections than there are places pipeline requests and never read an answer.
 pub(super) fn asks_and_never_reads(scene: &Scene) -> Attack {
-    let client = scene.server.nobody();
-    Attack::begin(CROWD, CROWD, move |state, _| {
-        let Some(mut connection) = hurried(&client) else { return state.rest() };
-        pour(state, &mut connection);
-        state.strike();
-        while state.goes_on() && pour(state, &mut connection) {
-            state.rest();
-        }
-    })
+    asks_and(scene, |_| ())
 }
 
 /// The same, but now and then they read a few bytes.
 pub(super) fn reads_a_little(scene: &Scene) -> Attack {
+    asks_and(scene, |connection| {
+        let _ = connection.is_idle();
+    })
+}
+
+fn asks_and(scene: &Scene, now_and_then: fn(&mut Connection)) -> Attack {
     let client = scene.server.nobody();
     Attack::begin(CROWD, CROWD, move |state, _| {
         let Some(mut connection) = hurried(&client) else { return state.rest() };
         pour(state, &mut connection);
         state.strike();
         while state.goes_on() && pour(state, &mut connection) {
-            let _ = connection.is_idle();
+            now_and_then(&mut connection);
             state.rest();
         }
     })

@@ -2,21 +2,6 @@
 
 use super::*;
 
-/// Lets the time of the store's own clock pass.
-fn pass(store: &Store, time: Duration) {
-    store.database.clock().pass(time);
-}
-
-/// An image of its own that is pushed by its digest.
-fn child(store: &Store, content: &str) -> Digest {
-    let config = push(store, "a", content.as_bytes());
-    put(store, "a", &image(&[config]), &[])
-}
-
-fn delete(store: &Store, digest: &Digest) {
-    assert_eq!(store.delete_manifest(&repo("a"), digest, None), Ok(true));
-}
-
 /// Which of these manifests are there.
 fn there<const N: usize>(store: &Store, digests: [Digest; N]) -> [bool; N] {
     digests.map(|digest| has_manifest(store, "a", &digest))

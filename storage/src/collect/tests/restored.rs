@@ -2,19 +2,6 @@
 
 use super::*;
 
-fn pass(store: &Store, time: Duration) {
-    store.database.clock().pass(time);
-}
-
-fn child(store: &Store, content: &str) -> Digest {
-    let config = push(store, "a", content.as_bytes());
-    put(store, "a", &image(&[config]), &[])
-}
-
-fn delete(store: &Store, digest: &Digest) {
-    assert_eq!(store.delete_manifest(&repo("a"), digest, None), Ok(true));
-}
-
 fn change(store: &Store, statements: String) {
     store.database.write(move |c| Ok(c.execute_batch(&statements)?)).unwrap();
 }
