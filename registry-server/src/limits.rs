@@ -29,10 +29,12 @@ pub struct Limits {
     pub page_entries: usize,
 
     /// Connections at once, or fewer where a process may open few files. At the limit one gives way
-    /// to a newcomer; of one owner there are never more than `connection_share`.
+    /// to a newcomer; of one owner more than `connection_share` only
+    /// while nobody waits for a place.
     pub connections: usize,
-    /// Newcomers that wait for a place at once. Beyond that the one that came last is closed, of
-    /// the network from which most of them are.
+    /// Newcomers that wait for a place at once. Beyond that those are closed that have sent nothing
+    /// yet. The next wait in the system's queue for as long as places change hands quickly; if they
+    /// do not, the one that came last is closed, of the network from which most of them are.
     pub waiting_connections: usize,
     /// How long a newcomer waits for a place when no connection gives way.
     pub place_time: Duration,

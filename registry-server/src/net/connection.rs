@@ -58,7 +58,7 @@ pub(super) async fn serve(
 ) {
     let entry = Arc::clone(&place.entry);
     let shaken = tokio::select! {
-        shaken = shake_hands(&acceptor, socket) => shaken,
+        shaken = shake_hands(&acceptor, socket, &entry) => shaken,
         () = entry.closing() => return,
     };
     let stream = match shaken {
@@ -127,11 +127,16 @@ fn refusal(app: &App, phase: Phase, ended: &Ended, has_rest: bool) -> Option<Api
 }
 
 /// Makes the TLS connection. To a client that speaks plain HTTP it says so in plain HTTP.
-async fn shake_hands(acceptor: &TlsAcceptor, socket: TcpStream) -> io::Result<Stream> {
+async fn shake_hands(
+    acceptor: &TlsAcceptor,
+    socket: TcpStream,
+    entry: &Entry,
+) -> io::Result<Stream> {
     socket.set_nodelay(true)?;
     notice_death(&socket)?;
     let mut first = [0];
     let count = socket.peek(&mut first).await?;
+    entry.set_spoken();
     if count == 1 && first[0].is_ascii_uppercase() {
         write_refusal(socket, &ApiError::PlainHttp).await;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "plain HTTP"));

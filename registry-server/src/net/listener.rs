@@ -66,6 +66,7 @@ struct Acceptor {
 impl Acceptor {
     async fn run(self, listener: TcpListener) {
         loop {
+            self.table.ready(&self.app.limits).await;
             match listener.accept().await {
                 // A listener for both families shows IPv4 addresses inside IPv6 ones.
                 Ok((socket, peer)) => {

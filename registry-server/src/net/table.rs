@@ -5,14 +5,16 @@
 //! there are most, then the one that has stood still longest. So a crowd from one address makes
 //! room out of itself, whatever its connections do or do not do. Nobody gives way who came only
 //! now, but to somebody who has fewer: however fast they come, from one address or from many, each
-//! has time to log in. Meanwhile those who have logged in give way, first those of whom there are
-//! most, until a quarter of the places is without a login; but only while nothing goes on with
-//! them. An upload that rests gives way too, after what has been idle for a while: when it rests
-//! for longer than another body may, and those of whoever has more than half of all places much
-//! sooner.
+//! has time to log in, if it has sent anything at all. Meanwhile those who have logged in give way,
+//! first those of whom there are most, until a quarter of the places is without a login; but only
+//! while nothing goes on with them. An upload that rests gives way too, after what has been idle
+//! for a while: when it rests for longer than another body may, and those of whoever has more than
+//! half of all places much sooner.
 //!
-//! Nobody has more than his share of the places, three quarters: who logs in once more loses
-//! another connection of his, whatever goes on with it. So there are always some for others.
+//! Nobody keeps more than his share of the places, three quarters: who logs in once more loses
+//! another connection of his with which nothing goes on; and if something goes on with each, one of
+//! them nonetheless, as soon as somebody has waited for a place for longer than it takes those who
+//! only work to free one.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,6 +78,7 @@ impl Table {
         if queue.count() == 0
             && let Some(place) = self.enter(peer, limits)
         {
+            queue.seated += 1;
             return Some((socket, place));
         }
         let is_one_dropped = queue.push(socket, peer, limits.waiting_connections);
@@ -87,6 +90,22 @@ impl Table {
         None
     }
 
+    /// Resolves when it is time to accept one more: while those who wait are many and get places
+    /// soon, the others wait in the system's queue.
+    pub(super) async fn ready(&self, limits: &Limits) {
+        while self.is_worth_waiting_for(limits) {
+            tokio::time::sleep(RETRY_TIME).await;
+        }
+    }
+
+    fn is_worth_waiting_for(&self, limits: &Limits) -> bool {
+        let mut queue = self.queue();
+        let silent = queue.drop_silent(limits.waiting_connections);
+        self.waiting.store(queue.count(), Ordering::Relaxed);
+        self.lock().crowding.refused += silent as u64;
+        queue.is_worth_waiting_for(limits.waiting_connections, limits.connections)
+    }
+
     /// The next of those who wait, if there is a place for one of them now.
     pub(super) fn next(self: &Arc<Self>, limits: &Limits) -> Option<(TcpStream, Place)> {
         let mut queue = self.queue();
@@ -94,7 +113,7 @@ impl Table {
         let mut state = self.lock();
         state.crowding.refused += late as u64;
         let mut room = state.room(limits);
-        let next = queue.next(|network| room.of(network));
+        let next = queue.next(|network, waited| room.of(network, waited));
         self.waiting.store(queue.count(), Ordering::Relaxed);
         let (room, Newcomer { socket, peer, .. }) = next?;
         state.take(room);
@@ -139,7 +158,7 @@ impl Table {
     /// gets no place.
     fn enter(self: &Arc<Self>, peer: SocketAddr, limits: &Limits) -> Option<Place> {
         let mut state = self.lock();
-        let room = state.room(limits).of(network(peer.ip()))?;
+        let room = state.room(limits).of(network(peer.ip()), Duration::ZERO)?;
         state.take(room);
         Some(self.placed(&mut state, peer))
     }

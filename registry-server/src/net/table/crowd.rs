@@ -58,8 +58,8 @@ impl State {
         (self.last, entry)
     }
 
-    /// Makes a connection somebody's. If he has more than his share then, another one of his goes,
-    /// whatever it does.
+    /// Makes a connection somebody's. If he has more than his share then, another one of his goes
+    /// with which nothing goes on. If there is none, one goes once a newcomer waits for it.
     pub(super) fn give(&mut self, entry: &Entry, owner: &Owner, limits: &Limits) {
         // Its place is somebody else's already, and it counts nowhere.
         if entry.is_evicted() {
@@ -72,7 +72,9 @@ impl State {
             return;
         }
         let others = self.entries.iter().filter(|(_, other)| {
-            Arc::ptr_eq(&other.crowd(), &crowd) && !std::ptr::eq(Arc::as_ptr(other), entry)
+            Arc::ptr_eq(&other.crowd(), &crowd)
+                && !std::ptr::eq(Arc::as_ptr(other), entry)
+                && stands_still(other)
         });
         let first = others.max_by_key(|(_, other)| dispensable(other)).map(|(number, _)| *number);
         if let Some(number) = first {
@@ -98,6 +100,7 @@ impl State {
     fn going(&self, limits: &Limits) -> Going {
         let mut going = Going::default();
         let (mut stuck, mut crowded, mut resting) = (None, None, None);
+        let mut beyond = None;
         for (number, entry) in &self.entries {
             let (most, still) = (entry.crowd().count(), entry.still_for());
             if entry.is_known() {
@@ -107,10 +110,13 @@ impl State {
                 if still >= SETTLED_TIME {
                     resting = resting.max(Some((most, still, rested, *number)));
                 }
+                if most > limits.connection_share() {
+                    beyond = beyond.max(Some((dispensable(entry), *number)));
+                }
                 continue;
             }
             going.without_login += 1;
-            if still >= LOGIN_TIME {
+            if entry.had_its_time() {
                 stuck = stuck.max(Some((most, still, *number)));
             }
             if most > 1 {
@@ -120,6 +126,7 @@ impl State {
         going.stuck = stuck.map(|(_, _, number)| number);
         going.crowded = crowded.map(|(most, _, number)| (most, number));
         going.resting = resting.map(|(most, _, _, number)| (most, number));
+        going.beyond = beyond.map(|(_, number)| number);
         going
     }
 
@@ -127,8 +134,9 @@ impl State {
     /// still longest, but none that came only now.
     fn first_of_young(&self, newcomer: &Owner) -> Option<u64> {
         let own = self.entries.iter().filter(|(_, entry)| entry.crowd().owner == *newcomer);
-        let ranked = own.map(|(number, entry)| (entry.still_for(), *number));
-        ranked.filter(|(still, _)| *still >= LOGIN_TIME).max().map(|(_, number)| number)
+        let stuck = own.filter(|(_, entry)| entry.had_its_time());
+        let ranked = stuck.map(|(number, entry)| (entry.still_for(), *number));
+        ranked.max().map(|(_, number)| number)
     }
 
     /// How many connections somebody has.
@@ -177,8 +185,9 @@ pub(super) struct Rooms<'a> {
 }
 
 impl Rooms<'_> {
-    /// The room for a newcomer from this network; none if nobody gives way to him now.
-    pub(super) fn of(&mut self, network: IpAddr) -> Option<Room> {
+    /// The room for a newcomer from this network who has waited for so long; none if nobody gives
+    /// way to him now.
+    pub(super) fn of(&mut self, network: IpAddr, waited: Duration) -> Option<Room> {
         let newcomer = Owner::Address(network);
         let own = self.state.count_of(&newcomer);
         if own >= self.limits.connection_share() {
@@ -188,7 +197,7 @@ impl Rooms<'_> {
             return Some(Room::Free);
         }
         let going = self.going.get_or_insert_with(|| self.state.going(self.limits));
-        going.to(own, self.limits).map(Room::Of)
+        going.to(own, waited, self.limits).map(Room::Of)
     }
 }
 
@@ -203,14 +212,18 @@ struct Going {
     crowded: Option<(usize, u64)>,
     /// One with a login with which nothing goes on, and how many its owner has.
     resting: Option<(usize, u64)>,
+    /// One of somebody who has more than his share, whatever goes on with it.
+    beyond: Option<u64>,
 }
 
 impl Going {
     /// Who gives way to somebody who has `own` connections without a login.
     ///
     /// Those without a login go before the others. Where none of them may, since each came only
-    /// now, they may take from the others until they have a quarter of all places.
-    fn to(&self, own: usize, limits: &Limits) -> Option<u64> {
+    /// now, they may take from the others until they have a quarter of all places. And where no
+    /// place comes free by itself in the time in which one does of those who only work, they take
+    /// from whoever has more than his share.
+    fn to(&self, own: usize, waited: Duration, limits: &Limits) -> Option<u64> {
         let more_than_own = |of: Option<(usize, u64)>| of.filter(|(most, _)| own < *most);
         let has_few = self.without_login < limits.connections - limits.connection_share();
         let resting = match self.without_login {
@@ -218,7 +231,8 @@ impl Going {
             _ => more_than_own(self.resting).filter(|_| has_few),
         };
         let crowded = more_than_own(self.crowded).map(|(_, number)| number);
-        crowded.or(self.stuck).or(resting.map(|(_, number)| number))
+        let beyond = self.beyond.filter(|_| waited >= LOGIN_TIME);
+        crowded.or(self.stuck).or(resting.map(|(_, number)| number)).or(beyond)
     }
 }
 
@@ -237,8 +251,16 @@ fn rested_in_vain(entry: &Entry, most: usize, limits: &Limits) -> Duration {
 fn dispensable(entry: &Entry) -> (bool, Duration, Duration, Duration) {
     let still = entry.still_for();
     let is_idle = entry.phase() == Phase::Idle && still >= SETTLED_TIME;
-    let rested = entry.rest.lasted().filter(|lasted| *lasted >= CROWD_REST_TIME);
-    (is_idle, rested.unwrap_or_default(), still, entry.age())
+    (is_idle, rested_for_long(entry).unwrap_or_default(), still, entry.age())
+}
+
+/// Whether nothing goes on with a connection.
+fn stands_still(entry: &Entry) -> bool {
+    entry.still_for() >= SETTLED_TIME || rested_for_long(entry).is_some()
+}
+
+fn rested_for_long(entry: &Entry) -> Option<Duration> {
+    entry.rest.lasted().filter(|lasted| *lasted >= CROWD_REST_TIME)
 }
 
 /// How long an upload rests before it gives way, of whoever has more than half of all places: he

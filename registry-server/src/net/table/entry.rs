@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::crowd::Crowd;
+use super::{LOGIN_TIME, SETTLED_TIME};
 use crate::api::rest::Rest;
 use crate::limits::Limits;
 use crate::share::Owner;
@@ -58,6 +59,8 @@ pub(in crate::net) struct Entry {
     crowd: Mutex<Arc<Crowd>>,
     /// Whether the rest of an answered request's body is still being read.
     draining: AtomicBool,
+    /// Whether anything came on it yet.
+    has_spoken: AtomicBool,
     /// Since when the body of its request rests, if it does.
     pub(in crate::net) rest: Arc<Rest>,
     /// Whether it gave its place to a newcomer.
@@ -79,6 +82,7 @@ impl Entry {
             taken: AtomicUsize::new(0),
             crowd: Mutex::new(crowd),
             draining: AtomicBool::new(false),
+            has_spoken: AtomicBool::new(false),
             rest: Arc::default(),
             evicted: AtomicBool::new(false),
             closing: Notify::new(),
@@ -163,6 +167,21 @@ impl Entry {
             Phase::Busy | Phase::Flushing => blocked,
             Phase::Handshake | Phase::Idle | Phase::Head => self.in_phase_for().max(blocked),
         }
+    }
+
+    /// Notes that something came on it.
+    pub(in crate::net) fn set_spoken(&self) {
+        self.has_spoken.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a connection without a login had the time that each has for it, though nothing more
+    /// comes. Whoever opens one to use it sends something at once.
+    pub(super) fn had_its_time(&self) -> bool {
+        let time = match self.has_spoken.load(Ordering::Relaxed) {
+            true => LOGIN_TIME,
+            false => SETTLED_TIME,
+        };
+        self.still_for() >= time
     }
 
     /// Whether somebody has logged in on it.

@@ -1,11 +1,29 @@
 //! Newcomers for whom there is no place yet: in turn by their networks, so that however many come
-//! from one, somebody from another is the next but few.
+//! from one, somebody from another is the next but few. Whoever has sent nothing yet gets none: he
+//! would only hold it.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use super::{LOGIN_TIME, SETTLED_TIME};
 use crate::auth::network;
+
+/// A connection of which it can be told whether anything came on it.
+pub(super) trait Speaker {
+    /// Whether something came, were it the end.
+    fn has_spoken(&self) -> bool;
+}
+
+impl Speaker for TcpStream {
+    fn has_spoken(&self) -> bool {
+        // What is known of it, without asking the system.
+        self.try_io(Interest::READABLE, || Ok(())).is_ok()
+    }
+}
 
 /// Somebody who waits.
 pub(super) struct Newcomer<S> {
@@ -21,15 +39,29 @@ pub(super) struct Queue<S> {
     /// Those of each network, the oldest first; of none there are none.
     networks: HashMap<IpAddr, VecDeque<Newcomer<S>>>,
     count: usize,
+    /// How many got a place so far, those who did not have to wait for it among them.
+    pub(super) seated: u64,
+    /// Since it has been full.
+    full: Option<Full>,
+}
+
+/// A queue that is full, since it was looked at the last time.
+struct Full {
+    since: Instant,
+    /// How many had got a place by then.
+    seated: u64,
+    /// Whether places changed hands quickly before that.
+    is_moving: bool,
 }
 
 impl<S> Default for Queue<S> {
     fn default() -> Self {
-        Self { turns: VecDeque::new(), networks: HashMap::new(), count: 0 }
+        let (turns, networks) = (VecDeque::new(), HashMap::new());
+        Self { turns, networks, count: 0, seated: 0, full: None }
     }
 }
 
-impl<S> Queue<S> {
+impl<S: Speaker> Queue<S> {
     /// How many wait.
     pub(super) fn count(&self) -> usize {
         self.count
@@ -52,18 +84,23 @@ impl<S> Queue<S> {
         is_too_many
     }
 
-    /// Takes the next one for whom there is room, with what `room` says of it. A network whose turn
-    /// it was is the last one then.
+    /// Takes the next one for whom there is room, with what `room` says of it, given his network
+    /// and how long he has waited. A network whose turn it was is the last one then.
     pub(super) fn next<R>(
         &mut self,
-        mut room: impl FnMut(IpAddr) -> Option<R>,
+        mut room: impl FnMut(IpAddr, Duration) -> Option<R>,
     ) -> Option<(R, Newcomer<S>)> {
-        let found = self.turns.iter().enumerate();
-        let (turn, room) =
-            found.filter_map(|(turn, ip)| room(*ip).map(|room| (turn, room))).next()?;
+        let mut found = self.turns.iter().enumerate().filter_map(|(turn, network)| {
+            let own = self.networks.get(network)?;
+            let first = own.iter().position(|newcomer| newcomer.socket.has_spoken())?;
+            let room = room(*network, own[first].since.elapsed())?;
+            Some((turn, first, room))
+        });
+        let (turn, first, room) = found.next()?;
         let network = self.turns.remove(turn)?;
-        let newcomer = self.networks.get_mut(&network)?.pop_front()?;
+        let newcomer = self.networks.get_mut(&network)?.remove(first)?;
         self.count -= 1;
+        self.seated += 1;
         match self.networks.get(&network).is_some_and(|own| !own.is_empty()) {
             true => self.turns.push_back(network),
             false => drop(self.networks.remove(&network)),
@@ -71,15 +108,46 @@ impl<S> Queue<S> {
         Some((room, newcomer))
     }
 
+    /// Whether whoever comes next had better be left to the system's queue for now: `most` wait
+    /// here, each with something to say, and places change hands so quickly that nobody can be
+    /// holding them. Otherwise there would be no end to it, and whoever comes from elsewhere would
+    /// not be seen behind them.
+    pub(super) fn is_worth_waiting_for(&mut self, most: usize, places: usize) -> bool {
+        if self.count < most {
+            self.full = None;
+            return false;
+        }
+        let new = || Full { since: Instant::now(), seated: self.seated, is_moving: true };
+        let full = self.full.get_or_insert_with(new);
+        if full.since.elapsed() >= LOGIN_TIME {
+            let is_moving = self.seated - full.seated > places as u64;
+            *full = Full { since: Instant::now(), seated: self.seated, is_moving };
+        }
+        full.is_moving
+    }
+
+    /// With `most` who wait, drops those of them who could have sent something and did not, and
+    /// says how many they were.
+    pub(super) fn drop_silent(&mut self, most: usize) -> usize {
+        if self.count < most {
+            return 0;
+        }
+        self.drop_all(|newcomer| {
+            newcomer.since.elapsed() >= SETTLED_TIME && !newcomer.socket.has_spoken()
+        })
+    }
+
     /// Drops those who have waited for this long, and says how many they were.
     pub(super) fn drop_late(&mut self, time: Duration) -> usize {
+        self.drop_all(|newcomer| newcomer.since.elapsed() >= time)
+    }
+
+    fn drop_all(&mut self, is_to_go: impl Fn(&Newcomer<S>) -> bool) -> usize {
         let before = self.count;
         for own in self.networks.values_mut() {
-            while own.front().is_some_and(|newcomer| newcomer.since.elapsed() >= time) {
-                own.pop_front();
-                self.count -= 1;
-            }
+            own.retain(|newcomer| !is_to_go(newcomer));
         }
+        self.count = self.networks.values().map(VecDeque::len).sum();
         if self.count < before {
             self.networks.retain(|_, own| !own.is_empty());
             self.turns.retain(|network| self.networks.contains_key(network));
@@ -105,13 +173,23 @@ impl<S> Queue<S> {
 mod tests {
     use super::*;
 
+    /// A number below this has something to say.
+    impl Speaker for usize {
+        fn has_spoken(&self) -> bool {
+            *self < SILENT
+        }
+    }
+
+    const SILENT: usize = 100;
+
     fn peer(address: &str) -> SocketAddr {
         SocketAddr::new(address.parse().unwrap(), 1)
     }
 
     /// Who comes next, until there is room for nobody.
     fn all(queue: &mut Queue<usize>, room: impl Fn(IpAddr) -> bool) -> Vec<usize> {
-        let next = || queue.next(|ip| room(ip).then_some(())).map(|(_, newcomer)| newcomer.socket);
+        let next =
+            || queue.next(|ip, _| room(ip).then_some(())).map(|(_, newcomer)| newcomer.socket);
         std::iter::from_fn(next).collect()
     }
 
@@ -140,6 +218,37 @@ mod tests {
         assert!(queue.push(10, peer("127.0.0.1"), 3), "one of the others was dropped");
         assert_eq!(queue.count(), 3);
         assert_eq!(all(&mut queue, |_| true), [0, 10, 1]);
+    }
+
+    #[test]
+    fn who_says_nothing_gets_no_place_and_is_the_first_to_go() {
+        let mut queue = Queue::default();
+        for number in [SILENT, 0, SILENT + 1, 1] {
+            queue.push(number, peer("127.0.0.1"), 4);
+        }
+        assert_eq!(queue.drop_silent(4), 0, "they came only now");
+        assert_eq!(all(&mut queue, |_| true), [0, 1]);
+        std::thread::sleep(SETTLED_TIME);
+        assert_eq!(queue.drop_silent(3), 0, "one more may wait");
+        assert_eq!((queue.drop_silent(2), queue.count()), (2, 0));
+        assert!(queue.turns.is_empty() && queue.networks.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_is_waited_for_as_long_as_it_moves() {
+        let mut queue = Queue::default();
+        let come = |queue: &mut Queue<usize>| queue.push(0, peer("127.0.0.1"), 1);
+        assert!(!queue.is_worth_waiting_for(1, 2), "it is empty");
+        come(&mut queue);
+        assert!(queue.is_worth_waiting_for(1, 2), "nobody knows yet");
+        for _ in 0..3 {
+            assert!(queue.next(|_, _| Some(())).is_some());
+            come(&mut queue);
+        }
+        queue.full.as_mut().unwrap().since -= LOGIN_TIME;
+        assert!(queue.is_worth_waiting_for(1, 2), "three went, and there are two places");
+        queue.full.as_mut().unwrap().since -= LOGIN_TIME;
+        assert!(!queue.is_worth_waiting_for(1, 2), "nobody went");
     }
 
     #[test]

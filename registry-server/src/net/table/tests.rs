@@ -17,13 +17,19 @@ impl Scene {
 
     /// Enters a connection that has been open for so many seconds; which one it is.
     fn come(&mut self, from: &str, seconds: u64) -> Option<usize> {
+        self.come_after(Duration::ZERO, from, seconds)
+    }
+
+    /// The same for somebody who has waited for a place.
+    fn come_after(&mut self, waited: Duration, from: &str, seconds: u64) -> Option<usize> {
         let peer = SocketAddr::new(from.parse().unwrap(), 1);
         let born = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
         let mut state = self.table.lock();
-        let room = state.room(&self.limits).of(network(peer.ip()))?;
+        let room = state.room(&self.limits).of(network(peer.ip()), waited)?;
         state.take(room);
         let (number, entry) = state.insert(peer, born);
         drop(state);
+        entry.set_spoken();
         self.places.push(Place { table: Arc::clone(&self.table), number, entry });
         Some(self.places.len() - 1)
     }
@@ -46,7 +52,7 @@ impl Scene {
 }
 
 #[test]
-fn whoever_has_more_than_his_share_loses_one_of_his_own_whatever_it_does() {
+fn whoever_has_more_than_his_share_loses_one_of_his_own() {
     let mut scene = Scene::new(8);
     for number in 0..6 {
         let which = scene.come("127.0.0.1", 10 + number).unwrap();
@@ -58,12 +64,15 @@ fn whoever_has_more_than_his_share_loses_one_of_his_own_whatever_it_does() {
     assert_eq!(scene.gone(), [0; 0], "one of somebody else");
     let which = scene.come("127.0.0.1", 100).unwrap();
     scene.log_in(which, "bully");
-    assert_eq!(scene.gone(), [5], "the one that was open longest, but for the one that came");
+    assert_eq!(scene.gone(), [0; 0], "something goes on with each");
+    assert_eq!(scene.come("127.0.0.1", 0), None, "one may come free by itself");
+    assert!(scene.come_after(LOGIN_TIME, "127.0.0.1", 0).is_some());
+    assert_eq!(scene.gone(), [7], "the one that was open longest");
     scene.entry(2).enter(Phase::Idle);
     scene.entry(2).rewind();
-    let which = scene.come("127.0.0.1", 100).unwrap();
+    let which = scene.places.len() - 1;
     scene.log_in(which, "bully");
-    assert_eq!(scene.gone(), [2, 5], "one that is idle before all others");
+    assert_eq!(scene.gone(), [2, 7], "one that is idle goes at once");
 }
 
 #[test]
@@ -141,6 +150,21 @@ fn who_logs_in_on_a_connection_that_gave_way_has_none() {
     assert_eq!(counts, [(Owner::User("user".parse().unwrap()), 1)]);
     scene.places.clear();
     assert_eq!(scene.table.lock().counts(), []);
+}
+
+#[test]
+fn who_has_sent_nothing_gives_way_soon() {
+    let mut scene = Scene::new(8);
+    for _ in 0..6 {
+        scene.come("127.0.0.1", 0).unwrap();
+    }
+    let peer = scene.entry(0).peer;
+    scene.places.remove(0);
+    let born = Instant::now().checked_sub(SETTLED_TIME).unwrap();
+    let (number, silent) = scene.table.lock().insert(peer, born);
+    assert!(scene.come("127.0.0.1", 0).is_some());
+    assert!(silent.is_evicted());
+    drop(Place { table: Arc::clone(&scene.table), number, entry: silent });
 }
 
 #[test]
