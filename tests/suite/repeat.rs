@@ -58,19 +58,24 @@ fn a_push_that_changes_nothing_writes_nothing() {
 }
 
 #[test]
-fn a_manifest_of_thirty_six_thousand_layers_that_are_not_there_is_refused_in_one_sentence() {
+fn a_manifest_of_four_thousand_layers_that_are_not_there_is_refused_in_one_sentence() {
     let server = Server::start();
     let client = server.administrator();
     push_blob(&client, "app", b"{}");
-    let layers: Vec<_> = (0..36_000u32)
-        .map(|n| json!({ "mediaType": "", "digest": format!("sha256:{n:064x}"), "size": 1 }))
-        .collect();
-    let document = json!({ "config": descriptor(LAYER, b"{}"), "layers": layers });
-    let image = Manifest::new(MediaType::OCI_MANIFEST, document);
-    let refused = image.put(&client, "app", "1").refused(400, "MANIFEST_BLOB_UNKNOWN");
+    let image_of = |count: u32| {
+        let layers: Vec<_> = (0..count)
+            .map(|n| json!({ "mediaType": "", "digest": format!("sha256:{n:064x}"), "size": 1 }))
+            .collect();
+        let document = json!({ "config": descriptor(LAYER, b"{}"), "layers": layers });
+        Manifest::new(MediaType::OCI_MANIFEST, document)
+    };
+    // With its config it names as many as a manifest may.
+    let refused = image_of(4095).put(&client, "app", "1").refused(400, "MANIFEST_BLOB_UNKNOWN");
     let (_, message) = refused.error();
-    assert!(message.contains("and 35990 more: push the blobs"), "{message}");
+    assert!(message.contains("and 4085 more: push the blobs"), "{message}");
     assert!(message.len() < 2000, "{message}");
+    let refused = image_of(36_000).put(&client, "app", "1").refused(400, "UNSUPPORTED");
+    assert!(refused.error().1.contains("at most 4096 others"), "{refused:?}");
     // An upload goes on meanwhile and afterwards.
     begin_upload(&client, "app");
 }
