@@ -39,8 +39,9 @@ pub struct Limits {
     /// How long a newcomer waits for a place when no connection gives way.
     pub place_time: Duration,
     /// Connections at once whose buffers in the kernel grow as it sees fit, for fast links to
-    /// distant clients, and as few as the kernel has memory for; of one owner half of them. All
-    /// others have short buffers as soon as they move more than a few requests do.
+    /// distant clients, and as few as the kernel has memory for; of one user half of them, and none
+    /// without a login. All others have short buffers as soon as they move more than a few requests
+    /// do.
     pub growing_sockets: usize,
     /// What the kernel lets the two buffers of one such connection grow to, in bytes.
     pub grown_socket_bytes: usize,

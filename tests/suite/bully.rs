@@ -29,7 +29,7 @@ struct Bully {
     begin: fn(&Scene) -> Attack,
 }
 
-const BULLIES: [Bully; 17] = [
+const BULLIES: [Bully; 18] = [
     Bully { name: "asks and never reads", limits: few_places, begin: attack::asks_and_never_reads },
     Bully { name: "asks and reads a little", limits: few_places, begin: attack::reads_a_little },
     Bully { name: "half-open handshakes", limits: few_places, begin: attack::half_open },
@@ -55,6 +55,7 @@ const BULLIES: [Bully; 17] = [
     Bully { name: "sends and goes", limits: |_| {}, begin: heavy::sends_and_goes },
     Bully { name: "lists that nobody reads", limits: |_| {}, begin: heavy::unread_lists },
     Bully { name: "long manifests unread", limits: |_| {}, begin: heavy::unread_manifests },
+    Bully { name: "two on all places", limits: few_places, begin: attack::two_hold_all_places },
 ];
 
 /// Something that a client does, for the so-maniest time.
@@ -135,6 +136,7 @@ tests! {
     who_sends_and_goes_stops_nobody: 14,
     who_reads_no_list_stops_nobody: 15,
     who_reads_no_long_manifest_stops_nobody: 16,
+    two_who_hold_all_places_together_stop_nobody: 17,
 }
 
 /// Lets the bully work while each victim does its work a few times, and once more afterwards.

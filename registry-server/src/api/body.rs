@@ -94,8 +94,8 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// Reads from `incoming`, waiting at most `idle` for each piece, unless the body may rest: then
-    /// `rest` says so.
+    /// Reads from `incoming`, waiting at most `idle` for each piece, unless the body may rest for
+    /// longer. `rest` says while it is waited for.
     pub fn new(incoming: Incoming, idle: Duration, rest: Arc<Rest>) -> Self {
         let is_done = incoming.is_end_stream();
         rest.begin_anew();
@@ -123,6 +123,8 @@ impl RequestBody {
     /// # Errors
     /// [`ApiError::BodyTimeout`] or [`ApiError::BodyBroken`].
     pub async fn piece(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let rest = Arc::clone(&self.rest);
+        let _resting = rest.begin();
         match tokio::time::timeout(self.idle, self.next()).await {
             Ok(next) => next,
             Err(_) => Err(self.lost(self.idle)),

@@ -5,9 +5,9 @@
 //! it: to 4 MiB of what goes out by default, and to 6 MiB or more of what comes in. All sockets of
 //! the host share one bound (`net.ipv4.tcp_mem`), and when it is reached, nobody on the host sends
 //! or receives: a few thousand clients that ask for a large blob and read nothing are enough. So
-//! only some connections at once have buffers that grow, and of one owner half of those at most;
-//! all others have short ones. What these cost is speed over long ways alone: a connection sends a
-//! buffer's worth in the time of a round trip.
+//! only some connections at once have buffers that grow, of users, and of each half of those at
+//! most; all others have short ones. What these cost is speed over long ways alone: a connection
+//! sends a buffer's worth in the time of a round trip.
 //!
 //! A connection chooses when it has moved more than a few requests do. Until then its buffers are
 //! small by themselves; and the choice is for good, since a size that was set once grows no more.
@@ -98,7 +98,11 @@ impl Buffers {
     /// Lets the buffers of somebody's socket grow, as long as what is returned lives, if there is
     /// room for it; otherwise they are short from now on.
     pub(super) fn choose(&self, owner: &Owner, socket: &TcpStream) -> Option<Held> {
-        let growing = self.growing.as_ref().and_then(|pool| pool.try_take(owner, 1));
+        // Whoever has not logged in costs nothing to be, from any number of addresses.
+        let growing = match owner {
+            Owner::User(_) => self.growing.as_ref().and_then(|pool| pool.try_take(owner, 1)),
+            Owner::Address(_) | Owner::Server => None,
+        };
         if growing.is_none() {
             // The kernel doubles what it is told, for what it needs beside the bytes themselves.
             let outcome = set_socket_send_buffer_size(socket, self.send_bytes / 2)
@@ -161,9 +165,12 @@ mod tests {
         let buffers = Buffers::new(&limits);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let owner = |last| Owner::Address(IpAddr::from([10, 0, 0, last]));
+        let owner = |last: u8| match last {
+            0 => Owner::Address(IpAddr::from([10, 0, 0, 1])),
+            _ => Owner::User(format!("user{last}").parse().unwrap()),
+        };
         let mut held = Vec::new();
-        for (last, grows) in [(1, true), (1, true), (1, false), (2, true), (3, false)] {
+        for (last, grows) in [(0, false), (1, true), (1, true), (1, false), (2, true), (3, false)] {
             let socket = TcpStream::connect(address).await.unwrap();
             let growing = buffers.choose(&owner(last), &socket);
             assert_eq!(growing.is_some(), grows, "{last}");

@@ -5,16 +5,17 @@
 //! there are most, then the one that has stood still longest. So a crowd from one address makes
 //! room out of itself, whatever its connections do or do not do. Nobody gives way who came only
 //! now, but to somebody who has fewer: however fast they come, from one address or from many, each
-//! has time to log in, if it has sent anything at all. Meanwhile those who have logged in give way,
+//! has time to log in. Meanwhile those who have logged in give way,
 //! first those of whom there are most, until a quarter of the places is without a login; but only
 //! while nothing goes on with them. An upload that rests gives way too, after what has been idle
 //! for a while: when it rests for longer than another body may, and those of whoever has more than
 //! half of all places much sooner.
 //!
 //! Nobody keeps more than his share of the places, three quarters: who logs in once more loses
-//! another connection of his with which nothing goes on; and if something goes on with each, one of
-//! them nonetheless, as soon as somebody has waited for a place for longer than it takes those who
-//! only work to free one.
+//! another connection of his with which nothing goes on. And if something goes on with each,
+//! whoever has most of them loses one nonetheless, as soon as somebody has waited for a place for
+//! longer than it takes those who only work to free one. So however many hold on to places
+//! together, there are some for others.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,6 +31,7 @@ use crate::share::Owner;
 
 mod crowd;
 mod entry;
+mod known;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -75,9 +77,12 @@ impl Table {
         limits: &Limits,
     ) -> Option<(TcpStream, Place)> {
         let mut queue = self.queue();
-        if queue.count() == 0
-            && let Some(place) = self.enter(peer, limits)
-        {
+        let place = match queue.count() {
+            0 => self.enter(peer, limits),
+            // Those who wait do so for places of others.
+            _ => self.enter_if_free(peer, limits),
+        };
+        if let Some(place) = place {
             queue.seated += 1;
             return Some((socket, place));
         }
@@ -145,6 +150,7 @@ impl Table {
     /// another one is closed.
     pub(super) fn set_owner(&self, entry: &Entry, owner: &Owner, limits: &Limits) {
         if entry.crowd().owner != *owner {
+            self.queue().known.note(network(entry.peer.ip()));
             self.lock().give(entry, owner, limits);
         }
     }
@@ -161,6 +167,13 @@ impl Table {
         let room = state.room(limits).of(network(peer.ip()), Duration::ZERO)?;
         state.take(room);
         Some(self.placed(&mut state, peer))
+    }
+
+    /// Enters a connection, if nobody has to give way for it.
+    fn enter_if_free(self: &Arc<Self>, peer: SocketAddr, limits: &Limits) -> Option<Place> {
+        let mut state = self.lock();
+        let is_free = state.room(limits).is_free_for(network(peer.ip()));
+        is_free.then(|| self.placed(&mut state, peer))
     }
 
     fn placed(self: &Arc<Self>, state: &mut State, peer: SocketAddr) -> Place {
@@ -196,3 +209,9 @@ const RETRY_TIME: Duration = Duration::from_millis(5);
 const SETTLED_TIME: Duration = Duration::from_millis(100);
 /// The time that a connection has for its handshake and its first request at least.
 const LOGIN_TIME: Duration = Duration::from_secs(1);
+/// How long a connection without a login may say nothing at all: whoever opens one to use it begins
+/// at once.
+const SILENT_TIME: Duration = Duration::from_millis(500);
+/// How long somebody without a login may wait for an answer before he gives way. His first login
+/// has its turn long before, unless those from his address alone are many.
+const WAITING_TIME: Duration = Duration::from_secs(5);

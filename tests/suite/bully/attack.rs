@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use storage::MediaType;
+use storage::{MediaType, Role};
 
 use crate::support::content::{OCTETS, begin_upload, noise, sha256};
 use crate::support::http::{Client, Connection, connect_from};
@@ -270,6 +270,26 @@ pub(super) fn trickling_uploads(scene: &Scene) -> Attack {
             state.strike();
         }
         while state.goes_on() && connection.try_send(b"x").is_ok() {
+            state.rest();
+        }
+    })
+}
+
+/// Manifests of two users on all places, of which more comes now and then, as slowly as it may.
+pub(super) fn two_hold_all_places(scene: &Scene) -> Attack {
+    let accomplice = scene.server.add_user("accomplice", Role::Push);
+    let clients = [scene.bully.again(), accomplice];
+    clients.iter().for_each(|client| drop(client.get("/v2/").expect(200)));
+    Attack::begin(CROWD, SHARE, move |state, number| {
+        state.rest();
+        let client = &clients[number % 2];
+        let Some(mut connection) = hurried(client) else { return };
+        let headers = [("Content-Type", MediaType::OCI_MANIFEST), ("Content-Length", "4000000")];
+        let head = client.head_of("PUT", "/v2/bully/manifests/a", &headers);
+        if connection.try_send(head.as_bytes()).is_ok() {
+            state.strike();
+        }
+        while state.goes_on() && connection.try_send(&[b' '; 5000]).is_ok() {
             state.rest();
         }
     })

@@ -1,6 +1,7 @@
 //! Who has how many connections, and which of them goes first.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -100,7 +101,8 @@ impl State {
     fn going(&self, limits: &Limits) -> Going {
         let mut going = Going::default();
         let (mut stuck, mut crowded, mut resting) = (None, None, None);
-        let mut beyond = None;
+        let (mut largest, owners) = (None, self.crowds.len() + 1);
+        let lots = RandomState::new();
         for (number, entry) in &self.entries {
             let (most, still) = (entry.crowd().count(), entry.still_for());
             if entry.is_known() {
@@ -110,23 +112,27 @@ impl State {
                 if still >= SETTLED_TIME {
                     resting = resting.max(Some((most, still, rested, *number)));
                 }
-                if most > limits.connection_share() {
-                    beyond = beyond.max(Some((dispensable(entry), *number)));
+                // More than an equal part of all places: of those who have most there is always
+                // one, since the newcomer's is an owner as well.
+                if most.saturating_mul(owners) > limits.connections {
+                    largest = largest.max(Some((most, dispensable(entry), *number)));
                 }
                 continue;
             }
             going.without_login += 1;
-            if entry.had_its_time() {
+            if entry.is_stuck() {
                 stuck = stuck.max(Some((most, still, *number)));
             }
             if most > 1 {
-                crowded = crowded.max(Some((most, still, *number)));
+                // Of those that stand still for as long anybody goes: whoever knew which one
+                // could arrange that it is somebody else's.
+                crowded = crowded.max(Some((most, still, lots.hash_one(number), *number)));
             }
         }
         going.stuck = stuck.map(|(_, _, number)| number);
-        going.crowded = crowded.map(|(most, _, number)| (most, number));
+        going.crowded = crowded.map(|(most, _, _, number)| (most, number));
         going.resting = resting.map(|(most, _, _, number)| (most, number));
-        going.beyond = beyond.map(|(_, number)| number);
+        going.largest = largest.map(|(_, _, number)| number);
         going
     }
 
@@ -134,7 +140,7 @@ impl State {
     /// still longest, but none that came only now.
     fn first_of_young(&self, newcomer: &Owner) -> Option<u64> {
         let own = self.entries.iter().filter(|(_, entry)| entry.crowd().owner == *newcomer);
-        let stuck = own.filter(|(_, entry)| entry.had_its_time());
+        let stuck = own.filter(|(_, entry)| entry.is_stuck());
         let ranked = stuck.map(|(number, entry)| (entry.still_for(), *number));
         ranked.max().map(|(_, number)| number)
     }
@@ -185,6 +191,17 @@ pub(super) struct Rooms<'a> {
 }
 
 impl Rooms<'_> {
+    /// Whether there are places that nobody has.
+    fn are_free(&self) -> bool {
+        self.state.entries.len() < self.limits.connections
+    }
+
+    /// Whether there is one for a newcomer from this network.
+    pub(super) fn is_free_for(&self, network: IpAddr) -> bool {
+        let own = self.state.count_of(&Owner::Address(network));
+        own < self.limits.connection_share() && self.are_free()
+    }
+
     /// The room for a newcomer from this network who has waited for so long; none if nobody gives
     /// way to him now.
     pub(super) fn of(&mut self, network: IpAddr, waited: Duration) -> Option<Room> {
@@ -193,7 +210,7 @@ impl Rooms<'_> {
         if own >= self.limits.connection_share() {
             return self.state.first_of_young(&newcomer).map(Room::Of);
         }
-        if self.state.entries.len() < self.limits.connections {
+        if self.are_free() {
             return Some(Room::Free);
         }
         let going = self.going.get_or_insert_with(|| self.state.going(self.limits));
@@ -212,8 +229,8 @@ struct Going {
     crowded: Option<(usize, u64)>,
     /// One with a login with which nothing goes on, and how many its owner has.
     resting: Option<(usize, u64)>,
-    /// One of somebody who has more than his share, whatever goes on with it.
-    beyond: Option<u64>,
+    /// One with a login of whoever has most of them, whatever goes on with it.
+    largest: Option<u64>,
 }
 
 impl Going {
@@ -222,7 +239,7 @@ impl Going {
     /// Those without a login go before the others. Where none of them may, since each came only
     /// now, they may take from the others until they have a quarter of all places. And where no
     /// place comes free by itself in the time in which one does of those who only work, they take
-    /// from whoever has more than his share.
+    /// from whoever has most.
     fn to(&self, own: usize, waited: Duration, limits: &Limits) -> Option<u64> {
         let more_than_own = |of: Option<(usize, u64)>| of.filter(|(most, _)| own < *most);
         let has_few = self.without_login < limits.connections - limits.connection_share();
@@ -231,8 +248,8 @@ impl Going {
             _ => more_than_own(self.resting).filter(|_| has_few),
         };
         let crowded = more_than_own(self.crowded).map(|(_, number)| number);
-        let beyond = self.beyond.filter(|_| waited >= LOGIN_TIME);
-        crowded.or(self.stuck).or(resting.map(|(_, number)| number)).or(beyond)
+        let largest = self.largest.filter(|_| waited >= LOGIN_TIME);
+        crowded.or(self.stuck).or(resting.map(|(_, number)| number)).or(largest)
     }
 }
 

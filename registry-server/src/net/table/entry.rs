@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::crowd::Crowd;
-use super::{LOGIN_TIME, SETTLED_TIME};
+use super::{LOGIN_TIME, SILENT_TIME, WAITING_TIME};
 use crate::api::rest::Rest;
 use crate::limits::Limits;
 use crate::share::Owner;
@@ -61,6 +61,8 @@ pub(in crate::net) struct Entry {
     draining: AtomicBool,
     /// Whether anything came on it yet.
     has_spoken: AtomicBool,
+    /// Milliseconds after `born` at which some of an answer was written, the last time.
+    written: AtomicU64,
     /// Since when the body of its request rests, if it does.
     pub(in crate::net) rest: Arc<Rest>,
     /// Whether it gave its place to a newcomer.
@@ -83,6 +85,7 @@ impl Entry {
             crowd: Mutex::new(crowd),
             draining: AtomicBool::new(false),
             has_spoken: AtomicBool::new(false),
+            written: AtomicU64::new(0),
             rest: Arc::default(),
             evicted: AtomicBool::new(false),
             closing: Notify::new(),
@@ -103,7 +106,8 @@ impl Entry {
     pub(in crate::net) fn set_draining(&self, is_draining: bool) {
         self.draining.store(is_draining, Ordering::Release);
         if !is_draining && self.phase() == Phase::Idle {
-            self.enter(Phase::Idle);
+            // The phase may be another one by now, and is left alone.
+            self.since.store(self.now(), Ordering::Release);
         }
     }
 
@@ -136,6 +140,7 @@ impl Entry {
 
     /// Notes that the client took so many bytes. A few of them are no progress.
     pub(in crate::net) fn took(&self, bytes: usize) {
+        self.written.store(self.now(), Ordering::Relaxed);
         self.is_pending.store(false, Ordering::Relaxed);
         if self.blocked.load(Ordering::Relaxed) == 0 {
             return;
@@ -160,10 +165,16 @@ impl Entry {
     }
 
     /// For how long the client has kept it standing still: it says nothing, or does not read. While
-    /// a request is being answered it waits for us.
+    /// a request is being answered it waits for us; but without a login not for ever, since those
+    /// who wait for their first login could be anybody, and have every place.
     pub(super) fn still_for(&self) -> Duration {
         let blocked = self.blocked_for().unwrap_or_default();
         match self.phase() {
+            Phase::Busy if !self.is_known() => {
+                let written = self.for_long(self.written.load(Ordering::Relaxed));
+                let waiting = self.in_phase_for().min(written);
+                if waiting >= WAITING_TIME { waiting.max(blocked) } else { blocked }
+            }
             Phase::Busy | Phase::Flushing => blocked,
             Phase::Handshake | Phase::Idle | Phase::Head => self.in_phase_for().max(blocked),
         }
@@ -174,12 +185,11 @@ impl Entry {
         self.has_spoken.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a connection without a login had the time that each has for it, though nothing more
-    /// comes. Whoever opens one to use it sends something at once.
-    pub(super) fn had_its_time(&self) -> bool {
+    /// Whether a connection without a login stood still for longer than each may.
+    pub(super) fn is_stuck(&self) -> bool {
         let time = match self.has_spoken.load(Ordering::Relaxed) {
             true => LOGIN_TIME,
-            false => SETTLED_TIME,
+            false => SILENT_TIME,
         };
         self.still_for() >= time
     }

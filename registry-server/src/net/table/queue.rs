@@ -1,27 +1,39 @@
 //! Newcomers for whom there is no place yet: in turn by their networks, so that however many come
-//! from one, somebody from another is the next but few. Whoever has sent nothing yet gets none: he
-//! would only hold it.
+//! from one, somebody from another is the next but few; and every second place is for those from
+//! where somebody logged in already, however many networks the others come from. Whoever has sent
+//! nothing yet gets none: he would only hold it.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::{LOGIN_TIME, SETTLED_TIME};
+use super::SETTLED_TIME;
+use super::known::KnownNetworks;
 use crate::auth::network;
 
 /// A connection of which it can be told whether anything came on it.
 pub(super) trait Speaker {
-    /// Whether something came, were it the end.
+    /// Whether something came, were it the end, as far as it is known.
     fn has_spoken(&self) -> bool;
+
+    /// Whether nothing has come up to now.
+    fn is_silent(&self) -> bool;
 }
 
 impl Speaker for TcpStream {
     fn has_spoken(&self) -> bool {
         // What is known of it, without asking the system.
         self.try_io(Interest::READABLE, || Ok(())).is_ok()
+    }
+
+    fn is_silent(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(recv(self, &mut [0_u8], flags), Err(Errno::AGAIN))
     }
 }
 
@@ -39,25 +51,35 @@ pub(super) struct Queue<S> {
     /// Those of each network, the oldest first; of none there are none.
     networks: HashMap<IpAddr, VecDeque<Newcomer<S>>>,
     count: usize,
+    /// From where somebody logged in.
+    pub(super) known: KnownNetworks,
+    /// Whether the last one who got a place came from there.
+    was_known: bool,
     /// How many got a place so far, those who did not have to wait for it among them.
     pub(super) seated: u64,
-    /// Since it has been full.
-    full: Option<Full>,
+    /// How quickly they do.
+    pace: Option<Pace>,
 }
 
-/// A queue that is full, since it was looked at the last time.
-struct Full {
+/// How quickly places changed hands when it was measured the last time.
+struct Pace {
     since: Instant,
     /// How many had got a place by then.
     seated: u64,
-    /// Whether places changed hands quickly before that.
-    is_moving: bool,
+    is_quick: bool,
 }
 
 impl<S> Default for Queue<S> {
     fn default() -> Self {
-        let (turns, networks) = (VecDeque::new(), HashMap::new());
-        Self { turns, networks, count: 0, seated: 0, full: None }
+        Self {
+            turns: VecDeque::new(),
+            networks: HashMap::new(),
+            count: 0,
+            known: KnownNetworks::default(),
+            was_known: false,
+            seated: 0,
+            pace: None,
+        }
     }
 }
 
@@ -68,7 +90,7 @@ impl<S: Speaker> Queue<S> {
     }
 
     /// Lets somebody wait. With more than `most` the last one of the network that has most of them
-    /// is dropped, and true is returned.
+    /// is dropped, of one that is not known before others, and true is returned.
     pub(super) fn push(&mut self, socket: S, peer: SocketAddr, most: usize) -> bool {
         let network = network(peer.ip());
         let own = self.networks.entry(network).or_default();
@@ -94,9 +116,14 @@ impl<S: Speaker> Queue<S> {
             let own = self.networks.get(network)?;
             let first = own.iter().position(|newcomer| newcomer.socket.has_spoken())?;
             let room = room(*network, own[first].since.elapsed())?;
-            Some((turn, first, room))
+            Some((self.known.contains(network), turn, first, room))
         });
-        let (turn, first, room) = found.next()?;
+        let candidate = found.next()?;
+        let (is_known, turn, first, room) = match candidate.0 == self.was_known {
+            true => found.find(|other| other.0 != self.was_known).unwrap_or(candidate),
+            false => candidate,
+        };
+        self.was_known = is_known;
         let network = self.turns.remove(turn)?;
         let newcomer = self.networks.get_mut(&network)?.remove(first)?;
         self.count -= 1;
@@ -114,16 +141,19 @@ impl<S: Speaker> Queue<S> {
     /// not be seen behind them.
     pub(super) fn is_worth_waiting_for(&mut self, most: usize, places: usize) -> bool {
         if self.count < most {
-            self.full = None;
             return false;
         }
-        let new = || Full { since: Instant::now(), seated: self.seated, is_moving: true };
-        let full = self.full.get_or_insert_with(new);
-        if full.since.elapsed() >= LOGIN_TIME {
-            let is_moving = self.seated - full.seated > places as u64;
-            *full = Full { since: Instant::now(), seated: self.seated, is_moving };
+        // Once in a while it is not known yet, and believed.
+        let new = || Pace { since: Instant::now(), seated: self.seated, is_quick: true };
+        let pace = self.pace.get_or_insert_with(new);
+        let elapsed = pace.since.elapsed();
+        if elapsed >= TRUST_TIME {
+            *pace = new();
+        } else if elapsed >= MEASURE_TIME {
+            let is_quick = self.seated - pace.seated > places as u64;
+            *pace = Pace { is_quick, ..new() };
         }
-        full.is_moving
+        pace.is_quick
     }
 
     /// With `most` who wait, drops those of them who could have sent something and did not, and
@@ -133,7 +163,7 @@ impl<S: Speaker> Queue<S> {
             return 0;
         }
         self.drop_all(|newcomer| {
-            newcomer.since.elapsed() >= SETTLED_TIME && !newcomer.socket.has_spoken()
+            newcomer.since.elapsed() >= SETTLED_TIME && newcomer.socket.is_silent()
         })
     }
 
@@ -156,7 +186,10 @@ impl<S: Speaker> Queue<S> {
     }
 
     fn drop_one(&mut self) {
-        let Some((network, own)) = self.networks.iter_mut().max_by_key(|(_, own)| own.len()) else {
+        let known = &self.known;
+        let size =
+            |(network, own): &(&IpAddr, &mut VecDeque<_>)| (own.len(), !known.contains(network));
+        let Some((network, own)) = self.networks.iter_mut().max_by_key(size) else {
             return;
         };
         let network = *network;
@@ -169,6 +202,11 @@ impl<S: Speaker> Queue<S> {
     }
 }
 
+/// How long it is measured: places of those who hold them are free in half of that.
+const MEASURE_TIME: Duration = Duration::from_secs(2);
+/// How long what was measured is believed.
+const TRUST_TIME: Duration = Duration::from_secs(10);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +215,10 @@ mod tests {
     impl Speaker for usize {
         fn has_spoken(&self) -> bool {
             *self < SILENT
+        }
+
+        fn is_silent(&self) -> bool {
+            !self.has_spoken()
         }
     }
 
@@ -221,6 +263,24 @@ mod tests {
     }
 
     #[test]
+    fn every_second_place_is_for_those_from_where_somebody_logged_in() {
+        let mut queue = Queue::default();
+        queue.known.note("127.0.0.9".parse().unwrap());
+        for number in 0..4 {
+            queue.push(number, peer(&format!("127.0.1.{number}")), 9);
+        }
+        queue.push(8, peer("127.0.0.9"), 9);
+        queue.push(9, peer("127.0.0.9"), 9);
+        assert_eq!(all(&mut queue, |_| true), [8, 0, 9, 1, 2, 3]);
+        for number in 0..4 {
+            queue.push(number, peer(&format!("127.0.1.{number}")), 9);
+        }
+        queue.push(9, peer("127.0.0.9"), 9);
+        assert!(queue.push(5, peer("127.0.1.5"), 5));
+        assert!(all(&mut queue, |_| true).contains(&9), "one of the others was dropped");
+    }
+
+    #[test]
     fn who_says_nothing_gets_no_place_and_is_the_first_to_go() {
         let mut queue = Queue::default();
         for number in [SILENT, 0, SILENT + 1, 1] {
@@ -245,10 +305,16 @@ mod tests {
             assert!(queue.next(|_, _| Some(())).is_some());
             come(&mut queue);
         }
-        queue.full.as_mut().unwrap().since -= LOGIN_TIME;
+        let later = |queue: &mut Queue<usize>, time| queue.pace.as_mut().unwrap().since -= time;
+        later(&mut queue, MEASURE_TIME);
         assert!(queue.is_worth_waiting_for(1, 2), "three went, and there are two places");
-        queue.full.as_mut().unwrap().since -= LOGIN_TIME;
+        later(&mut queue, MEASURE_TIME);
         assert!(!queue.is_worth_waiting_for(1, 2), "nobody went");
+        assert!(queue.next(|_, _| Some(())).is_some());
+        come(&mut queue);
+        assert!(!queue.is_worth_waiting_for(1, 2), "one alone, in no time");
+        later(&mut queue, TRUST_TIME);
+        assert!(queue.is_worth_waiting_for(1, 2), "that was long ago");
     }
 
     #[test]

@@ -153,40 +153,42 @@ fn who_logs_in_on_a_connection_that_gave_way_has_none() {
 }
 
 #[test]
-fn who_has_sent_nothing_gives_way_soon() {
+fn who_waits_for_a_first_login_stands_still_only_after_a_while() {
+    let waiting = |scene: &mut Scene, from: &str, seconds| {
+        let login = scene.come(from, seconds).unwrap();
+        scene.entry(login).enter(Phase::Busy);
+        scene.entry(login).rewind();
+        login
+    };
     let mut scene = Scene::new(8);
-    for _ in 0..6 {
+    let login = waiting(&mut scene, "127.0.0.1", 3);
+    for _ in 0..4 {
         scene.come("127.0.0.1", 0).unwrap();
     }
-    let peer = scene.entry(0).peer;
-    scene.places.remove(0);
-    let born = Instant::now().checked_sub(SETTLED_TIME).unwrap();
-    let (number, silent) = scene.table.lock().insert(peer, born);
+    // Who says nothing goes before.
+    let silent = scene.come("127.0.0.1", 3).unwrap();
+    assert_eq!(scene.come("127.0.0.1", 0).map(|_| scene.gone()), Some(vec![silent]));
+    assert_eq!(scene.come("127.0.0.1", 0), None);
+    assert!(!scene.entry(login).is_evicted());
+    // One from each of many networks: who has waited longest.
+    let mut scene = Scene::new(8);
+    for number in 0..8 {
+        waiting(&mut scene, &format!("127.0.1.{number}"), 20 - number);
+    }
     assert!(scene.come("127.0.0.1", 0).is_some());
-    assert!(silent.is_evicted());
-    drop(Place { table: Arc::clone(&scene.table), number, entry: silent });
+    assert_eq!(scene.gone(), [0]);
 }
 
 #[test]
-fn whoever_waits_for_us_does_not_stand_still() {
-    let mut scene = Scene::new(8);
-    // A first login that waits for its turn, behind those of others.
-    let login = scene.come("127.0.0.1", 10).unwrap();
-    scene.entry(login).enter(Phase::Busy);
-    scene.entry(login).rewind();
-    for _ in 0..5 {
-        scene.come("127.0.0.1", 0).unwrap();
+fn however_many_hold_on_to_places_together_somebody_else_gets_one() {
+    for owners in [1, 2, 4, 8] {
+        let mut scene = Scene::new(8);
+        for number in 0..8 {
+            let which = scene.come(&format!("127.0.0.{number}"), 10 + number).unwrap();
+            scene.log_in(which, &format!("bully{}", number % owners));
+        }
+        assert_eq!(scene.come("127.0.1.1", 0), None, "{owners}: one may come free by itself");
+        assert!(scene.come_after(LOGIN_TIME, "127.0.1.1", 0).is_some(), "{owners}");
+        assert_eq!(scene.gone().len(), 1, "{owners}");
     }
-    assert_eq!(scene.come("127.0.0.1", 0), None);
-    assert_eq!(scene.gone(), [0; 0]);
-    // Who says nothing does stand still.
-    let mut scene = Scene::new(8);
-    let login = scene.come("127.0.0.1", 20).unwrap();
-    scene.entry(login).enter(Phase::Busy);
-    scene.entry(login).rewind();
-    for _ in 0..5 {
-        scene.come("127.0.0.1", 10).unwrap();
-    }
-    assert!(scene.come("127.0.0.1", 0).is_some());
-    assert!(!scene.entry(login).is_evicted());
 }
