@@ -29,8 +29,7 @@ pub struct Limits {
     pub page_entries: usize,
 
     /// Connections at once, or fewer where a process may open few files. At the limit one gives way
-    /// to a newcomer; of one owner more than `connection_share` only
-    /// while nobody waits for a place.
+    /// to a newcomer. One owner has more than `connection_share` of them only while nobody waits.
     pub connections: usize,
     /// Newcomers that wait for a place at once. Beyond that those are closed that have sent nothing
     /// yet. The next wait in the system's queue for as long as places change hands quickly; if they
