@@ -192,7 +192,7 @@ impl Limits {
 
     /// Threads that may wait for the disk at once.
     pub fn threads(&self) -> usize {
-        self.reads + self.writes + self.commits + self.longs
+        self.reads + self.writes + self.commits + self.heavy + self.longs
     }
 
     /// Readers of the database at once, at most: whatever blocks on the store may read.

@@ -77,8 +77,8 @@ pub(super) async fn referrers(
             let room = app.memory.take(&app.owner, 2 * app.limits.manifest_bytes);
             let room = tokio::time::timeout(app.limits.list_wait_time, room).await;
             let room = room.map_err(|_| ApiError::ListsBusy)?;
-            let one = move || asked.page(&store, PageSize::from(1));
-            let (page, room) = app.blocking.read_with(room, one).await;
+            let one = move || (asked.page(&store, PageSize::from(1)), room);
+            let (page, room) = app.blocking.heavy(one).await;
             (page?.unwrap_or_default(), Some(room))
         }
     };

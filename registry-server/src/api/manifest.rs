@@ -7,7 +7,7 @@ use hyper::http::request;
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use storage::{
     Account, Algorithm, Digest, Manifest, ManifestContent, ManifestError, MediaType, Pushed,
-    Reference, RepoName, StorageError, Tag, UserName,
+    Reference, RepoName, Tag, UserName,
 };
 
 use super::body::{BlobBody, ReplyBody, RequestBody, Source};
@@ -73,11 +73,7 @@ pub(super) async fn put(
     }
     let content_type = content_type(&head.headers)?;
     let received = Received::whole(app, body, content_length(&head.headers)).await?;
-    // Nothing but threads holds this, so it is never a client for whom others wait.
-    let heavy = match received.is_long() {
-        true => Some(app.blocking.heavy().await),
-        false => None,
-    };
+    let is_long = received.is_long();
     let named_tags = tags.clone();
     let algorithm = match &reference {
         Reference::Digest(digest) => digest.algorithm(),
@@ -86,36 +82,35 @@ pub(super) async fn put(
             Algorithm::Sha256
         }
     };
-    // 4 MiB take a while to parse and to hash: not on a thread that others wait for.
-    let parse = move || {
-        let (bytes, room) = received.read()?;
-        Ok::<_, ApiError>((Manifest::parse(bytes, content_type, algorithm)?, room))
-    };
-    let (parsed, heavy) = app.blocking.read_with(heavy, parse).await;
-    let (manifest, room) = parsed?;
-    if manifest.edges().len() > limits.manifest_descriptors {
-        return Err(ApiError::TooManyDescriptors { limit: limits.manifest_descriptors });
-    }
-    let digest = *manifest.digest();
-    if let Reference::Digest(expected) = reference
-        && expected != digest
-    {
-        return Err(ApiError::ManifestDigest { expected, actual: digest });
-    }
-    let subject = manifest.subject().copied();
     let (store, repository, by) = (Arc::clone(&app.store), name.clone(), by.cloned());
-    let push = move || -> Result<_, StorageError> {
+    let most = limits.manifest_descriptors;
+    let push = move || -> Result<_, ApiError> {
+        let (bytes, _room) = received.read()?;
+        let manifest = Manifest::parse(bytes, content_type, algorithm)?;
+        if manifest.edges().len() > most {
+            return Err(ApiError::TooManyDescriptors { limit: most });
+        }
+        let (digest, subject) = (*manifest.digest(), manifest.subject().copied());
+        if let Reference::Digest(expected) = reference
+            && expected != digest
+        {
+            return Err(ApiError::ManifestDigest { expected, actual: digest });
+        }
         // A body may take long to come, and its user may be gone by then.
         if let Some(account) = &by
             && !store.is_user(account)?
         {
-            return Ok(None);
+            return Err(ApiError::LoginFailed);
         }
         let by = by.as_ref().map(|account| &account.name);
-        store.push_manifest(&repository, manifest, tags, by).map(Some)
+        Ok((digest, subject, store.push_manifest(&repository, manifest, tags, by)?))
     };
-    let (pushed, _) = app.blocking.write_with((heavy, room), push).await;
-    let pushed = pushed?.ok_or(ApiError::LoginFailed)?;
+    // 4 MiB take a while to parse, to hash and to store: not on a thread that others wait for.
+    let pushed = match is_long {
+        true => app.blocking.heavy(push).await,
+        false => app.blocking.write(push).await,
+    };
+    let (digest, subject, pushed) = pushed?;
     let mut response = created(&name, &digest, subject.as_ref(), &named_tags);
     if let Some(warning) = warning(&pushed) {
         response.headers_mut().insert(WARNING, warning);

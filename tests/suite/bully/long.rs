@@ -1,0 +1,63 @@
+//! Long manifests and lists: whoever sends or reads them waits for nobody else's.
+
+use serde_json::json;
+use storage::MediaType;
+
+use super::attack::Attack;
+use super::heavy::long_manifest;
+use crate::support::binary::{Instance, PASSWORD};
+use crate::support::content::Manifest;
+use crate::support::http::Client;
+use crate::support::report::tell;
+
+#[test]
+fn whoever_pushes_a_long_manifest_does_not_wait_for_the_crowds_of_others_who_do() {
+    let mut instance = Instance::started();
+    let client = instance.client();
+    long_manifest().put(&client, "a", "long").expect(201);
+    let users: Vec<Client> = ["ann", "bob"].map(|name| user(&instance, name)).into();
+    // Each of the two has as many long pushes at once as there may be of one user, and a crowd of
+    // requests that each take a place for a while.
+    let attack = Attack::begin(2 * (CROWD + 2), 2 * CROWD, move |state, number| {
+        let client = users[number % 2].again();
+        for pushed in 0.. {
+            match number < 4 {
+                true => drop(middling(number * 1_000_000 + pushed).put(&client, "a", "pushed")),
+                false => {
+                    client.head("/v2/a/manifests/long").expect(200);
+                    state.strike();
+                }
+            }
+            if !state.goes_on() {
+                return;
+            }
+        }
+    });
+    attack.wait_until_it_hurts();
+    let waited = (0..5).map(|number| {
+        let before = attack.blows();
+        middling(10_000_000 + number).put(&client, "a", "victim").expect(201);
+        attack.blows() - before
+    });
+    let waited: Vec<usize> = waited.collect();
+    tell(&format!("answered to the crowds during a long push: {waited:?}, {}", attack.end()));
+    let least = waited.iter().min().expect("one of them");
+    assert!(*least < CROWD / 2, "{waited:?}");
+    instance.stop();
+}
+
+fn user(instance: &Instance, name: &str) -> Client {
+    instance.add_user(name, "push");
+    let client = instance.client().with_login(Some((name, PASSWORD)));
+    client.get("/v2/").expect(200);
+    client
+}
+
+/// A manifest that is just long enough to be worked on with care, each time another one.
+fn middling(number: usize) -> Manifest {
+    let annotations = json!({ "a": "x".repeat(80_000), "n": number.to_string() });
+    Manifest::new(MediaType::OCI_INDEX, json!({ "manifests": [], "annotations": annotations }))
+}
+
+/// How many ask at once for one user.
+const CROWD: usize = 150;
