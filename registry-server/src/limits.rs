@@ -108,10 +108,10 @@ pub struct Limits {
     pub download_piece_min_bytes: usize,
     /// The longest manifest, blob or page of a list that is received or sent from memory without
     /// asking for room: each connection has as much. A longer manifest comes over the disk, and
-    /// goes a piece at a time.
+    /// goes a piece of this size at a time where there is no room.
     pub small_body_bytes: usize,
-    /// Bytes of longer blobs and of long lists of ranges in memory, of all clients together. Who
-    /// finds no room gets the blob out of its file.
+    /// Bytes of longer blobs, manifests and lists of ranges in memory, of all clients together. Who
+    /// finds no room gets them a piece at a time.
     pub body_memory_bytes: usize,
     /// Bytes of those in memory of one user, or of one address without a login.
     pub body_memory_share_bytes: usize,

@@ -7,7 +7,7 @@ use hyper::http::request;
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use storage::{
     Account, Algorithm, Digest, Manifest, ManifestContent, ManifestError, MediaType, Pushed,
-    Reference, RepoName, Tag, UserName,
+    Reference, RepoName, StorageError, Tag, UserName,
 };
 
 use super::body::{BlobBody, ReplyBody, RequestBody, Source};
@@ -27,24 +27,33 @@ pub(super) async fn read(
     may_push: bool,
 ) -> Outcome {
     let (store, repository, wanted) = (Arc::clone(&app.store), name.clone(), reference.clone());
-    let whole_bytes = app.limits.small_body_bytes;
-    let open = move || store.open_manifest(&repository, &wanted, whole_bytes, may_push);
+    let (whole_bytes, is_head) = (app.limits.small_body_bytes, *method == Method::HEAD);
+    let (memory, owner) = (app.memory.clone(), app.owner.clone());
+    let open = move || {
+        let mut room = None;
+        let has_room = |length| {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            room = if is_head { None } else { memory.try_take(&owner, length) };
+            room.is_some()
+        };
+        let found = store.open_manifest(&repository, &wanted, whole_bytes, may_push, has_room)?;
+        Ok::<_, StorageError>(found.map(|found| (found, room)))
+    };
     let unknown = || ApiError::ManifestUnknown { repository: name, reference };
     let (digest, media_type, length, body) =
         match app.blocking.read(open).await?.ok_or_else(unknown)? {
-            ManifestContent::Whole(whole) => {
+            (ManifestContent::Whole(whole), room) => {
                 let length = whole.bytes.len() as u64;
-                (whole.digest, whole.media_type, length, ReplyBody::full(whole.bytes))
+                (whole.digest, whole.media_type, length, ReplyBody::roomy(whole.bytes, room))
             }
-            // A piece at a time: whoever reads slowly, or not at all, holds no more than of a blob.
-            ManifestContent::Long(long) => {
+            // A piece at a time: whoever reads slowly, or not at all, holds no more than others.
+            (ManifestContent::Long(long), _) => {
                 let source = Source::Manifest(Arc::clone(&app.store), long.digest);
                 let part = Span { start: 0, length: long.length };
                 let body = ReplyBody::Blob(Box::new(BlobBody::one(app, source, part)));
                 (long.digest, long.media_type, long.length, body)
             }
         };
-    let is_head = *method == Method::HEAD;
     let mut response = Response::new(if is_head { ReplyBody::empty() } else { body });
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, value(&media_type));

@@ -52,8 +52,9 @@ impl Store {
         }
     }
 
-    /// The same, but of one that is longer than `whole_bytes` only what is to be known before it is
-    /// sent: its bytes are held against its digest a piece at a time, and left where they are.
+    /// The same, but of one that is longer than `whole_bytes` and for whose bytes `has_room` finds
+    /// none only what is to be known before it is sent: its bytes are held against its digest a
+    /// piece at a time, and left where they are.
     ///
     /// Who may push will name the manifest in an index, or call it copied, without pushing it if it
     /// is there: collection then leaves it for the grace time.
@@ -66,13 +67,19 @@ impl Store {
         reference: &Reference,
         whole_bytes: usize,
         may_push: bool,
+        has_room: impl FnOnce(u64) -> bool,
     ) -> Result<Option<ManifestContent>, StorageError> {
         let open = || {
-            let long = |connection: &_| manifest::long(connection, name, reference, whole_bytes);
-            if let Some(long) = self.database.read(long)? {
-                return Ok(Some(ManifestContent::Long(long)));
-            }
-            Ok(self.manifest(name, reference)?.map(ManifestContent::Whole))
+            let long =
+                |connection: &_| manifest::long(connection, name, reference, whole_bytes, has_room);
+            let whole = match self.database.read(long)? {
+                None => self.manifest(name, reference)?,
+                Some(LongManifest { digest, media_type, bytes: Some(bytes), .. }) => {
+                    Some(StoredManifest { digest, media_type, bytes })
+                }
+                Some(long) => return Ok(Some(ManifestContent::Long(long))),
+            };
+            Ok(whole.map(ManifestContent::Whole))
         };
         match reference {
             Reference::Digest(digest) if may_push => self.told_of(name, digest, open),

@@ -1,5 +1,7 @@
 //! Long manifests and lists: whoever sends or reads them waits for nobody else's.
 
+use std::time::Duration;
+
 use serde_json::json;
 use storage::MediaType;
 
@@ -7,8 +9,10 @@ use super::attack::Attack;
 use super::heavy::long_manifest;
 use crate::support::binary::{Instance, PASSWORD};
 use crate::support::content::Manifest;
-use crate::support::http::Client;
+use crate::support::http::{Client, Connection};
+use crate::support::process::wait_until;
 use crate::support::report::tell;
+use crate::support::strace::Faults;
 
 #[test]
 fn whoever_pushes_a_long_manifest_does_not_wait_for_the_crowds_of_others_who_do() {
@@ -46,11 +50,42 @@ fn whoever_pushes_a_long_manifest_does_not_wait_for_the_crowds_of_others_who_do(
     instance.stop();
 }
 
+#[test]
+fn a_long_manifest_is_read_from_its_beginning_to_its_end_and_once() {
+    let mut instance = Instance::started();
+    let client = instance.client();
+    let long = long_manifest();
+    long.put(&client, "a", "long").expect(201);
+    let ann = user(&instance, "ann");
+    let held = unread(&ann, "/v2/a/manifests/long", 20);
+    let reads = Faults::delay(&instance, "pread64", Duration::from_micros(1));
+    assert_eq!(client.get("/v2/a/manifests/long").expect(200).body, long.bytes);
+    let reads = reads.end().len();
+    let pages = long.bytes.len() / 4096;
+    tell(&format!("{reads} reads of {pages} pages"));
+    assert!(reads < 2 * pages, "{reads} reads of {pages} pages");
+    // Who holds all the room that he may have gets it too.
+    assert_eq!(ann.get("/v2/a/manifests/long").expect(200).body, long.bytes);
+    drop(held);
+    instance.stop();
+}
+
 fn user(instance: &Instance, name: &str) -> Client {
     instance.add_user(name, "push");
     let client = instance.client().with_login(Some((name, PASSWORD)));
     client.get("/v2/").expect(200);
     client
+}
+
+/// Answers that begin, and that nobody reads.
+fn unread(client: &Client, path: &str, count: usize) -> Vec<Connection> {
+    let head = client.head_of("GET", path, &[]);
+    let mut asked: Vec<Connection> = (0..count).map(|_| client.connect()).collect();
+    for connection in &mut asked {
+        connection.send(&head);
+        wait_until("the answer begins", || !connection.is_idle());
+    }
+    asked
 }
 
 /// A manifest that is just long enough to be worked on with care, each time another one.
@@ -60,4 +95,4 @@ fn middling(number: usize) -> Manifest {
 }
 
 /// How many ask at once for one user.
-const CROWD: usize = 150;
+const CROWD: usize = 300;

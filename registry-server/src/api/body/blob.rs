@@ -27,6 +27,12 @@ pub(in crate::api) enum Source {
 }
 
 impl Source {
+    /// Whether a piece costs as much as all that lies before it, so that few are better than small
+    /// ones.
+    fn is_slow(&self) -> bool {
+        matches!(self, Self::Manifest(..))
+    }
+
     fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, StorageError> {
         match self {
             Self::Blob(reader) => reader.read_at(offset, length),
@@ -130,7 +136,9 @@ impl BlobBody {
         self.next = None;
         if let Ok(piece) = &piece {
             self.left = self.left.saturating_sub(piece.len() as u64);
-            self.next = self.begin_next();
+            if !self.source.is_slow() {
+                self.next = self.begin_next();
+            }
         }
         // The client sees a broken connection, never wrong bytes; here is the cause.
         Poll::Ready(Some(piece.inspect_err(|cause| match self.source {
@@ -143,6 +151,8 @@ impl BlobBody {
     /// each hand-over to another thread costs more than a few bytes do.
     fn begin_next(&mut self) -> Option<Begun<Result<Bytes, StorageError>>> {
         let piece_bytes = match &self.parts {
+            // One at a time, which each connection may have.
+            None if self.source.is_slow() => self.limits.small_body_bytes,
             None => self.sending.piece_bytes(&self.limits),
             // What stands between the parts is in memory twice while they are read.
             Some(_) => self.sending.piece_bytes(&self.limits) / 2,
