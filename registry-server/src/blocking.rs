@@ -67,11 +67,11 @@ impl Blocking {
         begin(&self.commits, &self.owner, work).await
     }
 
-    /// Runs work that costs much memory and time of the processor, or of the thread that writes: few
-    /// do at once, and of each owner one. It needs no other permit: who has this one is at work, and
-    /// never waits among others of the same owner.
+    /// Runs work that costs much memory and time of the processor, or of the thread that writes:
+    /// few do at once, and of each owner one. It needs no other permit: who has this one is at
+    /// work, and never waits among others of the same owner.
     pub async fn heavy<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        begin(&self.heavy, &self.owner, work).await
+        self.begin_heavy(work).await
     }
 
     /// Starts work that only reads, if there is room for it now; else it starts when its outcome
@@ -90,6 +90,15 @@ impl Blocking {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Begun<T> {
         begin(&self.writes, &self.owner, work)
+    }
+
+    /// Starts work as [`Blocking::heavy`] does, if there is room for it now; else it starts when
+    /// its outcome is awaited.
+    pub fn begin_heavy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Begun<T> {
+        begin(&self.heavy, &self.owner, work)
     }
 
     /// Starts work that takes minutes or hours, in steps of its own: upkeep of the store. It takes

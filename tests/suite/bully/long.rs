@@ -8,7 +8,7 @@ use storage::MediaType;
 use super::attack::Attack;
 use super::heavy::long_manifest;
 use crate::support::binary::{Instance, PASSWORD};
-use crate::support::content::Manifest;
+use crate::support::content::{Manifest, push_image, sha256};
 use crate::support::http::{Client, Connection};
 use crate::support::process::wait_until;
 use crate::support::report::tell;
@@ -66,6 +66,32 @@ fn a_long_manifest_is_read_from_its_beginning_to_its_end_and_once() {
     assert!(reads < 2 * pages, "{reads} reads of {pages} pages");
     // Who holds all the room that he may have gets it too.
     assert_eq!(ann.get("/v2/a/manifests/long").expect(200).body, long.bytes);
+    drop(held);
+    instance.stop();
+}
+
+#[test]
+fn a_long_referrer_is_sent_whoever_does_not_read_it() {
+    let mut instance = Instance::started();
+    let client = instance.client();
+    let subject = push_image(&client, "a", "1", b"layer");
+    let annotations = json!({ "a": "x".repeat(4_000_000) });
+    let document = json!({ "manifests": [], "subject": subject.descriptor(),
+                           "artifactType": "application/x", "annotations": annotations });
+    let referrer = Manifest::new(MediaType::OCI_INDEX, document);
+    referrer.put(&client, "a", &referrer.digest()).expect(201);
+    let path = format!("/v2/a/referrers/{}", sha256(&subject.bytes));
+    let mut held = Vec::new();
+    for name in ["ann", "bob", "carl", "dora"] {
+        let user = user(&instance, name);
+        held.extend(unread(&user, &path, 4));
+        // Who holds all that he may have is sent it as well.
+        let listed = user.get(&path).expect(200).json();
+        assert_eq!(listed["manifests"][0]["annotations"], annotations);
+    }
+    let listed = client.get(&path).expect(200).json();
+    assert_eq!(listed["manifests"][0]["annotations"], annotations);
+    assert_eq!(listed["manifests"][0]["digest"], referrer.digest());
     drop(held);
     instance.stop();
 }
