@@ -184,17 +184,14 @@ impl Store {
             }
         }
         let (repository, by, count) = (name.clone(), by.cloned(), tags.len() as u64);
-        let is_much = manifest.edges().len() > FEW_EDGES || manifest.bytes().len() > FEW_BYTES;
+        let rows = manifest.edges().len() + tags.len() + manifest.bytes().len() / ROW_BYTES;
         let put = move |connection: &_| {
             if changes == Change::Bytes {
                 manifest::rewrite(connection, &manifest)?;
             }
             manifest::put(connection, &repository, &manifest, &[], &tags, by.as_ref())
         };
-        match is_much {
-            true => self.database.write_much(put)?,
-            false => self.database.write(put)?,
-        }
+        self.database.write_rows(rows, put)?;
         // Without regard to the clock, which may be set.
         self.recent.tell(name.as_str(), &digest);
         let before = self.tags_pushed.fetch_add(count, Ordering::Relaxed);
@@ -401,6 +398,5 @@ const LOOK_CHANGES: u64 = 1024;
 const LOOK_STEPS: usize = 24;
 /// What one read looks for, at most.
 const PAGE_DIGESTS: usize = 256;
-/// A manifest that names more, or is longer, lets the writes of others go first.
-const FEW_EDGES: usize = 256;
-const FEW_BYTES: usize = 64 * 1024;
+/// So many bytes of a manifest cost as much as a row of what it names.
+const ROW_BYTES: usize = 256;
