@@ -37,6 +37,7 @@ pub mod password;
 mod queue;
 mod ring;
 mod strength;
+mod waiters;
 pub(crate) mod written;
 
 use access::{Access, Principal, allows};
