@@ -37,13 +37,14 @@ pub mod password;
 mod queue;
 mod ring;
 mod strength;
+mod waiters;
 pub(crate) mod written;
 
 use access::{Access, Principal, allows};
 use basic::{Authorization, Credentials};
 use early::Early;
 use known::{Fingerprint, Known, Recalled};
-use password::{Password, PasswordError};
+use password::{Password, PasswordError, Verifier};
 use queue::{Queue, Turn};
 
 /// Decides who may do what.
@@ -61,6 +62,7 @@ struct Inner {
     /// Verified when there is no such user, so that the answer takes as long as for a wrong
     /// password.
     decoy: String,
+    verifier: Verifier,
     queue: Queue,
     early: Early,
     known: Known,
@@ -117,6 +119,7 @@ impl Authenticator {
             open_pulls,
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             decoy: Password::random()?.hash()?,
+            verifier: Verifier::default(),
             queue: Queue::default(),
             early: Early::default(),
             under_way: Mutex::default(),
@@ -376,7 +379,7 @@ impl Inner {
             None => None,
         };
         let hash = user.as_ref().map_or(self.decoy.as_str(), |user| &user.password_hash);
-        let is_right = password::is_right(&credentials.password, hash);
+        let is_right = self.verifier.is_right(&credentials.password, hash);
         Ok(match user {
             Some(user) if is_right => Ok((user, version)),
             Some(_) => Err((name, Fault::WrongPassword)),

@@ -50,26 +50,9 @@ impl Blocking {
         Self { owner, ..self.clone() }
     }
 
-    /// Waits for the right to do something that costs much memory and time of the processor, or of
-    /// the thread that writes: few do at once, and of each owner one. It goes with the work, by
-    /// [`Blocking::read_with`]: whoever asked may be gone before that ends.
-    pub async fn heavy(&self) -> Held {
-        self.heavy.take(&self.owner, 1).await
-    }
-
     /// Runs work that only reads.
     pub async fn read<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         self.begin_read(work).await
-    }
-
-    /// The same, and takes along what the work costs beside its thread: that is given back when the
-    /// work is done, whether anybody still waits for it or not, or comes back with its outcome.
-    pub async fn read_with<H: Send + 'static, T: Send + 'static>(
-        &self,
-        held: H,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> (T, H) {
-        self.read(move || (work(), held)).await
     }
 
     /// Runs work that writes and may wait for a sync. It runs to its end even if nobody waits for
@@ -78,19 +61,17 @@ impl Blocking {
         self.begin_write(work).await
     }
 
-    /// The same with what the work costs beside its thread, as [`Blocking::read_with`] takes it.
-    pub async fn write_with<H: Send + 'static, T: Send + 'static>(
-        &self,
-        held: H,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> (T, H) {
-        self.write(move || (work(), held)).await
-    }
-
     /// Runs work that makes an upload a blob, which may wait long: for whoever does the same, or
     /// for all of a file to be read again.
     pub async fn commit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         begin(&self.commits, &self.owner, work).await
+    }
+
+    /// Runs work that costs much memory and time of the processor, or of the thread that writes:
+    /// few do at once, and of each owner one. It needs no other permit: who has this one is at
+    /// work, and never waits among others of the same owner.
+    pub async fn heavy<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        self.begin_heavy(work).await
     }
 
     /// Starts work that only reads, if there is room for it now; else it starts when its outcome
@@ -109,6 +90,15 @@ impl Blocking {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Begun<T> {
         begin(&self.writes, &self.owner, work)
+    }
+
+    /// Starts work as [`Blocking::heavy`] does, if there is room for it now; else it starts when
+    /// its outcome is awaited.
+    pub fn begin_heavy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Begun<T> {
+        begin(&self.heavy, &self.owner, work)
     }
 
     /// Starts work that takes minutes or hours, in steps of its own: upkeep of the store. It takes
@@ -246,25 +236,33 @@ mod tests {
     }
 
     #[test]
-    fn what_work_costs_is_held_until_it_ends_though_nobody_waits() {
-        let limits = Limits { heavy: 1, ..Limits::default() };
+    fn heavy_work_waits_for_no_other_work_of_its_owner_and_lasts_though_nobody_waits() {
+        let limits = Limits { reads: 2, writes: 2, heavy: 1, ..Limits::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
+            let [ann, bob] = ["ann", "bob"].map(|name| Owner::User(name.parse().unwrap()));
             let blocking = Blocking::new(&limits);
-            for is_write in [false, true] {
-                let (release, held) = std::sync::mpsc::channel::<()>();
-                let heavy = blocking.heavy().await;
-                let wait = move || held.recv().is_ok();
-                let mut work: Pin<Box<dyn Future<Output = (bool, Held)>>> = match is_write {
-                    false => Box::pin(blocking.read_with(heavy, wait)),
-                    true => Box::pin(blocking.write_with(heavy, wait)),
-                };
-                let mut context = Context::from_waker(std::task::Waker::noop());
-                assert!(work.as_mut().poll(&mut context).is_pending());
-                drop(work);
-                assert_eq!(blocking.heavy.free(), 0, "it is at work still");
-                release.send(()).unwrap();
-                drop(blocking.heavy().await);
+            let (ann, bob) = (blocking.of(ann), blocking.of(bob));
+            let (release, held) = std::sync::mpsc::channel::<()>();
+            let held = Arc::new(std::sync::Mutex::new(held));
+            let wait = || {
+                let held = Arc::clone(&held);
+                move || held.lock().unwrap().recv().is_ok()
+            };
+            let crowd = (0..4).flat_map(|_| [ann.begin_read(wait()), ann.begin_write(wait())]);
+            let crowd: Vec<Begun<bool>> = crowd.collect();
+            // All that she has of the rest is taken, and others queue for it.
+            assert_eq!(ann.heavy(|| 1).await, 1);
+            assert_eq!(bob.heavy(|| 2).await, 2);
+            let mut work = Box::pin(ann.heavy(wait()));
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            assert!(work.as_mut().poll(&mut context).is_pending());
+            drop(work);
+            assert_eq!(blocking.heavy.free(), 0, "it is at work still");
+            (0..=crowd.len()).for_each(|_| release.send(()).unwrap());
+            assert_eq!(bob.heavy(|| 3).await, 3);
+            for one in crowd {
+                assert!(one.await);
             }
         });
     }

@@ -47,6 +47,7 @@ impl Limits {
             reads: share(self.reads, LEAST_READS, THREADS_SHARE),
             writes: share(self.writes, 1, THREADS_SHARE),
             commits: share(self.commits, 1, THREADS_SHARE),
+            heavy: share(self.heavy, 1, THREADS_SHARE),
             longs: share(self.longs, 1, LONGS_SHARE),
             waiting_connections: share(self.waiting_connections, 1, WAITING_SHARE),
             ..self.clone()
@@ -63,7 +64,7 @@ impl Limits {
 }
 
 /// The fewest open files with which a server starts.
-pub const MIN_DESCRIPTORS: u64 = 64;
+pub const MIN_DESCRIPTORS: u64 = 68;
 /// What a server has open by itself: the database, its listeners and sockets, the log, the event
 /// loop, commands; and what connections that were just closed have not given back yet.
 const OWN: u64 = 28;
@@ -72,7 +73,8 @@ const OWN: u64 = 28;
 const OF_A_THREAD: usize = 4;
 /// A connection has its socket, and a file that it sends or fills, while the one before is closed.
 const OF_A_CONNECTION: usize = 3;
-/// Where there are few, one in so many goes to a thread for each of reads, writes and commits.
+/// Where there are few, one in so many goes to a thread for each of reads, writes, commits and what
+/// is heavy.
 const THREADS_SHARE: usize = 32;
 /// The same for newcomers that wait for a place.
 const WAITING_SHARE: usize = 24;
@@ -101,7 +103,7 @@ mod tests {
             assert!(at_once(&limits) <= descriptors, "{descriptors}");
             assert!(limits.connections >= 5 && limits.reads >= 2, "{descriptors}");
             assert!(limits.writes >= 1 && limits.commits >= 1, "{descriptors}");
-            assert!(limits.longs >= 1, "{descriptors}");
+            assert!(limits.heavy >= 1 && limits.longs >= 1, "{descriptors}");
         }
         let enough = all.clone().fit(at_once(&all)).unwrap();
         assert_eq!(at_once(&enough), at_once(&all), "with enough nothing is less");
@@ -111,6 +113,6 @@ mod tests {
     #[test]
     fn fewer_are_refused() {
         let refusal = Limits::default().fit(MIN_DESCRIPTORS - 1).map(drop);
-        assert_eq!(refusal, Err(TooFewDescriptors { found: 63 }));
+        assert_eq!(refusal, Err(TooFewDescriptors { found: 67 }));
     }
 }

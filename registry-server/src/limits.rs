@@ -108,10 +108,10 @@ pub struct Limits {
     pub download_piece_min_bytes: usize,
     /// The longest manifest, blob or page of a list that is received or sent from memory without
     /// asking for room: each connection has as much. A longer manifest comes over the disk, and
-    /// goes a piece at a time.
+    /// goes a piece of this size at a time where there is no room.
     pub small_body_bytes: usize,
-    /// Bytes of longer blobs and of long lists of ranges in memory, of all clients together. Who
-    /// finds no room gets the blob out of its file.
+    /// Bytes of longer blobs, manifests, referrers and lists of ranges in memory, of all clients
+    /// together. Who finds no room gets them a piece at a time.
     pub body_memory_bytes: usize,
     /// Bytes of those in memory of one user, or of one address without a login.
     pub body_memory_share_bytes: usize,
@@ -130,7 +130,8 @@ pub struct Limits {
     pub writes: usize,
     /// Uploads that become blobs at once: they may wait for each other, or read a file again.
     pub commits: usize,
-    /// Manifests of more than `small_body_bytes` that are worked on at once; of each user one.
+    /// Manifests and lists of more than `small_body_bytes` that are worked on at once; of each user
+    /// one.
     pub heavy: usize,
     /// How long a read of the database waits at most, once in 32 MiB of changes, when readers that
     /// overlap keep its log from being truncated: as long as a page of a list takes on a slow disk.
@@ -142,8 +143,6 @@ pub struct Limits {
     /// Credentials that were right once and are remembered; beyond that the one that was used
     /// longest ago has to be verified again. There is one for each user who logged in.
     pub login_memory_entries: usize,
-    /// How long a single referrer that is longer than a page waits for room.
-    pub list_wait_time: Duration,
     /// How long a request for a list waits for the verification of a credential that was never
     /// right, behind those of others.
     pub login_wait_time: Duration,
@@ -192,7 +191,7 @@ impl Limits {
 
     /// Threads that may wait for the disk at once.
     pub fn threads(&self) -> usize {
-        self.reads + self.writes + self.commits + self.longs
+        self.reads + self.writes + self.commits + self.heavy + self.longs
     }
 
     /// Readers of the database at once, at most: whatever blocks on the store may read.
@@ -254,7 +253,6 @@ impl Default for Limits {
             read_pause_time: Duration::from_secs(1),
             longs: 8,
             login_memory_entries: 64 * KIB,
-            list_wait_time: Duration::from_secs(30),
             login_wait_time: Duration::from_secs(30),
             refusal_lines_per_minute: 60,
             change_lines_per_minute: 6000,

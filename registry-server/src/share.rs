@@ -127,12 +127,8 @@ impl Memory {
         Self(Pool::new(units(limits.body_memory_bytes), units(limits.body_memory_share_bytes)))
     }
 
-    /// Takes room for so many bytes, as soon as it is there.
-    pub async fn take(&self, owner: &Owner, bytes: usize) -> Held {
-        self.0.take(owner, bytes.div_ceil(MEMORY_UNIT_BYTES)).await
-    }
-
-    /// The same, if it is there now.
+    /// Takes room for so many bytes, if it is there now: it is clients who give it back, for whom
+    /// nobody waits.
     pub fn try_take(&self, owner: &Owner, bytes: usize) -> Option<Held> {
         self.0.try_take(owner, bytes.div_ceil(MEMORY_UNIT_BYTES))
     }

@@ -69,7 +69,7 @@ mod writer;
 use open::{open_frozen, open_to_read, open_to_write};
 use reader::Readers;
 pub(crate) use reader::Reading;
-use writer::{Weight, Work, Writer};
+use writer::{FEW_ROWS, Work, Writer};
 
 /// What to do when the database can no longer be trusted: log it and end the process.
 pub type OnFatal = fn(&StorageError) -> !;
@@ -174,25 +174,17 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
-        self.write_of(Weight::Light, work)
+        self.write_rows(0, work)
     }
 
-    /// The same for a write that takes long: those that do not go first.
-    pub(crate) fn write_much<T, F>(&self, work: F) -> Result<T, StorageError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
-    {
-        self.write_of(Weight::Heavy, work)
-    }
-
-    fn write_of<T, F>(&self, weight: Weight, work: F) -> Result<T, StorageError>
+    /// The same for a write of about so many rows more than most: one of many lets others go first.
+    pub(crate) fn write_rows<T, F>(&self, rows: usize, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     {
         self.space.check_writable()?;
-        let (job, outcome) = writer::job(weight, work);
+        let (job, outcome) = writer::job(FEW_ROWS + rows, work);
         self.ask(Work::Write(job))?;
         match outcome.recv().map_err(|_| StorageError::Closed)? {
             Err(error) => Err(self.space.explained(error)),

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::fs::{Mode, OFlags, open};
@@ -12,17 +13,19 @@ use rustix::io::Errno;
 
 use crate::error::{IoContext, StorageError};
 use crate::name::UploadId;
+use crate::space::Space;
 
 /// Bytes that were received so far of something that is to be read as a whole.
 #[derive(Debug)]
 pub struct Spool {
     file: File,
     directory: PathBuf,
+    space: Arc<Space>,
 }
 
 impl Spool {
-    /// An empty one on the disk of `directory`.
-    pub(crate) fn new(directory: &Path) -> Result<Self, StorageError> {
+    /// An empty one on the disk of `directory`, which takes no more of it than uploads may.
+    pub(crate) fn new(directory: &Path, space: Arc<Space>) -> Result<Self, StorageError> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = match open(directory, flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => File::from(file),
@@ -32,14 +35,15 @@ impl Spool {
                 return Err(std::io::Error::from(error)).at("create a file in", directory);
             }
         };
-        Ok(Self { file, directory: directory.to_owned() })
+        Ok(Self { file, directory: directory.to_owned(), space })
     }
 
     /// Adds pieces in their order.
     ///
     /// # Errors
-    /// Trouble with the disk.
+    /// [`StorageError::NoRoom`] leaves it as it was; other trouble with the disk does not.
     pub fn append(&self, pieces: &[Bytes]) -> Result<(), StorageError> {
+        self.space.check(pieces.iter().map(|piece| piece.len() as u64).sum())?;
         let written = pieces.iter().try_for_each(|piece| (&self.file).write_all(piece));
         written.at("write a file in", &self.directory)
     }
@@ -74,13 +78,24 @@ fn nameless(directory: &Path) -> Result<File, StorageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Layout;
+
+    fn space(root: &Path, floor_bytes: u64) -> Arc<Space> {
+        Arc::new(Space::new(&Layout::new(root), floor_bytes))
+    }
 
     #[test]
     fn what_was_added_comes_back_and_nothing_stays() {
         let home = tempfile::tempdir().unwrap();
+        let (directory, space) = (home.path().join("uploads"), space(home.path(), 0));
+        fs::create_dir(&directory).unwrap();
         let make = |number| match number {
-            0 => Spool::new(home.path()).unwrap(),
-            _ => Spool { file: nameless(home.path()).unwrap(), directory: home.path().to_owned() },
+            0 => Spool::new(&directory, Arc::clone(&space)).unwrap(),
+            _ => Spool {
+                file: nameless(&directory).unwrap(),
+                directory: directory.clone(),
+                space: Arc::clone(&space),
+            },
         };
         for number in 0..2 {
             let spool = make(number);
@@ -88,7 +103,7 @@ mod tests {
             spool.append(&["one ".into(), "two ".into()]).unwrap();
             spool.append(&["three".into()]).unwrap();
             assert_eq!(spool.whole().unwrap(), "one two three");
-            assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+            assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
         }
     }
 }

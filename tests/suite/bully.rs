@@ -17,6 +17,7 @@ use crate::support::server::{ADMINISTRATOR, PASSWORD, Server};
 
 mod attack;
 mod heavy;
+mod long;
 mod memory;
 
 use attack::{Attack, Scene};

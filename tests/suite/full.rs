@@ -4,14 +4,18 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use crate::support::binary::{Instance, USER};
+use serde_json::json;
+use storage::MediaType;
+
+use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::clients::Machine;
 use crate::support::content::{
     Manifest, OCTETS, begin_upload, noise, push_blob, push_image, sha256,
 };
 use crate::support::disk::SmallDisk;
-use crate::support::http::{Client, Header};
+use crate::support::http::{Client, Connection, Header};
 use crate::support::page;
 use crate::support::report::skip;
 use crate::support::server::Server;
@@ -164,6 +168,48 @@ fn on_a_full_disk_the_procedure_of_the_guide_makes_room_for_the_next_push() {
 }
 
 /// A registry with its data on a small disk; none, with the reason told, where that cannot be.
+#[test]
+fn manifests_that_do_not_end_leave_room_for_what_others_do() {
+    let Some((disk, mut instance, client)) = on_a_small_disk() else { return };
+    push_image(&client, "kept", "1", b"a layer");
+    instance.add_user("bully", "push");
+    let bully = client.with_login(Some(("bully", PASSWORD)));
+    let length = (4 << 20).to_string();
+    let headers = [("Content-Type", MediaType::OCI_MANIFEST), ("Content-Length", length.as_str())];
+    let head = bully.head_of("PUT", "/v2/bully/manifests/a", &headers);
+    let begun = |_| {
+        let mut connection = bully.connect();
+        connection.send(&head);
+        connection.send(vec![b' '; 100 << 10]);
+        connection
+    };
+    let mut held: Vec<Connection> = (0..8).map(begun).collect();
+    let free = || {
+        let space = rustix::fs::statvfs(disk.path()).expect("the disk");
+        usize::try_from(space.f_bavail * space.f_frsize).expect("a size")
+    };
+    let piece = vec![b' '; 64 << 10];
+    let (mut least, mut sent) = (free(), 0);
+    while sent < SmallDisk::BYTES {
+        for connection in &mut held {
+            connection.hurry(Duration::from_millis(200));
+            // The server takes as much of it as it has room for.
+            let _ = connection.try_send(&piece);
+            sent += piece.len();
+            std::thread::sleep(Duration::from_millis(20));
+            least = least.min(free());
+        }
+    }
+    assert!(least > SmallDisk::BYTES / 20 / 2, "{least} bytes were left");
+    instance.add_user("late", "pull");
+    push_image(&client, "kept", "2", b"a layer");
+    let long = json!({ "manifests": [], "annotations": { "a": "x".repeat(100_000) } });
+    Manifest::new(MediaType::OCI_INDEX, long).put(&client, "kept", "long").expect(201);
+    client.delete("/v2/kept/manifests/1").expect(202);
+    drop(held);
+    instance.stop();
+}
+
 fn on_a_small_disk() -> Option<(SmallDisk, Instance, Client)> {
     let Some(disk) = SmallDisk::mount() else {
         skip("this machine lets nobody mount a small disk to fill");

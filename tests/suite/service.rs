@@ -125,7 +125,7 @@ fn what_an_upload_sent_before_it_rests_is_written_as_soon_as_there_is_a_thread()
         return;
     };
     // So few that there is one thread for writes.
-    let mut instance = Instance::new().with_data(disk.path().join("data")).with_open_files(64);
+    let mut instance = Instance::new().with_data(disk.path().join("data")).with_open_files(68);
     instance.start();
     let curl = Curl::of(&instance);
     let uploads = [(); 3].map(|()| curl.begin_upload("resting"));

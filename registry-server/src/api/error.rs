@@ -160,9 +160,6 @@ pub enum ApiError {
         /// The bound.
         limit: usize,
     },
-    /// A page of a list has no room in memory while clients do not read theirs.
-    #[error("many lists wait to be read, and this one is long: try again in a moment")]
-    ListsBusy,
     /// A Content-Range that does not parse.
     #[error("Content-Range must be FIRST-LAST, the positions of the first and the last byte")]
     ContentRange,
@@ -211,9 +208,7 @@ impl ApiError {
     pub fn status(&self) -> (StatusCode, Code) {
         match self {
             Self::LoginNeeded | Self::LoginFailed => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
-            Self::LoginsBusy | Self::ListsBusy => {
-                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS")
-            }
+            Self::LoginsBusy => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
             Self::Denied { .. } => (StatusCode::FORBIDDEN, "DENIED"),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
@@ -315,9 +310,7 @@ impl ApiError {
             Self::LoginNeeded | Self::LoginFailed => {
                 vec![(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))]
             }
-            Self::LoginsBusy | Self::ListsBusy => {
-                vec![(RETRY_AFTER, HeaderValue::from_static("5"))]
-            }
+            Self::LoginsBusy => vec![(RETRY_AFTER, HeaderValue::from_static("5"))],
             Self::Method { allowed } => vec![(ALLOW, HeaderValue::from_static(allowed))],
             Self::Storage(StorageError::BlobInUse { .. }) => {
                 vec![(ALLOW, HeaderValue::from_static("GET, HEAD"))]

@@ -10,15 +10,15 @@ use hyper::{Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use storage::{Digest, MediaType, PageSize, Referrer, RepoName, StorageError, Store};
+use storage::{Algorithm, Digest, MediaType, PageSize, Referrer, RepoName, StorageError, Store};
 
-use super::body::ReplyBody;
+use super::body::{BlobBody, ReplyBody, Source};
 use super::error::ApiError;
 use super::header::{OCI_FILTERS, value};
 use super::health::document;
+use super::range::Span;
 use super::{App, Outcome};
 use crate::route::{Page, ReferrerQuery};
-use crate::share::Held;
 
 /// `GET /v2/_catalog`.
 pub(super) async fn catalog(app: &App, page: Page) -> Outcome {
@@ -34,7 +34,7 @@ pub(super) async fn catalog(app: &App, page: Page) -> Outcome {
             Ok::<_, StorageError>((written(&Catalog { repositories: names }), next))
         })
         .await?;
-    Ok(reply(list, None, next))
+    Ok(reply(ReplyBody::full(list.into()), next))
 }
 
 /// `GET /v2/<name>/tags/list`.
@@ -52,7 +52,7 @@ pub(super) async fn tags(app: &App, name: RepoName, page: Page) -> Outcome {
         }))
     });
     let (list, next) = list.await?.ok_or(ApiError::RepositoryUnknown(name))?;
-    Ok(reply(list, None, next))
+    Ok(reply(ReplyBody::full(list.into()), next))
 }
 
 /// `GET /v2/<name>/referrers/<digest>`: an image index of what refers to the digest; empty for
@@ -70,24 +70,66 @@ pub(super) async fn referrers(
         let (store, asked) = (Arc::clone(&store), Arc::clone(&asked));
         app.blocking.read(move || asked.page(&store, size)).await?
     };
-    let ((list, next), room) = match page {
-        Some(page) => (page, None),
-        None => {
-            // What it is annotated with, and the list that says it.
-            let room = app.memory.take(&app.owner, 2 * app.limits.manifest_bytes);
-            let room = tokio::time::timeout(app.limits.list_wait_time, room).await;
-            let room = room.map_err(|_| ApiError::ListsBusy)?;
-            let one = move || asked.page(&store, PageSize::from(1));
-            let (page, room) = app.blocking.read_with(room, one).await;
-            (page?.unwrap_or_default(), Some(room))
-        }
+    let (body, next) = match page {
+        Some((list, next)) => (ReplyBody::full(list.into()), next),
+        None => long_referrer(app, store, asked).await?,
     };
-    let mut response = reply(list, room, next);
+    let mut response = reply(body, next);
     response.headers_mut().insert(CONTENT_TYPE, value(MediaType::OCI_INDEX));
     if is_filtered {
         response.headers_mut().insert(OCI_FILTERS, value("artifactType"));
     }
     Ok(response)
+}
+
+/// A page of a single referrer that is longer than others: from memory where there is room, else a
+/// piece at a time, and never later because others do not read.
+async fn long_referrer(
+    app: &App,
+    store: Arc<Store>,
+    asked: Arc<Asked>,
+) -> Result<(ReplyBody, Option<String>), StorageError> {
+    let (memory, owner) = (app.memory.clone(), app.owner.clone());
+    let read = move || {
+        let (list, next) = asked.one(&store)?;
+        let (length, digest) = (list.len() as u64, Digest::of(Algorithm::Sha256, &list));
+        let kept = memory.try_take(&owner, list.len()).map(|room| (list, room));
+        Ok::<_, StorageError>((kept, LongList { store, asked, digest }, length, next))
+    };
+    let (kept, pieces, length, next) = app.blocking.heavy(read).await?;
+    let body = match kept {
+        Some((list, room)) => ReplyBody::roomy(list.into(), Some(room)),
+        None => {
+            let part = Span { start: 0, length };
+            let source = Source::List(Arc::new(pieces));
+            ReplyBody::Blob(Box::new(BlobBody::one(app, source, part)))
+        }
+    };
+    Ok((body, next))
+}
+
+/// A list that is made anew for each piece that is sent of it.
+pub(super) struct LongList {
+    store: Arc<Store>,
+    asked: Arc<Asked>,
+    /// That of the list as it was made first.
+    digest: Digest,
+}
+
+impl LongList {
+    /// At most so many bytes of it.
+    ///
+    /// # Errors
+    /// [`StorageError::NoManifest`] if the referrer is gone by now; trouble with the database.
+    pub(super) fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, StorageError> {
+        let (list, _) = self.asked.one(&self.store)?;
+        if Digest::of(Algorithm::Sha256, &list) != self.digest {
+            let (repository, digest) = (self.asked.name.clone(), self.asked.subject);
+            return Err(StorageError::NoManifest { repository, digest });
+        }
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(list.len());
+        Ok(list[start..list.len().min(start + length)].to_vec())
+    }
 }
 
 /// A page of a list as it is sent, and the link to the next one.
@@ -101,6 +143,13 @@ struct Asked {
 }
 
 impl Asked {
+    /// A page of one referrer, however long.
+    fn one(&self, store: &Store) -> Result<Written, StorageError> {
+        let (mut list, next) = self.page(store, PageSize::from(1))?.unwrap_or_default();
+        list.shrink_to_fit();
+        Ok((list, next))
+    }
+
     /// A page; `None` if the first entry alone has more bytes than that.
     fn page(&self, store: &Store, size: PageSize) -> Result<Option<Written>, StorageError> {
         let (name, subject) = (&self.name, &self.subject);
@@ -158,8 +207,8 @@ fn written(list: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(list).unwrap_or_default()
 }
 
-fn reply(list: Vec<u8>, room: Option<Held>, next: Option<String>) -> Response<ReplyBody> {
-    let mut response = document(StatusCode::OK, ReplyBody::roomy(list.into(), room));
+fn reply(body: ReplyBody, next: Option<String>) -> Response<ReplyBody> {
+    let mut response = document(StatusCode::OK, body);
     if let Some(next) = next {
         response.headers_mut().insert(LINK, value(&next));
     }

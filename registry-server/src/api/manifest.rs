@@ -27,24 +27,33 @@ pub(super) async fn read(
     may_push: bool,
 ) -> Outcome {
     let (store, repository, wanted) = (Arc::clone(&app.store), name.clone(), reference.clone());
-    let whole_bytes = app.limits.small_body_bytes;
-    let open = move || store.open_manifest(&repository, &wanted, whole_bytes, may_push);
+    let (whole_bytes, is_head) = (app.limits.small_body_bytes, *method == Method::HEAD);
+    let (memory, owner) = (app.memory.clone(), app.owner.clone());
+    let open = move || {
+        let mut room = None;
+        let has_room = |length| {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            room = if is_head { None } else { memory.try_take(&owner, length) };
+            room.is_some()
+        };
+        let found = store.open_manifest(&repository, &wanted, whole_bytes, may_push, has_room)?;
+        Ok::<_, StorageError>(found.map(|found| (found, room)))
+    };
     let unknown = || ApiError::ManifestUnknown { repository: name, reference };
     let (digest, media_type, length, body) =
         match app.blocking.read(open).await?.ok_or_else(unknown)? {
-            ManifestContent::Whole(whole) => {
+            (ManifestContent::Whole(whole), room) => {
                 let length = whole.bytes.len() as u64;
-                (whole.digest, whole.media_type, length, ReplyBody::full(whole.bytes))
+                (whole.digest, whole.media_type, length, ReplyBody::roomy(whole.bytes, room))
             }
-            // A piece at a time: whoever reads slowly, or not at all, holds no more than of a blob.
-            ManifestContent::Long(long) => {
+            // A piece at a time: whoever reads slowly, or not at all, holds no more than others.
+            (ManifestContent::Long(long), _) => {
                 let source = Source::Manifest(Arc::clone(&app.store), long.digest);
                 let part = Span { start: 0, length: long.length };
                 let body = ReplyBody::Blob(Box::new(BlobBody::one(app, source, part)));
                 (long.digest, long.media_type, long.length, body)
             }
         };
-    let is_head = *method == Method::HEAD;
     let mut response = Response::new(if is_head { ReplyBody::empty() } else { body });
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, value(&media_type));
@@ -73,11 +82,7 @@ pub(super) async fn put(
     }
     let content_type = content_type(&head.headers)?;
     let received = Received::whole(app, body, content_length(&head.headers)).await?;
-    // Nothing but threads holds this, so it is never a client for whom others wait.
-    let heavy = match received.is_long() {
-        true => Some(app.blocking.heavy().await),
-        false => None,
-    };
+    let is_long = received.is_long();
     let named_tags = tags.clone();
     let algorithm = match &reference {
         Reference::Digest(digest) => digest.algorithm(),
@@ -86,36 +91,35 @@ pub(super) async fn put(
             Algorithm::Sha256
         }
     };
-    // 4 MiB take a while to parse and to hash: not on a thread that others wait for.
-    let parse = move || {
-        let (bytes, room) = received.read()?;
-        Ok::<_, ApiError>((Manifest::parse(bytes, content_type, algorithm)?, room))
-    };
-    let (parsed, heavy) = app.blocking.read_with(heavy, parse).await;
-    let (manifest, room) = parsed?;
-    if manifest.edges().len() > limits.manifest_descriptors {
-        return Err(ApiError::TooManyDescriptors { limit: limits.manifest_descriptors });
-    }
-    let digest = *manifest.digest();
-    if let Reference::Digest(expected) = reference
-        && expected != digest
-    {
-        return Err(ApiError::ManifestDigest { expected, actual: digest });
-    }
-    let subject = manifest.subject().copied();
     let (store, repository, by) = (Arc::clone(&app.store), name.clone(), by.cloned());
-    let push = move || -> Result<_, StorageError> {
+    let most = limits.manifest_descriptors;
+    let push = move || -> Result<_, ApiError> {
+        let (bytes, _room) = received.read()?;
+        let manifest = Manifest::parse(bytes, content_type, algorithm)?;
+        if manifest.edges().len() > most {
+            return Err(ApiError::TooManyDescriptors { limit: most });
+        }
+        let (digest, subject) = (*manifest.digest(), manifest.subject().copied());
+        if let Reference::Digest(expected) = reference
+            && expected != digest
+        {
+            return Err(ApiError::ManifestDigest { expected, actual: digest });
+        }
         // A body may take long to come, and its user may be gone by then.
         if let Some(account) = &by
             && !store.is_user(account)?
         {
-            return Ok(None);
+            return Err(ApiError::LoginFailed);
         }
         let by = by.as_ref().map(|account| &account.name);
-        store.push_manifest(&repository, manifest, tags, by).map(Some)
+        Ok((digest, subject, store.push_manifest(&repository, manifest, tags, by)?))
     };
-    let (pushed, _) = app.blocking.write_with((heavy, room), push).await;
-    let pushed = pushed?.ok_or(ApiError::LoginFailed)?;
+    // 4 MiB take a while to parse, to hash and to store: not on a thread that others wait for.
+    let pushed = match is_long {
+        true => app.blocking.heavy(push).await,
+        false => app.blocking.write(push).await,
+    };
+    let (digest, subject, pushed) = pushed?;
     let mut response = created(&name, &digest, subject.as_ref(), &named_tags);
     if let Some(warning) = warning(&pushed) {
         response.headers_mut().insert(WARNING, warning);

@@ -33,31 +33,28 @@ impl Received {
     ) -> Result<Self, ApiError> {
         let most = app.limits.manifest_bytes;
         let expected = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(most);
-        let (mut bytes, mut place) = (0_usize, Place::Short);
-        let mut gathered = BytesMut::new();
+        let mut gathering = Gathering { app, bytes: BytesMut::new(), place: Place::Short };
+        let mut bytes = 0_usize;
         while let Some(piece) = body.piece().await? {
             bytes += piece.len();
             if bytes > most {
                 return Err(ApiError::ManifestTooLarge { limit: most });
             }
-            if bytes > app.limits.small_body_bytes && matches!(place, Place::Short) {
-                place = Place::of_long(app, expected).await?;
+            if bytes > app.limits.small_body_bytes && matches!(gathering.place, Place::Short) {
+                gathering.place = Place::of_long(app, expected).await?;
             }
-            gathered.extend_from_slice(&piece);
-            if gathered.len() >= app.limits.small_body_bytes
-                && let Place::Spool(spool) = &place
-            {
-                append(app, spool, gathered.split().freeze()).await?;
+            gathering.bytes.extend_from_slice(&piece);
+            if gathering.bytes.len() >= app.limits.small_body_bytes {
+                gathering.spool().await?;
             }
         }
-        match place {
-            Place::Short => Ok(Self::InMemory(gathered.freeze(), None)),
-            Place::Room(room) => Ok(Self::InMemory(gathered.freeze(), Some(room))),
-            Place::Spool(spool) => {
-                append(app, &spool, gathered.freeze()).await?;
-                Ok(Self::OnDisk(spool))
-            }
-        }
+        gathering.spool().await?;
+        let bytes = gathering.bytes.freeze();
+        Ok(match gathering.place {
+            Place::Short => Self::InMemory(bytes, None),
+            Place::Room(room) => Self::InMemory(bytes, Some(room)),
+            Place::Spool(spool) => Self::OnDisk(spool),
+        })
     }
 
     /// Whether it is longer than what each connection may have in memory.
@@ -77,11 +74,41 @@ impl Received {
     }
 }
 
+/// A body that comes.
+struct Gathering<'a> {
+    app: &'a App,
+    /// What is in memory of it.
+    bytes: BytesMut,
+    place: Place,
+}
+
 /// Where a body is gathered.
 enum Place {
     Short,
     Room(Held),
     Spool(Arc<OnDisk<Spool>>),
+}
+
+impl Gathering<'_> {
+    /// Moves what is in memory to the disk, if that is its place. Where the disk has no more room
+    /// for it, it comes back, and memory is its place from then on.
+    async fn spool(&mut self) -> Result<(), ApiError> {
+        let Place::Spool(spool) = &self.place else { return Ok(()) };
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
+        let (spool, piece) = (Arc::clone(spool), self.bytes.split().freeze());
+        let (to, bytes) = (Arc::clone(&spool), piece.clone());
+        match self.app.blocking.write(move || to.append(&[bytes])).await {
+            Err(no_room @ StorageError::NoRoom { .. }) => {
+                self.place = Place::in_memory(self.app, no_room)?;
+                self.bytes = self.app.blocking.read(move || spool.whole()).await?.into();
+                self.bytes.extend_from_slice(&piece);
+                Ok(())
+            }
+            appended => Ok(appended?),
+        }
+    }
 }
 
 impl Place {
@@ -91,17 +118,15 @@ impl Place {
         let spool = move || store.spool(expected as u64).map(OnDisk::new);
         match app.blocking.write(spool).await {
             Ok(spool) => Ok(Self::Spool(Arc::new(spool))),
-            // A manifest may be pushed to a disk that takes no more uploads.
-            Err(no_room @ StorageError::NoRoom { .. }) => {
-                let room = app.memory.try_take(&app.owner, app.limits.manifest_bytes);
-                room.map(Self::Room).ok_or_else(|| no_room.into())
-            }
+            Err(no_room @ StorageError::NoRoom { .. }) => Self::in_memory(app, no_room),
             Err(error) => Err(error.into()),
         }
     }
-}
 
-async fn append(app: &App, spool: &Arc<OnDisk<Spool>>, piece: Bytes) -> Result<(), ApiError> {
-    let spool = Arc::clone(spool);
-    Ok(app.blocking.write(move || spool.append(&[piece])).await?)
+    /// The place of a long body that finds no room on the disk: a manifest may be pushed to one
+    /// that takes no more uploads.
+    fn in_memory(app: &App, no_room: StorageError) -> Result<Self, ApiError> {
+        let room = app.memory.try_take(&app.owner, app.limits.manifest_bytes);
+        room.map(Self::Room).ok_or_else(|| no_room.into())
+    }
 }

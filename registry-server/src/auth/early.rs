@@ -8,29 +8,15 @@
 //! at the same times as well. So nobody learns from an answer, or from when it comes, which names
 //! there are.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::ring::Ring;
+use super::waiters::Waiters;
 
 /// Those who wait for somebody's rest.
 #[derive(Default)]
-pub(super) struct Early(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    /// The number of the last one who came.
-    last: u64,
-    waiting: Ring<IpAddr, Ring<String, VecDeque<Waiting>>>,
-}
-
-struct Waiting {
-    number: u64,
-    called: oneshot::Sender<Lent>,
-}
+pub(super) struct Early(Waiters<Lent>);
 
 /// The right to verify during somebody's rest, until it is dropped.
 pub(super) struct Lent {
@@ -40,57 +26,19 @@ pub(super) struct Lent {
 impl Early {
     /// Waits for the rest of somebody. Whoever stops waiting leaves.
     pub(super) async fn turn(&self, address: IpAddr, name: &str) -> Lent {
-        let (called, turn) = oneshot::channel();
-        let number = {
-            let mut state = self.lock();
-            state.last += 1;
-            let number = state.last;
-            let names = state.waiting.of(address);
-            names.of(name.to_owned()).push_back(Waiting { number, called });
-            number
-        };
-        let _place = Place { early: self, address, name, number };
-        match turn.await {
-            Ok(lent) => lent,
-            // Nobody is taken from the queue without being called.
-            Err(_) => std::future::pending().await,
-        }
+        self.0.join(address, name).called().await
     }
 
     /// Lets the next one verify, and waits until that is done; does nothing if nobody waits.
     pub(super) async fn lend(&self) {
-        loop {
-            let next = self.lock().waiting.next(|names| names.next(VecDeque::pop_front));
-            let Some(next) = next else { return };
+        while let Some(next) = self.0.next() {
             let (ended, end) = oneshot::channel();
-            if next.called.send(Lent { _ended: ended }).is_ok() {
+            if next.send(Lent { _ended: ended }).is_ok() {
                 // It says nothing: it is dropped.
                 let _ = end.await;
                 return;
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A place among those who wait, left when it is dropped.
-struct Place<'a> {
-    early: &'a Early,
-    address: IpAddr,
-    name: &'a str,
-    number: u64,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let (mut state, name) = (self.early.lock(), self.name.to_owned());
-        let names = state.waiting.of(self.address);
-        names.of(name.clone()).retain(|waiting| waiting.number != self.number);
-        names.tidy(&name);
-        state.waiting.tidy(&self.address);
     }
 }
 

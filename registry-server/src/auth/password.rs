@@ -1,8 +1,10 @@
 //! Passwords: made, hashed and verified. The only user of argon2.
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use std::sync::{Mutex, PoisonError};
+
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use storage::UserName;
 use thiserror::Error;
 
@@ -87,10 +89,43 @@ impl Password {
     }
 }
 
-/// Whether the password is the one that was hashed. Takes as long as hashing it.
+/// Verifies passwords, one at a time, in memory that it keeps from the first one on: given back, it
+/// would come from another place each time, with what others allocate in between, and the process
+/// would grow with every crowd of logins.
+#[derive(Default)]
+pub struct Verifier(Mutex<Vec<Block>>);
+
+impl Verifier {
+    /// Whether the password is the one that was hashed. Takes as long as hashing it.
+    pub fn is_right(&self, password: &[u8], hash: &str) -> bool {
+        let Ok(hash) = PasswordHash::new(hash) else { return false };
+        self.hashed_as(password, &hash).is_some_and(|output| hash.hash == Some(output))
+    }
+
+    /// What the password is with the salt and the parameters of this hash.
+    fn hashed_as(&self, password: &[u8], hash: &PasswordHash) -> Option<Output> {
+        let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
+        let version = Version::try_from(hash.version?).ok()?;
+        let params = Params::try_from(hash).ok()?;
+        let (blocks, salt) = (params.block_count(), hash.salt.as_ref()?);
+        let mut output = vec![0; hash.hash.as_ref()?.len()];
+        // Whatever is left in it is written over before it is read.
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.len() < blocks {
+            let more = blocks - memory.len();
+            memory.try_reserve_exact(more).ok()?;
+            memory.resize(blocks, Block::default());
+        }
+        let hasher = Argon2::new(algorithm, version, params);
+        let memory = &mut memory[..blocks];
+        hasher.hash_password_into_with_memory(password, salt, &mut output, memory).ok()?;
+        Output::new(&output).ok()
+    }
+}
+
+/// Whether the password is the one that was hashed, for who asks once.
 pub fn is_right(password: &[u8], hash: &str) -> bool {
-    let (Ok(hasher), Ok(hash)) = (hasher(), PasswordHash::new(hash)) else { return false };
-    hasher.verify_password(password, &hash).is_ok()
+    Verifier::default().is_right(password, hash)
 }
 
 /// Why a password is not accepted.
@@ -156,6 +191,19 @@ mod tests {
         assert!(!is_right(b"correct horsf", &hash));
         assert!(!is_right(b"correct horse", "not a hash"));
         assert_ne!(hash, password.hash().unwrap());
+    }
+
+    #[test]
+    fn what_is_left_of_one_verification_does_not_count_in_the_next() {
+        let hashes = ["correct horse", "battery staple"]
+            .map(|password| Password::new(password.as_bytes()).unwrap().hash().unwrap());
+        let verifier = Verifier::default();
+        for _ in 0..2 {
+            assert!(verifier.is_right(b"correct horse", &hashes[0]));
+            assert!(!verifier.is_right(b"correct horse", &hashes[1]));
+            assert!(verifier.is_right(b"battery staple", &hashes[1]));
+        }
+        assert_eq!(verifier.0.lock().unwrap().len(), MEMORY_KIB as usize);
     }
 
     #[test]

@@ -1,35 +1,25 @@
 //! Who verifies a password next. One at a time does, since each costs memory and a processor on
 //! purpose; the others wait here, and nobody waits for somebody else's crowd.
 //!
-//! The turn goes around the addresses, within an address around the user names, and within a name
-//! by who came first. So an address that tries thousands of passwords costs each other address one
-//! verification, and a user behind the same address one for each name that is tried there: or less,
-//! if it is right (`early.rs`).
+//! The turn goes around addresses and names (`waiters.rs`). So an address that tries thousands of
+//! passwords costs each other address one verification, and a user behind the same address one for
+//! each name that is tried there: or less, if it is right (`early.rs`).
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
-
-use super::ring::Ring;
+use super::waiters::Waiters;
 
 /// Those who wait for their turn.
 #[derive(Clone, Default)]
-pub(super) struct Queue(Arc<Mutex<State>>);
+pub(super) struct Queue(Arc<State>);
 
 #[derive(Default)]
 struct State {
-    /// Whether somebody has the turn.
-    is_taken: bool,
-    /// The number of the last one who came.
-    last: u64,
-    waiting: Ring<IpAddr, Ring<String, VecDeque<Waiting>>>,
-}
-
-struct Waiting {
-    number: u64,
-    called: oneshot::Sender<Turn>,
+    /// Whether somebody has the turn. Whoever finds it so, or lets it go, has this until he has
+    /// joined the others, or called one.
+    is_taken: Mutex<bool>,
+    waiters: Waiters<Turn>,
 }
 
 /// The right to verify, until it is dropped; then the next one has it.
@@ -39,74 +29,40 @@ impl Queue {
     /// Waits for the turn of somebody at this address who tries to log in under this name. Whoever
     /// stops waiting leaves the queue.
     pub(super) async fn turn(&self, address: IpAddr, name: &str) -> Turn {
-        let (called, turn) = oneshot::channel();
         let place = {
-            let mut state = self.lock();
-            if !state.is_taken {
+            let mut is_taken = self.is_taken();
+            if !*is_taken {
                 // Nobody waits while nobody has the turn.
-                state.is_taken = true;
+                *is_taken = true;
                 return Turn(self.clone());
             }
-            state.last += 1;
-            let number = state.last;
-            let names = state.waiting.of(address);
-            names.of(name.to_owned()).push_back(Waiting { number, called });
-            Place { queue: self, address, name, number }
+            self.0.waiters.join(address, name)
         };
-        match turn.await {
-            Ok(turn) => {
-                // It was taken from the queue when it was called.
-                std::mem::forget(place);
-                turn
-            }
-            // Only a queue that is gone calls nobody, and it lives as long as its turns.
-            Err(_) => Turn(self.clone()),
-        }
+        place.called().await
     }
 
     /// How many wait.
     #[cfg(test)]
     fn waiting(&self) -> usize {
-        let state = self.lock();
-        let names = state.waiting.values().flat_map(Ring::values);
-        names.map(VecDeque::len).sum()
+        self.0.waiters.count()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_taken(&self) -> MutexGuard<'_, bool> {
+        self.0.is_taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        let next = state.waiting.next(|names| names.next(VecDeque::pop_front));
-        match next {
-            None => state.is_taken = false,
+        let mut is_taken = self.0.is_taken();
+        match self.0.0.waiters.next() {
+            None => *is_taken = false,
             Some(next) => {
-                drop(state);
+                drop(is_taken);
                 // Whoever went away in this moment drops the turn, which calls the next one.
-                drop(next.called.send(Self(self.0.clone())));
+                drop(next.send(Self(self.0.clone())));
             }
         }
-    }
-}
-
-/// A place in the queue, left when it is dropped.
-struct Place<'a> {
-    queue: &'a Queue,
-    address: IpAddr,
-    name: &'a str,
-    number: u64,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut state = self.queue.lock();
-        let names = state.waiting.of(self.address);
-        names.of(self.name.to_owned()).retain(|waiting| waiting.number != self.number);
-        names.tidy(&self.name.to_owned());
-        state.waiting.tidy(&self.address);
     }
 }
 

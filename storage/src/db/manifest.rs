@@ -23,7 +23,7 @@ pub struct StoredManifest {
     pub bytes: Bytes,
 }
 
-/// A manifest that is served a piece at a time.
+/// A manifest that is long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LongManifest {
     /// The digest of the bytes.
@@ -32,6 +32,8 @@ pub struct LongManifest {
     pub media_type: String,
     /// How many bytes it has.
     pub length: u64,
+    /// The bytes, if there was room for them.
+    pub bytes: Option<Bytes>,
 }
 
 impl StoredManifest {
@@ -60,36 +62,44 @@ pub(crate) fn get(
 }
 
 /// The same of one that is longer than `whole_bytes`, and whose bytes are those that its digest
-/// names: they are looked at and not kept. `None` of any other.
+/// names: they are kept if there is room for so many. `None` of any other.
 pub(crate) fn long(
     connection: &Connection,
     name: &RepoName,
     reference: &Reference,
     whole_bytes: usize,
+    has_room: impl FnOnce(u64) -> bool,
 ) -> Result<Option<LongManifest>, StorageError> {
     // What is found is still there when it is read.
     let _reading = connection.unchecked_transaction()?;
     let found = find(connection, name, reference, "octet_length(m.bytes), m.rowid", |row| {
         let (digest, media_type, length) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok((LongManifest { digest, media_type, length }, row.get(3)?, row.get(4)?))
+        let manifest = LongManifest { digest, media_type, length, bytes: None };
+        Ok((manifest, row.get(3)?, row.get(4)?))
     });
-    let Some((manifest, row, repository)) = found? else { return Ok(None) };
+    let Some((mut manifest, row, repository)) = found? else { return Ok(None) };
     if manifest.length <= whole_bytes as u64 {
         return Ok(None);
     }
     refuse_lost(connection, repository, &manifest.digest)?;
     let bytes = connection.blob_open(MAIN_DB, "manifests", "bytes", row, true)?;
+    let mut kept = has_room(manifest.length).then(|| Vec::with_capacity(bytes.len()));
     let mut hasher = Hasher::new(manifest.digest.algorithm());
     let (mut piece, mut at) = (vec![0; PIECE_BYTES], 0);
     while at < bytes.len() {
         let count = bytes.read_at(&mut piece, at)?;
         hasher.update(&piece[..count]);
+        if let Some(kept) = &mut kept {
+            kept.extend_from_slice(&piece[..count]);
+        }
         at += count;
     }
+    manifest.bytes = kept.map(Bytes::from);
     Ok((hasher.finish() == manifest.digest).then_some(manifest))
 }
 
-/// A piece of the bytes of a manifest, whoever holds it; `None` if nobody does.
+/// A piece of the bytes of a manifest, whoever holds it; `None` if nobody does. All that lies
+/// before it is walked over, page by page.
 pub(crate) fn piece(
     connection: &Connection,
     digest: &Digest,

@@ -117,7 +117,7 @@ fn reads_walk_no_table_and_sort_nothing() {
         ("referrers of a type", &|c| {
             list::referrers(c, &name, &subject, Some("a/7"), Some(&blob), few).map(drop)
         }),
-        ("manifest by tag", &|c| manifest::long(c, &name, &by_tag, 0).map(drop)),
+        ("manifest by tag", &|c| manifest::long(c, &name, &by_tag, 0, |_| true).map(drop)),
         ("manifest by digest", &|c| manifest::get(c, &name, &by_digest).map(drop)),
         ("blob", &|c| repository::held_blobs(c, &name, &[blob]).map(drop)),
         ("sizes", &|c| repository::held_sizes(c, &name, &[blob]).map(drop)),

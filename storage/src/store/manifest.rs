@@ -52,8 +52,9 @@ impl Store {
         }
     }
 
-    /// The same, but of one that is longer than `whole_bytes` only what is to be known before it is
-    /// sent: its bytes are held against its digest a piece at a time, and left where they are.
+    /// The same, but of one that is longer than `whole_bytes` and for whose bytes `has_room` finds
+    /// none only what is to be known before it is sent: its bytes are held against its digest a
+    /// piece at a time, and left where they are.
     ///
     /// Who may push will name the manifest in an index, or call it copied, without pushing it if it
     /// is there: collection then leaves it for the grace time.
@@ -66,13 +67,19 @@ impl Store {
         reference: &Reference,
         whole_bytes: usize,
         may_push: bool,
+        has_room: impl FnOnce(u64) -> bool,
     ) -> Result<Option<ManifestContent>, StorageError> {
         let open = || {
-            let long = |connection: &_| manifest::long(connection, name, reference, whole_bytes);
-            if let Some(long) = self.database.read(long)? {
-                return Ok(Some(ManifestContent::Long(long)));
-            }
-            Ok(self.manifest(name, reference)?.map(ManifestContent::Whole))
+            let long =
+                |connection: &_| manifest::long(connection, name, reference, whole_bytes, has_room);
+            let whole = match self.database.read(long)? {
+                None => self.manifest(name, reference)?,
+                Some(LongManifest { digest, media_type, bytes: Some(bytes), .. }) => {
+                    Some(StoredManifest { digest, media_type, bytes })
+                }
+                Some(long) => return Ok(Some(ManifestContent::Long(long))),
+            };
+            Ok(whole.map(ManifestContent::Whole))
         };
         match reference {
             Reference::Digest(digest) if may_push => self.told_of(name, digest, open),
@@ -177,17 +184,14 @@ impl Store {
             }
         }
         let (repository, by, count) = (name.clone(), by.cloned(), tags.len() as u64);
-        let is_much = manifest.edges().len() > FEW_EDGES || manifest.bytes().len() > FEW_BYTES;
+        let rows = manifest.edges().len() + tags.len() + manifest.bytes().len() / ROW_BYTES;
         let put = move |connection: &_| {
             if changes == Change::Bytes {
                 manifest::rewrite(connection, &manifest)?;
             }
             manifest::put(connection, &repository, &manifest, &[], &tags, by.as_ref())
         };
-        match is_much {
-            true => self.database.write_much(put)?,
-            false => self.database.write(put)?,
-        }
+        self.database.write_rows(rows, put)?;
         // Without regard to the clock, which may be set.
         self.recent.tell(name.as_str(), &digest);
         let before = self.tags_pushed.fetch_add(count, Ordering::Relaxed);
@@ -394,6 +398,5 @@ const LOOK_CHANGES: u64 = 1024;
 const LOOK_STEPS: usize = 24;
 /// What one read looks for, at most.
 const PAGE_DIGESTS: usize = 256;
-/// A manifest that names more, or is longer, lets the writes of others go first.
-const FEW_EDGES: usize = 256;
-const FEW_BYTES: usize = 64 * 1024;
+/// So many bytes of a manifest cost as much as a row of what it names.
+const ROW_BYTES: usize = 256;

@@ -29,9 +29,8 @@ impl Store {
     /// # Errors
     /// Trouble with the disk, [`StorageError::NoRoom`] in particular.
     pub fn spool(&self, bytes: u64) -> Result<Spool, StorageError> {
-        self.space.check_writable()?;
         self.check_room(bytes)?;
-        Spool::new(&self.layout.uploads())
+        Spool::new(&self.layout.uploads(), Arc::clone(&self.space))
     }
 
     /// Begins an upload session whose bytes are hashed with `algorithm` as they come.

@@ -24,7 +24,7 @@ fn what_clients_make_the_server_hold_is_bounded_and_the_next_one_finds_it_again(
     push_long_tags(&client, "a", 10_000);
     long_manifest().put(&client, "a", "long").expect(201);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port()));
-    let attacks: [(&str, Attack<'_>); 10] = [
+    let attacks: [(&str, Attack<'_>); 11] = [
         ("large blobs that nobody reads", Box::new(|| Box::new(unread(&client, &large)))),
         ("small blobs that nobody reads", Box::new(|| Box::new(unread(&client, &small)))),
         ("blobs in thousands of parts", Box::new(|| Box::new(unread_parts(&client, &large)))),
@@ -41,6 +41,7 @@ fn what_clients_make_the_server_hold_is_bounded_and_the_next_one_finds_it_again(
             Box::new(|| Box::new(unread_at(&client, "manifests/long", &[], CROWD))),
         ),
         ("who sends and goes", Box::new(|| gone(&client))),
+        ("logins that wait", Box::new(|| Box::new(waiting_logins(&client)))),
     ];
     let bound = Limits::default().memory_bytes() as u64;
     // The first time, each thread comes to the memory that it keeps for itself from then on.
@@ -186,6 +187,17 @@ fn gone(client: &Client) -> Box<dyn Any> {
         connection.send(&body);
     }
     Box::new(())
+}
+
+/// Logins of which one at a time is verified.
+fn waiting_logins(client: &Client) -> Vec<Connection> {
+    let asked = |number| {
+        let client = client.with_login(Some((&format!("nobody{number}"), "a guess")));
+        let mut connection = client.connect();
+        connection.send(client.head_of("GET", "/v2/", &[]));
+        connection
+    };
+    (0..CROWD).map(asked).collect()
 }
 
 fn resting(client: &Client) -> Vec<Connection> {

@@ -12,6 +12,7 @@ use tracing::error;
 
 use super::multipart::Parts;
 use crate::api::App;
+use crate::api::list::LongList;
 use crate::api::range::Span;
 use crate::blocking::{Begun, Blocking, OnDisk};
 use crate::limits::Limits;
@@ -24,18 +25,28 @@ pub(in crate::api) enum Source {
     Blob(Arc<OnDisk<BlobReader>>),
     /// The row of a manifest.
     Manifest(Arc<Store>, Digest),
+    /// A list, which is made anew for each piece.
+    List(Arc<LongList>),
 }
 
 impl Source {
+    /// Whether a piece costs as much as all that lies before it, so that few are better than small
+    /// ones.
+    fn is_slow(&self) -> bool {
+        !matches!(self, Self::Blob(_))
+    }
+
     fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, StorageError> {
         match self {
             Self::Blob(reader) => reader.read_at(offset, length),
             Self::Manifest(store, digest) => store.read_manifest(digest, offset, length),
+            Self::List(list) => list.read_at(offset, length),
         }
     }
 }
 
-/// A blob or a long manifest on its way out, or parts of it. Two pieces are in memory at most.
+/// A blob, a long manifest or a long list on its way out, or parts of it. Two pieces are in memory
+/// at most.
 pub struct BlobBody {
     source: Source,
     blocking: Blocking,
@@ -130,12 +141,15 @@ impl BlobBody {
         self.next = None;
         if let Ok(piece) = &piece {
             self.left = self.left.saturating_sub(piece.len() as u64);
-            self.next = self.begin_next();
+            if !self.source.is_slow() {
+                self.next = self.begin_next();
+            }
         }
         // The client sees a broken connection, never wrong bytes; here is the cause.
         Poll::Ready(Some(piece.inspect_err(|cause| match self.source {
             Source::Blob(_) => error!(%cause, "a blob could not be read"),
             Source::Manifest(..) => error!(%cause, "a manifest could not be read"),
+            Source::List(_) => error!(%cause, "a list could not be read"),
         })))
     }
 
@@ -143,6 +157,8 @@ impl BlobBody {
     /// each hand-over to another thread costs more than a few bytes do.
     fn begin_next(&mut self) -> Option<Begun<Result<Bytes, StorageError>>> {
         let piece_bytes = match &self.parts {
+            // One at a time, which each connection may have.
+            None if self.source.is_slow() => self.limits.small_body_bytes,
             None => self.sending.piece_bytes(&self.limits),
             // What stands between the parts is in memory twice while they are read.
             Some(_) => self.sending.piece_bytes(&self.limits) / 2,
@@ -159,7 +175,10 @@ impl BlobBody {
             let _sending = sending;
             read(&source, &segments, bytes)
         };
-        (bytes > 0).then(|| self.blocking.begin_read(read))
+        (bytes > 0).then(|| match self.source {
+            Source::List(_) => self.blocking.begin_heavy(read),
+            _ => self.blocking.begin_read(read),
+        })
     }
 
     /// The next stretch, of `room` bytes of the blob at most, and its length.

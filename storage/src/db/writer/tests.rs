@@ -12,7 +12,7 @@ fn writer(connection: Connection) -> rusqlite::Result<Writer> {
 }
 
 fn insert(value: i64, fail: bool) -> (Box<dyn Job>, mpsc::Receiver<Result<i64, StorageError>>) {
-    job(Weight::Light, move |connection: &Connection| {
+    job(FEW_ROWS, move |connection: &Connection| {
         connection.execute("INSERT INTO t VALUES (?1)", [value])?;
         if fail { Err(StorageError::UserExists) } else { Ok(value) }
     })
@@ -52,7 +52,7 @@ fn waiting_jobs_share_one_commit() {
     let (_directory, mut connection) = database();
     let (sender, queue) = mpsc::channel();
     let mut outcomes = Vec::new();
-    for value in 0..GROUP_JOBS {
+    for value in 0..GROUP_ROWS / FEW_ROWS {
         let (job, outcome) = insert(i64::try_from(value).unwrap(), false);
         sender.send(Work::Write(job)).unwrap();
         outcomes.push(outcome);
@@ -72,18 +72,48 @@ fn waiting_jobs_share_one_commit() {
 }
 
 #[test]
+fn no_transaction_has_many_more_rows_than_one_that_takes_long() {
+    let (_directory, mut connection) = database();
+    let (sender, queue) = mpsc::channel();
+    let mut outcomes = Vec::new();
+    let jobs = 48;
+    for _ in 0..jobs {
+        let (job, outcome) = job(MANY_ROWS, |connection: &Connection| {
+            for row in 0..MANY_ROWS {
+                connection.execute("INSERT INTO t VALUES (?1)", [row])?;
+            }
+            Ok(())
+        });
+        sender.send(Work::Write(job)).unwrap();
+        outcomes.push(outcome);
+    }
+    drop(sender);
+    let commits = Arc::new(AtomicI32::new(0));
+    let counter = Arc::clone(&commits);
+    let count = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    connection.commit_hook(Some(count)).unwrap();
+    writer(connection).unwrap().run(&queue);
+    assert!(outcomes.iter().all(|outcome| outcome.recv().unwrap().is_ok()));
+    let groups = usize::try_from(commits.load(Ordering::Relaxed)).unwrap();
+    assert_eq!(groups, jobs * MANY_ROWS / GROUP_ROWS);
+}
+
+#[test]
 fn what_takes_long_lets_the_others_go_first_and_comes_one_at_a_time() {
     let (directory, mut connection) = database();
     let (sender, queue) = mpsc::channel();
     let mut outcomes = Vec::new();
-    for (value, weight) in [
-        (10, Weight::Heavy),
-        (11, Weight::Heavy),
-        (1, Weight::Light),
-        (12, Weight::Heavy),
-        (2, Weight::Light),
+    for (value, rows) in [
+        (10, MANY_ROWS + 1),
+        (11, MANY_ROWS + 1),
+        (1, MANY_ROWS),
+        (12, MANY_ROWS + 1),
+        (2, MANY_ROWS),
     ] {
-        let (job, outcome) = job(weight, move |connection: &Connection| {
+        let (job, outcome) = job(rows, move |connection: &Connection| {
             connection.execute("INSERT INTO t VALUES (?1)", [value])?;
             Ok(())
         });
@@ -112,7 +142,7 @@ fn what_takes_long_lets_the_others_go_first_and_comes_one_at_a_time() {
 fn outcome_of(error: StorageError) -> std::thread::Result<()> {
     let (_directory, connection) = database();
     let (sender, queue) = mpsc::channel();
-    let (job, _outcome) = job::<(), _>(Weight::Light, move |_| Err(error));
+    let (job, _outcome) = job::<(), _>(FEW_ROWS, move |_| Err(error));
     sender.send(Work::Write(job)).unwrap();
     drop(sender);
     let writer = writer(connection).unwrap();
@@ -132,7 +162,7 @@ fn a_job_that_ends_the_transaction_speaks_for_its_neighbours() {
     let (sender, queue) = mpsc::channel();
     let (first, first_outcome) = insert(1, false);
     // What SQLite does by itself when the disk is full.
-    let (second, second_outcome) = job::<(), _>(Weight::Light, |connection: &Connection| {
+    let (second, second_outcome) = job::<(), _>(FEW_ROWS, |connection: &Connection| {
         connection.execute_batch("ROLLBACK")?;
         Err(StorageError::Full)
     });
@@ -161,7 +191,7 @@ struct Chain {
 impl Chain {
     fn send(self: &Arc<Self>, number: i64) {
         let chain = Arc::clone(self);
-        let (job, _outcome) = job(Weight::Light, move |connection: &Connection| {
+        let (job, _outcome) = job(FEW_ROWS, move |connection: &Connection| {
             chain.pages.lock().unwrap().push(chain.copy.done.load(Ordering::Relaxed));
             if number < LINKS {
                 chain.send(number + 1);
@@ -295,7 +325,7 @@ fn a_long_log_is_moved_into_the_database() {
     let (sender, queue) = mpsc::channel();
     let mut outcomes = Vec::new();
     for _ in 0..4 {
-        let (job, outcome) = job(Weight::Light, |connection: &Connection| {
+        let (job, outcome) = job(FEW_ROWS, |connection: &Connection| {
             let pages = CHECKPOINT_PAGES * 4096;
             connection.execute("INSERT INTO t VALUES (zeroblob(?1))", [pages])?;
             Ok(())
