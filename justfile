@@ -29,7 +29,8 @@ power-long:
 power-triples:
     REGISTRY_POWER_LENGTH=3 cargo test -p tests --test suite --locked power::pairs -- --nocapture
 
-# What bullies cost their victims: medians and 99th percentiles, with and without. Some minutes.
+# What bullies cost their victims: medians and 99th percentiles, with and without. Ten minutes;
+# BULLY=words measures those alone that are called so.
 bully:
     cargo test -p tests --test suite --locked bully::what_each -- --ignored --nocapture
 

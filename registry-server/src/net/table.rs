@@ -68,7 +68,7 @@ pub(super) struct Place {
 }
 
 impl Table {
-    /// Enters a connection, if there is a place for it now. Otherwise it waits, and comes with
+    /// Enters a connection, if there is a place that nobody has. Otherwise it waits, and comes with
     /// `next`.
     pub(super) fn come(
         self: &Arc<Self>,
@@ -77,12 +77,9 @@ impl Table {
         limits: &Limits,
     ) -> Option<(TcpStream, Place)> {
         let mut queue = self.queue();
-        let place = match queue.count() {
-            0 => self.enter(peer, limits),
-            // Those who wait do so for places of others.
-            _ => self.enter_if_free(peer, limits),
-        };
-        if let Some(place) = place {
+        // For somebody who has sent nothing yet nobody gives way; those who wait do so for places of
+        // others.
+        if let Some(place) = self.enter_if_free(peer, limits) {
             queue.seated += 1;
             return Some((socket, place));
         }
@@ -158,15 +155,6 @@ impl Table {
     /// What happened since this was asked last.
     pub(super) fn take_crowding(&self) -> Crowding {
         std::mem::take(&mut self.lock().crowding)
-    }
-
-    /// Enters a connection. At the limit another one is closed for it. If none may be, the newcomer
-    /// gets no place.
-    fn enter(self: &Arc<Self>, peer: SocketAddr, limits: &Limits) -> Option<Place> {
-        let mut state = self.lock();
-        let room = state.room(limits).of(network(peer.ip()), Duration::ZERO)?;
-        state.take(room);
-        Some(self.placed(&mut state, peer))
     }
 
     /// Enters a connection, if nobody has to give way for it.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::entry::{Entry, Phase};
-use super::{Crowding, LOGIN_TIME, SETTLED_TIME};
+use super::{Crowding, LOGIN_TIME, SETTLED_TIME, SILENT_TIME};
 use crate::auth::network;
 use crate::limits::Limits;
 use crate::share::Owner;
@@ -124,13 +124,14 @@ impl State {
                 stuck = stuck.max(Some((most, still, *number)));
             }
             if most > 1 {
-                // Of those that stand still for as long anybody goes: whoever knew which one
-                // could arrange that it is somebody else's.
-                crowded = crowded.max(Some((most, still, lots.hash_one(number), *number)));
+                // Those that came only now, last. Of those that stand still for as long anybody
+                // goes: whoever knew which one could arrange that it is somebody else's.
+                let came = entry.age() >= SILENT_TIME;
+                crowded = crowded.max(Some((most, came, still, lots.hash_one(number), *number)));
             }
         }
         going.stuck = stuck.map(|(_, _, number)| number);
-        going.crowded = crowded.map(|(most, _, _, number)| (most, number));
+        going.crowded = crowded.map(|(most, .., number)| (most, number));
         going.resting = resting.map(|(most, _, _, number)| (most, number));
         going.largest = largest.map(|(_, _, number)| number);
         going
