@@ -77,8 +77,8 @@ impl Table {
         limits: &Limits,
     ) -> Option<(TcpStream, Place)> {
         let mut queue = self.queue();
-        // For somebody who has sent nothing yet nobody gives way; those who wait do so for places of
-        // others.
+        // For somebody who has sent nothing yet nobody gives way; those who wait do so for places
+        // of others.
         if let Some(place) = self.enter_if_free(peer, limits) {
             queue.seated += 1;
             return Some((socket, place));
