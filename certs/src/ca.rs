@@ -4,9 +4,10 @@
 //! root's key is needed only to sign another issuing CA.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::ErrorKind;
 use std::time::SystemTime;
 
+use durable::IoError;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -15,10 +16,11 @@ use rcgen::{
 use time::OffsetDateTime;
 
 use crate::error::{CertError, Damage};
-use crate::expiry::Validity;
-use crate::files::{Files, TlsFile};
+use crate::files::Files;
 use crate::name::ServerName;
 use crate::root_key::RootKey;
+use crate::tls_file::TlsFile;
+use crate::validity::Validity;
 use crate::x509::{Certificate, Proof};
 
 /// The root CA, and its key where it is at hand.
@@ -53,7 +55,7 @@ impl Root {
         }
         let beside = match load_pair(files, TlsFile::RootKey) {
             // A key that this user may not read is kept for another one, on purpose.
-            Err(CertError::Io { kind: io::ErrorKind::PermissionDenied, .. }) => None,
+            Err(CertError::Io(IoError { kind: ErrorKind::PermissionDenied, .. })) => None,
             other => other?.map(|key| (key, directory.join(TlsFile::RootKey.name()))),
         };
         let given = match root_key {

@@ -27,19 +27,16 @@ use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
 
-use thiserror::Error;
-
 use crate::ca::{Issuing, Root};
 use crate::error::CertError;
-use crate::expiry::{Validity, seconds};
-use crate::files::{Files, TlsFile};
+use crate::files::Files;
 use crate::leaf::Leaf;
 use crate::name::ServerName;
+use crate::reason::{MAX_NAMES, Reason};
 use crate::root_key::RootKey;
 use crate::server::ServerCertificate;
-
-/// The most names of one certificate. Each lengthens every TLS handshake.
-pub const MAX_NAMES: usize = 100;
+use crate::tls_file::TlsFile;
+use crate::validity::{Validity, seconds};
 
 /// What [`ensure`] gives back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,29 +60,6 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "made {}: {}", self.file.name(), self.reason)
     }
-}
-
-/// Why a certificate was made, or has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Reason {
-    /// It or its key was not there.
-    #[error("it or its key was missing")]
-    Missing,
-    /// Its key or its issuer is another one.
-    #[error("it did not fit its key or its issuer")]
-    Unfit,
-    /// Its end was over.
-    #[error("it had ended")]
-    Ended,
-    /// The clock was before its beginning.
-    #[error("it was not valid yet by this host's clock, which may be wrong")]
-    Early,
-    /// It was for other names.
-    #[error("the names changed")]
-    Names,
-    /// Less than a third of its time was left.
-    #[error("less than a third of its time was left")]
-    Due,
 }
 
 /// Makes sure that `directory` holds a root CA, an issuing CA and a server certificate for

@@ -3,16 +3,16 @@
 //! Each message names the file and says what to do next.
 
 use std::fmt::Display;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use durable::IoError;
 use thiserror::Error;
 
-use crate::ensure::{MAX_NAMES, Reason};
-use crate::expiry::utc;
-use crate::files::{MAX_FILE_BYTES, TlsFile};
 use crate::name::ServerName;
+use crate::reason::{MAX_NAMES, Reason};
+use crate::tls_file::{MAX_FILE_BYTES, TlsFile};
+use crate::validity::utc;
 
 /// A failure to make, keep or accept certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -33,17 +33,8 @@ pub enum CertError {
         now: SystemTime,
     },
     /// The operating system refused an operation.
-    #[error("cannot {action} {}: {message}", .path.display())]
-    Io {
-        /// The operation, as a verb.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The kind of refusal.
-        kind: io::ErrorKind,
-        /// The system's own words.
-        message: String,
-    },
+    #[error(transparent)]
+    Io(#[from] IoError),
     /// A file of the directory cannot be read as what it should be. It is left as it is.
     #[error("{} {damage}: {}", .directory.join(.file.name()).display(), remedy(*.file))]
     Damaged {
@@ -190,11 +181,6 @@ impl CertError {
             ),
             _ => false,
         }
-    }
-
-    /// Turns a failure of the operating system into an error that names the file.
-    pub(crate) fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
-        Self::Io { action, path: path.to_owned(), kind: error.kind(), message: error.to_string() }
     }
 
     /// Keeps the words of a library that failed to make something.

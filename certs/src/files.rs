@@ -3,56 +3,16 @@
 //! Nothing here decides what to write. One process at a time may write, which is the caller's
 //! duty: the server holds the lock of the data directory around it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use durable::{Access, At, Links, ReadError, read_within, sync_parent, write_whole};
 
 use crate::error::{CertError, Damage};
 use crate::server::PrivateKey;
+use crate::tls_file::{MAX_FILE_BYTES, TlsFile};
 use crate::x509::{self, Certificate};
-
-/// The largest certificate or key file that is read, in bytes. Chains have a few KiB.
-pub const MAX_FILE_BYTES: usize = 1024 * 1024;
-
-/// A file of the directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TlsFile {
-    /// `ca.crt`: the root CA, for everybody to read and trust.
-    RootCertificate,
-    /// `ca.key`: its key, unless that is kept elsewhere.
-    RootKey,
-    /// `issuing.crt`: the CA that signs server certificates, within its name constraints.
-    IssuingCertificate,
-    /// `issuing.key`: its key.
-    IssuingKey,
-    /// `server.crt`: the server's certificate, followed by the issuing CA.
-    ServerCertificate,
-    /// `server.key`: its key.
-    ServerKey,
-}
-
-impl TlsFile {
-    /// The name of the file in its directory.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RootCertificate => "ca.crt",
-            Self::RootKey => "ca.key",
-            Self::IssuingCertificate => "issuing.crt",
-            Self::IssuingKey => "issuing.key",
-            Self::ServerCertificate => "server.crt",
-            Self::ServerKey => "server.key",
-        }
-    }
-
-    /// Keys are for the owner only, certificates for everybody.
-    fn mode(self) -> u32 {
-        match self {
-            Self::RootCertificate | Self::IssuingCertificate | Self::ServerCertificate => 0o644,
-            Self::RootKey | Self::IssuingKey | Self::ServerKey => 0o600,
-        }
-    }
-}
 
 /// The directory of the certificates.
 #[derive(Clone, Debug)]
@@ -88,24 +48,17 @@ impl Files {
     /// mended here too, since this runs until `ca.crt` is written.
     pub(crate) fn make_directory(&self) -> Result<(), CertError> {
         let path = &self.directory;
-        match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(CertError::io("make the directory", path, &error));
-            }
-            _ => {}
+        if !durable::make_directory(path, Access::mode(DIRECTORY_MODE))? {
+            let mode = Permissions::from_mode(DIRECTORY_MODE);
+            fs::set_permissions(path, mode).at("set the mode of", path)?;
         }
-        fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
-            .map_err(|error| CertError::io("set the mode of", path, &error))?;
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
-            _ => sync_directory(Path::new(".")),
-        }
+        Ok(sync_parent(path)?)
     }
 
     /// Whether there is such a file.
     pub(crate) fn exists(&self, file: TlsFile) -> Result<bool, CertError> {
         let path = self.path(file);
-        path.try_exists().map_err(|error| CertError::io("look for", &path, &error))
+        Ok(path.try_exists().at("look for", &path)?)
     }
 
     /// The certificates of a file, at least one; `None` if there is no such file.
@@ -146,32 +99,8 @@ impl Files {
         if self.is_frozen {
             return Ok(());
         }
-        let path = self.path(file);
-        let temporary = self.directory.join(format!("{}.new", file.name()));
-        let at = |action| {
-            let temporary = &temporary;
-            move |error: io::Error| CertError::io(action, temporary, &error)
-        };
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(at("remove")(error));
-            }
-            _ => {}
-        }
-        // Private from its first moment on, and never through a link that somebody laid.
-        let mut opened = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(at("create"))?;
-        opened
-            .set_permissions(Permissions::from_mode(file.mode()))
-            .map_err(at("set the mode of"))?;
-        opened.write_all(content.as_bytes()).map_err(at("write"))?;
-        opened.sync_all().map_err(at("sync"))?;
-        fs::rename(&temporary, &path).map_err(at("rename"))?;
-        sync_directory(&self.directory)
+        let access = Access::mode(file.mode());
+        Ok(write_whole(&self.path(file), &mut content.as_bytes(), access)?)
     }
 
     fn path(&self, file: TlsFile) -> PathBuf {
@@ -183,33 +112,19 @@ impl Files {
         file: TlsFile,
         parser: fn(&[u8]) -> Result<T, Damage>,
     ) -> Result<Option<T>, CertError> {
-        let path = self.path(file);
         // A pipe in its place would be waited for.
-        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
-            return Err(self.damaged(file, Damage::NoFile));
-        }
-        match read(&path) {
-            Ok(content) => {
-                let parsed = content.and_then(|content| parser(&content));
-                parsed.map(Some).map_err(|damage| self.damaged(file, damage))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(CertError::io("read", &path, &error)),
-        }
+        let damage = match read_within(&self.path(file), MAX_FILE_BYTES as u64, Links::Follow) {
+            Ok(None) => return Ok(None),
+            Ok(Some(content)) => match parser(&content) {
+                Ok(parsed) => return Ok(Some(parsed)),
+                Err(damage) => damage,
+            },
+            Err(ReadError::NotRegular(_)) => Damage::NoFile,
+            Err(ReadError::TooLarge { .. }) => Damage::TooLarge,
+            Err(ReadError::Io(error)) => return Err(error.into()),
+        };
+        Err(self.damaged(file, damage))
     }
-}
-
-/// Reads a whole file, unless it is larger than any certificate.
-pub(crate) fn read(path: &Path) -> io::Result<Result<Vec<u8>, Damage>> {
-    let mut content = Vec::new();
-    let limit = MAX_FILE_BYTES as u64 + 1;
-    File::open(path)?.take(limit).read_to_end(&mut content)?;
-    Ok(if content.len() > MAX_FILE_BYTES { Err(Damage::TooLarge) } else { Ok(content) })
-}
-
-fn sync_directory(path: &Path) -> Result<(), CertError> {
-    let synced = File::open(path).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| CertError::io("sync", path, &error))
 }
 
 const DIRECTORY_MODE: u32 = 0o755;

@@ -8,10 +8,11 @@ use rcgen::{ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType};
 
 use crate::ca::{self, Issuing};
 use crate::error::CertError;
-use crate::expiry::Validity;
-use crate::files::{Files, TlsFile};
+use crate::files::Files;
 use crate::name::ServerName;
 use crate::server::{KeyKind, PrivateKey, ServerCertificate};
+use crate::tls_file::TlsFile;
+use crate::validity::Validity;
 use crate::x509::{Certificate, Proof};
 
 /// The server certificate as it lies in the directory.

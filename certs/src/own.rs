@@ -10,13 +10,17 @@
 //! - A signature whose algorithm cannot be checked here (ECDSA with P-521, Ed448), if the names of
 //!   issuer and subject fit: clients check it anyway.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::time::SystemTime;
 
+use durable::At;
+
 use crate::error::{CertError, Damage, OwnProblem};
-use crate::files;
 use crate::name::ServerName;
 use crate::server::{PrivateKey, ServerCertificate};
+use crate::tls_file::MAX_FILE_BYTES;
 use crate::x509::{self, Certificate, Proof};
 
 /// Reads a PEM chain and its PEM key (PKCS#8, PKCS#1 or SEC1), and checks that they can serve for
@@ -75,8 +79,14 @@ fn served(
 }
 
 fn parse<T>(path: &Path, parser: fn(&[u8]) -> Result<T, Damage>) -> Result<T, CertError> {
-    let content = files::read(path).map_err(|error| CertError::io("read", path, &error))?;
-    let parsed = content.and_then(|content| parser(&content));
+    let mut content = Vec::new();
+    // Whatever was named is meant, were it a pipe.
+    let opened = File::open(path).at("read", path)?;
+    opened.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut content).at("read", path)?;
+    let parsed = match content.len() > MAX_FILE_BYTES {
+        true => Err(Damage::TooLarge),
+        false => parser(&content),
+    };
     parsed.map_err(|damage| CertError::OwnDamaged { path: path.to_owned(), damage })
 }
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use rcgen::KeyPair;
 
 use crate::error::{CertError, Damage};
-use crate::files::MAX_FILE_BYTES;
 use crate::server::PrivateKey;
+use crate::tls_file::MAX_FILE_BYTES;
 use crate::x509;
 
 /// Where the key of the root CA is.

@@ -5,8 +5,8 @@ use std::fmt;
 use rcgen::KeyPair;
 
 use crate::error::Damage;
-use crate::expiry::Validity;
 use crate::name::ServerName;
+use crate::validity::Validity;
 
 /// A certificate chain and its key, checked to belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]

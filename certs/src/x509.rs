@@ -13,9 +13,9 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::X509Certificate;
 
 use crate::error::Damage;
-use crate::expiry::Validity;
 use crate::name::ServerName;
 use crate::server::{KeyKind, PrivateKey};
+use crate::validity::Validity;
 
 /// A certificate and what was read from it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{At, InstallError};
+use durable::At;
+
+use crate::error::InstallError;
 use crate::file;
 use crate::plan::{Plan, Planned};
 use crate::record::{Made, Record};

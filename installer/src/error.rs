@@ -1,8 +1,8 @@
 //! What can go wrong on a host, as a closed enum that callers match and tests compare.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use durable::IoError;
 use thiserror::Error;
 
 /// Why something cannot be installed or removed. Each names the next step.
@@ -21,17 +21,8 @@ pub enum InstallError {
     #[error("another `registry install` or `uninstall` runs on this host: wait until it ends")]
     Busy,
     /// The operating system refused an operation.
-    #[error("cannot {action} {}: {message}", .path.display())]
-    Io {
-        /// The operation, as a verb.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The kind of refusal.
-        kind: io::ErrorKind,
-        /// The system's own words.
-        message: String,
-    },
+    #[error(transparent)]
+    Io(#[from] IoError),
     /// A program of the host failed.
     #[error("`{line}` failed: {message}")]
     Command {
@@ -153,25 +144,6 @@ pub enum InstallError {
         /// What could not be undone, and why; empty when the host is as it was.
         not_undone: Vec<String>,
     },
-}
-
-impl InstallError {
-    /// Turns a failure of the operating system into an error that names the file.
-    pub(crate) fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
-        Self::Io { action, path: path.to_owned(), kind: error.kind(), message: error.to_string() }
-    }
-}
-
-/// Turns failures of the operating system into errors that name the file.
-pub(crate) trait At<T> {
-    /// Says what was tried and where.
-    fn at(self, action: &'static str, path: &Path) -> Result<T, InstallError>;
-}
-
-impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
-    fn at(self, action: &'static str, path: &Path) -> Result<T, InstallError> {
-        self.map_err(|error| InstallError::io(action, path, &error.into()))
-    }
 }
 
 fn said(log: &[String]) -> String {

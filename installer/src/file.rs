@@ -1,56 +1,40 @@
 //! Files of the host: written whole, with exactly the mode and owner that were asked for,
 //! whatever the umask.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, OFlags, access};
+use durable::{
+    Access, At, IoError, Links, ReadError, read_within, sync_parent, unfinished, write_whole,
+};
+use rustix::fs::access;
 
 use crate::command;
-use crate::error::{At, InstallError};
+use crate::error::InstallError;
 use crate::owner::as_owner_of;
 use crate::user::Ids;
 
 /// Gives a file this content. After a crash at any moment it is the old one or the new one, whole
-/// and with its mode: the content is synced under a temporary name before it gets its own.
+/// and with its mode and owner.
 pub(crate) fn write(
     path: &Path,
     content: &mut dyn Read,
     mode: u32,
     owner: Ids,
 ) -> Result<(), InstallError> {
-    let temporary = beside(path, "new");
-    remove(&temporary)?;
-    // Private from its first moment on, and never through a link that somebody laid.
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .at("create", &temporary)?;
-    let written = io::copy(content, &mut file)
-        .and_then(|_| fchown(&file, Some(owner.uid), Some(owner.gid)))
-        .and_then(|()| file.set_permissions(Permissions::from_mode(mode)))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // It may hold a secret, and what is full becomes no emptier by it.
-        let _ = fs::remove_file(&temporary);
-    }
-    written.at("write", path)?;
-    sync_parent(path)?;
+    write_whole(path, content, Access { mode, owner: Some((owner.uid, owner.gid)) })?;
     label(path);
     Ok(())
 }
 
 /// Makes a directory with this mode and owner in a parent that exists.
 pub(crate) fn make_directory(path: &Path, mode: u32, owner: Ids) -> Result<(), InstallError> {
-    DirBuilder::new().mode(0o700).create(path).at("make the directory", path)?;
-    let opened = File::open(path).at("open", path)?;
-    fchown(&opened, Some(owner.uid), Some(owner.gid)).at("set the owner of", path)?;
-    opened.set_permissions(Permissions::from_mode(mode)).at("set the mode of", path)?;
+    if !durable::make_directory(path, Access { mode, owner: Some((owner.uid, owner.gid)) })? {
+        let error = ErrorKind::AlreadyExists.into();
+        return Err(IoError::new("make the directory", path, &error).into());
+    }
     sync_parent(path)?;
     label(path);
     Ok(())
@@ -59,9 +43,9 @@ pub(crate) fn make_directory(path: &Path, mode: u32, owner: Ids) -> Result<(), I
 /// Sets the mode of a directory as its owner: it may be somebody else's, and no longer what it was.
 pub(crate) fn set_mode(directory: &Path, mode: u32) -> Result<(), InstallError> {
     let set = || fs::set_permissions(directory, Permissions::from_mode(mode));
-    as_owner_of(directory, set)
-        .map_err(|error| InstallError::Caller(error.to_string()))?
-        .at("set the mode of", directory)
+    let set = as_owner_of(directory, set);
+    let set = set.map_err(|error| InstallError::Caller(error.to_string()))?;
+    Ok(set.at("set the mode of", directory)?)
 }
 
 /// The content of a file, `None` if there is none. A link is not followed and a pipe is not waited
@@ -78,25 +62,20 @@ pub(crate) fn read_small(path: &Path) -> Result<Option<Vec<u8>>, InstallError> {
     read_up_to(path, MAX_SMALL_BYTES)
 }
 
-fn read_up_to(path: &Path, most: u64) -> Result<Option<Vec<u8>>, InstallError> {
-    let Some(metadata) = metadata(path)? else { return Ok(None) };
-    if !metadata.is_file() || metadata.len() > most {
-        return Err(InstallError::NoFile(path.to_owned()));
-    }
-    // Again for whoever changes it between looking and opening.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let mut content = Vec::new();
-    let read = opened.and_then(|file| file.take(most).read_to_end(&mut content));
-    read.at("read", path)?;
-    Ok(Some(content))
+fn read_up_to(path: &Path, most_bytes: u64) -> Result<Option<Vec<u8>>, InstallError> {
+    read_within(path, most_bytes, Links::Refuse).map_err(|error| match error {
+        ReadError::Io(error) => error.into(),
+        ReadError::NotRegular(path) | ReadError::TooLarge { path, .. } => {
+            InstallError::NoFile(path)
+        }
+    })
 }
 
 /// Refuses a directory in which nothing can be written; one that is not there yet is where the
 /// nearest one above it is.
 pub(crate) fn check_writable(path: &Path) -> Result<(), InstallError> {
     let there = path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    match access(there, Access::WRITE_OK) {
+    match access(there, rustix::fs::Access::WRITE_OK) {
         Ok(()) => Ok(()),
         Err(_) => Err(InstallError::ReadOnly(there.to_owned())),
     }
@@ -114,33 +93,34 @@ pub(crate) fn metadata(path: &Path) -> Result<Option<fs::Metadata>, InstallError
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(InstallError::io("look at", path, &error)),
+        Err(error) => Err(IoError::new("look at", path, &error).into()),
     }
 }
 
 /// Removes a file, if it is there, durably.
 pub(crate) fn remove(path: &Path) -> Result<(), InstallError> {
-    // A file system that is read-only refuses even to remove what is not there.
-    if metadata(path)?.is_none() {
-        return Ok(());
+    if durable::remove(path)? {
+        sync_parent(path)?;
     }
-    fs::remove_file(path).at("remove", path)?;
-    sync_parent(path)
+    Ok(())
 }
 
 /// Removes a file and what [`write`] leaves beside it when it is cut short.
 pub(crate) fn discard(path: &Path) -> Result<(), InstallError> {
-    remove(&beside(path, "new"))?;
+    remove(&unfinished(path))?;
     remove(path)
 }
 
 /// Removes a directory if it is there and empty. Says whether it is gone.
 pub(crate) fn remove_directory(path: &Path) -> Result<bool, InstallError> {
     match fs::remove_dir(path) {
-        Ok(()) => sync_parent(path).map(|()| true),
+        Ok(()) => {
+            sync_parent(path)?;
+            Ok(true)
+        }
         Err(error) if is_absent(&error) => Ok(true),
         Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(false),
-        Err(error) => Err(InstallError::io("remove", path, &error)),
+        Err(error) => Err(IoError::new("remove", path, &error).into()),
     }
 }
 
@@ -173,30 +153,25 @@ pub(crate) fn keep(path: &Path) -> Result<(), InstallError> {
     let kept = before(path);
     remove(&kept)?;
     fs::hard_link(path, &kept).at("keep", path)?;
-    sync_parent(path)
+    Ok(sync_parent(path)?)
 }
 
 /// Gives a file back what [`keep`] kept; if nothing is kept, nothing was changed. What [`write`]
 /// leaves beside it when it is cut short goes.
 pub(crate) fn restore(path: &Path) -> Result<(), InstallError> {
-    remove(&beside(path, "new"))?;
+    remove(&unfinished(path))?;
     let kept = before(path);
     if metadata(&kept)?.is_none() {
         return Ok(());
     }
     fs::rename(&kept, path).at("restore", path)?;
-    sync_parent(path)
+    Ok(sync_parent(path)?)
 }
 
 /// Where a file is kept while another takes its place.
 pub(crate) fn before(path: &Path) -> PathBuf {
-    beside(path, "before-install")
-}
-
-/// Syncs the directory of a path: names in it that were made or removed stay so.
-pub(crate) fn sync_parent(path: &Path) -> Result<(), InstallError> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    File::open(parent).and_then(|directory| directory.sync_all()).at("sync", parent)
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.before-install"))
 }
 
 /// Gives a path the SELinux type that the host's policy has for it. Where there is no SELinux
@@ -205,11 +180,6 @@ fn label(path: &Path) {
     if let Some(path) = path.to_str().filter(|_| command::exists(RESTORECON)) {
         let _ = command::run(RESTORECON, &[path]);
     }
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{ending}"))
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use durable::{At, IoError};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{At, InstallError};
+use crate::error::InstallError;
 use crate::file;
 use crate::undo::Undo;
 use crate::user::Ids;
@@ -146,7 +147,9 @@ impl InstallLock {
         match opened.try_lock() {
             Ok(()) => Ok(Self { _file: opened }),
             Err(std::fs::TryLockError::WouldBlock) => Err(InstallError::Busy),
-            Err(std::fs::TryLockError::Error(error)) => Err(InstallError::io("lock", path, &error)),
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(IoError::new("lock", path, &error).into())
+            }
         }
     }
 }

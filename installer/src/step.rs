@@ -5,6 +5,7 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use durable::At;
 use serde::Serialize;
 
 use crate::error::InstallError;
@@ -282,9 +283,8 @@ fn move_need(inside: &Path, from: &Path, to: &Path) -> Result<Need, InstallError
 /// Whether a file is this program, byte for byte.
 fn is_this_program(path: &Path) -> Result<bool, InstallError> {
     let Some(there) = file::read(path)? else { return Ok(false) };
-    let own = std::fs::read(OWN_PROGRAM);
-    own.map(|own| own == there)
-        .map_err(|error| InstallError::io("read", Path::new(OWN_PROGRAM), &error))
+    let own = Path::new(OWN_PROGRAM);
+    Ok(std::fs::read(own).at("read", own)? == there)
 }
 
 /// Refuses a service that somebody else made. A unit anywhere else than where ours goes, or one

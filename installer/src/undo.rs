@@ -6,12 +6,13 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use durable::{At, IoError};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, chownat, openat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{At, InstallError};
+use crate::error::InstallError;
 use crate::file;
 use crate::owner::as_owner_of;
 use crate::systemd;
@@ -159,13 +160,17 @@ pub(crate) fn give(path: &Path, to: Ids) -> Result<(), InstallError> {
                 match openat(&directory, name, flags, Mode::empty()) {
                     Ok(below) => open.push(File::from(below)),
                     Err(Errno::NOTDIR | Errno::LOOP) => {}
-                    Err(error) => return Err(error).at("open a directory below", path),
+                    Err(error) => {
+                        let error = IoError::new("open a directory below", path, &error.into());
+                        return Err(error.into());
+                    }
                 }
             }
         }
     }
     // Last, so that whoever finds it given finds all of it given.
-    std::os::unix::fs::lchown(path, Some(to.uid), Some(to.gid)).at("change the owner of", path)
+    let given = std::os::unix::fs::lchown(path, Some(to.uid), Some(to.gid));
+    Ok(given.at("change the owner of", path)?)
 }
 
 /// Moves a file of somebody else's directory to where only root sees it. It is never nowhere: the

@@ -21,7 +21,6 @@ use crate::share::{Memory, Owner};
 
 mod blob;
 pub mod body;
-pub mod error;
 mod framing;
 pub(crate) mod header;
 mod health;
@@ -30,11 +29,12 @@ mod log;
 mod manifest;
 mod range;
 mod received;
+mod refusal;
 pub mod rest;
 mod upload;
 
+use crate::error::ApiError;
 use body::{ReplyBody, RequestBody};
-use error::ApiError;
 use log::Asked;
 use rest::Rest;
 

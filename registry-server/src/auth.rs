@@ -24,8 +24,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use crate::api::error::ApiError;
 use crate::blocking::Blocking;
+use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::logging::quota::{Kind, Quotas};
 
@@ -34,6 +34,7 @@ pub(crate) mod basic;
 mod early;
 mod known;
 pub mod password;
+mod password_error;
 mod queue;
 mod ring;
 mod strength;

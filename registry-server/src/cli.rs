@@ -7,14 +7,15 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use installer::InstallError;
 
-use crate::admin::allow_network_fs;
 use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
+use crate::control::allow_network_fs;
 use crate::server::unfit_names;
 use crate::text::{self, Page, note, print};
 
 mod about;
 mod backup;
 mod beside;
+mod df;
 mod gc;
 mod inspect;
 mod install;
@@ -68,6 +69,14 @@ enum Command {
         /// The repository whose tags are wanted
         #[arg(value_name = "REPO")]
         repository: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what the repositories take of the disk, and what collection would free
+    Df {
+        #[command(flatten)]
+        data: DataDir,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -254,6 +263,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ls { data, repository, json } => {
             ls::run(&data.path()?, repository.as_deref(), json)
         }
+        Command::Df { data, json } => df::run(&data.path()?, json),
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => restore::run(args),
         Command::Gc(args) => gc::run(args),

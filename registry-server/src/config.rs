@@ -11,7 +11,7 @@ use std::time::Duration;
 use certs::ServerName;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use storage::{Keep, UserName};
+use storage::{Keep, UserName, UserNameError};
 use thiserror::Error;
 
 use crate::limits::{GC_GRACE_MIN_TIME, Limits, TAG_HISTORY_TIME, UPKEEP_MIN_INTERVAL};
@@ -220,7 +220,7 @@ pub enum ConfigError {
     },
     /// The first user's name does not parse.
     #[error("--init-user: {0}")]
-    InitUser(storage::NameError),
+    InitUser(UserNameError),
     /// Collection on a schedule would take what clients are pushing.
     #[error(
         "--gc-grace must be {} or more: a push is several requests. `registry gc --grace` takes \
@@ -439,7 +439,7 @@ mod tests {
         let half = Settings { tls_cert: Some("/c".into()), ..good.clone() };
         assert_eq!(of(half), ConfigError::HalfCertificate);
         let user = Settings { init_user: Some("a:b".into()), ..good.clone() };
-        assert_eq!(of(user), ConfigError::InitUser(storage::NameError::User));
+        assert_eq!(of(user), ConfigError::InitUser(UserNameError));
         let host = Settings { hostname: vec!["*.example".into()], ..good };
         assert!(matches!(of(host), ConfigError::Hostname { .. }));
     }

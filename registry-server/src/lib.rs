@@ -3,19 +3,21 @@
 //! Modules in reading order: [`config`] and [`limits`] are what is set, as far as the
 //! [`descriptors`] allow; [`server`] puts a running server together, [`missing`] says why there is
 //! nothing to serve, and [`notify`] tells systemd; [`net`] brings connections to [`api`], where a
-//! request is parsed by [`route`], authorized by [`auth`] and answered; [`blocking`] is the bridge
-//! to the store, [`share`] says how much of it and of memory each client may have, and [`upkeep`]
-//! is done to the store now and then; [`logging`] writes the log, and `text` all that is for
-//! people; [`admin`] is what commands do to a store, whether or not a server owns it; [`cli`] is
-//! the command line.
+//! request is parsed by [`route`], authorized by [`auth`] and answered, or refused with an
+//! [`error`]; [`blocking`] is the bridge to the store, [`share`] says how much of it and of memory
+//! each client may have, and [`upkeep`] is done to the store now and then; [`logging`] writes the
+//! log, and `text` all that is for people; [`command`] is what can be asked of a store, [`control`]
+//! brings that to its owner, and [`cli`] is the command line.
 
-pub mod admin;
 pub mod api;
 pub mod auth;
 pub mod blocking;
 pub mod cli;
+pub mod command;
 pub mod config;
+pub mod control;
 pub mod descriptors;
+pub mod error;
 pub mod limits;
 pub mod logging;
 pub mod missing;

@@ -23,7 +23,7 @@ pub mod quota;
 
 use journal::Priority;
 
-use crate::text;
+use crate::text::error_output;
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub fn start(level: LogLevel) -> io::Result<()> {
     };
     let is_journal = journal::is_connected();
     let thread = std::thread::Builder::new().name("log".to_owned());
-    thread.spawn(move || QUEUE.write_to(text::write_log, is_journal))?;
+    thread.spawn(move || QUEUE.write_to(error_output::write_log, is_journal))?;
     if is_journal {
         mark_panics();
     }
@@ -91,7 +91,7 @@ fn mark_panics() {
         let thread = std::thread::current();
         let text = format!("thread {}: {panic}", thread.name().unwrap_or("without a name"));
         // Around the queue, since the process may end with it.
-        text::write_log(&Priority::ERROR.mark(&text::log_line(text.as_bytes())));
+        error_output::write_log(&Priority::ERROR.mark(&error_output::log_line(text.as_bytes())));
     }));
 }
 
@@ -118,7 +118,7 @@ struct Line(Option<Priority>);
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // What is logged may be what somebody sent: it is made harmless here, whoever logs it.
-        let line = text::log_line(line);
+        let line = error_output::log_line(line);
         match self.0 {
             Some(priority) => QUEUE.push(&priority.mark(&line)),
             None => QUEUE.push(&line),

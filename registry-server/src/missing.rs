@@ -4,8 +4,10 @@
 //! The table of mounts says where a directory lies now, but nothing about where it should: that is
 //! what the setting `data-mount` is for.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use durable::IoError;
 use storage::{Layout, StorageError, shell_word};
 use thiserror::Error;
 
@@ -96,8 +98,8 @@ pub fn check(config: &Config) -> Result<(), MissingError> {
             Err(absent(data, installed.as_deref(), now))
         }
         // Who may not read it is told whose it is by who wants to become the owner.
-        (Err(StorageError::Io { kind: std::io::ErrorKind::PermissionDenied, .. }), _) => Ok(()),
-        (Err(cause @ StorageError::Io { .. }), Some(installed)) => {
+        (Err(StorageError::Io(IoError { kind: ErrorKind::PermissionDenied, .. })), _) => Ok(()),
+        (Err(cause @ StorageError::Io(_)), Some(installed)) => {
             Err(MissingError::Unreachable { cause, installed: installed.clone() })
         }
         _ => Ok(()),

@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 
 use hyper::Method;
+use oci::{Algorithm, Digest, Reference, RepoName, Tag};
 use percent_encoding::percent_decode_str;
-use storage::{Algorithm, Digest, Reference, RepoName, Tag, UploadId};
+use storage::UploadId;
 
-use crate::api::error::ApiError;
 use crate::auth::access::Access;
+use crate::error::ApiError;
 
 /// Everything the server can be asked to do, under the path it is asked with.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,11 +14,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::admin::{Running, Socket, bytes_of};
 use crate::api::App;
 use crate::auth::Authenticator;
 use crate::blocking::Blocking;
+use crate::command::Running;
+use crate::command::data::bytes_of;
 use crate::config::{Config, Upkeep};
+use crate::control::Socket;
 use crate::limits::Limits;
 use crate::logging::quota::Quotas;
 use crate::net::listener::{self, listen};

@@ -1,9 +1,53 @@
-//! Who a user is, beyond the name: a name is given again when its user was removed, and whoever has
-//! it then is somebody else.
+//! Who a user is: the name, and more than it. A name is given again when its user was removed, and
+//! whoever has it then is somebody else.
 
 use std::fmt;
+use std::str::FromStr;
 
-use crate::name::UserName;
+use thiserror::Error;
+
+/// The name of a user: at most [`UserName::MAX_BYTES`] letters, digits and `._@+-`, beginning
+/// with a letter or digit. A colon cannot be part of it, since it ends the name in a Basic
+/// header (RFC 7617).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserName(String);
+
+impl UserName {
+    /// The longest user name, in bytes.
+    pub const MAX_BYTES: usize = 128;
+
+    /// The name as it was sent.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UserName {
+    type Err = UserNameError;
+
+    fn from_str(text: &str) -> Result<Self, UserNameError> {
+        let bytes = text.as_bytes();
+        let valid = bytes.len() <= Self::MAX_BYTES
+            && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._@+-".contains(byte));
+        if valid { Ok(Self(text.to_owned())) } else { Err(UserNameError) }
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+oci::travels_as_text!(UserName);
+
+/// A text is not the name of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "a user name is at most 128 letters, digits and . _ @ + -, beginning with a letter or digit"
+)]
+pub struct UserNameError;
 
 /// A user, told from everybody who had the name before or gets it later.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -52,6 +96,16 @@ impl UserId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn user_names_hold_no_colon() {
+        for good in ["init", "org+robot", "a@b.c"] {
+            assert!(good.parse::<UserName>().is_ok(), "{good}");
+        }
+        for bad in ["", "a:b", "a b", "+a", "é"] {
+            assert_eq!(bad.parse::<UserName>(), Err(UserNameError), "{bad}");
+        }
+    }
 
     #[test]
     fn users_of_one_name_are_told_apart() {

@@ -9,15 +9,13 @@
 //! whoever restores or serves it: whoever makes one copies bytes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-use rustix::io::Errno;
+use durable::{At, Links, read_within};
 
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 
 mod content;
 mod database;
@@ -43,48 +41,13 @@ pub use target::Target;
 /// Small files by their names.
 pub type SmallFiles = BTreeMap<String, Vec<u8>>;
 
-/// Opens a regular file for reading; `None` if there is none. A link is not followed and a pipe is
-/// not waited for: where others may write, they could lead anywhere.
-///
-/// # Errors
-/// [`StorageError::Damaged`] for what is no regular file, else trouble with the disk.
-pub fn open_regular(path: &Path) -> Result<Option<File>, StorageError> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let no_file = || StorageError::Damaged {
-        path: path.to_owned(),
-        what: "it is no regular file".to_owned(),
-    };
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => return Err(no_file()),
-        Err(error) => return Err(error).at("open", path),
-    };
-    match file.metadata().at("look at", path)?.is_file() {
-        true => Ok(Some(file)),
-        false => Err(no_file()),
-    }
-}
-
 /// The content of a small regular file; `None` if there is none.
 ///
 /// # Errors
-/// Those of [`open_regular`], and [`StorageError::Damaged`] if it is larger than any key,
-/// certificate or settings are.
+/// [`StorageError::Damaged`] for what is no regular file, or larger than any key, certificate or
+/// settings are; else trouble with the disk.
 pub fn read_small(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
-    read_up_to(path, SMALL_FILE_BYTES)
-}
-
-/// The content of a regular file of at most so many bytes; `None` if there is none.
-pub(crate) fn read_up_to(path: &Path, most: u64) -> Result<Option<Vec<u8>>, StorageError> {
-    let Some(file) = open_regular(path)? else { return Ok(None) };
-    let mut content = Vec::new();
-    file.take(most + 1).read_to_end(&mut content).at("read", path)?;
-    if content.len() as u64 > most {
-        let what = format!("it has more than {most} bytes");
-        return Err(StorageError::Damaged { path: path.to_owned(), what });
-    }
-    Ok(Some(content))
+    Ok(read_within(path, SMALL_FILE_BYTES, Links::Refuse)?)
 }
 
 /// The regular files of a directory of small ones, by their names, in order. None if it is not

@@ -6,12 +6,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use durable::{At, IoError};
+use oci::{Algorithm, Digest, Hasher};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, pread};
 
-use crate::digest::{Algorithm, Digest, Hasher};
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 use crate::layout::Layout;
 
 /// A blob that is open for reading. It stays readable even if it is deleted meanwhile.
@@ -34,7 +35,7 @@ impl BlobReader {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).at("open", &path),
+            Err(error) => return Err(IoError::new("open", &path, &error).into()),
         };
         if file.metadata().at("read the size of", &path)?.len() != size {
             return Ok(None);
@@ -64,7 +65,7 @@ impl BlobReader {
                 Err(Errno::INTR) => {}
                 Ok(0) => {
                     let error = io::Error::from(ErrorKind::UnexpectedEof);
-                    return Err(error).at("read", &self.path);
+                    return Err(IoError::new("read", &self.path, &error).into());
                 }
                 outcome => drop(outcome.at("read", &self.path)?),
             }
@@ -81,7 +82,7 @@ impl BlobReader {
                 let is_right = Digest::of(digest.algorithm(), &bytes) == *digest;
                 Ok(is_right.then(|| Bytes::from(bytes)))
             }
-            Err(StorageError::Io { kind: ErrorKind::UnexpectedEof, .. }) => Ok(None),
+            Err(StorageError::Io(IoError { kind: ErrorKind::UnexpectedEof, .. })) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -121,7 +122,7 @@ pub(crate) fn file_size(layout: &Layout, digest: &Digest) -> Result<Option<u64>,
     match fs::metadata(&path) {
         Ok(file) => Ok(file.is_file().then_some(file.len())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).at("look at", &path),
+        Err(error) => Err(IoError::new("look at", &path, &error).into()),
     }
 }
 
@@ -176,8 +177,8 @@ impl<'a> Synced<'a> {
     ) -> Result<Self, Unpublished> {
         let to = layout.blob(digest);
         let shard = to.parent().unwrap_or(layout.root()).to_owned();
-        let directory = File::open(&shard).at("open", &shard)?;
-        file.sync_data().at("sync", from).map_err(broken)?;
+        let directory = File::open(&shard).at("open", &shard).map_err(StorageError::from)?;
+        file.sync_data().at("sync", from).map_err(|error| broken(error.into()))?;
         Ok(Self { from, to, shard, directory })
     }
 
@@ -211,11 +212,11 @@ impl<'a> Synced<'a> {
 
     /// What is not renamed is where it was; the directory may have no room for one more name.
     fn rename(&self) -> Result<(), StorageError> {
-        fs::rename(self.from, &self.to).at("rename", self.from)
+        Ok(fs::rename(self.from, &self.to).at("rename", self.from)?)
     }
 
     fn sync_directory(&self) -> Result<(), StorageError> {
-        self.directory.sync_all().at("sync", &self.shard)
+        Ok(self.directory.sync_all().at("sync", &self.shard)?)
     }
 }
 

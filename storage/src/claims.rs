@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::digest::Digest;
+use oci::Digest;
 
 /// The digests that are being worked on.
 #[derive(Default)]

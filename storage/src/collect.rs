@@ -20,12 +20,12 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use durable::remove;
+use oci::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::db::collect::{self as rows, After, Held, STEP_ROWS};
 use crate::db::upkeep;
-use crate::digest::Digest;
-use crate::durable::remove;
 use crate::error::StorageError;
 use crate::store::Store;
 

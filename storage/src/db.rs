@@ -17,24 +17,21 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use durable::{IoError, create_private};
 pub(crate) use rusqlite::Connection;
 use rusqlite::ffi;
 use rusqlite::functions::FunctionFlags;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use crate::backup::generation::Token;
 use crate::clock::Clock;
-use crate::digest::Digest;
-use crate::durable::create_private;
 use crate::error::StorageError;
 use crate::layout::Layout;
-use crate::name::{RepoName, Tag, UserName};
 use crate::space::Space;
 
 pub(crate) mod again;
 pub(crate) mod backups;
 pub(crate) mod below;
 pub(crate) mod collect;
+mod column;
 pub(crate) mod copy;
 pub(crate) mod deleted_links;
 pub(crate) mod forget;
@@ -130,7 +127,7 @@ impl Database {
                     on_fatal(&StorageError::Database("a write panicked".to_owned()));
                 }
             })
-            .map_err(|error| StorageError::io("start the thread of", &path, &error))?;
+            .map_err(|error| IoError::new("start the thread of", &path, &error))?;
         let (jobs, writer) = (Some(jobs), Some(writer));
         Ok(Self { jobs, writer, readers, clock, space: Arc::clone(space) })
     }
@@ -376,41 +373,6 @@ impl From<rusqlite::Error> for StorageError {
 pub(crate) fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
-macro_rules! text_column {
-    ($($name:ident),*) => {$(
-        impl ToSql for $name {
-            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                Ok(ToSqlOutput::from(self.as_str()))
-            }
-        }
-
-        impl FromSql for $name {
-            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                value.as_str()?.parse().map_err(FromSqlError::other)
-            }
-        }
-    )*};
-}
-text_column!(RepoName, Tag, UserName);
-
-impl ToSql for Digest {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.to_string()))
-    }
-}
-
-impl ToSql for Token {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.to_string()))
-    }
-}
-
-impl FromSql for Digest {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_str()?.parse().map_err(FromSqlError::other)
-    }
 }
 
 /// What SQLite says of a database whose structure is broken.

@@ -1,15 +1,15 @@
 //! What can go wrong in the store, as one closed enum that callers match and tests compare.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 
+use durable::{IoError, ReadError};
+use oci::{Digest, RepoName, Tag};
 use thiserror::Error;
 
 use crate::db::shape::SchemaFault;
-use crate::digest::Digest;
 use crate::lock::Holder;
 use crate::medium::Foreign;
-use crate::name::{RepoName, Tag};
 use crate::shell::shell_word;
 use crate::space::ByteCount;
 
@@ -263,17 +263,8 @@ pub enum StorageError {
         what: String,
     },
     /// The operating system refused an operation.
-    #[error("cannot {action} {}: {message}", .path.display())]
-    Io {
-        /// The operation, as a verb.
-        action: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The kind of refusal.
-        kind: io::ErrorKind,
-        /// The system's own words.
-        message: String,
-    },
+    #[error(transparent)]
+    Io(IoError),
     /// The database refused an operation.
     #[error("the database failed: {0}")]
     Database(String),
@@ -306,18 +297,13 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Turns a failure of the operating system into an error that names the file.
-    pub(crate) fn io(action: &'static str, path: &Path, error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            kind => Self::Io { action, path: path.to_owned(), kind, message: error.to_string() },
-        }
-    }
-
     /// Whether the disk refused because it is read-only. For the store's own disk that is
     /// [`StorageError::ReadOnly`].
     pub fn is_read_only(&self) -> bool {
-        matches!(self, Self::ReadOnly | Self::Io { kind: io::ErrorKind::ReadOnlyFilesystem, .. })
+        matches!(
+            self,
+            Self::ReadOnly | Self::Io(IoError { kind: ErrorKind::ReadOnlyFilesystem, .. })
+        )
     }
 
     /// What this means when it was the store's own disk that refused.
@@ -326,15 +312,26 @@ impl StorageError {
     }
 }
 
-/// Adds the operation and the file to a failure of the operating system.
-pub(crate) trait IoContext<T> {
-    /// `action` is a verb, as in "cannot ACTION PATH".
-    fn at(self, action: &'static str, path: &Path) -> Result<T, StorageError>;
+impl From<IoError> for StorageError {
+    fn from(error: IoError) -> Self {
+        match error.kind {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Io(error),
+        }
+    }
 }
 
-impl<T, E: Into<io::Error>> IoContext<T> for Result<T, E> {
-    fn at(self, action: &'static str, path: &Path) -> Result<T, StorageError> {
-        self.map_err(|error| StorageError::io(action, path, &error.into()))
+impl From<ReadError> for StorageError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => error.into(),
+            ReadError::NotRegular(path) => {
+                Self::Damaged { path, what: "it is no regular file".to_owned() }
+            }
+            ReadError::TooLarge { path, most_bytes } => {
+                Self::Damaged { path, what: format!("it has more than {most_bytes} bytes") }
+            }
+        }
     }
 }
 

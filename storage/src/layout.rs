@@ -25,13 +25,14 @@ use std::io::{ErrorKind, Read};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
-use crate::backup::open_regular;
-use crate::digest::{Algorithm, Digest};
-use crate::durable::{
-    make_directory, make_with_parents, remove_durably, sync_directory, sync_parent, write_whole,
+use durable::{
+    Access, At, Links, make_directory, make_with_parents, open_regular, remove_durably,
+    sync_directory, sync_parent, write_whole,
 };
-use crate::error::{IoContext, StorageError};
-use crate::name::UploadId;
+use oci::{Algorithm, Digest};
+
+use crate::error::StorageError;
+use crate::upload::UploadId;
 
 /// The version of the layout that this program writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -199,12 +200,10 @@ impl Layout {
     pub(crate) fn format(&self) -> Result<Option<u32>, StorageError> {
         let path = self.format_file();
         // Root reads it too, where others could have laid a link, a pipe or no end of bytes.
-        let file = match open_regular(&path) {
+        let file = match open_regular(&path, Links::Refuse) {
             Ok(Some(file)) => file,
-            Ok(None) | Err(StorageError::Io { kind: ErrorKind::NotADirectory, .. }) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(error.into()),
         };
         let mut text = String::new();
         let is_text = match file.take(FORMAT_BYTES).read_to_string(&mut text) {
@@ -233,7 +232,7 @@ impl Layout {
             {
                 make_with_parents(parent)?;
             }
-            make_directory(&self.root, DATA_MODE)?;
+            make_directory(&self.root, Access::mode(DATA_MODE))?;
         }
         self.has_remains().map(|_| ())
     }
@@ -270,25 +269,25 @@ impl Layout {
     /// Makes every directory of a store and syncs them, so that a commit has only its own
     /// directory to sync.
     pub(crate) fn make_directories(&self) -> Result<(), StorageError> {
-        make_directory(&self.uploads(), 0o700)?;
-        make_directory(&self.damaged(), 0o700)?;
+        make_directory(&self.uploads(), PRIVATE)?;
+        make_directory(&self.damaged(), PRIVATE)?;
         let blobs = self.root.join("blobs");
-        make_directory(&blobs, 0o700)?;
+        make_directory(&blobs, PRIVATE)?;
         for algorithm in Algorithm::ALL {
             let directory = blobs.join(algorithm.name());
-            make_directory(&directory, 0o700)?;
+            make_directory(&directory, PRIVATE)?;
             for prefix in 0..=u8::MAX {
-                make_directory(&self.shard(algorithm, prefix), 0o700)?;
+                make_directory(&self.shard(algorithm, prefix), PRIVATE)?;
             }
             sync_directory(&directory)?;
         }
         sync_directory(&blobs)?;
-        sync_directory(&self.root)
+        Ok(sync_directory(&self.root)?)
     }
 
     /// Removes FORMAT: there is no store here until [`Layout::finish`].
     pub(crate) fn unfinish(&self) -> Result<(), StorageError> {
-        remove_durably(&self.format_file())
+        Ok(remove_durably(&self.format_file())?)
     }
 
     /// Writes FORMAT, the last step of making a store: only now does it exist.
@@ -296,11 +295,14 @@ impl Layout {
     /// Crash argument: without FORMAT the next start repeats every step, and each of them leaves
     /// alone what is there; FORMAT is renamed into place after everything before it was synced.
     pub(crate) fn finish(&self) -> Result<(), StorageError> {
-        write_whole(&self.format_file(), format!("{FORMAT}\n").as_bytes())?;
-        sync_parent(&self.root)
+        let format = format!("{FORMAT}\n");
+        write_whole(&self.format_file(), &mut format.as_bytes(), Access::PRIVATE)?;
+        Ok(sync_parent(&self.root)?)
     }
 }
 
+/// The directories in it are for the owner only.
+const PRIVATE: Access = Access::mode(0o700);
 /// The mode of a data directory. Everybody may pass through it, to the CA; whoever could open it
 /// could also hold its lock.
 pub const DATA_MODE: u32 = 0o711;

@@ -1,5 +1,5 @@
-//! Everything the registry keeps: digests, names and manifests as types, blobs and uploads as
-//! files, and the metadata in SQLite.
+//! Everything the registry keeps: blobs and uploads as files, and the metadata in SQLite. What it
+//! is called and made of are the types of the crate `oci`.
 //!
 //! This crate blocks on the disk and never on a client. It knows nothing of HTTP, TLS or hosts,
 //! and logs nothing: each failure is a [`StorageError`] that the caller handles.
@@ -7,9 +7,8 @@
 //! What it promises: a verb that says "durable on return" has synced files and rows; content has
 //! its name only when it is complete, checked and synced; readers never wait for the writer.
 //!
-//! Modules in reading order: `digest`, `name` and `manifest` parse what clients send; `account`
-//! tells users of one name apart;
-//! `layout` draws the tree on disk; `durable`, `blob`, `upload` and `sessions` are the files;
+//! Modules in reading order: `account` tells users of one name apart; `layout` draws the tree on
+//! disk; `durable`, `blob`, `upload` and `sessions` are the files;
 //! `db` is the database; `clock` is what ages are counted on; `medium` is what a store lies
 //! on; `space` and `reserve` are about what to do when the disk is full; `lock` keeps others out,
 //! and `claims`, `hold` and `recent` whoever would take what another one needs, `promises` over a
@@ -24,15 +23,11 @@ mod claims;
 mod clock;
 mod collect;
 mod db;
-mod digest;
-mod durable;
 mod error;
 mod hold;
 mod layout;
 mod lock;
-mod manifest;
 mod medium;
-mod name;
 mod promises;
 mod recent;
 mod reserve;
@@ -45,7 +40,7 @@ mod survey;
 mod upload;
 mod verify;
 
-pub use account::{Account, UserId};
+pub use account::{Account, UserId, UserName, UserNameError};
 pub use backup::BackupError;
 pub use blob::{BlobContent, BlobReader};
 pub use collect::{Collected, Keep, KeptUntagged, OnStep, Share};
@@ -58,24 +53,17 @@ pub use db::manifest::{LongManifest, StoredManifest};
 pub use db::removal::{Keeper, Removal, RemovalStep};
 pub use db::restore::{RestorePoint, Restored};
 pub use db::shape::SchemaFault;
-pub use db::space::Space;
+pub use db::space::{RepositorySpace, Space};
 pub use db::user::{Role, RoleError, User};
 pub use db::{OnFatal, OnTrouble};
-pub use digest::{Algorithm, Digest, DigestError, Hasher};
-pub use durable::{make_with_parents, remove_durably, write_whole};
 pub use error::StorageError;
 pub use layout::{DATA_MODE, Layout};
 pub use lock::{Holder, OnHeld};
-pub use manifest::{
-    Descriptor, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError, Place, Platform,
-    StatedSize, WrongSize, WrongSizes,
-};
 pub use medium::{Foreign, Medium, is_read_only};
-pub use name::{ImageName, NameError, Reference, RepoName, Tag, TagPattern, UploadId, UserName};
 pub use shell::shell_word;
-pub use space::{ByteCount, DiskSpace};
+pub use space::ByteCount;
 pub use spool::Spool;
 pub use store::{ImagePart, ManifestContent, OpenOptions, PartState, Pushed, Snapshot, Store};
 pub use survey::{Content, Survey};
-pub use upload::UploadWriter;
+pub use upload::{UploadId, UploadIdError, UploadWriter};
 pub use verify::{Damage, Finding, Hurt, Image, Missized, Position, Scrub, Verification, Verified};

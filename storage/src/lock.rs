@@ -11,12 +11,12 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use durable::{At, IoError, Links, open_regular};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use crate::backup::open_regular;
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 use crate::medium::is_read_only;
 use crate::shell::shell_word;
 
@@ -77,7 +77,7 @@ impl Named {
     /// Whom the file names, if such a process lives.
     fn read(path: &Path) -> Option<Self> {
         let mut text = String::new();
-        let file = open_regular(path).ok().flatten()?;
+        let file = open_regular(path, Links::Refuse).ok().flatten()?;
         file.take(HOLDER_BYTES).read_to_string(&mut text).ok()?;
         Self::parse(text.trim()).filter(Self::is_alive)
     }
@@ -174,7 +174,7 @@ fn close_to_others(directory: &Path) -> Result<(), StorageError> {
         0 => Ok(()),
         _ => {
             let closed = Permissions::from_mode(permissions.mode() & !OPENING);
-            fs::set_permissions(directory, closed).at("set the mode of", directory)
+            Ok(fs::set_permissions(directory, closed).at("set the mode of", directory)?)
         }
     }
 }
@@ -198,11 +198,11 @@ fn lock(
         Err(TryLockError::WouldBlock) => {
             let holder = Holder::read(path);
             match on_held(&holder) {
-                OnHeld::Wait => file.lock().at("lock", at),
+                OnHeld::Wait => Ok(file.lock().at("lock", at)?),
                 OnHeld::GiveUp => Err(StorageError::Owned(holder)),
             }
         }
-        Err(TryLockError::Error(error)) => Err(error).at("lock", at),
+        Err(TryLockError::Error(error)) => Err(IoError::new("lock", at, &error).into()),
     }
 }
 
@@ -235,7 +235,7 @@ fn is_held(path: &Path) -> Result<bool, StorageError> {
     match tried {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(error).at("lock", path),
+        Err(TryLockError::Error(error)) => Err(IoError::new("lock", path, &error).into()),
     }
 }
 

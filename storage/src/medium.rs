@@ -5,10 +5,11 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use durable::At;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatVfsMountFlags, StatxFlags, open, statx};
 use rustix::io::Errno;
 
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 use crate::layout::Layout;
 
 /// The kind of a file system, as far as it matters to a store.

@@ -8,10 +8,10 @@
 //! A process that serves a read-only disk in between can leave no trace. What it told is forgotten:
 //! it told it to clients whose pushes it refused, who look again when they push anew.
 
-use crate::backup::read_up_to;
+use durable::{Access, Links, read_within, remove, remove_durably, write_whole};
+use oci::{Algorithm, Digest};
+
 use crate::db::{self, Database, upkeep};
-use crate::digest::{Algorithm, Digest};
-use crate::durable::{remove, remove_durably, write_whole};
 use crate::error::StorageError;
 use crate::layout::Layout;
 
@@ -43,8 +43,11 @@ impl Promises {
             }
             Ok(note)
         });
-        let Ok(note) = taken else { return remove_durably(&path).map(|()| None) };
-        let content = read_up_to(&path, MOST_BYTES);
+        let Ok(note) = taken else {
+            remove_durably(&path)?;
+            return Ok(None);
+        };
+        let content = read_within(&path, MOST_BYTES, Links::Refuse);
         let _ = remove(&path);
         let counted = content.ok().flatten().zip(note);
         Ok(counted.and_then(|(content, note)| Self::parse(&content, &note.summary)))
@@ -63,9 +66,8 @@ impl Promises {
             db::keep_time(connection)?;
             upkeep::note(connection, PROMISES, &digest)
         };
-        if write_whole(&path, &text).and_then(|()| to.write(note)).is_err() {
-            // What was begun of it takes room.
-            let _ = remove(&path.with_extension("new"));
+        let written = write_whole(&path, &mut &text[..], Access::PRIVATE);
+        if written.is_err() || to.write(note).is_err() {
             let _ = remove(&path);
         }
     }

@@ -15,8 +15,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use oci::{Algorithm, Digest, Hasher};
+
 use crate::clock::{Clock, ticks};
-use crate::digest::{Algorithm, Digest, Hasher};
 use crate::promises::Promises;
 
 /// What clients were told.
@@ -142,7 +143,8 @@ fn key(repository: &str, digest: &Digest) -> u64 {
     // No name of a repository has one.
     hasher.update(b"@");
     hasher.update(digest.bytes());
-    hasher.finish().beginning()
+    // Eight of the 32 bytes are as many as memory is kept for.
+    hasher.finish().bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 /// Whether the tick `at` lies within `grace` of the tick `now`. The begun second counts, but for a
@@ -159,7 +161,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::digest::Algorithm;
+    use oci::Algorithm;
 
     const GRACE: Duration = Duration::from_secs(60);
 

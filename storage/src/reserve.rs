@@ -11,10 +11,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use durable::{DiskSpace, create_private};
 use rustix::fs::{FallocateFlags, fallocate};
-
-use crate::durable::create_private;
-use crate::space::DiskSpace;
 
 /// The file that holds the reserve of one store.
 #[derive(Debug)]

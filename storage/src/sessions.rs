@@ -5,12 +5,14 @@ use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use durable::At;
+use oci::{Algorithm, RepoName};
+
 use crate::account::Account;
 use crate::clock::Clock;
-use crate::digest::Algorithm;
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 use crate::layout::Layout;
-use crate::name::{RepoName, UploadId};
+use crate::upload::UploadId;
 use crate::upload::{Becoming, Finished, Recovered, Session, note_published, remove_files};
 
 mod finished;

@@ -2,39 +2,17 @@
 //! the reserve with which removing, collecting and mending work when there is none.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use durable::DiskSpace;
 use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, open};
 use rustix::io::Errno;
 
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::medium::{is_mounted_read_only, is_read_only};
 use crate::reserve::Reserve;
-
-/// Space on the file system of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskSpace {
-    /// All bytes of the file system.
-    pub total_bytes: u64,
-    /// Bytes that this process could still write.
-    pub free_bytes: u64,
-}
-
-impl DiskSpace {
-    /// Asks the file system that holds `root`.
-    ///
-    /// # Errors
-    /// Trouble with the disk.
-    pub fn of(root: &Path) -> Result<Self, StorageError> {
-        let space = rustix::fs::statvfs(root).at("read the free space of", root)?;
-        Ok(Self {
-            total_bytes: space.f_blocks.saturating_mul(space.f_frsize),
-            free_bytes: space.f_bavail.saturating_mul(space.f_frsize),
-        })
-    }
-}
 
 /// A number of bytes that is written for people, as in `1.5 GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use durable::{At, IoError};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
-use crate::error::{IoContext, StorageError};
-use crate::name::UploadId;
+use crate::error::StorageError;
 use crate::space::Space;
+use crate::upload::UploadId;
 
 /// Bytes that were received so far of something that is to be read as a whole.
 #[derive(Debug)]
@@ -32,7 +33,8 @@ impl Spool {
             // Not every file system has files without a name.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => nameless(directory)?,
             Err(error) => {
-                return Err(std::io::Error::from(error)).at("create a file in", directory);
+                let error = IoError::new("create a file in", directory, &error.into());
+                return Err(error.into());
             }
         };
         Ok(Self { file, directory: directory.to_owned(), space })
@@ -45,7 +47,7 @@ impl Spool {
     pub fn append(&self, pieces: &[Bytes]) -> Result<(), StorageError> {
         self.space.check(pieces.iter().map(|piece| piece.len() as u64).sum())?;
         let written = pieces.iter().try_for_each(|piece| (&self.file).write_all(piece));
-        written.at("write a file in", &self.directory)
+        Ok(written.at("write a file in", &self.directory)?)
     }
 
     /// All that was added.
@@ -59,7 +61,7 @@ impl Spool {
             self.file.read_exact_at(&mut bytes, 0)?;
             Ok::<_, std::io::Error>(Bytes::from(bytes))
         };
-        read().at("read a file in", &self.directory)
+        Ok(read().at("read a file in", &self.directory)?)
     }
 }
 

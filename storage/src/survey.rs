@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use durable::IoError;
+
 use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::lock::Holder;
@@ -46,7 +48,7 @@ impl Survey {
             None => match layout.has_remains() {
                 Ok(true) => Content::Unfinished,
                 Ok(false) => Content::Empty,
-                Err(StorageError::Io { kind: ErrorKind::NotFound, .. }) => Content::Absent,
+                Err(StorageError::Io(IoError { kind: ErrorKind::NotFound, .. })) => Content::Absent,
                 Err(error) => return Err(error),
             },
         };

@@ -17,17 +17,19 @@ use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use durable::{IoError, create_private};
+use oci::{Algorithm, Hasher, RepoName};
+
 use crate::account::Account;
 use crate::clock::Clock;
-use crate::digest::{Algorithm, Hasher};
-use crate::durable::create_private;
 use crate::error::StorageError;
 use crate::layout::Layout;
-use crate::name::{RepoName, UploadId};
 
+mod id;
 mod meta;
 mod writer;
 
+pub use id::{UploadId, UploadIdError};
 pub(crate) use meta::Becoming;
 use meta::Meta;
 pub use writer::UploadWriter;
@@ -103,12 +105,14 @@ impl Session {
     ) -> Result<Self, StorageError> {
         let uploads = layout.uploads();
         let id = UploadId::random()
-            .map_err(|error| StorageError::io("name an upload in", &uploads, &error.into()))?;
+            .map_err(|error| IoError::new("name an upload in", &uploads, &error.into()))?;
         let noted_tick = clock.now();
         let meta_path = layout.upload_meta(id);
         let file = create_private(&meta_path)?;
         let made = Meta::write(&file, &meta_path, repository, user, algorithm, noted_tick)
-            .and_then(|written| create_private(&layout.upload(id)).map(|_| written));
+            .and_then(|written| {
+                create_private(&layout.upload(id)).map(|_| written).map_err(Into::into)
+            });
         let meta_bytes = made.inspect_err(|_| drop(fs::remove_file(&meta_path)))?;
         let hasher = Some(Hasher::new(algorithm));
         let last_used = Instant::now();

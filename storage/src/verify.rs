@@ -12,11 +12,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use oci::{Digest, MediaType, Reference, RepoName, WrongSizes};
 use serde::{Deserialize, Serialize};
-
-use crate::digest::Digest;
-use crate::manifest::{MediaType, WrongSizes};
-use crate::name::{Reference, RepoName};
 
 mod file;
 mod manifest;

@@ -42,42 +42,49 @@ fn news_are_waited_for_and_skipped() {
 fn an_answer_does_nothing_to_a_terminal() {
     let instance = rested();
     listen(&instance, |command, mut stream| {
-        let answer = match command.contains("tags") {
-            true => TAGS,
-            false => "{\"failed\":\"no\\u001b[2Jway\\nregistry: all is well\"}",
+        let answer = match command {
+            _ if command.contains("tag-list") => TAGS,
+            _ if command.contains("image-manifest") => MANIFEST,
+            _ if command.contains("image-") => "{\"done\":{\"entries\":[],\"next\":null}}",
+            _ => "{\"failed\":\"no\\u001b[2Jway\\nregistry: all is well\"}",
         };
         writeln!(stream, "{answer}").expect("somebody reads");
     });
     let is_obeyed = |c: char| c.is_control() && c != '\n';
-    let table = instance.command(&["ls"], &["app"]).ok();
-    assert!(table.starts_with("d  1\\u001b[2J") && !table.contains(is_obeyed), "{table:?}");
-    let json = instance.command(&["ls"], &["app", "--json"]).ok();
+    // What is no tag is not taken for one.
+    let refused = instance.command(&["ls"], &["app"]).fails(1);
+    assert!(refused.starts_with("registry: the running server's answer makes no sense: a tag is"));
+    assert!(!refused.contains(is_obeyed), "{refused:?}");
+    // A media type may be anything that somebody pushed.
+    let table = instance.command(&["inspect"], &["app:1"]).ok();
+    assert!(table.contains("  1\\u001b[2J") && !table.contains(is_obeyed), "{table:?}");
+    let json = instance.command(&["inspect"], &["app:1", "--json"]).ok();
     assert!(json.contains("1\\u001b[2J\\u009b1m") && !json.contains(is_obeyed), "{json:?}");
     let refused = instance.command(&["status"], &[]).fails(1);
     assert_eq!(refused, "registry: no\\u001b[2Jway\\nregistry: all is well\n");
 }
 
 #[test]
-fn a_command_to_type_has_words_that_a_shell_takes_as_they_are() {
+fn a_command_to_type_has_no_words_but_names() {
     let instance = rested();
     listen(&instance, |command, mut stream| {
         let answer = match command.contains("protect") {
-            true => "{\"tag\":{\"protection\":{\"image\":\"app:1; id\",\"is_change\":true}}}",
+            true => "{\"done\":{\"image\":\"app:1; id\",\"is_change\":true}}",
             false => REMOVED,
         };
         writeln!(stream, "{answer}").expect("somebody reads");
     });
-    let told = instance.command(&["rm"], &["app:1"]).ok();
-    assert!(told.ends_with("to undo it: registry tag restore 'app:1; id'"), "{told}");
-    let told = instance.command(&["tag", "protect"], &["app:1"]).ok();
-    assert!(told.ends_with("until `registry tag unprotect 'app:1; id'`"), "{told}");
+    for words in [&["rm"][..], &["tag", "protect"]] {
+        let refused = instance.command(words, &["app:1"]).fails(1);
+        assert!(refused.contains("makes no sense: a tag is at most"), "{refused}");
+    }
 }
 
 #[test]
 fn a_snapshot_lies_in_the_data_directory_and_nowhere_else() {
     let instance = rested();
     listen(&instance, |_, mut stream| {
-        let answer = "{\"snapshot\":{\"name\":\"../elsewhere.db\",\"is_copy\":true}}";
+        let answer = "{\"done\":{\"name\":\"../elsewhere.db\",\"is_copy\":true}}";
         writeln!(stream, "{answer}").expect("somebody reads");
     });
     let directory = instance.root().join("backup");
@@ -117,8 +124,13 @@ fn listen(instance: &Instance, answer: impl Fn(&str, UnixStream) + Send + 'stati
 }
 
 const PROGRESS: &str = "{\"progress\":{\"task\":\"looking\",\"done\":1,\"total\":null}}";
-const REMOVED: &str = "{\"image\":{\"removed\":{\"image\":\"app:1\",\"repository\":\"app\",\
+const REMOVED: &str = "{\"done\":{\"image\":\"app:1\",\"repository\":\"app\",\
     \"dry_run\":false,\"tags\":[\"app:1; id\"],\"tag_count\":1,\"manifests\":[],\
-    \"manifest_count\":0,\"blobs\":0,\"blob_bytes\":0,\"kept_by\":null,\"sparse\":[]}}}";
-const TAGS: &str = "{\"tags\":[{\"tag\":\"1\\u001b[2J\\u009b1m\",\"digest\":\"d\",\
-    \"protected\":false}]}";
+    \"manifest_count\":0,\"blobs\":0,\"blob_bytes\":0,\"kept_by\":null,\"sparse\":[]}}";
+const TAGS: &str = "{\"done\":{\"entries\":[{\"tag\":\"1\\u001b[2J\",\"digest\":\"sha256:\
+    e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\"protected\":false}],\
+    \"next\":null}}";
+const MANIFEST: &str = "{\"done\":{\"repository\":\"app\",\"digest\":\"sha256:\
+    e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\
+    \"media_type\":\"1\\u001b[2J\\u009b1m\",\"size\":1,\"pushed_at\":0,\"is_lost\":false,\
+    \"tags\":[],\"signatures\":[]}}";

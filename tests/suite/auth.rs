@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use registry_server::admin::Command;
+use registry_server::command::access::RemoveUser;
 use storage::Role;
 
 use crate::support::binary::{Instance, USER};
@@ -176,7 +176,7 @@ fn a_changed_password_takes_effect_at_once() {
     let later = before.with_login(Some(("ann", "yet another password")));
     later.request("PATCH", &location, &[], b"x").expect(202);
 
-    server.command(Command::UserRemove { name: "ann".into() });
+    server.command(RemoveUser { name: "ann".parse().expect("a user name") });
     later.get("/v2/").refused(401, "UNAUTHORIZED");
     // The same name and password with less of a role.
     let reader = server.add_user("ann", Role::Pull);

@@ -6,9 +6,10 @@
 
 use std::time::{Duration, Instant};
 
+use oci::MediaType;
 use registry_server::limits::Limits;
 use serde_json::json;
-use storage::{MediaType, Role};
+use storage::Role;
 
 use crate::support::content::{Manifest, noise, push_blob, push_image, sha256};
 use crate::support::http::Client;

@@ -3,8 +3,8 @@
 
 use std::fs;
 
+use oci::MediaType;
 use serde_json::{Value, json};
-use storage::MediaType;
 
 use crate::support::binary::Instance;
 use crate::support::content::{LAYER, Manifest, descriptor, noise, push_blob, push_image, sha256};

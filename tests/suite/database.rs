@@ -4,8 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use oci::MediaType;
 use serde_json::json;
-use storage::MediaType;
 
 use crate::support::binary::{Instance, registry};
 use crate::support::content::{CONFIG, LAYER, Manifest, descriptor, push_blob, push_image};

@@ -9,8 +9,9 @@ mod readonly;
 use std::collections::BTreeSet;
 use std::fs;
 
+use oci::MediaType;
 use serde_json::json;
-use storage::{MediaType, StorageError};
+use storage::StorageError;
 
 use crate::support::content::{Manifest, OCTETS, begin_upload, noise, push_blob, sha256};
 use crate::support::http::Response;

@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use oci::MediaType;
 use serde_json::json;
-use storage::MediaType;
 
 use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::clients::Machine;

@@ -1,7 +1,7 @@
 //! Lists: tags, the catalog and referrers, in order, in pages, with the literal form of links.
 
+use oci::MediaType;
 use serde_json::{Value, json};
-use storage::MediaType;
 
 use crate::support::content::{Manifest, descriptor, push_blob, push_image, sha256, sha512};
 use crate::support::http::{Client, Response};

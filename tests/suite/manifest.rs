@@ -1,8 +1,8 @@
 //! Manifests: under what they are found, how large they may be, and what goes when one is
 //! deleted.
 
+use oci::MediaType;
 use serde_json::{Value, json};
-use storage::MediaType;
 
 use crate::support::content::{
     CONFIG, LAYER, Manifest, descriptor, noise, push_blob, push_image, sha256, sha512,

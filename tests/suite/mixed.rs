@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use storage::Digest;
+use oci::Digest;
 
 use crate::support::http::Client;
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
+use oci::MediaType;
 use serde_json::{Value, json};
-use storage::MediaType;
 
 use crate::support::binary::{Instance, registry};
 use crate::support::content::{
@@ -39,10 +39,8 @@ fn no_time_that_a_person_gives_is_longer_than_100_years() {
     // Who speaks to the socket is told so too.
     for seconds in LARGE {
         let mut socket = UnixStream::connect(instance.data().join("registry.sock")).expect("it");
-        let command = json!({ "collect": {
-            "dry_run": true, "grace_seconds": seconds, "untagged_seconds": null,
-            "deleted_seconds": null, "upload_seconds": null,
-        } });
+        let arguments = json!({ "dry_run": true, "grace": format!("{seconds}s") });
+        let command = json!({ "command": "collect", "arguments": arguments });
         writeln!(socket, "{command}").expect("a command");
         let mut answer = String::new();
         BufReader::new(socket).read_line(&mut answer).expect("an answer");

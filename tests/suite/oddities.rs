@@ -5,8 +5,8 @@
 use std::fs;
 use std::thread;
 
+use oci::MediaType;
 use serde_json::Value;
-use storage::MediaType;
 
 use crate::support::between::{Between, Change, Push};
 use crate::support::binary::Instance;

@@ -197,6 +197,6 @@ const STATES: u64 = 2_050;
 /// States are checked by so many threads.
 const THREADS: usize = 2;
 /// So many syncs of each kind are dropped, each by itself, until one is missed; in a long run all.
-const DROPPED_OF_A_KIND: usize = 4;
+const DROPPED_OF_A_KIND: usize = 12;
 /// Each category must have so many states.
 const LEAST_STATES: usize = 50;

@@ -1,7 +1,7 @@
 //! A user who is removed: what the user was pushing ends, and nobody who gets the name later has
 //! any of it.
 
-use registry_server::admin::Command;
+use registry_server::command::access::RemoveUser;
 use storage::Role;
 
 use crate::support::binary::{Instance, PASSWORD};
@@ -12,7 +12,7 @@ use crate::support::process::wait_until;
 use crate::support::server::Server;
 
 fn remove(server: &Server, name: &str) {
-    server.command(Command::UserRemove { name: name.into() });
+    server.command(RemoveUser { name: name.parse().expect("a user name") });
 }
 
 /// Whether anything is left of uploads.

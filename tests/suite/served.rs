@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use registry_server::admin::{Command, Reply, Status};
+use registry_server::command::data::{LookAtState, State};
 
 use crate::support::binary::Instance;
 use crate::support::content::{Manifest, noise, push_blob, push_image, sha256};
@@ -19,11 +19,8 @@ fn start() -> Server {
     Server::with(|limits| limits.hashed_blob_bytes = HASHED as u64)
 }
 
-fn status(server: &Server) -> Status {
-    match server.command(Command::Status) {
-        Reply::Status(status) => *status,
-        other => panic!("{other:?}"),
-    }
+fn status(server: &Server) -> State {
+    server.command(LookAtState {})
 }
 
 /// How many blobs and manifests are lost.

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use oci::Tag;
+use registry_server::command::tag::{ProtectTag, Protection};
 use serde_json::Value;
-use storage::{OnHeld, OpenOptions, Store, Tag};
+use storage::{OnHeld, OpenOptions, Store};
 
 use crate::support::binary::{Instance, PASSWORD};
 use crate::support::clients::{Machine, directory};
@@ -222,9 +224,8 @@ fn a_long_history_comes_in_pages_and_names_each_change_once() {
         },
     );
     let (store, text) = (store.expect("the store"), br#"{"schemaVersion":2,"manifests":[]}"#);
-    let kind = storage::MediaType::OCI_INDEX.parse().expect("a type");
-    let manifest =
-        storage::Manifest::parse(text.as_slice().into(), Some(kind), storage::Algorithm::Sha256);
+    let kind = oci::MediaType::OCI_INDEX.parse().expect("a type");
+    let manifest = oci::Manifest::parse(text.as_slice().into(), Some(kind), oci::Algorithm::Sha256);
     // Tags such as tools make of digests, more than two pages of them.
     let tags: Vec<Tag> =
         (0..2001).map(|number| format!("sha256-{number:064}").parse().expect("a tag")).collect();
@@ -242,8 +243,7 @@ fn a_long_history_comes_in_pages_and_names_each_change_once() {
 }
 
 fn protect(server: &Server, image: &str) {
-    use registry_server::admin::{Command, Reply, TagCommand, TagReply};
-    let command = Command::Tag(TagCommand::Protect { image: image.to_owned() });
-    let done = TagReply::Protection { image: image.to_owned(), is_change: true };
-    assert_eq!(server.command(command), Reply::Tag(done));
+    let command = ProtectTag { image: image.parse().expect("a tag") };
+    let done = Protection { image: image.parse().expect("a tag"), is_change: true };
+    assert_eq!(server.command(command), done);
 }

@@ -3,8 +3,8 @@
 
 use std::fs;
 
+use oci::MediaType;
 use serde_json::{Value, json};
-use storage::MediaType;
 
 use crate::support::binary::{Instance, registry};
 use crate::support::content::{Manifest, descriptor, push_blob};

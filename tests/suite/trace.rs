@@ -1,8 +1,9 @@
 //! What clients that are no Debian packages send, replayed byte by byte, with every header of
 //! every answer.
 
+use oci::MediaType;
 use serde_json::json;
-use storage::{MediaType, Role};
+use storage::Role;
 
 use crate::support::content::{Manifest, descriptor, noise, push_blob, sha256};
 use crate::support::http::{Response, basic};

@@ -414,7 +414,5 @@ fn close(client: &Client, location: &str, digest: &str, last: &[u8]) -> Response
 
 #[track_caller]
 fn open_uploads(server: &Server) -> u64 {
-    use registry_server::admin::{Command, Reply};
-    let Reply::Status(status) = server.command(Command::Status) else { panic!("no status") };
-    status.open_uploads
+    server.command(registry_server::command::data::LookAtState {}).open_uploads
 }

@@ -210,10 +210,8 @@ fn oc_brings_back_what_was_lost() {
     list.put(&oc, "ns/a", "tag").expect(201);
     let digest = sha256(&layer);
     fs::write(blob_path(&server.data(), &digest), "cut").expect("the file of a blob");
-    let command = registry_server::admin::Command::Verify { dry_run: false, mib_per_second: None };
-    let registry_server::admin::Reply::Verified(report) = server.command(command) else {
-        panic!("no report")
-    };
+    let command = registry_server::command::data::Verify { dry_run: false, mib_per_second: None };
+    let report = server.command(command);
     assert_eq!((report.lost_blobs, report.hurt.as_slice()), (1, &["ns/a:tag".to_owned()][..]));
 
     // Whether it is there already: 200 would copy nothing.

@@ -3,7 +3,8 @@
 //! contract and not from the server. That each refusal is an error document with a message, each
 //! 401 a challenge and each 405 an `Allow` is checked of every answer by the client.
 
-use storage::{MediaType, Role};
+use oci::MediaType;
+use storage::Role;
 
 use crate::support::content::{Manifest, OCTETS, begin_upload, push_blob, push_image, sha256};
 use crate::support::http::{Client, Response};

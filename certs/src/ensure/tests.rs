@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use rcgen::{BasicConstraints, IsCa, KeyPair};
 use tempfile::TempDir;
 
+use durable::IoError;
+
 use super::*;
 use crate::ca;
 use crate::error::Damage;
@@ -338,7 +340,7 @@ fn a_root_key_that_is_kept_from_the_server_counts_as_absent() {
     // Without ca.crt it is no absent key: it would be overwritten.
     ["ca.crt", "issuing.crt", "server.crt"].iter().for_each(|file| place.remove(file));
     let error = place.ensure("a.example").unwrap_err();
-    assert!(matches!(error, CertError::Io { action: "read", .. }), "{error}");
+    assert!(matches!(error, CertError::Io(IoError { action: "read", .. })), "{error}");
 }
 
 #[test]

@@ -9,10 +9,12 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
+use durable::IoError;
+
 use super::*;
 use crate::ca;
-use crate::expiry::Validity;
 use crate::server::KeyKind;
+use crate::validity::Validity;
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 24 * 60 * 60;
@@ -269,7 +271,7 @@ fn files_that_are_not_what_they_should_be_are_named() {
     let own = Own::new(&[&leaf], &leaf.key);
     fs::remove_file(own.key()).unwrap();
     let error = own.load("a.example").unwrap_err();
-    assert!(matches!(error, CertError::Io { action: "read", .. }), "{error}");
+    assert!(matches!(error, CertError::Io(IoError { action: "read", .. })), "{error}");
     // Certificate and key in one file, as some tools write them.
     let both = [pem, key.as_bytes()].concat();
     Own::with(&both, &both).load("a.example").unwrap();

@@ -218,7 +218,7 @@ fn a_record_that_cannot_be_written_in_the_end_is_a_step_that_fails() {
     let host = Host::new();
     let before = host.tree();
     let plan = host.plan(true);
-    let blocked = host.path("etc/.record.new");
+    let blocked = host.path("etc/record.new");
     let caller = Caller {
         program: "test",
         keeps: Vec::new(),

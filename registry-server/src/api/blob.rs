@@ -8,14 +8,15 @@ use hyper::header::{
 };
 use hyper::http::request;
 use hyper::{Method, Response, StatusCode};
-use storage::{BlobContent, BlobReader, Digest, RepoName, StorageError};
+use oci::{Digest, RepoName};
+use storage::{BlobContent, BlobReader, StorageError};
 
 use super::body::{BlobBody, Parts, ReplyBody, Source};
-use super::error::ApiError;
 use super::header::{CONTENT_DIGEST, digest_value, value};
 use super::range::{Span, Wanted, list_bytes, wanted};
 use super::{App, Outcome};
 use crate::blocking::OnDisk;
+use crate::error::ApiError;
 use crate::share::Held;
 
 /// Sends a blob or parts of it, never compressed: clients count its bytes.

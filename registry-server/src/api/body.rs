@@ -11,8 +11,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use storage::StorageError;
 use tokio::time::Instant;
 
-use super::error::ApiError;
 use super::rest::Rest;
+use crate::error::ApiError;
 use crate::share::Held;
 
 mod blob;

@@ -5,7 +5,7 @@ use hyper::Version;
 use hyper::header::{HOST, HeaderMap, TRANSFER_ENCODING};
 use hyper::http::request;
 
-use super::error::ApiError;
+use crate::error::ApiError;
 
 /// Checks the head of a request.
 ///

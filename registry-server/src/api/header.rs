@@ -1,9 +1,10 @@
 //! Headers that are read or written in more than one place.
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use storage::{Digest, RepoName, UploadId};
+use oci::{Digest, RepoName};
+use storage::UploadId;
 
-use super::error::ApiError;
+use crate::error::ApiError;
 
 /// The challenge of every 401. Basic needs no token server and no clock.
 pub(super) const CHALLENGE: &str = r#"Basic realm="registry""#;

@@ -6,8 +6,8 @@ use serde::Serialize;
 use storage::StorageError;
 
 use super::body::ReplyBody;
-use super::error::ApiError;
 use super::{App, Outcome};
+use crate::error::ApiError;
 
 /// `GET /v2/`, for those whose login is good.
 pub(super) fn base() -> Response<ReplyBody> {

@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use hyper::header::{CONTENT_TYPE, LINK};
 use hyper::{Response, StatusCode};
+use oci::{Algorithm, Digest, MediaType, RepoName};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use storage::{Algorithm, Digest, MediaType, PageSize, Referrer, RepoName, StorageError, Store};
+use storage::{PageSize, Referrer, StorageError, Store};
 
 use super::body::{BlobBody, ReplyBody, Source};
-use super::error::ApiError;
 use super::header::{OCI_FILTERS, value};
 use super::health::document;
 use super::range::Span;
 use super::{App, Outcome};
+use crate::error::ApiError;
 use crate::route::{Page, ReferrerQuery};
 
 /// `GET /v2/_catalog`.

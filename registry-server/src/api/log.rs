@@ -12,8 +12,8 @@ use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
 use super::body::ReplyBody;
-use super::error::ApiError;
 use super::header::CONTENT_DIGEST;
+use crate::error::ApiError;
 use crate::logging::quota::{Kind, Quotas};
 
 /// What a request did that its method and its path do not tell; it travels with the reply.

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, WARNING};
 use hyper::http::request;
 use hyper::{HeaderMap, Method, Response, StatusCode};
-use storage::{
-    Account, Algorithm, Digest, Manifest, ManifestContent, ManifestError, MediaType, Pushed,
-    Reference, RepoName, StorageError, Tag, UserName,
-};
+use oci::{Algorithm, Digest, Manifest, ManifestError, MediaType, Reference, RepoName, Tag};
+use storage::{Account, ManifestContent, Pushed, StorageError, UserName};
 
 use super::body::{BlobBody, ReplyBody, RequestBody, Source};
-use super::error::ApiError;
 use super::header::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, content_length, digest_value, value};
 use super::range::Span;
 use super::received::Received;
 use super::{App, Outcome};
+use crate::error::ApiError;
 
 /// Sends a manifest as it was pushed. `Accept` chooses nothing: the bytes behind a digest or a
 /// tag are what they are.

@@ -1,7 +1,7 @@
 //! Which parts of a blob a request asks for: `Range` and `If-Range`, RFC 9110 sections 13 and 14.
 
 use hyper::header::{HeaderMap, HeaderValue, IF_RANGE, RANGE};
-use storage::Digest;
+use oci::Digest;
 
 /// A part of a blob: its first byte and its length, which is at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ const PART_HEAD_BYTES: u64 = 128;
 
 #[cfg(test)]
 mod tests {
-    use storage::Algorithm;
+    use oci::Algorithm;
 
     use super::*;
 

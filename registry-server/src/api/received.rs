@@ -8,8 +8,8 @@ use storage::{Spool, StorageError};
 
 use super::App;
 use super::body::RequestBody;
-use super::error::ApiError;
 use crate::blocking::OnDisk;
+use crate::error::ApiError;
 use crate::share::Held;
 
 /// A body that came whole.

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hyper::header::{HeaderMap, LOCATION, RANGE};
 use hyper::http::request;
 use hyper::{Response, StatusCode};
-use storage::{Account, Algorithm, Digest, RepoName, StorageError, UploadId, UploadWriter};
+use oci::{Algorithm, Digest, RepoName};
+use storage::{Account, StorageError, UploadId, UploadWriter};
 
 use super::body::{ReplyBody, RequestBody};
-use super::error::ApiError;
 use super::header::{
     CONTENT_DIGEST, UPLOAD_ID, content_length, content_range, digest_value, upload_location,
     upload_range, value,
@@ -19,6 +19,7 @@ use super::header::{
 use super::log::Deed;
 use super::{App, Outcome};
 use crate::blocking::{Begun, OnDisk};
+use crate::error::ApiError;
 use crate::limits::Limits;
 
 /// `POST`: begins a session.

@@ -9,7 +9,7 @@
 use storage::UserName;
 use zxcvbn::{Score, zxcvbn};
 
-use super::password::PasswordError;
+use super::password_error::PasswordError;
 
 /// Checks a password that is chosen for this user.
 ///

@@ -1,13 +1,12 @@
 //! `registry gc`.
 
-use anyhow::bail;
 use clap::Args;
 use storage::{Collected, KeptUntagged, Share};
 
 use super::DataDir;
 use super::meter::run_shown;
 use super::words::{bytes, counted, duration};
-use crate::admin::{Command, Reply};
+use crate::command::data::{Collect, Collection};
 use crate::config::Span;
 use crate::text::{Page, print, print_json};
 
@@ -43,18 +42,15 @@ pub(super) struct GcArgs {
 }
 
 pub(super) fn run(args: GcArgs) -> anyhow::Result<()> {
-    let seconds = |span: Option<Span>| span.map(|Span(time)| time.as_secs());
-    let command = Command::Collect {
+    let command = Collect {
         dry_run: args.dry_run,
-        grace_seconds: seconds(args.grace),
-        untagged_seconds: seconds(args.untagged_after),
-        deleted_seconds: seconds(args.undo_time),
-        history_seconds: seconds(args.history_time),
-        upload_seconds: seconds(args.uploads_after),
+        grace: args.grace,
+        untagged: args.untagged_after,
+        deleted: args.undo_time,
+        history: args.history_time,
+        uploads: args.uploads_after,
     };
-    let Reply::Collected(done, is_served) = run_shown(&args.data.path()?, command)? else {
-        bail!("the running server's answer makes no sense")
-    };
+    let Collection { done, is_served } = run_shown(&args.data.path()?, command)?;
     if args.json { print_json(&done) } else { Ok(print(&told(&done, args.dry_run, is_served))?) }
 }
 

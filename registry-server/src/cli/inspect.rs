@@ -6,17 +6,19 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::bail;
+use oci::{Digest, EdgeKind, ImageName, PastedImage};
 use serde::Serialize;
+use storage::PartState;
 
-use super::rm::ask;
 use super::words::{bytes, counted, cut, time};
-use crate::admin::{
-    ImageCommand, ImageReply, LIST_PAGE_ENTRIES, ManifestEntry, PartEntry, ReferrerEntry,
+use crate::command::image::{
+    ListParts, ListReferrers, LookAtManifest, ManifestEntry, Part, Referrer,
 };
+use crate::control;
 use crate::text::{Page, print, print_json};
 
 pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
-    let Some(root) = manifest(data_dir, image, false)? else {
+    let Some(root) = manifest(data_dir, image.parse()?, false)? else {
         bail!(
             "there is no image {image}: see `registry ls`, or what was deleted with `registry tag \
              history`"
@@ -65,23 +67,23 @@ struct Whole {
 /// A manifest with all below it.
 #[derive(Serialize)]
 struct Node {
-    digest: String,
+    digest: Digest,
     media_type: String,
     size: u64,
     pushed: String,
     /// Whether its bytes are gone or wrong; what it names is not known then.
     is_lost: bool,
-    tags: Vec<String>,
-    signatures: Vec<String>,
-    referrers: Vec<ReferrerEntry>,
-    parts: Vec<Part>,
+    tags: Vec<ImageName>,
+    signatures: Vec<ImageName>,
+    referrers: Vec<Referrer>,
+    parts: Vec<PartNode>,
 }
 
 /// One thing that a manifest names.
 #[derive(Serialize)]
-struct Part {
+struct PartNode {
     #[serde(flatten)]
-    entry: PartEntry,
+    entry: Part,
     /// The manifest, where it is one that is there and was not shown before.
     #[serde(skip_serializing_if = "Option::is_none")]
     manifest: Option<Node>,
@@ -90,30 +92,31 @@ struct Part {
 /// A blob or a manifest that must be there and is not.
 #[derive(Serialize)]
 struct Missing {
-    digest: String,
-    kind: String,
-    state: String,
+    digest: Digest,
+    /// What names it, and as what: a manifest that is lost is one itself.
+    kind: &'static str,
+    state: PartState,
     /// The manifest that names it, or itself if it is the image.
-    manifest: String,
+    manifest: Digest,
 }
 
 /// A size that a manifest says and that is another.
 #[derive(Serialize)]
 struct WrongSize {
-    digest: String,
-    kind: String,
+    digest: Digest,
+    kind: EdgeKind,
     /// The bytes that the manifest says.
     said: u64,
     /// The bytes that are there.
     stored: u64,
     /// The manifest that says so.
-    manifest: String,
+    manifest: Digest,
 }
 
 struct Walk<'a> {
     data_dir: &'a Path,
     is_quiet: bool,
-    seen: HashSet<String>,
+    seen: HashSet<Digest>,
     blobs: u64,
     manifests: u64,
     bytes: u64,
@@ -139,15 +142,14 @@ impl<'a> Walk<'a> {
 
     /// Shows a manifest and everything below it.
     fn visit(&mut self, entry: ManifestEntry, depth: usize) -> anyhow::Result<Node> {
-        self.seen.insert(entry.digest.clone());
+        self.seen.insert(entry.digest);
         let pushed = time(entry.pushed_at);
         let kind = kind_of(&entry.media_type);
         let ManifestEntry { digest, media_type, size, is_lost, .. } = &entry;
         let word = if *is_lost { "  lost: its bytes are gone or wrong" } else { "" };
         if *is_lost {
-            let (digest, manifest) = (digest.clone(), digest.clone());
-            let (kind, state) = ("manifest".to_owned(), "lost".to_owned());
-            self.missing.push(Missing { digest, kind, state, manifest });
+            let (digest, manifest, state) = (*digest, *digest, PartState::Lost);
+            self.missing.push(Missing { digest, kind: "manifest", state, manifest });
         } else {
             self.manifests += 1;
             self.bytes = self.bytes.saturating_add(*size);
@@ -167,25 +169,21 @@ impl<'a> Walk<'a> {
         Ok(Node { digest, media_type, size, pushed, is_lost, tags, signatures, referrers, parts })
     }
 
-    fn parts(&mut self, above: &ManifestEntry, depth: usize) -> anyhow::Result<Vec<Part>> {
+    fn parts(&mut self, above: &ManifestEntry, depth: usize) -> anyhow::Result<Vec<PartNode>> {
         let (mut parts, mut skip) = (Vec::new(), 0);
         loop {
-            let (repository, digest) = (above.repository.clone(), above.digest.clone());
-            let command = ImageCommand::Parts { repository, digest, skip };
-            let ImageReply::Parts(page) = ask(self.data_dir, command)? else {
-                bail!("the running server's answer makes no sense")
-            };
-            let is_last = page.len() < LIST_PAGE_ENTRIES;
-            skip += page.len();
-            for entry in page {
+            let (repository, digest) = (above.repository.clone(), above.digest);
+            let page = control::run(self.data_dir, ListParts { repository, digest, skip })?;
+            for entry in page.entries {
                 let manifest = self.part(above, &entry, depth)?;
                 // The tree is kept only where it is printed at the end.
                 if self.is_quiet {
-                    parts.push(Part { entry, manifest });
+                    parts.push(PartNode { entry, manifest });
                 }
             }
-            if is_last {
-                return Ok(parts);
+            match page.next {
+                None => return Ok(parts),
+                Some(next) => skip = next,
             }
         }
     }
@@ -193,50 +191,46 @@ impl<'a> Walk<'a> {
     fn part(
         &mut self,
         above: &ManifestEntry,
-        entry: &PartEntry,
+        entry: &Part,
         depth: usize,
     ) -> anyhow::Result<Option<Node>> {
-        let PartEntry { kind, digest, size, stored_size, state, is_manifest, .. } = entry;
-        let (is_manifest, said) = (*is_manifest, *size);
-        let wrong_size = stored_size.filter(|stored| *stored != said);
-        let is_child = kind == "child" && is_manifest;
-        let size = bytes(*size);
+        let Part { kind, digest, size, stored_size, state, is_manifest, .. } = *entry;
+        let wrong_size = stored_size.filter(|stored| *stored != size);
+        let is_child = kind == EdgeKind::Child && is_manifest;
         let platform = platform(entry).map(|it| format!("  {it}")).unwrap_or_default();
-        let is_known = self.seen.contains(digest);
-        let mut word = match state.as_str() {
-            "absent" if is_child => "  absent (sparse)".to_owned(),
-            "present" if is_child && is_known => "  see above".to_owned(),
-            "present" if kind == "child" && !is_manifest => "  a blob".to_owned(),
-            "present" => String::new(),
-            "lost" if is_manifest => "  lost: its bytes are gone or wrong".to_owned(),
-            "lost" => "  lost: its file is gone or wrong".to_owned(),
-            "foreign" => "  foreign: not in this registry".to_owned(),
-            other => format!("  {other}"),
+        let is_known = self.seen.contains(&digest);
+        let mut word = match state {
+            PartState::Absent if is_child => "  absent (sparse)".to_owned(),
+            PartState::Absent => "  absent".to_owned(),
+            PartState::Present if is_child && is_known => "  see above".to_owned(),
+            PartState::Present if kind == EdgeKind::Child && !is_manifest => "  a blob".to_owned(),
+            PartState::Present => String::new(),
+            PartState::Lost if is_manifest => "  lost: its bytes are gone or wrong".to_owned(),
+            PartState::Lost => "  lost: its file is gone or wrong".to_owned(),
+            PartState::Foreign => "  foreign: not in this registry".to_owned(),
         };
         if let Some(stored) = wrong_size {
-            word += &format!("  wrong size: it has {stored} bytes and not {said}");
-            let (digest, kind, manifest) = (digest.clone(), kind.clone(), above.digest.clone());
+            word += &format!("  wrong size: it has {stored} bytes and not {size}");
+            let (said, manifest) = (size, above.digest);
             self.wrong_sizes.push(WrongSize { digest, kind, said, stored, manifest });
         }
-        self.show(depth, &format!("{kind}{platform}  {digest}  {size}{word}"))?;
-        match (kind.as_str(), state.as_str()) {
-            ("child", "absent") => self.absent_children += 1,
-            ("child", "present") if is_child && !is_known => {
-                return self.child(above, entry, depth);
+        let name = kind.as_str();
+        self.show(depth, &format!("{name}{platform}  {digest}  {}{word}", bytes(size)))?;
+        match (kind, state) {
+            (EdgeKind::Child, PartState::Absent) => self.absent_children += 1,
+            (EdgeKind::Child, PartState::Present) if is_child && !is_known => {
+                return self.child(above, &digest, depth);
             }
-            ("child", "present") if is_child => {}
-            ("subject", _) => {}
-            (_, "present") if self.seen.insert(digest.clone()) => {
+            (EdgeKind::Child, PartState::Present) if is_child => {}
+            (EdgeKind::Subject, _) => {}
+            (_, PartState::Present) if self.seen.insert(digest) => {
                 self.blobs += 1;
-                // A server of an earlier version knows no more than what a manifest says.
-                self.bytes = self.bytes.saturating_add(stored_size.unwrap_or(said));
+                self.bytes = self.bytes.saturating_add(stored_size.unwrap_or(size));
             }
-            (_, "absent" | "lost") => self.missing.push(Missing {
-                digest: digest.clone(),
-                kind: kind.clone(),
-                state: state.clone(),
-                manifest: above.digest.clone(),
-            }),
+            (_, PartState::Absent | PartState::Lost) => {
+                let manifest = above.digest;
+                self.missing.push(Missing { digest, kind: name, state, manifest });
+            }
             _ => {}
         }
         Ok(None)
@@ -245,43 +239,34 @@ impl<'a> Walk<'a> {
     fn child(
         &mut self,
         above: &ManifestEntry,
-        entry: &PartEntry,
+        digest: &Digest,
         depth: usize,
     ) -> anyhow::Result<Option<Node>> {
         // A manifest is shown one step further in than what names it, and so is what it names.
         if depth > 2 * MAX_INDEXES {
-            bail!("{} lies below {MAX_INDEXES} indexes: inspect it by itself", entry.digest);
+            bail!("{digest} lies below {MAX_INDEXES} indexes: inspect it by itself");
         }
-        let image = format!("{}@{}", above.repository, entry.digest);
-        match manifest(self.data_dir, &image, true)? {
+        let image = format!("{}@{digest}", above.repository);
+        match manifest(self.data_dir, image.parse()?, true)? {
             Some(child) => self.visit(child, depth + 1).map(Some),
             // Somebody deleted it just now.
             None => Ok(None),
         }
     }
 
-    fn referrers(
-        &mut self,
-        above: &ManifestEntry,
-        depth: usize,
-    ) -> anyhow::Result<Vec<ReferrerEntry>> {
-        let mut all: Vec<ReferrerEntry> = Vec::new();
+    fn referrers(&mut self, above: &ManifestEntry, depth: usize) -> anyhow::Result<Vec<Referrer>> {
+        let (mut all, mut after) = (Vec::new(), None);
         loop {
-            let command = ImageCommand::Referrers {
-                repository: above.repository.clone(),
-                digest: above.digest.clone(),
-                after: all.last().map(|last| last.digest.clone()),
-            };
-            let ImageReply::Referrers { entries, has_more } = ask(self.data_dir, command)? else {
-                bail!("the running server's answer makes no sense")
-            };
-            for ReferrerEntry { digest, artifact_type, size } in &entries {
+            let (repository, digest) = (above.repository.clone(), above.digest);
+            let page = control::run(self.data_dir, ListReferrers { repository, digest, after })?;
+            for Referrer { digest, artifact_type, size } in &page.entries {
                 let kind = cut(artifact_type.as_deref().unwrap_or("of no type"));
                 self.show(depth, &format!("referrer  {digest}  {}  {kind}", bytes(*size)))?;
             }
-            all.extend(entries);
-            if !has_more {
-                return Ok(all);
+            all.extend(page.entries);
+            match page.next {
+                None => return Ok(all),
+                next => after = next,
             }
         }
     }
@@ -294,31 +279,27 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn manifest(data_dir: &Path, image: &str, is_part: bool) -> anyhow::Result<Option<ManifestEntry>> {
-    let command = ImageCommand::Manifest { image: image.to_owned(), is_part };
-    match ask(data_dir, command)? {
-        ImageReply::Manifest(entry) => Ok(entry.map(|entry| *entry)),
-        _ => bail!("the running server's answer makes no sense"),
-    }
+fn manifest(
+    data_dir: &Path,
+    image: PastedImage,
+    is_part: bool,
+) -> anyhow::Result<Option<ManifestEntry>> {
+    control::run(data_dir, LookAtManifest { image, is_part })
 }
 
 /// The platform of a part for people. One of its texts that could pass for two is quoted.
-fn platform(entry: &PartEntry) -> Option<String> {
+fn platform(entry: &Part) -> Option<String> {
     let parts = [&entry.os, &entry.architecture, &entry.variant];
     let part = |part: &String| match part.is_empty() || part.contains(['/', '"']) {
         true => format!("\"{}\"", cut(part)),
         false => cut(part).into_owned(),
     };
     let parts: Vec<String> = parts.into_iter().flatten().map(part).collect();
-    match parts.is_empty() {
-        // A server of an earlier version says them only together.
-        true => entry.platform.as_deref().map(|it| cut(it).into_owned()),
-        false => Some(parts.join("/")),
-    }
+    (!parts.is_empty()).then(|| parts.join("/"))
 }
 
 fn kind_of(media_type: &str) -> &'static str {
-    match media_type.parse::<storage::MediaType>() {
+    match media_type.parse::<oci::MediaType>() {
         Ok(media_type) if media_type.is_index() => "index",
         Ok(media_type) if media_type.is_image() => "image",
         _ => "manifest",
@@ -330,6 +311,7 @@ fn summary(whole: &Whole) -> Page {
     let size = bytes(whole.bytes);
     let mut page = Page::of(format_args!("{size} in {manifests} and {blobs}, each once"));
     for Missing { digest, kind, state, manifest } in &whole.missing {
+        let state = state.as_str();
         page.line(match digest == manifest {
             true => format!("missing: the {kind} {digest} itself is {state}"),
             false => format!("missing: the {kind} {digest} of {manifest} is {state}"),
@@ -337,8 +319,9 @@ fn summary(whole: &Whole) -> Page {
     }
     for WrongSize { digest, kind, said, stored, manifest } in &whole.wrong_sizes {
         page.line(format_args!(
-            "wrong size: of the {kind} {digest}, {manifest} says {said} bytes, and it has \
-             {stored}: some clients refuse it"
+            "wrong size: of the {} {digest}, {manifest} says {said} bytes, and it has {stored}: \
+             some clients refuse it",
+            kind.as_str()
         ));
     }
     if whole.absent_children > 0 {

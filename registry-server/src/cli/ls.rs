@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
-use anyhow::bail;
+use oci::RepoName;
 
-use crate::admin::{self, Command, LIST_PAGE_ENTRIES, Reply, TagEntry};
+use crate::command::data::ListRepositories;
+use crate::command::tag::{ListTags, TagEntry};
+use crate::control;
 use crate::text::{Page, print, print_json};
 
 pub(super) fn run(data_dir: &Path, repository: Option<&str>, json: bool) -> anyhow::Result<()> {
     match repository {
         Some(repository) => {
-            let tags = tags(data_dir, repository)?;
+            let tags = tags(data_dir, &repository.parse()?)?;
             let lines = tags.iter().map(|entry| {
                 let word = if entry.protected { "  protected" } else { "" };
                 format!("{}  {}{word}", entry.digest, entry.tag)
@@ -24,33 +26,27 @@ pub(super) fn run(data_dir: &Path, repository: Option<&str>, json: bool) -> anyh
     }
 }
 
-fn repositories(data_dir: &Path) -> anyhow::Result<Vec<String>> {
-    let mut all: Vec<String> = Vec::new();
+/// All repositories that hold a manifest.
+pub(super) fn repositories(data_dir: &Path) -> anyhow::Result<Vec<RepoName>> {
+    let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let command = Command::Repositories { after: all.last().cloned() };
-        let Reply::Repositories(page) = admin::run(data_dir, command)? else {
-            bail!("the running server's answer makes no sense")
-        };
-        let is_last = page.len() < LIST_PAGE_ENTRIES;
-        all.extend(page);
-        if is_last {
-            return Ok(all);
+        let page = control::run(data_dir, ListRepositories { after })?;
+        all.extend(page.entries);
+        match page.next {
+            None => return Ok(all),
+            next => after = next,
         }
     }
 }
 
-fn tags(data_dir: &Path, repository: &str) -> anyhow::Result<Vec<TagEntry>> {
-    let mut all: Vec<TagEntry> = Vec::new();
+fn tags(data_dir: &Path, repository: &RepoName) -> anyhow::Result<Vec<TagEntry>> {
+    let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let after = all.last().map(|entry| entry.tag.clone());
-        let command = Command::Tags { repository: repository.to_owned(), after };
-        let Reply::Tags(page) = admin::run(data_dir, command)? else {
-            bail!("the running server's answer makes no sense")
-        };
-        let is_last = page.len() < LIST_PAGE_ENTRIES;
-        all.extend(page);
-        if is_last {
-            return Ok(all);
+        let page = control::run(data_dir, ListTags { repository: repository.clone(), after })?;
+        all.extend(page.entries);
+        match page.next {
+            None => return Ok(all),
+            next => after = next,
         }
     }
 }

@@ -7,13 +7,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::words::bytes;
-use crate::admin::{self, Command, Progress, Reply};
+use crate::command::{Command, Progress};
+use crate::control;
 use crate::text;
 
 /// Runs a command that takes long, and shows how far it is.
-pub(super) fn run_shown(data_dir: &Path, command: Command) -> anyhow::Result<Reply> {
+pub(super) fn run_shown<C: Command>(data_dir: &Path, command: C) -> anyhow::Result<C::Reply> {
     let meter = Meter::new();
-    let reply = admin::run_long(data_dir, command, &mut |progress| {
+    let reply = control::run_long(data_dir, command, &mut |progress| {
         meter.show(progress);
         ControlFlow::Continue(())
     });

@@ -9,9 +9,11 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use durable::make_with_parents;
+use oci::{Algorithm, Digest};
 use serde::Serialize;
 use storage::backup::{BackupError, Origin, Restoring, SmallFiles, Taken, read_small};
-use storage::{Algorithm, DATA_MODE, Digest, Layout, StorageError, make_with_parents, shell_word};
+use storage::{DATA_MODE, Layout, StorageError, shell_word};
 
 use super::DataDir;
 use super::backup::{check_space, is_installed, lies_inside, on_disk};
@@ -19,8 +21,8 @@ use super::beside::{Owner, beside};
 use super::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY, quoted};
 use super::meter::Meter;
 use super::words::{bytes, counted, duration, time};
-use crate::admin::{check_medium, is_network_fs_allowed};
 use crate::config::{CONFIG_FILE, Settings};
+use crate::control::{check_medium, is_network_fs_allowed};
 use crate::text::{Page, print, print_json};
 
 /// The flags of `restore`.

@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use anyhow::bail;
+use oci::{Digest, ImageName, RepoName, TagPattern};
 use serde::Serialize;
-use storage::{TagPattern, shell_word};
+use storage::shell_word;
 
 use super::words::{bytes, counted, now, time};
-use crate::admin::{
-    self, AllEntry, Command, ImageCommand, ImageReply, Refused, RemovedEntry, Reply,
+use crate::command::image::{
+    PlanRemovalOfAll, RemoveImage, RemoveSome, RemovedImage, RemovedSome, RepositoryCounts,
+    SumBlobs,
 };
+use crate::control::{self, Refused};
 use crate::text::{Page, note, print, print_json};
 
 mod matching;
@@ -30,23 +33,12 @@ pub(super) fn run(
     if all {
         return remove_all(data_dir, image, dry_run, json);
     }
-    let command = ImageCommand::Remove { image: image.to_owned(), dry_run };
-    let ImageReply::Removed(removed) = ask(data_dir, command)? else {
-        bail!("the running server's answer makes no sense")
-    };
+    let removed = control::run(data_dir, RemoveImage { image: image.parse()?, dry_run })?;
     if json { print_json(&removed) } else { Ok(print(&told(&removed))?) }
 }
 
-/// Gives a command about images.
-pub(super) fn ask(data_dir: &Path, command: ImageCommand) -> anyhow::Result<ImageReply> {
-    match admin::run(data_dir, Command::Image(command))? {
-        Reply::Image(reply) => Ok(reply),
-        _ => bail!("the running server's answer makes no sense"),
-    }
-}
-
 /// What went with an image, and how to get it back.
-fn told(removed: &RemovedEntry) -> Page {
+fn told(removed: &RemovedImage) -> Page {
     let (goes, go) = words(removed.dry_run);
     let mut page = tags(removed);
     for digest in &removed.manifests {
@@ -68,14 +60,14 @@ fn told(removed: &RemovedEntry) -> Page {
 }
 
 /// The tags, a line each.
-fn tags(removed: &RemovedEntry) -> Page {
+fn tags(removed: &RemovedImage) -> Page {
     let mut page: Page = removed.tags.iter().map(|tag| format!("tag       {tag}")).collect();
     page.append(&more(removed.tags.len(), removed.tag_count, "tags"));
     page
 }
 
 /// How much goes, and when its space comes back.
-fn sum(removed: &RemovedEntry, go: &str) -> Page {
+fn sum(removed: &RemovedImage, go: &str) -> Page {
     let mut page = Page::of(format_args!(
         "{go}: {}, {}, and {} in {} that nothing else holds",
         counted(removed.tag_count, "tag"),
@@ -87,22 +79,24 @@ fn sum(removed: &RemovedEntry, go: &str) -> Page {
     page
 }
 
-fn restoring(removed: &RemovedEntry) -> Page {
+fn restoring(removed: &RemovedImage) -> Page {
     if removed.tags.is_empty() {
-        let RemovedEntry { repository, manifests, .. } = removed;
-        let digest = manifests.first().map_or("DIGEST", String::as_str);
-        let (image, digest) = (shell_word(&format!("{repository}:TAG")), shell_word(digest));
+        let RemovedImage { repository, manifests, .. } = removed;
+        let digest = manifests.first().map_or_else(|| "DIGEST".to_owned(), Digest::to_string);
+        let (image, digest) = (shell_word(&format!("{repository}:TAG")), shell_word(&digest));
         let command = format!("registry tag restore {image} --to {digest}");
         return Page::of(format_args!("to undo it: {command}"));
     }
-    let line = |tag: &String| format!("to undo it: registry tag restore {}", shell_word(tag));
+    let line = |tag: &ImageName| {
+        format!("to undo it: registry tag restore {}", shell_word(&tag.to_string()))
+    };
     removed.tags.iter().map(line).collect()
 }
 
 /// What goes with a whole repository, as it is printed as JSON.
 #[derive(Serialize)]
 struct Whole {
-    repository: String,
+    repository: RepoName,
     dry_run: bool,
     tag_count: u64,
     manifest_count: u64,
@@ -111,13 +105,11 @@ struct Whole {
 }
 
 fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow::Result<()> {
-    let command = ImageCommand::PlanAll { repository: text.to_owned() };
-    let ImageReply::All(AllEntry { repository, tags, manifests }) = ask(data_dir, command)? else {
-        bail!("the running server's answer makes no sense")
-    };
+    let RepositoryCounts { repository, tags, manifests } =
+        control::run(data_dir, PlanRemovalOfAll { repository: text.parse()? })?;
     let (blobs, blob_bytes) = space(data_dir, &repository)?;
-    let undo =
-        format!("registry tag restore --all {} --since {}", shell_word(&repository), time(now()));
+    let word = shell_word(repository.as_str());
+    let undo = format!("registry tag restore --all {word} --since {}", time(now()));
     let (tag_count, manifest_count) = match dry_run {
         true => (tags, manifests),
         false => {
@@ -157,31 +149,30 @@ fn tell_rest(error: &anyhow::Error, went: (u64, u64), undo: &str) {
 }
 
 /// Removes what a repository holds, and counts it: a push may have added something meanwhile.
-fn remove_in_steps(data_dir: &Path, repository: &str, went: &mut (u64, u64)) -> anyhow::Result<()> {
+fn remove_in_steps(
+    data_dir: &Path,
+    repository: &RepoName,
+    went: &mut (u64, u64),
+) -> anyhow::Result<()> {
     loop {
-        let command = ImageCommand::RemoveSome { repository: repository.to_owned() };
-        match ask(data_dir, command)? {
-            ImageReply::Step { tags: 0, manifests: 0 } => return Ok(()),
-            ImageReply::Step { tags, manifests } => {
-                *went = (went.0.saturating_add(tags), went.1.saturating_add(manifests));
-            }
-            _ => bail!("the running server's answer makes no sense"),
+        let step = RemoveSome { repository: repository.clone() };
+        let RemovedSome { tags, manifests } = control::run(data_dir, step)?;
+        if (tags, manifests) == (0, 0) {
+            return Ok(());
         }
+        *went = (went.0.saturating_add(tags), went.1.saturating_add(manifests));
     }
 }
 
-fn space(data_dir: &Path, repository: &str) -> anyhow::Result<(u64, u64)> {
+fn space(data_dir: &Path, repository: &RepoName) -> anyhow::Result<(u64, u64)> {
     let (mut all, mut after) = ((0_u64, 0_u64), None);
     loop {
-        let command = ImageCommand::SpaceOfAll { repository: repository.to_owned(), after };
-        let ImageReply::Space { blobs, bytes, last } = ask(data_dir, command)? else {
-            bail!("the running server's answer makes no sense")
-        };
-        all = (all.0.saturating_add(blobs), all.1.saturating_add(bytes));
-        if last.is_none() {
-            return Ok(all);
+        let part = control::run(data_dir, SumBlobs { repository: repository.clone(), after })?;
+        all = (all.0.saturating_add(part.blobs), all.1.saturating_add(part.bytes));
+        match part.next {
+            None => return Ok(all),
+            next => after = next,
         }
-        after = last;
     }
 }
 

@@ -2,22 +2,20 @@
 
 use std::path::Path;
 
-use anyhow::bail;
 use storage::StorageError;
 
 use super::gc::{manifests, reasons};
 use super::words::{bytes, counted, duration, time};
-use crate::admin::{self, Command, Reply, Status};
+use crate::command::data::{LookAtState, State};
+use crate::control;
 use crate::text::{Page, print, print_json};
 
 pub(super) fn run(data_dir: &Path, json: bool) -> anyhow::Result<()> {
-    let Reply::Status(status) = admin::run(data_dir, Command::Status)? else {
-        bail!("the running server's answer makes no sense")
-    };
+    let status = control::run(data_dir, LookAtState {})?;
     if json { print_json(&status) } else { Ok(print(&table(&status))?) }
 }
 
-fn table(status: &Status) -> Page {
+fn table(status: &State) -> Page {
     let running = match (&status.address, status.uptime_seconds) {
         (Some(address), Some(seconds)) => format!("{address}, for {}", duration(seconds)),
         _ => "not running".to_owned(),
@@ -55,13 +53,13 @@ fn table(status: &Status) -> Page {
     page
 }
 
-fn last_collection(status: &Status) -> String {
+fn last_collection(status: &State) -> String {
     let Some(last) = &status.last_collection else { return "not yet".to_owned() };
     format!("{}, {} gone", time(last.ended_at), bytes(last.did.bytes()))
 }
 
 /// What the last collection left to which no tag leads, and why.
-fn untagged(status: &Status) -> String {
+fn untagged(status: &State) -> String {
     let kept = status.last_collection.as_ref().and_then(|last| last.did.untagged_kept);
     let Some(kept) = kept else { return "not counted yet: `registry gc` does".to_owned() };
     if kept.all().manifests == 0 {
@@ -71,13 +69,13 @@ fn untagged(status: &Status) -> String {
 }
 
 /// Why these stay, a line each.
-fn untagged_reasons(status: &Status) -> Vec<String> {
+fn untagged_reasons(status: &State) -> Vec<String> {
     let kept = status.last_collection.as_ref().and_then(|last| last.did.untagged_kept);
     let reason = |(share, why)| format!("{} {why}", manifests(share));
     kept.iter().flat_map(reasons).map(reason).collect()
 }
 
-fn verified(status: &Status) -> String {
+fn verified(status: &State) -> String {
     let at = status.last_verified.map_or_else(|| "not yet".to_owned(), time);
     match (status.lost_blobs, status.lost_manifests) {
         (0, 0) => at,

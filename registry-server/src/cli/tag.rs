@@ -4,14 +4,16 @@ use std::path::Path;
 
 use anyhow::bail;
 use clap::Subcommand;
+use oci::{Digest, ImageName, PastedImage, TagPattern};
 use serde::Serialize;
-use storage::{TagPattern, shell_word};
+use storage::{UserName, shell_word};
 
 use super::DataDir;
 use super::words::{seconds, time};
-use crate::admin::{
-    self, ChangeEntry, LIST_PAGE_ENTRIES, Reply, RestoredEntry, TagCommand, TagReply,
+use crate::command::tag::{
+    Change, ProtectTag, Protection, RestoreTag, RestoredTag, ShowHistory, UnprotectTag,
 };
+use crate::control;
 use crate::text::{Page, note, print, print_json};
 
 mod many;
@@ -42,7 +44,7 @@ pub(super) enum Command {
         image: String,
         /// The digest that the tag is to name
         #[arg(long, value_name = "DIGEST", conflicts_with = "before")]
-        to: Option<storage::Digest>,
+        to: Option<Digest>,
         /// Let the tag name what it named before this time, as `tag history` prints times
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         before: Option<i64>,
@@ -90,86 +92,63 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
              add --all and name a repository, or put a * into the tag"
         ),
         Command::Restore { data, image, to, before, json, .. } => {
-            let to = to.map(|to| to.to_string());
-            let command = TagCommand::Restore { image, to, before, only_if_gone: false };
-            let restored = restore(&data.path()?, command)?;
+            let (data_dir, image) = (data.path()?, image.parse()?);
+            let command = RestoreTag { image, to, before, only_if_gone: false };
+            let restored = control::run(&data_dir, command)?;
             if json { print_json(&restored) } else { Ok(print(&told(&restored))?) }
         }
         Command::Protect { data, image } => {
-            let (image, is_change) = protection(&data.path()?, TagCommand::Protect { image })?;
+            let (data_dir, image) = (data.path()?, image.parse()?);
+            let Protection { image, is_change } = control::run(&data_dir, ProtectTag { image })?;
             let word = if is_change { "now" } else { "already" };
             Ok(print(&Page::of(format_args!(
                 "{image} is protected {word}: nobody moves or deletes it, or what it needs, until \
                  `registry tag unprotect {}`",
-                shell_word(&image)
+                shell_word(&image.to_string())
             )))?)
         }
         Command::Unprotect { data, image } => {
-            let (image, is_change) = protection(&data.path()?, TagCommand::Unprotect { image })?;
+            let (data_dir, image) = (data.path()?, image.parse()?);
+            let Protection { image, is_change } = control::run(&data_dir, UnprotectTag { image })?;
             let word = if is_change { "no longer" } else { "not" };
             Ok(print(&Page::of(format_args!("{image} is {word} protected")))?)
         }
     }
 }
 
-fn ask(data_dir: &Path, command: TagCommand) -> anyhow::Result<TagReply> {
-    match admin::run(data_dir, admin::Command::Tag(command))? {
-        Reply::Tag(reply) => Ok(reply),
-        _ => bail!("the running server's answer makes no sense"),
-    }
-}
-
-fn protection(data_dir: &Path, command: TagCommand) -> anyhow::Result<(String, bool)> {
-    match ask(data_dir, command)? {
-        TagReply::Protection { image, is_change } => Ok((image, is_change)),
-        _ => bail!("the running server's answer makes no sense"),
-    }
-}
-
 /// One change, as it is printed as JSON.
 #[derive(Serialize)]
-struct Change {
+struct Printed {
     when: String,
-    image: String,
-    from: Option<String>,
-    to: Option<String>,
-    by: Option<String>,
-}
-
-fn restore(data_dir: &Path, command: TagCommand) -> anyhow::Result<RestoredEntry> {
-    match ask(data_dir, command)? {
-        TagReply::Restored(restored) => Ok(restored),
-        _ => bail!("the running server's answer makes no sense"),
-    }
+    image: ImageName,
+    from: Option<Digest>,
+    to: Option<Digest>,
+    by: Option<UserName>,
 }
 
 /// Goes through the changes of tags page by page, the newest first.
 fn changes(
     data_dir: &Path,
-    image: &str,
-    on_page: &mut dyn FnMut(Vec<ChangeEntry>) -> anyhow::Result<()>,
+    image: &PastedImage,
+    on_page: &mut dyn FnMut(Vec<Change>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut before = None;
     loop {
-        let command = TagCommand::History { image: image.to_owned(), before };
-        let TagReply::History(page) = ask(data_dir, command)? else {
-            bail!("the running server's answer makes no sense")
-        };
-        let is_last = page.len() < LIST_PAGE_ENTRIES;
-        before = page.last().map(|change| change.id);
-        on_page(page)?;
-        if is_last {
-            return Ok(());
+        let page = control::run(data_dir, ShowHistory { image: image.clone(), before })?;
+        on_page(page.entries)?;
+        match page.next {
+            None => return Ok(()),
+            next => before = next,
         }
     }
 }
 
 fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
     let (mut all, mut is_empty) = (Vec::new(), true);
-    changes(data_dir, image, &mut |page| {
+    changes(data_dir, &image.parse()?, &mut |page| {
         is_empty &= page.is_empty();
         if json {
-            all.extend(page.into_iter().map(change));
+            all.extend(page.into_iter().map(printed));
             return Ok(());
         }
         Ok(print(&page.into_iter().map(line).collect())?)
@@ -183,27 +162,25 @@ fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn change(entry: ChangeEntry) -> Change {
-    let when = time(entry.changed_at);
-    Change { when, image: entry.image, from: entry.from, to: entry.to, by: entry.by }
+fn printed(Change { image, from, to, changed_at, by, .. }: Change) -> Printed {
+    Printed { when: time(changed_at), image, from, to, by }
 }
 
-fn line(entry: ChangeEntry) -> String {
-    let Change { when, image, from, to, by } = change(entry);
-    let (from, to) = (or_nothing(from.as_deref()), or_nothing(to.as_deref()));
-    let by = by.as_deref().unwrap_or("a command on the host");
+fn line(Change { image, from, to, changed_at, by, .. }: Change) -> String {
+    let (when, from, to) = (time(changed_at), or_nothing(from.as_ref()), or_nothing(to.as_ref()));
+    let by = by.map_or_else(|| "a command on the host".to_owned(), |by| by.to_string());
     format!("{when}  {image}  {from} -> {to}  by {by}")
 }
 
 /// What a restoration did, and how it is undone.
-fn told(restored: &RestoredEntry) -> Page {
-    let RestoredEntry { image, from, to, manifests, also_gone } = restored;
+fn told(restored: &RestoredTag) -> Page {
+    let RestoredTag { image, from, to, manifests, also_gone } = restored;
     let mut page = match (from, to) {
         (from, Some(to)) if from.as_ref() == Some(to) => {
             Page::of(format_args!("{image} names {to}, as before"))
         }
         (from, Some(to)) => {
-            let named = format!("{image} named {}", or_nothing(from.as_deref()));
+            let named = format!("{image} named {}", or_nothing(from.as_ref()));
             [named, format!("now it names {to}")].into_iter().collect()
         }
         (Some(from), None) => {
@@ -219,16 +196,16 @@ fn told(restored: &RestoredEntry) -> Page {
         more => page.line(format_args!("{more} manifests that were deleted are back")),
     }
     for tag in also_gone {
-        let command = format!("registry tag restore {}", shell_word(tag));
+        let command = format!("registry tag restore {}", shell_word(&tag.to_string()));
         page.line(format_args!("{tag} went with it, and comes back with: {command}"));
     }
     if from != to {
-        let word = shell_word(image);
+        let word = shell_word(&image.to_string());
         page.line(format_args!("to take this back: registry tag restore {word}"));
     }
     page
 }
 
-fn or_nothing(digest: Option<&str>) -> &str {
-    digest.unwrap_or("nothing")
+fn or_nothing(digest: Option<&Digest>) -> String {
+    digest.map_or_else(|| "nothing".to_owned(), Digest::to_string)
 }

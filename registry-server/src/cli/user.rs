@@ -8,9 +8,10 @@ use clap::Subcommand;
 use storage::{Role, UserName};
 
 use super::DataDir;
-use crate::admin::{self, Reply};
 use crate::auth::password::Password;
 use crate::auth::written;
+use crate::command::access::{AddUser, ChangePassword, ListUsers, RemoveUser, UserEntry};
+use crate::control;
 use crate::text::{Page, print, print_json};
 
 #[derive(Subcommand)]
@@ -52,31 +53,30 @@ pub(super) enum Command {
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Add { data, name, role } => {
-            let data_dir = data.path()?;
-            let (role, password_hash) = (role.to_string(), read_password(&name)?.hash()?);
-            let command =
-                admin::Command::UserAdd { name: name.clone(), role: role.clone(), password_hash };
-            admin::run(&data_dir, command)?;
-            Ok(print(&Page::of(format_args!("added {name} with the role {role}")))?)
+            let (data_dir, name) = (data.path()?, name.parse::<UserName>()?);
+            let password_hash = read_password(&name)?.hash()?;
+            let said = format!("added {name} with the role {role}");
+            control::run(&data_dir, AddUser { name, role, password_hash })?;
+            Ok(print(&Page::of(said))?)
         }
         Command::List { data, json } => {
-            let Reply::Users(users) = admin::run(&data.path()?, admin::Command::UserList)? else {
-                bail!("the running server's answer makes no sense")
-            };
-            let lines = users.iter().map(|user| format!("{:<14}{}", user.role, user.name));
+            let users = control::run(&data.path()?, ListUsers {})?;
+            let line = |user: &UserEntry| format!("{:<14}{}", user.role.as_str(), user.name);
+            let lines = users.iter().map(line);
             if json { print_json(&users) } else { Ok(print(&lines.collect())?) }
         }
         Command::Passwd { data, name } => {
-            let data_dir = data.path()?;
+            let (data_dir, name) = (data.path()?, name.parse::<UserName>()?);
             let password_hash = read_password(&name)?.hash()?;
-            let command = admin::Command::UserPassword { name: name.clone(), password_hash };
-            admin::run(&data_dir, command)?;
-            Ok(print(&Page::of(format_args!("the password of {name} is changed")))?)
+            let said = format!("the password of {name} is changed");
+            control::run(&data_dir, ChangePassword { name, password_hash })?;
+            Ok(print(&Page::of(said))?)
         }
         Command::Remove { data, name } => {
-            let command = admin::Command::UserRemove { name: name.clone() };
-            admin::run(&data.path()?, command)?;
-            Ok(print(&Page::of(format_args!("removed {name}")))?)
+            let (data_dir, name) = (data.path()?, name.parse::<UserName>()?);
+            let said = format!("removed {name}");
+            control::run(&data_dir, RemoveUser { name })?;
+            Ok(print(&Page::of(said))?)
         }
     }
 }
@@ -86,19 +86,18 @@ fn role(text: &str) -> Result<Role, storage::RoleError> {
 }
 
 /// Asks for the password that is chosen for this user.
-fn read_password(user: &str) -> anyhow::Result<Password> {
-    let user: UserName = user.parse()?;
+fn read_password(user: &UserName) -> anyhow::Result<Password> {
     if std::io::stdin().is_terminal() {
         let password = rpassword::prompt_password("Password: ")?;
         if rpassword::prompt_password("Again: ")? != password {
             bail!("the two passwords differ: nothing was changed");
         }
-        return Ok(Password::chosen(password.as_bytes(), &user)?);
+        return Ok(Password::chosen(password.as_bytes(), user)?);
     }
     let mut input = Vec::new();
     std::io::stdin()
         .take(written::MOST_BYTES)
         .read_to_end(&mut input)
         .context("cannot read the password from standard input")?;
-    Ok(Password::chosen(written::line(&input)?, &user)?)
+    Ok(Password::chosen(written::line(&input)?, user)?)
 }

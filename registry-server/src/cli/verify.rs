@@ -4,11 +4,12 @@ use std::num::NonZeroU32;
 
 use anyhow::bail;
 use clap::Args;
+use oci::Digest;
 
 use super::DataDir;
 use super::meter::run_shown;
 use super::words::{bytes, counted};
-use crate::admin::{Command, Reply, VerifyReport};
+use crate::command::data::{Verify, VerifyReport};
 use crate::text::{Page, print, print_json};
 
 /// The flags of `verify`.
@@ -28,10 +29,8 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn run(args: VerifyArgs) -> anyhow::Result<()> {
-    let command = Command::Verify { dry_run: args.dry_run, mib_per_second: args.rate };
-    let Reply::Verified(report) = run_shown(&args.data.path()?, command)? else {
-        bail!("the running server's answer makes no sense")
-    };
+    let command = Verify { dry_run: args.dry_run, mib_per_second: args.rate };
+    let report = run_shown(&args.data.path()?, command)?;
     if args.json {
         print_json(&report)?;
     } else {
@@ -96,7 +95,7 @@ fn named(page: &mut Page, things: &[String], more: u64, of_these: &str) {
 }
 
 /// Lines that name the first of so many lost things.
-fn lost(page: &mut Page, thing: &str, digests: &[String], count: u64) {
+fn lost(page: &mut Page, thing: &str, digests: &[Digest], count: u64) {
     let lost: Vec<String> = digests.iter().map(|digest| format!("the {thing} {digest}")).collect();
     let more = count.saturating_sub(digests.len() as u64);
     named(page, &lost, more, &format!("more {thing}"));

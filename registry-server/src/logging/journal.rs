@@ -3,7 +3,7 @@
 
 use tracing::Level;
 
-use crate::text;
+use crate::text::error_output;
 
 /// How urgent a line is, as sd-daemon(3) and syslog number it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Priority {
 /// (systemd.exec(5)).
 pub(super) fn is_connected() -> bool {
     let Ok(told) = std::env::var("JOURNAL_STREAM") else { return false };
-    text::error_file().is_some_and(|(device, inode)| names(&told, device, inode))
+    error_output::error_file().is_some_and(|(device, inode)| names(&told, device, inode))
 }
 
 fn names(told: &str, device: u64, inode: u64) -> bool {

@@ -31,9 +31,9 @@ use super::buffers::Buffers;
 use super::guard::{Guard, OverTcp};
 use super::table::{Entry, Phase, Place, Table};
 use crate::api::body::{ReplyBody, RequestBody};
-use crate::api::error::ApiError;
 use crate::api::header::OF_EVERY_REPLY;
 use crate::api::{self, App};
+use crate::error::ApiError;
 use crate::limits::{ENDING_TIME, Limits};
 use crate::share::Owner;
 

@@ -32,6 +32,7 @@ use crate::share::Owner;
 mod crowd;
 mod entry;
 mod known;
+mod owned;
 mod queue;
 #[cfg(test)]
 mod tests;

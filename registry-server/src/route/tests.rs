@@ -1,4 +1,5 @@
-use storage::{DigestError, NameError};
+use oci::{DigestError, NameError};
+use storage::UploadIdError;
 
 use super::*;
 
@@ -122,7 +123,7 @@ fn what_is_malformed_is_named() {
             ApiError::Name(NameError::Digest(DigestError::Malformed)),
         ),
         ("GET", "/v2/a/blobs/md5:1a".into(), ApiError::Digest(DigestError::UnsupportedAlgorithm)),
-        ("GET", "/v2/a/blobs/uploads/1".into(), ApiError::Name(NameError::Upload)),
+        ("GET", "/v2/a/blobs/uploads/1".into(), ApiError::UploadId(UploadIdError)),
         ("PUT", format!("/v2/a/blobs/uploads/{ID}"), ApiError::DigestMissing),
         ("GET", "/v2/_catalog?n=-1".into(), ApiError::PageSize),
         ("GET", "/v2/_catalog?n=%ff".into(), ApiError::QueryEncoding),

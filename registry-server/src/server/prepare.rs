@@ -11,16 +11,17 @@ use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
 use certs::{CertError, Change, Ensured, RootKey, ServerCertificate, ServerName, TlsFile};
-use storage::{Holder, OnHeld, OpenOptions, Role, Store, UserName, write_whole};
+use durable::{Access, write_whole};
+use storage::{Holder, OnHeld, OpenOptions, Role, Store, UserName};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::{info, warn};
 
 use super::Renewal;
-use crate::admin::{end_process, log_trouble};
 use crate::auth::password::{Password, PasswordError};
 use crate::auth::written;
 use crate::config::Config;
+use crate::control::{end_process, log_trouble};
 use crate::limits::Limits;
 
 /// What [`initialize`] found and made.
@@ -336,7 +337,7 @@ fn first_start(
             let password = Password::made_up(&config.init_user)?;
             let mut line = password.as_bytes().to_vec();
             line.push(b'\n');
-            write_whole(&password_file, &line)?;
+            write_whole(&password_file, &mut &line[..], Access::PRIVATE)?;
             password
         }
     };

@@ -11,8 +11,8 @@ use storage::{Finding, Hurt, Image, Lost, Scrub, StorageError, Store, Verified};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use crate::admin::HURT_IMAGES;
 use crate::blocking::Blocking;
+use crate::command::data::HURT_IMAGES;
 
 /// Scrubs when that is due, for ever. When the future is dropped, a scrub that is under way stops
 /// and keeps its place.

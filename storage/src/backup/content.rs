@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::ops::ControlFlow;
 
+use durable::{At, create_private, remove, sync_directory};
+use oci::{Algorithm, Digest, Hasher};
 use rustix::fs::{Advice, fadvise};
 
 use super::BackupError;
 use crate::db::copy::NamedBlob;
-use crate::digest::{Algorithm, Digest, Hasher};
-use crate::durable::{create_private, remove, sync_directory};
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::verify::look;
 
@@ -112,7 +112,7 @@ impl Blobs {
     /// # Errors
     /// Trouble with the disk.
     pub fn sync_shard(&self, algorithm: Algorithm, prefix: u8) -> Result<(), StorageError> {
-        sync_directory(&self.0.shard(algorithm, prefix))
+        Ok(sync_directory(&self.0.shard(algorithm, prefix))?)
     }
 }
 

@@ -5,9 +5,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::open_regular;
-use crate::durable::{create_private, remove};
-use crate::error::{IoContext, StorageError};
+use durable::{At, Links, create_private, open_regular, remove};
+
+use crate::error::StorageError;
 
 /// A database, and its log, if not all of it is in the database.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl DatabaseFiles {
 
 impl Announced {
     fn open(path: &Path) -> Result<Option<Self>, StorageError> {
-        let Some(file) = open_regular(path)? else { return Ok(None) };
+        let Some(file) = open_regular(path, Links::Refuse)? else { return Ok(None) };
         let found = file.metadata().at("look at", path)?;
         Ok(Some(Self { file, length: found.len(), written: written(&found) }))
     }
@@ -81,7 +81,7 @@ impl Announced {
             let what = "it changed while it was copied".to_owned();
             return Err(StorageError::Damaged { path: to.to_owned(), what });
         }
-        file.sync_all().at("sync", to)
+        Ok(file.sync_all().at("sync", to)?)
     }
 }
 

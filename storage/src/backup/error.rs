@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use durable::IoError;
 use thiserror::Error;
 
 use crate::error::StorageError;
@@ -174,4 +175,10 @@ impl BackupError {
 
 fn file_name(path: &Path) -> Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+impl From<IoError> for BackupError {
+    fn from(error: IoError) -> Self {
+        StorageError::from(error).into()
+    }
 }

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use durable::{Access, At, make_directory, remove, sync_directory, sync_parent, write_whole};
+use oci::{Algorithm, Digest};
+
 use super::content::Blobs;
 use super::database::DatabaseFiles;
 use super::mark::Mark;
 use super::{SmallFiles, read_directory, read_small};
 use crate::db::unix_now;
-use crate::digest::{Algorithm, Digest};
-use crate::durable::{make_directory, remove, sync_directory, sync_parent, write_whole};
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 use crate::layout::{FORMAT, Layout};
 use crate::lock::StoreLock;
 
@@ -63,7 +64,7 @@ impl Filling {
             let inside = Path::new(name).ancestors().skip(1).collect::<Vec<_>>();
             for directory in inside.into_iter().rev().filter(|path| !path.as_os_str().is_empty()) {
                 let directory = root.join(directory);
-                make_directory(&directory, 0o700)?;
+                make_directory(&directory, Access::mode(0o700))?;
                 sync_parent(&directory)?;
             }
             place_file(&path, content)?;
@@ -104,7 +105,9 @@ impl Filling {
         sync_directory(root)?;
         fs::rename(&new, &to).at("rename", &new)?;
         match init_password {
-            Some(content) => write_whole(&self.layout.init_password(), content)?,
+            Some(content) => {
+                write_whole(&self.layout.init_password(), &mut &content[..], Access::PRIVATE)?;
+            }
             None => drop(remove(&self.layout.init_password())?),
         }
         sync_directory(root)?;
@@ -140,7 +143,7 @@ impl Filling {
 
     fn place_tls(&self, tls: &SmallFiles) -> Result<(), StorageError> {
         let directory = self.layout.tls();
-        make_directory(&directory, 0o700)?;
+        make_directory(&directory, Access::mode(0o700))?;
         for name in read_directory(&directory)?.keys().filter(|name| !tls.contains_key(*name)) {
             remove(&directory.join(name))?;
         }
@@ -148,7 +151,7 @@ impl Filling {
             place_file(&directory.join(name), content)?;
         }
         // Also where nothing is new: a backup that was cut short may not have come to that.
-        sync_directory(&directory)
+        Ok(sync_directory(&directory)?)
     }
 }
 
@@ -156,6 +159,6 @@ impl Filling {
 fn place_file(path: &Path, content: &[u8]) -> Result<(), StorageError> {
     match read_small(path)?.as_deref() == Some(content) {
         true => Ok(()),
-        false => write_whole(path, content),
+        false => Ok(write_whole(path, &mut &content[..], Access::PRIVATE)?),
     }
 }

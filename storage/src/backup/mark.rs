@@ -1,10 +1,10 @@
 //! The file that says of which store a directory is the backup.
 
+use durable::{Access, remove, remove_durably, sync_directory, write_whole};
 use serde::{Deserialize, Serialize};
 
 use super::generation::Generation;
 use super::read_small;
-use crate::durable::{remove, remove_durably, sync_directory, write_whole};
 use crate::error::StorageError;
 use crate::layout::Layout;
 
@@ -50,7 +50,7 @@ impl Mark {
             path: path.clone(),
             what: error.to_string(),
         })?;
-        write_whole(&path, &content)
+        Ok(write_whole(&path, &mut &content[..], Access::PRIVATE)?)
     }
 }
 
@@ -58,17 +58,17 @@ impl Mark {
 /// backup must not take away what is pushed to it.
 pub(crate) fn forget(layout: &Layout) -> Result<(), StorageError> {
     match remove(&layout.backup_mark())? {
-        true => sync_directory(layout.root()),
+        true => Ok(sync_directory(layout.root())?),
         false => Ok(()),
     }
 }
 
 /// Says that a restore into the directory has begun.
 pub(super) fn begin_restoring(layout: &Layout) -> Result<(), StorageError> {
-    write_whole(&layout.restore_mark(), b"")
+    Ok(write_whole(&layout.restore_mark(), &mut &b""[..], Access::PRIVATE)?)
 }
 
 /// Says that it has ended.
 pub(super) fn end_restoring(layout: &Layout) -> Result<(), StorageError> {
-    remove_durably(&layout.restore_mark())
+    Ok(remove_durably(&layout.restore_mark())?)
 }

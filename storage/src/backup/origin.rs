@@ -5,10 +5,12 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use durable::{At, Links, open_regular};
+use oci::{Algorithm, Digest};
+
 use super::mark::Mark;
-use super::{BackupError, DatabaseFiles, SmallFiles, open_regular, read_directory, read_small};
-use crate::digest::{Algorithm, Digest};
-use crate::error::{IoContext, StorageError};
+use super::{BackupError, DatabaseFiles, SmallFiles, read_directory, read_small};
+use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::lock::Holder;
 
@@ -80,7 +82,7 @@ impl Origin {
     /// # Errors
     /// Trouble with the disk.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StorageError> {
-        open_regular(&self.layout.blob(digest))
+        Ok(open_regular(&self.layout.blob(digest), Links::Refuse)?)
     }
 
     /// Opens the database, and its log, if the registry's disk had no room for it when the backup

@@ -4,12 +4,13 @@ use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use durable::{Access, At, make_directory, remove, sync_directory, write_whole};
+use oci::Digest;
+
 use super::content::{self, Blobs};
 use super::{BackupError, DatabaseFiles, SmallFiles, mark};
 use crate::db::copy::{self, BlobIndex};
-use crate::digest::Digest;
-use crate::durable::{make_directory, remove, sync_directory, write_whole};
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 use crate::layout::{LOST_AND_FOUND, Layout};
 use crate::lock::{OnHeld, StoreLock};
 
@@ -79,12 +80,12 @@ impl Restoring {
         copy::begin_anew(&self.layout, &missing)?;
         File::open(&path).and_then(|file| file.sync_all()).at("sync", &path)?;
         // Everybody may read the CA there.
-        make_directory(&self.layout.tls(), 0o755)?;
+        make_directory(&self.layout.tls(), Access::mode(0o755))?;
         for (name, content) in tls {
-            write_whole(&self.layout.tls().join(name), content)?;
+            write_whole(&self.layout.tls().join(name), &mut &content[..], Access::PRIVATE)?;
         }
         if let Some(content) = init_password {
-            write_whole(&self.layout.init_password(), content)?;
+            write_whole(&self.layout.init_password(), &mut &content[..], Access::PRIVATE)?;
         }
         sync_directory(root)?;
         Ok(missing)

@@ -5,14 +5,15 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use durable::{At, sync_parent};
+
 use super::BackupError;
 use super::content::Blobs;
 use super::filling::Filling;
 use super::generation::{Found, Generation};
 use super::mark::{LastRun, Mark};
 use crate::db::unix_now;
-use crate::durable::sync_parent;
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 use crate::layout::{LOST_AND_FOUND, Layout};
 use crate::lock::{OnHeld, StoreLock};
 

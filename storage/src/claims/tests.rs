@@ -1,8 +1,9 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use oci::Algorithm;
+
 use super::*;
-use crate::digest::Algorithm;
 
 fn digest(text: &str) -> Digest {
     Digest::of(Algorithm::Sha256, text.as_bytes())

@@ -5,12 +5,13 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use durable::{At, IoError, remove};
+use oci::{Algorithm, Digest};
+
 use super::seen::damaged_name;
 use super::{Flow, Run};
 use crate::db::collect::{self as rows, STEP_ROWS};
-use crate::digest::{Algorithm, Digest};
-use crate::durable::remove;
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 use crate::layout::Layout;
 
 impl Run<'_> {
@@ -96,7 +97,9 @@ pub(crate) fn named_files(
             Ok(kind) => kind.is_file(),
             // It went meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error).at("look at", &entry.path()),
+            Err(error) => {
+                return Err(IoError::new("look at", &entry.path(), &error).into());
+            }
         };
         let name = entry.file_name();
         let digest = format!("{algorithm}:{}", name.to_string_lossy()).parse::<Digest>();

@@ -5,6 +5,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::ops::{AddAssign, ControlFlow};
 
+use oci::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::reached::Reached;
@@ -12,7 +13,6 @@ use super::{Flow, Run};
 use crate::db::Connection;
 use crate::db::collect::{After, Held};
 use crate::db::kept::{self as rows, Blobs, Keeper, Listed, Look, Naming};
-use crate::digest::Digest;
 use crate::error::StorageError;
 
 /// What lies in manifests that no tag leads to, by what keeps them: no tag names them, nor an index

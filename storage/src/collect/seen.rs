@@ -5,12 +5,13 @@
 use std::fs;
 use std::time::Duration;
 
+use oci::Digest;
+
 use crate::db::collect::{self as rows, STEP_ROWS};
 use crate::db::seen;
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::name::UploadId;
 use crate::store::Store;
+use crate::upload::UploadId;
 
 impl Store {
     /// Which of these files have been known for this time. Those that nobody met before are noted,

@@ -5,15 +5,13 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use bytes::Bytes;
+use oci::{Algorithm, Manifest, MediaType, Reference, RepoName, Tag};
 use tempfile::TempDir;
 
 use super::*;
 use crate::account::{Account, UserId};
-use crate::digest::Algorithm;
 use crate::layout::Layout;
 use crate::lock::OnHeld;
-use crate::manifest::{Manifest, MediaType};
-use crate::name::{Reference, RepoName, Tag};
 use crate::store::OpenOptions;
 use crate::{RemovalStep, RestorePoint};
 

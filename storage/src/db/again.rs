@@ -1,11 +1,11 @@
 //! Pushing again what is there already: who finds that on a reading connection writes nothing.
 
+use oci::{Manifest, MediaType, RepoName, Tag};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::column::Text;
 use super::{manifest, repository, tag};
 use crate::error::StorageError;
-use crate::manifest::{Manifest, MediaType};
-use crate::name::{RepoName, Tag};
 
 /// What a push of a manifest would change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) fn change(
     let digest = manifest.digest();
     let mut statement =
         connection.prepare_cached("SELECT bytes FROM manifests WHERE digest = ?1")?;
-    let is_same = statement.query_row([digest], |row| {
+    let is_same = statement.query_row([Text(&digest)], |row| {
         Ok(row.get_ref(0)?.as_bytes().unwrap_or_default() == manifest.bytes().as_ref())
     });
     match is_same.optional()? {
@@ -46,7 +46,7 @@ pub(crate) fn change(
                 listed_age IS NOT NULL
          FROM repository_manifests l WHERE repository_id = ?1 AND digest = ?2",
     )?;
-    let found = statement.query_row(params![id, digest, RENEWED_TICKS], |row| {
+    let found = statement.query_row(params![id, Text(&digest), RENEWED_TICKS], |row| {
         let kept = row.get_ref(0)?.as_str().unwrap_or_default().parse::<MediaType>();
         let keeps_type = kept.is_ok_and(|kept| manifest.may_be(&kept));
         Ok((row.get::<_, bool>(1)? && keeps_type, row.get::<_, bool>(2)?))

@@ -1,11 +1,12 @@
 //! Which directories hold a backup of this store, and which run of it began there last. The rules
 //! stand in [`crate::backup::generation`].
 
+use oci::Digest;
 use rusqlite::{Connection, params};
 
+use super::column::Text;
 use super::{lost, unix_now};
 use crate::backup::generation::{Found, Generation, Token};
-use crate::digest::Digest;
 use crate::error::StorageError;
 
 /// Notes that a run begins where it finds `found`, and is to write `next` there. False, and nothing
@@ -44,7 +45,7 @@ fn insert(connection: &Connection, next: &Generation) -> Result<bool, StorageErr
     let mut statement = connection.prepare_cached(
         "INSERT INTO backups (target, generation, begun_tick) VALUES (?1, ?2, tick())",
     )?;
-    Ok(statement.execute(params![next.target, next.run])? > 0)
+    Ok(statement.execute(params![Text(&next.target), Text(&next.run)])? > 0)
 }
 
 fn go_on(connection: &Connection, last: &Generation, run: Token) -> Result<bool, StorageError> {
@@ -52,7 +53,7 @@ fn go_on(connection: &Connection, last: &Generation, run: Token) -> Result<bool,
         "UPDATE backups SET generation = ?2, next = ?3, begun_tick = tick()
          WHERE target = ?1 AND (generation = ?2 OR next = ?2)",
     )?;
-    Ok(statement.execute(params![last.target, last.run, run])? > 0)
+    Ok(statement.execute(params![Text(&last.target), Text(&last.run), Text(&run)])? > 0)
 }
 
 fn is_restored(connection: &Connection) -> Result<bool, StorageError> {
@@ -136,7 +137,7 @@ mod tests {
         let first = run(&store, &Found::Free);
         let Found::Last(Generation { target, run: number }) = first else { panic!("it ran") };
         let copied = "INSERT INTO backups VALUES (?1, ?2, NULL, 0)";
-        clone.execute(copied, params![target, number]).unwrap();
+        clone.execute(copied, params![Text(target), Text(number)]).unwrap();
         let second = run(&clone, &first);
         refused(&store, &second);
         let taken_over = run(&store, &Found::Free);

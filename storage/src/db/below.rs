@@ -1,9 +1,10 @@
 //! What tags name, and what lies below manifests: what an index lists, and what refers to one.
 
+use oci::Digest;
 use rusqlite::{Connection, params};
 
 use super::collect::{Held, STEP_ROWS, held};
-use crate::digest::Digest;
+use super::column::{Text, parsed};
 use crate::error::StorageError;
 
 /// A page of what tags name, each with its tag, after a repository and a tag.
@@ -71,10 +72,10 @@ pub(crate) fn walk(
             Way::Referrers => &mut referrers,
         };
         let Held { repository, digest } = &below.of;
-        let mut rows = statement.query(params![repository, digest, below.after, left])?;
+        let mut rows = statement.query(params![repository, Text(&digest), below.after, left])?;
         let (mut last, mut count) = (None, 0);
         while let Some(row) = rows.next()? {
-            let digest: Digest = row.get(0)?;
+            let digest: Digest = parsed(row, 0)?;
             if row.get(1)? {
                 found.push(Held { repository: *repository, digest });
             }

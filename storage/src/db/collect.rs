@@ -4,11 +4,12 @@
 //! looked at again by the step that removes it, in the same transaction, because a push may have
 //! come between.
 
+use oci::Digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::column::{Text, parsed};
 use super::manifest::{self, Undo};
 use crate::clock::BEGINNING;
-use crate::digest::Digest;
 use crate::error::StorageError;
 
 /// Rows that one page reads, and that one step changes at most: a push that waits for the writer
@@ -58,7 +59,7 @@ pub(crate) fn expired(
          ORDER BY repository_id, digest LIMIT ?4",
     )?;
     let (repository, digest) = key(after);
-    let rows = statement.query_map(params![repository, digest, until, STEP_ROWS], held)?;
+    let rows = statement.query_map(params![repository, Text(&digest), until, STEP_ROWS], held)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -80,7 +81,7 @@ pub(crate) fn drop_expired(
                 "SELECT 1 FROM deleted_manifests
                  WHERE repository_id = ?1 AND digest = ?2 AND deleted_tick <= ?3",
             )?
-            .exists(params![repository, digest, until])?;
+            .exists(params![repository, Text(&digest), until])?;
         if !is_expired {
             continue;
         }
@@ -89,10 +90,10 @@ pub(crate) fn drop_expired(
                 "DELETE FROM edges WHERE repository_id = ?1 AND parent = ?2 AND (kind, child) IN
                  (SELECT kind, child FROM edges WHERE repository_id = ?1 AND parent = ?2 LIMIT ?3)",
             )?
-            .execute(params![repository, digest, left - 3])?;
+            .execute(params![repository, Text(&digest), left - 3])?;
         let has_more = connection
             .prepare_cached("SELECT 1 FROM edges WHERE repository_id = ?1 AND parent = ?2")?
-            .exists(params![repository, digest])?;
+            .exists(params![repository, Text(&digest)])?;
         if has_more {
             // So that nobody takes the edges that are left for those that belong to it.
             connection
@@ -100,21 +101,21 @@ pub(crate) fn drop_expired(
                     "UPDATE deleted_manifests SET deleted_tick = ?3
                      WHERE repository_id = ?1 AND digest = ?2",
                 )?
-                .execute(params![repository, digest, BEGINNING])?;
+                .execute(params![repository, Text(&digest), BEGINNING])?;
             return Ok(gone);
         }
         left -= connection
             .prepare_cached(
                 "DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2",
             )?
-            .execute(params![repository, digest])?;
+            .execute(params![repository, Text(&digest)])?;
         left -= 2 * connection
             .prepare_cached(
                 "DELETE FROM manifests WHERE digest = ?1
                  AND NOT EXISTS (SELECT 1 FROM repository_manifests WHERE digest = ?1)
                  AND NOT EXISTS (SELECT 1 FROM deleted_manifests WHERE digest = ?1)",
             )?
-            .execute(params![digest])?;
+            .execute(params![Text(&digest)])?;
     }
     Ok(manifests.len())
 }
@@ -192,7 +193,8 @@ pub(crate) fn untagged(
     let row = |row: &rusqlite::Row<'_>| {
         Ok(Untagged { held: held(row)?, is_due: row.get(2)?, name: row.get(3)? })
     };
-    let rows = statement.query_map(params![repository, digest, first, second, STEP_ROWS], row)?;
+    let rows =
+        statement.query_map(params![repository, Text(&digest), first, second, STEP_ROWS], row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -211,7 +213,7 @@ pub(crate) fn due(
     ))?;
     let mut found = Vec::new();
     for held in manifests {
-        let key = params![held.repository, held.digest, first, second];
+        let key = params![held.repository, Text(&held.digest), first, second];
         let name = statement.query_row(key, |row| row.get(0)).optional()?;
         found.extend(name.map(|name| Untagged { held: held.clone(), name, is_due: true }));
     }
@@ -240,9 +242,9 @@ pub(crate) fn is_kept(
     )?;
     let after = passed.map_or_else(String::new, |passed| passed.to_string());
     let limit = i64::try_from(*left).unwrap_or(i64::MAX);
-    let mut rows = indexes.query(params![repository, digest, after, limit, BEGINNING])?;
+    let mut rows = indexes.query(params![repository, Text(&digest), after, limit, BEGINNING])?;
     while let Some(row) = rows.next()? {
-        let index = Held { repository: *repository, digest: row.get(0)? };
+        let index = Held { repository: *repository, digest: parsed(row, 0)? };
         let is_going: bool = row.get(1)?;
         if !is_going && !is_leaving(&index) {
             return Ok(Some(true));
@@ -264,7 +266,7 @@ pub(crate) fn is_kept(
     )?;
     Ok(Some(
         manifest::is_held(connection, *repository, &subject)?
-            || deleted.exists(params![repository, subject, BEGINNING])?,
+            || deleted.exists(params![repository, Text(&subject), BEGINNING])?,
     ))
 }
 
@@ -306,7 +308,7 @@ pub(crate) fn links(
         let (is_old, is_named, name) = (row.get(2)?, row.get(3)?, row.get(4)?);
         Ok(Link { held: held(row)?, name, is_old, is_named, is_ahead: row.get(5)? })
     };
-    let rows = statement.query_map(params![repository, digest, until, STEP_ROWS], link)?;
+    let rows = statement.query_map(params![repository, Text(&digest), until, STEP_ROWS], link)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -317,7 +319,7 @@ pub(crate) fn renew(connection: &Connection, links: &[Held]) -> Result<(), Stora
          WHERE repository_id = ?1 AND digest = ?2 AND linked_at > tick()",
     )?;
     for Held { repository, digest } in links {
-        statement.execute(params![repository, digest])?;
+        statement.execute(params![repository, Text(&digest)])?;
     }
     Ok(())
 }
@@ -330,9 +332,9 @@ pub(crate) fn is_named(
 ) -> Result<bool, StorageError> {
     let mut statement = connection
         .prepare_cached("SELECT parent FROM edges WHERE repository_id = ?1 AND child = ?2")?;
-    let mut rows = statement.query(params![of.repository, of.digest])?;
+    let mut rows = statement.query(params![of.repository, Text(&of.digest)])?;
     while let Some(row) = rows.next()? {
-        if !is_leaving(&Held { repository: of.repository, digest: row.get(0)? }) {
+        if !is_leaving(&Held { repository: of.repository, digest: parsed(row, 0)? }) {
             return Ok(true);
         }
     }
@@ -353,7 +355,7 @@ pub(crate) fn unlink(
     )?;
     let mut unlinked = 0;
     for Held { repository, digest } in links {
-        unlinked += statement.execute(params![repository, digest, until])? as u64;
+        unlinked += statement.execute(params![repository, Text(&digest), until])? as u64;
     }
     Ok(unlinked)
 }
@@ -371,7 +373,7 @@ pub(crate) fn blobs(
     )?;
     let after = after.map_or_else(String::new, Digest::to_string);
     let blob = |row: &rusqlite::Row<'_>| {
-        Ok(Blob { digest: row.get(0)?, size: row.get(1)?, links: row.get(2)? })
+        Ok(Blob { digest: parsed(row, 0)?, size: row.get(1)?, links: row.get(2)? })
     };
     let rows = statement.query_map(params![after, STEP_ROWS], blob)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -389,7 +391,7 @@ pub(crate) fn drop_blobs(
     )?;
     let mut dropped = Vec::new();
     for digest in blobs {
-        if statement.execute(params![digest])? > 0 {
+        if statement.execute(params![Text(&digest)])? > 0 {
             dropped.push(*digest);
         }
     }
@@ -404,7 +406,7 @@ pub(crate) fn without_rows(
     let mut statement = connection.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?;
     let mut without = Vec::new();
     for digest in digests {
-        if !statement.exists(params![digest])? {
+        if !statement.exists(params![Text(&digest)])? {
             without.push(*digest);
         }
     }
@@ -468,7 +470,7 @@ const EMPTY: &str = "NOT EXISTS (SELECT 1 FROM repository_manifests x WHERE x.re
 
 /// The row of something in a repository.
 pub(super) fn held(row: &rusqlite::Row<'_>) -> rusqlite::Result<Held> {
-    Ok(Held { repository: row.get(0)?, digest: row.get(1)? })
+    Ok(Held { repository: row.get(0)?, digest: parsed(row, 1)? })
 }
 
 /// The key after which a page begins.

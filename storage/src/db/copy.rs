@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
+use oci::{Algorithm, Digest};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, params};
 
+use super::column::parsed;
 use super::{COPY_NEWS, backups, open_frozen, open_to_read, open_to_write, schema};
-use crate::digest::{Algorithm, Digest};
 use crate::error::StorageError;
 use crate::layout::Layout;
 
@@ -240,7 +241,7 @@ pub(crate) fn shard(
          FROM blobs b WHERE digest > ?1 AND digest < ?2 ORDER BY digest",
     ))?;
     let rows = statement.query_map(params![from, to], |row| {
-        Ok(NamedBlob { digest: row.get(0)?, size: row.get(1)?, is_held: row.get(2)? })
+        Ok(NamedBlob { digest: parsed(row, 0)?, size: row.get(1)?, is_held: row.get(2)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -3,10 +3,11 @@
 //! To everybody the repository holds them no more: whoever asks reads `repository_blobs` alone. But
 //! as long as the manifest can be restored, so can they, and collection leaves their files.
 
+use oci::Digest;
 use rusqlite::{Connection, params};
 
 use super::collect::{After, Held, STEP_ROWS, held, key};
-use crate::digest::Digest;
+use super::column::Text;
 use crate::error::StorageError;
 
 /// Keeps a blob that a repository held until now, if a deleted manifest of it names the blob.
@@ -23,7 +24,7 @@ pub(super) fn keep(
                                            AND kind <> 'subject')
              ON CONFLICT DO NOTHING",
         )?
-        .execute(params![repository, blob])?;
+        .execute(params![repository, Text(&blob)])?;
     Ok(())
 }
 
@@ -39,10 +40,10 @@ pub(super) fn bring_back(
              SELECT repository_id, digest, tick() FROM deleted_links
              WHERE repository_id = ?1 AND digest = ?2 ON CONFLICT DO NOTHING",
         )?
-        .execute(params![repository, blob])?;
+        .execute(params![repository, Text(&blob)])?;
     connection
         .prepare_cached("DELETE FROM deleted_links WHERE repository_id = ?1 AND digest = ?2")?
-        .execute(params![repository, blob])?;
+        .execute(params![repository, Text(&blob)])?;
     Ok(())
 }
 
@@ -53,7 +54,7 @@ pub(crate) fn page(connection: &Connection, after: &After) -> Result<Vec<Held>, 
          WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
     )?;
     let (repository, digest) = key(after);
-    let rows = statement.query_map(params![repository, digest, STEP_ROWS], held)?;
+    let rows = statement.query_map(params![repository, Text(&digest), STEP_ROWS], held)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -64,7 +65,7 @@ pub(crate) fn release(connection: &Connection, links: &[Held]) -> Result<(), Sto
          AND NOT EXISTS (SELECT 1 FROM edges WHERE repository_id = ?1 AND child = ?2)",
     )?;
     for Held { repository, digest } in links {
-        statement.execute(params![repository, digest])?;
+        statement.execute(params![repository, Text(&digest)])?;
     }
     Ok(())
 }

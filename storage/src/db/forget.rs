@@ -9,12 +9,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use oci::Tag;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::collect::STEP_ROWS;
+use super::column::Text;
 use super::unix_now;
 use crate::error::StorageError;
-use crate::name::Tag;
 
 /// Forgets the oldest changes of a tag that has more than are kept of one, a few at a time.
 pub(super) fn bound_tag(
@@ -30,7 +31,7 @@ pub(super) fn bound_tag(
             "SELECT {OLD} FROM tag_history WHERE repository_id = ?1 AND name = ?2 AND id <= ?3
              ORDER BY id LIMIT ?4"
         ))?
-        .query_map(params![repository, tag, surplus, AT_ONCE], old)?
+        .query_map(params![repository, Text(&tag), surplus, AT_ONCE], old)?
         .collect::<Result<Vec<_>, _>>()?;
     forget(connection, repository, &old)
 }
@@ -45,7 +46,7 @@ fn surplus_of_tag(
         "SELECT id FROM tag_history WHERE repository_id = ?1 AND name = ?2
          ORDER BY id DESC LIMIT 1 OFFSET ?3",
     )?;
-    let key = params![repository, tag, TAG_ROWS];
+    let key = params![repository, Text(&tag), TAG_ROWS];
     Ok(statement.query_row(key, |row| row.get(0)).optional()?)
 }
 
@@ -247,13 +248,13 @@ fn forget(connection: &Connection, repository: i64, old: &[Old]) -> Result<(), S
                      WHERE repository_id = ?1 AND digest = ?2
                        AND (was_tagged = 0 OR coalesce(pushed_tick, pushed_at) < min(?3, tick()))",
                 )?
-                .execute(params![repository, digest, changed_tick])?;
+                .execute(params![repository, Text(&digest), changed_tick])?;
             connection
                 .prepare_cached(
                     "UPDATE deleted_manifests SET was_tagged = 1
                      WHERE repository_id = ?1 AND digest = ?2 AND was_tagged = 0",
                 )?
-                .execute(params![repository, digest])?;
+                .execute(params![repository, Text(&digest)])?;
         }
         let newest = forgotten.entry(tag).or_insert(i64::MIN);
         *newest = (*newest).max(change.known_by());
@@ -263,7 +264,7 @@ fn forget(connection: &Connection, repository: i64, old: &[Old]) -> Result<(), S
          WHERE id = (SELECT min(id) FROM tag_history WHERE repository_id = ?1 AND name = ?2)",
     )?;
     for (tag, newest) in forgotten {
-        mark.execute(params![repository, tag, newest])?;
+        mark.execute(params![repository, Text(&tag), newest])?;
     }
     Ok(())
 }

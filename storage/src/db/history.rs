@@ -1,11 +1,12 @@
 //! The history of tags: who changed what when, one indexed page at a time.
 
+use oci::{Digest, RepoName, Tag};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::column::{Text, parsed, parsed_if_any};
 use super::{repository, unix_now, upkeep};
-use crate::digest::Digest;
+use crate::account::UserName;
 use crate::error::StorageError;
-use crate::name::{RepoName, Tag, UserName};
 
 /// One change of a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(crate) fn changes(
                 "SELECT id, name, before, after, changed_at, changed_by FROM tag_history
                  WHERE repository_id = ?1 AND name = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",
             )?
-            .query_map(params![id, tag, before, limit], change)?
+            .query_map(params![id, Text(&tag), before, limit], change)?
             .collect::<Result<_, _>>()?,
         None => connection
             .prepare_cached(
@@ -65,7 +66,7 @@ pub(super) fn last(
         "SELECT id, name, before, after, changed_at, changed_by FROM tag_history
          WHERE repository_id = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1",
     )?;
-    Ok(statement.query_row(params![repository, tag], change).optional()?)
+    Ok(statement.query_row(params![repository, Text(&tag)], change).optional()?)
 }
 
 /// What is known of what a tag named at a time.
@@ -94,15 +95,17 @@ pub(super) fn before(
         "SELECT id, after FROM tag_history
          WHERE repository_id = ?1 AND name = ?2 AND changed_at < ?3 ORDER BY id DESC LIMIT 1",
     )?;
-    let key = params![repository, tag, time];
-    let last = statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let key = params![repository, Text(&tag), time];
+    let last =
+        statement.query_row(key, |row| Ok((row.get(0)?, parsed_if_any(row, 1)?))).optional()?;
     let (id, after): (i64, Option<Digest>) = last.unwrap_or_default();
     let mut statement = connection.prepare_cached(
         "SELECT before, forgotten_until, changed_at > ?4 FROM tag_history
          WHERE repository_id = ?1 AND name = ?2 AND id > ?3 ORDER BY id LIMIT 1",
     )?;
-    let key = params![repository, tag, id, unix_now()];
-    let next = statement.query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let key = params![repository, Text(&tag), id, unix_now()];
+    let next =
+        statement.query_row(key, |row| Ok((parsed_if_any(row, 0)?, row.get(1)?, row.get(2)?)));
     let next: Option<(Option<Digest>, Option<i64>, bool)> = next.optional()?;
     match next {
         Some((.., true)) => Ok(Then::Unknown),
@@ -133,18 +136,19 @@ pub(super) fn gone(
                            AND n.name = h.name AND n.id > h.id)
          LIMIT ?3",
     )?;
-    let rows = statement.query_map(params![repository, digest, limit], |row| row.get(0))?;
+    let rows =
+        statement.query_map(params![repository, Text(&digest), limit], |row| parsed(row, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {
     Ok(TagChange {
         id: row.get(0)?,
-        tag: row.get(1)?,
-        before: row.get(2)?,
-        after: row.get(3)?,
+        tag: parsed(row, 1)?,
+        before: parsed_if_any(row, 2)?,
+        after: parsed_if_any(row, 3)?,
         changed_at: row.get(4)?,
-        changed_by: row.get(5)?,
+        changed_by: parsed_if_any(row, 5)?,
     })
 }
 

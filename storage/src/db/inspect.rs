@@ -1,11 +1,11 @@
 //! What a store knows of one manifest, and whether what it names is there.
 
+use oci::{Digest, Reference, RepoName, Tag};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{manifest, repository, restore, tag, verify};
-use crate::digest::Digest;
+use super::column::{Text, parsed};
+use super::{manifest, repository, tag, verify};
 use crate::error::StorageError;
-use crate::name::{Reference, RepoName, Tag};
 
 /// A manifest of a repository without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +44,16 @@ pub(crate) fn info(
             "SELECT media_type, size, pushed_at FROM repository_manifests
              WHERE repository_id = ?1 AND digest = ?2",
         )?
-        .query_row(params![id, digest], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row(params![id, Text(&digest)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((media_type, size, pushed_at)) = row else { return Ok(None) };
     let mut named = connection.prepare_cached(
         "SELECT name FROM tags WHERE repository_id = ?1 AND digest = ?2 LIMIT ?3",
     )?;
-    let named = named.query_map(params![id, digest, tags], |row| row.get(0))?;
+    let named = named.query_map(params![id, Text(&digest), tags], |row| parsed(row, 0))?;
     let tags = named.collect::<Result<_, _>>()?;
     let mut signatures = Vec::new();
-    for tag in restore::signature_tags(&digest) {
+    for tag in oci::signature_tags(&digest) {
         let named = tag::named(connection, id, &tag)?;
         signatures.extend(named.map(|digest| (tag, digest)));
     }

@@ -3,11 +3,12 @@
 //! What tags lead to is found downwards, once for a whole run ([`super::below`]). Upwards, every
 //! manifest and every blob would have all that lies above it walked anew.
 
+use oci::Digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::collect::{After, Held, STEP_ROWS, held, key};
+use super::column::{Text, parsed};
 use super::manifest;
-use crate::digest::Digest;
 use crate::error::StorageError;
 
 /// What keeps a manifest that no tag leads to.
@@ -46,8 +47,9 @@ pub(crate) fn manifests(
          WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
     )?;
     let (repository, digest) = key(after);
-    let rows = statement
-        .query_map(params![repository, digest, STEP_ROWS], |row| Ok((held(row)?, row.get(2)?)))?;
+    let rows = statement.query_map(params![repository, Text(&digest), STEP_ROWS], |row| {
+        Ok((held(row)?, row.get(2)?))
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -76,10 +78,10 @@ impl Look<'_> {
              ORDER BY parent LIMIT ?4",
         )?;
         let after = after.map_or_else(String::new, |after| after.to_string());
-        let mut rows = statement.query(params![repository, digest, after, STEP_ROWS])?;
+        let mut rows = statement.query(params![repository, Text(&digest), after, STEP_ROWS])?;
         let (mut last, mut count, mut can_come_back) = (None, 0, false);
         while let Some(row) = rows.next()? {
-            let index = Held { repository: *repository, digest: row.get(0)? };
+            let index = Held { repository: *repository, digest: parsed(row, 0)? };
             let (is_held, is_deleted): (bool, bool) = (row.get(1)?, row.get(2)?);
             if !(self.is_leaving)(&index) {
                 if is_held {
@@ -111,7 +113,7 @@ impl Look<'_> {
             "SELECT coalesce(pushed_tick, pushed_at) > ?3, was_tagged FROM repository_manifests
              WHERE repository_id = ?1 AND digest = ?2",
         )?;
-        let key = params![repository, digest, self.pushed_until];
+        let key = params![repository, Text(&digest), self.pushed_until];
         let row = row.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let (is_young, was_tagged): (bool, bool) = row.unwrap_or_default();
         let changed = self.last_change(of)?;
@@ -119,7 +121,7 @@ impl Look<'_> {
             "SELECT 1 FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?;
         let can_refer = match &subject {
-            Some(Held { digest, .. }) => deleted.exists(params![repository, digest])?,
+            Some(Held { digest, .. }) => deleted.exists(params![repository, Text(&digest)])?,
             None => false,
         };
         let can_be_tagged = changed.is_some_and(|at| at > self.tagged_until);
@@ -137,7 +139,7 @@ impl Look<'_> {
                 "SELECT coalesce(changed_tick, changed_at) FROM tag_history INDEXED BY {index}
                  WHERE repository_id = ?1 AND {column} = ?2 ORDER BY id DESC LIMIT 1"
             ))?;
-            let key = params![of.repository, of.digest];
+            let key = params![of.repository, Text(&of.digest)];
             last = last.max(statement.query_row(key, |row| row.get(0)).optional()?);
         }
         Ok(last)
@@ -169,10 +171,10 @@ pub(crate) fn blobs(
          ORDER BY kind, child LIMIT ?5",
     )?;
     let mut rows =
-        statement.query(params![of.repository, of.digest, after.0, after.1, STEP_ROWS])?;
+        statement.query(params![of.repository, Text(&of.digest), after.0, after.1, STEP_ROWS])?;
     let (mut page, mut last, mut count) = (Vec::new(), None, 0);
     while let Some(row) = rows.next()? {
-        let place: Place = (row.get(0)?, row.get(1)?);
+        let place: Place = (row.get(0)?, parsed(row, 1)?);
         if place.0 != "child" && place.0 != "subject" {
             page.push((place.1, row.get::<_, Option<u64>>(2)?.unwrap_or(0)));
         }
@@ -227,16 +229,16 @@ fn is_needed(
          AND (kind, parent) > (?3, ?4) ORDER BY kind, parent LIMIT ?5",
     )?;
     while *left > 0 {
-        let holder = holders.query_row(params![blob, after.repository], |row| row.get(0));
+        let holder = holders.query_row(params![Text(&blob), after.repository], |row| row.get(0));
         let Some(repository): Option<i64> = holder.optional()? else { return Ok(Some(false)) };
         if repository != after.repository {
             *after = Naming { repository, ..Naming::default() };
         }
-        let key = params![repository, blob, after.kind, after.parent, *left];
+        let key = params![repository, Text(&blob), after.kind, after.parent, *left];
         let mut rows = namings.query(key)?;
         let (mut last, mut count) = (None, 0);
         while let Some(row) = rows.next()? {
-            let naming = Held { repository, digest: row.get(1)? };
+            let naming = Held { repository, digest: parsed(row, 1)? };
             if is_reached(&naming) {
                 return Ok(Some(true));
             }

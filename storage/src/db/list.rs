@@ -3,12 +3,12 @@
 //! Each query begins right after the last entry of the page before, so its cost does not grow
 //! with what lies before it.
 
+use oci::{Digest, RepoName, Tag};
 use rusqlite::{Connection, params};
 
+use super::column::{Text, parsed};
 use super::repository;
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::name::{RepoName, Tag};
 
 /// One manifest that refers to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,8 @@ pub(crate) fn repositories(
          (SELECT 1 FROM repository_manifests l WHERE l.repository_id = r.id)
          ORDER BY name LIMIT ?2",
     )?;
-    let rows = statement.query_map(params![after.unwrap_or(""), size.entries], |row| row.get(0))?;
+    let rows =
+        statement.query_map(params![after.unwrap_or(""), size.entries], |row| parsed(row, 0))?;
     read_page(rows, size, |name: &RepoName| name.as_str().len())
 }
 
@@ -84,7 +85,7 @@ pub(crate) fn tags(
         "SELECT name, digest FROM tags WHERE repository_id = ?1 AND name > ?2
          ORDER BY name LIMIT ?3",
     )?;
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let row = |row: &rusqlite::Row<'_>| Ok((parsed(row, 0)?, parsed(row, 1)?));
     let rows = statement.query_map(params![id, after.unwrap_or(""), size.entries], row)?;
     read_page(rows, size, |(tag, _): &(Tag, Digest)| tag.as_str().len()).map(Some)
 }
@@ -135,7 +136,8 @@ pub(crate) fn referrers(
     ))?;
     let after = after.map_or_else(String::new, Digest::to_string);
     let most_bytes = i64::try_from(most.bytes).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![id, subject, after, artifact_type, most_bytes])?;
+    let mut rows =
+        statement.query(params![id, Text(&subject), after, artifact_type, most_bytes])?;
     let (mut page, mut bytes) = (Vec::new(), 0_usize);
     while let Some(row) = rows.next()? {
         let texts: usize = row.get(3)?;
@@ -145,7 +147,7 @@ pub(crate) fn referrers(
             return Ok((page, true));
         }
         page.push(Referrer {
-            digest: row.get(0)?,
+            digest: parsed(row, 0)?,
             media_type,
             size: row.get(2)?,
             artifact_type: row.get(4)?,

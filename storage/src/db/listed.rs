@@ -7,9 +7,10 @@
 //! before this one noted nothing: of what it left, the times at which both were pushed last tell
 //! it, as long as both are there.
 
+use oci::Digest;
 use rusqlite::{Connection, params};
 
-use crate::digest::Digest;
+use super::column::Text;
 use crate::error::StorageError;
 
 /// Notes how old a manifest and those that it lists were when the first index that lists them came,
@@ -59,5 +60,5 @@ pub(super) fn note_some(
         is_due("n.child")
     ))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    Ok(statement.execute(params![repository, manifest, limit])?)
+    Ok(statement.execute(params![repository, Text(&manifest), limit])?)
 }

@@ -5,14 +5,14 @@
 
 use std::collections::HashSet;
 
+use oci::{Digest, RepoName, Tag};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::collect::STEP_ROWS;
+use super::column::{Text, parsed};
 use super::verify::Place;
 use super::{manifest, repository, tag, unix_now};
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::name::{RepoName, Tag};
 
 /// How much is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,7 +75,9 @@ pub(crate) fn needed_by(
          CROSS JOIN lost_blobs l ON l.digest = e.child
          LIMIT 1"
     ))?;
-    Ok(statement.query_row(params![repository, manifest], |row| row.get(0)).optional()?)
+    Ok(statement
+        .query_row(params![repository, Text(&manifest)], |row| parsed(row, 0))
+        .optional()?)
 }
 
 /// Whether a manifest of a repository cannot be pulled without one of these.
@@ -92,7 +94,7 @@ pub(crate) fn needs_any(
          SELECT e.child FROM within w
          CROSS JOIN edges e ON e.repository_id = ?1 AND e.parent = w.digest AND {NEEDED_BLOB}"
     ))?;
-    let mut rows = statement.query(params![repository, manifest])?;
+    let mut rows = statement.query(params![repository, Text(&manifest)])?;
     while let Some(row) = rows.next()? {
         if these.contains(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?) {
             return Ok(true);
@@ -116,7 +118,7 @@ pub(crate) fn digests(connection: &Connection, limit: usize) -> Result<LostDiges
         let mut statement = connection.prepare_cached(&format!(
             "SELECT digest FROM {table} WHERE digest > '' ORDER BY digest LIMIT ?1"
         ))?;
-        let rows = statement.query_map(params![limit], |row| row.get(0))?;
+        let rows = statement.query_map(params![limit], |row| parsed(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     };
     Ok(LostDigests { blobs: of("lost_blobs")?, manifests: of("lost_manifests")? })
@@ -174,7 +176,7 @@ fn hurt_manifest(
 pub(crate) fn lose_blob(connection: &Connection, digest: &Digest) -> Result<Losing, StorageError> {
     let is_there = connection
         .prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?
-        .exists(params![digest])?;
+        .exists(params![Text(&digest)])?;
     if !is_there {
         return Ok(Losing::IsGone);
     }
@@ -182,14 +184,14 @@ pub(crate) fn lose_blob(connection: &Connection, digest: &Digest) -> Result<Losi
         .prepare_cached(
             "INSERT INTO lost_blobs (digest, lost_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         )?
-        .execute(params![digest, unix_now()])?;
+        .execute(params![Text(&digest), unix_now()])?;
     Ok(if lost > 0 { Losing::Lost } else { Losing::WasLost })
 }
 
 /// Calls a blob lost no more; false if it was not.
 pub(crate) fn regain_blob(connection: &Connection, digest: &Digest) -> Result<bool, StorageError> {
     let mut statement = connection.prepare_cached("DELETE FROM lost_blobs WHERE digest = ?1")?;
-    Ok(statement.execute(params![digest])? > 0)
+    Ok(statement.execute(params![Text(&digest)])? > 0)
 }
 
 /// Calls a manifest lost, if its bytes are still these.
@@ -200,7 +202,7 @@ pub(crate) fn lose_manifest(
 ) -> Result<Losing, StorageError> {
     let is_there = connection
         .prepare_cached("SELECT 1 FROM manifests WHERE digest = ?1 AND CAST(bytes AS BLOB) = ?2")?
-        .exists(params![digest, bytes])?;
+        .exists(params![Text(&digest), bytes])?;
     if !is_there {
         return Ok(Losing::IsGone);
     }
@@ -208,7 +210,7 @@ pub(crate) fn lose_manifest(
         .prepare_cached(
             "INSERT INTO lost_manifests (digest, lost_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         )?
-        .execute(params![digest, unix_now()])?;
+        .execute(params![Text(&digest), unix_now()])?;
     Ok(if lost > 0 { Losing::Lost } else { Losing::WasLost })
 }
 
@@ -219,7 +221,7 @@ pub(crate) fn regain_manifest(
 ) -> Result<bool, StorageError> {
     let mut statement =
         connection.prepare_cached("DELETE FROM lost_manifests WHERE digest = ?1")?;
-    Ok(statement.execute(params![digest])? > 0)
+    Ok(statement.execute(params![Text(&digest)])? > 0)
 }
 
 /// The manifest ?2 of the repository ?1, and those that it lists and the repository holds, and so

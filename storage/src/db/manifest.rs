@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use oci::{Digest, Edge, EdgeKind, Hasher, Manifest, Reference, RepoName, Tag};
 use rusqlite::{Connection, MAIN_DB, OptionalExtension, params};
 
+use super::column::{Text, parsed, parsed_if_any};
 use super::{listed, lost, protection, repository, tag, unix_now};
+use crate::account::UserName;
 use crate::clock::BEGINNING;
-use crate::digest::{Digest, Hasher};
 use crate::error::StorageError;
-use crate::manifest::{Edge, EdgeKind, Manifest};
-use crate::name::{Reference, RepoName, Tag, UserName};
 
 /// A manifest as it is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(crate) fn get(
 ) -> Result<Option<StoredManifest>, StorageError> {
     let found = find(connection, name, reference, "m.bytes", |row| {
         let bytes = row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?.to_vec();
-        let (digest, media_type) = (row.get(0)?, row.get(1)?);
+        let (digest, media_type) = (parsed(row, 0)?, row.get(1)?);
         Ok((StoredManifest { digest, media_type, bytes: Bytes::from(bytes) }, row.get(3)?))
     });
     let Some((manifest, repository)) = found? else { return Ok(None) };
@@ -61,8 +61,8 @@ pub(crate) fn get(
     Ok(Some(manifest))
 }
 
-/// The same of one that is longer than `whole_bytes`, and whose bytes are those that its digest
-/// names: they are kept if there is room for so many. `None` of any other.
+/// The same of one longer than `whole_bytes`, held against its digest, with its bytes if there is
+/// room for so many. `None` of any other.
 pub(crate) fn long(
     connection: &Connection,
     name: &RepoName,
@@ -73,9 +73,8 @@ pub(crate) fn long(
     // What is found is still there when it is read.
     let _reading = connection.unchecked_transaction()?;
     let found = find(connection, name, reference, "octet_length(m.bytes), m.rowid", |row| {
-        let (digest, media_type, length) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let manifest = LongManifest { digest, media_type, length, bytes: None };
-        Ok((manifest, row.get(3)?, row.get(4)?))
+        let (digest, media_type, length) = (parsed(row, 0)?, row.get(1)?, row.get(2)?);
+        Ok((LongManifest { digest, media_type, length, bytes: None }, row.get(3)?, row.get(4)?))
     });
     let Some((mut manifest, row, repository)) = found? else { return Ok(None) };
     if manifest.length <= whole_bytes as u64 {
@@ -109,7 +108,7 @@ pub(crate) fn piece(
     let _reading = connection.unchecked_transaction()?;
     let mut statement =
         connection.prepare_cached("SELECT rowid FROM manifests WHERE digest = ?1")?;
-    let row = statement.query_row([digest], |row| row.get(0)).optional()?;
+    let row = statement.query_row([Text(&digest)], |row| row.get(0)).optional()?;
     let Some(row) = row else { return Ok(None) };
     let bytes = connection.blob_open(MAIN_DB, "manifests", "bytes", row, true)?;
     let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
@@ -127,21 +126,22 @@ fn find<T>(
     columns: &str,
     row: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Option<T>, StorageError> {
-    let (through, key): (_, &dyn rusqlite::ToSql) = match reference {
+    let (through, key) = match reference {
         Reference::Tag(tag) => (
             "JOIN tags t ON t.repository_id = r.id AND t.name = ?2
              JOIN repository_manifests l ON l.repository_id = r.id AND l.digest = t.digest",
-            tag,
+            Text(tag.to_string()),
         ),
-        Reference::Digest(digest) => {
-            ("JOIN repository_manifests l ON l.repository_id = r.id AND l.digest = ?2", digest)
-        }
+        Reference::Digest(digest) => (
+            "JOIN repository_manifests l ON l.repository_id = r.id AND l.digest = ?2",
+            Text(digest.to_string()),
+        ),
     };
     let mut statement = connection.prepare_cached(&format!(
         "SELECT m.digest, l.media_type, {columns}, r.id FROM repositories r {through}
          JOIN manifests m ON m.digest = l.digest WHERE r.name = ?1"
     ))?;
-    Ok(statement.query_row(params![name, key], row).optional()?)
+    Ok(statement.query_row(params![Text(&name), key], row).optional()?)
 }
 
 /// Refuses a manifest that cannot be pulled without what is lost.
@@ -211,7 +211,7 @@ fn store(
              ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes
              WHERE bytes IS NOT excluded.bytes",
         )?
-        .execute(params![digest, manifest.bytes().as_ref()])?;
+        .execute(params![Text(&digest), manifest.bytes().as_ref()])?;
     // What was wrong with it is right again.
     lost::regain_manifest(connection, digest)?;
     // By when it was pushed before, as long as that is known.
@@ -227,14 +227,14 @@ fn store(
                  WHERE m.repository_id = ?1 AND m.digest = ?2
                    AND d.repository_id = ?1 AND d.digest = ?2",
             )?
-            .execute(params![id, digest])?;
+            .execute(params![id, Text(&digest)])?;
     }
     put_edges(connection, id, digest, manifest.edges())?;
     listed::note(connection, id, digest)?;
     // What was deleted and comes back is deleted no more.
     connection
         .prepare_cached("DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2")?
-        .execute(params![id, digest])?;
+        .execute(params![id, Text(&digest)])?;
     Ok(())
 }
 
@@ -260,10 +260,10 @@ fn put_row(connection: &Connection, id: i64, manifest: &Manifest) -> Result<(), 
         ))?
         .execute(params![
             id,
-            digest,
+            Text(&digest),
             media_type.as_str(),
             manifest.bytes().len(),
-            manifest.subject(),
+            manifest.subject().map(Text),
             manifest.artifact_type(),
             manifest.annotations(),
             unix_now(),
@@ -278,7 +278,7 @@ pub(crate) fn rewrite(connection: &Connection, manifest: &Manifest) -> Result<()
     let mut statement =
         connection.prepare_cached("UPDATE manifests SET bytes = ?2 WHERE digest = ?1")?;
     for bytes in [&[], manifest.bytes().as_ref()] {
-        statement.execute(params![manifest.digest(), bytes])?;
+        statement.execute(params![Text(&manifest.digest()), bytes])?;
     }
     Ok(())
 }
@@ -341,12 +341,18 @@ pub(super) fn set_aside(
                     was_tagged, pushed_at, pushed_tick
              FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
-        .execute(params![repository, digest, unix_now(), undo == Undo::Possible, BEGINNING])?;
+        .execute(params![
+            repository,
+            Text(&digest),
+            unix_now(),
+            undo == Undo::Possible,
+            BEGINNING
+        ])?;
     connection
         .prepare_cached(
             "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
-        .execute(params![repository, digest])?;
+        .execute(params![repository, Text(&digest)])?;
     Ok(())
 }
 
@@ -370,7 +376,7 @@ fn held_type(
     let mut statement = connection.prepare_cached(
         "SELECT media_type FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
     )?;
-    Ok(statement.query_row(params![repository, digest], |row| row.get(0)).optional()?)
+    Ok(statement.query_row(params![repository, Text(&digest)], |row| row.get(0)).optional()?)
 }
 
 /// Whether a repository holds a manifest.
@@ -382,7 +388,7 @@ pub(super) fn is_held(
     let mut statement = connection.prepare_cached(
         "SELECT 1 FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
     )?;
-    Ok(statement.exists(params![repository, digest])?)
+    Ok(statement.exists(params![repository, Text(&digest)])?)
 }
 
 /// The manifest that one of a repository refers to, there or not.
@@ -394,7 +400,8 @@ pub(super) fn subject(
     let mut statement = connection.prepare_cached(
         "SELECT subject FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
     )?;
-    let subject = statement.query_row(params![repository, digest], |row| row.get(0));
+    let key = params![repository, Text(&digest)];
+    let subject = statement.query_row(key, |row| parsed_if_any(row, 0));
     Ok(subject.optional()?.flatten())
 }
 
@@ -406,7 +413,7 @@ pub(super) fn is_listed(
     digest: &Digest,
 ) -> Result<bool, StorageError> {
     let mut statement = connection.prepare_cached(PARENTS)?;
-    Ok(statement.exists(params![repository, digest])?)
+    Ok(statement.exists(params![repository, Text(&digest)])?)
 }
 
 /// An index of a repository that lists a manifest.
@@ -416,7 +423,7 @@ pub(super) fn parent(
     digest: &Digest,
 ) -> Result<Option<Digest>, StorageError> {
     let mut statement = connection.prepare_cached(PARENTS)?;
-    Ok(statement.query_row(params![repository, digest], |row| row.get(0)).optional()?)
+    Ok(statement.query_row(params![repository, Text(&digest)], |row| parsed(row, 0)).optional()?)
 }
 
 /// The indexes of a repository that list a manifest.
@@ -426,7 +433,7 @@ pub(super) fn parents(
     digest: &Digest,
 ) -> Result<Vec<Digest>, StorageError> {
     let mut statement = connection.prepare_cached(PARENTS)?;
-    let rows = statement.query_map(params![repository, digest], |row| row.get(0))?;
+    let rows = statement.query_map(params![repository, Text(&digest)], |row| parsed(row, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -440,7 +447,8 @@ pub(super) fn named_as(
     let mut statement = connection.prepare_cached(
         "SELECT child FROM edges WHERE repository_id = ?1 AND parent = ?2 AND kind = ?3",
     )?;
-    let rows = statement.query_map(params![repository, digest, kind.as_str()], |row| row.get(0))?;
+    let rows = statement
+        .query_map(params![repository, Text(&digest), kind.as_str()], |row| parsed(row, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -458,7 +466,7 @@ fn missing_blobs(
     let lost: HashSet<&Digest> = lost.iter().collect();
     let mut missing = Vec::new();
     for blob in manifest.required_blobs() {
-        if lost.contains(blob) || !statement.exists(params![repository, blob])? {
+        if lost.contains(blob) || !statement.exists(params![repository, Text(&blob)])? {
             missing.push(*blob);
         }
     }
@@ -477,7 +485,8 @@ pub(super) fn put_edges(
          ON CONFLICT DO NOTHING",
     )?;
     for edge in edges {
-        statement.execute(params![repository, parent, edge.kind.as_str(), edge.child])?;
+        let (kind, child) = (edge.kind.as_str(), Text(&edge.child));
+        statement.execute(params![repository, Text(&parent), kind, child])?;
     }
     Ok(())
 }

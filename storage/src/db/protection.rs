@@ -5,12 +5,12 @@
 
 use std::collections::HashSet;
 
+use oci::{Digest, RepoName, Tag};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::column::{Text, parsed};
 use super::{manifest, repository, tag, unix_now};
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::name::{RepoName, Tag};
 
 /// Protects a tag; false if it was protected before.
 pub(crate) fn protect(
@@ -23,7 +23,7 @@ pub(crate) fn protect(
         "INSERT INTO protected_tags (repository_id, name, protected_at) VALUES (?1, ?2, ?3)
          ON CONFLICT DO NOTHING",
     )?;
-    Ok(statement.execute(params![id, tag, unix_now()])? > 0)
+    Ok(statement.execute(params![id, Text(&tag), unix_now()])? > 0)
 }
 
 /// Ends the protection of a tag; false if it was not protected.
@@ -35,7 +35,7 @@ pub(crate) fn unprotect(
     let id = with_tag(connection, name, tag)?;
     let mut statement = connection
         .prepare_cached("DELETE FROM protected_tags WHERE repository_id = ?1 AND name = ?2")?;
-    Ok(statement.execute(params![id, tag])? > 0)
+    Ok(statement.execute(params![id, Text(&tag)])? > 0)
 }
 
 /// Those of a page of tags that are protected: from `first` to `last`, both included.
@@ -49,7 +49,8 @@ pub(crate) fn between(
         "SELECT p.name FROM repositories r JOIN protected_tags p ON p.repository_id = r.id
          WHERE r.name = ?1 AND p.name >= ?2 AND p.name <= ?3",
     )?;
-    let rows = statement.query_map(params![name, first, last], |row| row.get(0))?;
+    let rows = statement
+        .query_map(params![Text(&name), Text(&first), Text(&last)], |row| parsed(row, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -61,7 +62,7 @@ pub(super) fn refuse_protected(
 ) -> Result<(), StorageError> {
     let mut statement = connection
         .prepare_cached("SELECT 1 FROM protected_tags WHERE repository_id = ?1 AND name = ?2")?;
-    if statement.exists(params![repository, tag])? {
+    if statement.exists(params![repository, Text(&tag)])? {
         return Err(protected(connection, repository, tag.clone()));
     }
     Ok(())
@@ -91,7 +92,8 @@ pub(super) fn refuse_needed(
     )?;
     let (mut seen, mut above) = (HashSet::from([*digest]), vec![*digest]);
     while let Some(digest) = above.pop() {
-        let named = names.query_row(params![repository, digest], |row| row.get(0)).optional()?;
+        let named =
+            names.query_row(params![repository, Text(&digest)], |row| parsed(row, 0)).optional()?;
         if let Some(tag) = named {
             return Err(protected(connection, repository, tag));
         }
@@ -104,7 +106,7 @@ pub(super) fn refuse_needed(
 fn any(connection: &Connection, repository: i64) -> Result<Option<Tag>, StorageError> {
     let mut statement = connection
         .prepare_cached("SELECT name FROM protected_tags WHERE repository_id = ?1 LIMIT 1")?;
-    Ok(statement.query_row([repository], |row| row.get(0)).optional()?)
+    Ok(statement.query_row([repository], |row| parsed(row, 0)).optional()?)
 }
 
 fn protected(connection: &Connection, repository: i64, tag: Tag) -> StorageError {

@@ -7,14 +7,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use oci::{Digest, EdgeKind, Reference, RepoName, Tag};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::collect::STEP_ROWS;
-use super::{listed, manifest, protection, repository, restore, tag};
-use crate::digest::Digest;
+use super::column::{Text, parsed};
+use super::{listed, manifest, protection, repository, tag};
 use crate::error::StorageError;
-use crate::manifest::EdgeKind;
-use crate::name::{Reference, RepoName, Tag};
 
 mod matching;
 
@@ -149,7 +148,7 @@ pub(crate) fn remove_some(
     protection::refuse_any(connection, id)?;
     let tags: Vec<Tag> = connection
         .prepare_cached("SELECT name FROM tags WHERE repository_id = ?1 LIMIT ?2")?
-        .query_map(params![id, STEP_ENTRIES], |row| row.get(0))?
+        .query_map(params![id, STEP_ENTRIES], |row| parsed(row, 0))?
         .collect::<Result<_, _>>()?;
     for tag in &tags {
         tag::remove_row(connection, id, tag, None)?;
@@ -167,7 +166,7 @@ pub(crate) fn remove_some(
                 .prepare_cached(
                     "SELECT digest FROM repository_manifests WHERE repository_id = ?1 LIMIT 1",
                 )?
-                .query_row([id], |row| row.get(0))
+                .query_row([id], |row| parsed(row, 0))
                 .optional()?,
         };
         let Some(digest) = next else { break };
@@ -271,7 +270,7 @@ impl Plan<'_> {
         self.going.order.push(digest);
         let mut next = manifest::named_as(self.connection, self.id, &digest, EdgeKind::Child)?;
         next.extend(self.referrers(&digest)?);
-        for tag in restore::signature_tags(&digest) {
+        for tag in oci::signature_tags(&digest) {
             if let Some(named) = tag::named(self.connection, self.id, &tag)? {
                 self.remove_tag(tag, named)?;
                 next.push(named);
@@ -288,9 +287,9 @@ impl Plan<'_> {
             "SELECT name FROM tags WHERE repository_id = ?1 AND digest = ?2 AND name > ?3
              ORDER BY name",
         )?;
-        let mut rows = naming.query(params![self.id, digest, passed_tag.as_str()])?;
+        let mut rows = naming.query(params![self.id, Text(&digest), passed_tag.as_str()])?;
         while let Some(row) = rows.next()? {
-            let tag: Tag = row.get(0)?;
+            let tag: Tag = parsed(row, 0)?;
             if !tags.contains_key(&tag) {
                 return Ok(Some(Keeper::Tag(tag)));
             }
@@ -303,9 +302,9 @@ impl Plan<'_> {
              WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'child' AND e.parent > ?3
              ORDER BY e.parent",
         )?;
-        let mut rows = listing.query(params![self.id, digest, passed_index.as_str()])?;
+        let mut rows = listing.query(params![self.id, Text(&digest), passed_index.as_str()])?;
         while let Some(row) = rows.next()? {
-            let index: Digest = row.get(0)?;
+            let index: Digest = parsed(row, 0)?;
             if !manifests.contains(&index) {
                 return Ok(Some(Keeper::Index(index)));
             }
@@ -335,7 +334,7 @@ impl Plan<'_> {
             "SELECT digest FROM repository_manifests INDEXED BY referrers
              WHERE repository_id = ?1 AND subject = ?2",
         )?;
-        let rows = statement.query_map(params![self.id, digest], |row| row.get(0))?;
+        let rows = statement.query_map(params![self.id, Text(&digest)], |row| parsed(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }

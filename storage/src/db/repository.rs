@@ -1,12 +1,12 @@
 //! Repositories, and which blobs they hold.
 
+use oci::{Digest, RepoName};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::again::RENEWED_TICKS;
+use super::column::{Text, parsed};
 use super::{deleted_links, forget_pages, lost, unix_now};
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::name::RepoName;
 
 /// The row of a repository, made if it is missing: the first push makes a repository.
 pub(super) fn ensure(connection: &Connection, name: &RepoName) -> Result<i64, StorageError> {
@@ -15,20 +15,20 @@ pub(super) fn ensure(connection: &Connection, name: &RepoName) -> Result<i64, St
     }
     connection
         .prepare_cached("INSERT INTO repositories (name) VALUES (?1)")?
-        .execute(params![name])?;
+        .execute(params![Text(&name)])?;
     Ok(connection.last_insert_rowid())
 }
 
 /// The row of a repository.
 pub(crate) fn find(connection: &Connection, name: &RepoName) -> Result<Option<i64>, StorageError> {
     let mut statement = connection.prepare_cached("SELECT id FROM repositories WHERE name = ?1")?;
-    Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
+    Ok(statement.query_row(params![Text(&name)], |row| row.get(0)).optional()?)
 }
 
 /// The name of a repository whose row is known.
 pub(crate) fn name_of(connection: &Connection, repository: i64) -> Result<RepoName, StorageError> {
     let mut statement = connection.prepare_cached("SELECT name FROM repositories WHERE id = ?1")?;
-    Ok(statement.query_row([repository], |row| row.get(0))?)
+    Ok(statement.query_row([repository], |row| parsed(row, 0))?)
 }
 
 /// Whether a repository of this name exists.
@@ -68,7 +68,7 @@ pub(crate) fn held_blobs(
     )?;
     let row = |row: &rusqlite::Row<'_>| Ok(HeldBlob { size: row.get(0)?, is_lost: row.get(1)? });
     let mut held =
-        |digest: &Digest| Ok(statement.query_row(params![id, digest], row).optional()?);
+        |digest: &Digest| Ok(statement.query_row(params![id, Text(&digest)], row).optional()?);
     digests.iter().map(&mut held).collect()
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn held_sizes(
          WHERE l.repository_id = ?1 AND l.digest = ?2",
     )?;
     let mut size = |digest: &Digest| {
-        Ok(statement.query_row(params![id, digest], |row| row.get(0)).optional()?)
+        Ok(statement.query_row(params![id, Text(&digest)], |row| row.get(0)).optional()?)
     };
     digests.iter().map(&mut size).collect()
 }
@@ -101,7 +101,7 @@ pub(crate) fn blob(
          FROM blobs b WHERE digest = ?1",
     )?;
     let row = |row: &rusqlite::Row<'_>| Ok(HeldBlob { size: row.get(0)?, is_lost: row.get(1)? });
-    Ok(statement.query_row(params![digest], row).optional()?)
+    Ok(statement.query_row(params![Text(&digest)], row).optional()?)
 }
 
 /// The size of a blob that the store holds, in whatever repository; none if it is lost.
@@ -113,7 +113,7 @@ pub(crate) fn stored_size(
         "SELECT size FROM blobs b WHERE digest = ?1
          AND NOT EXISTS (SELECT 1 FROM lost_blobs x WHERE x.digest = b.digest)",
     )?;
-    Ok(statement.query_row(params![digest], |row| row.get(0)).optional()?)
+    Ok(statement.query_row(params![Text(&digest)], |row| row.get(0)).optional()?)
 }
 
 /// Records a blob whose file is in place and synced, and gives it to a repository. A row that is
@@ -131,7 +131,7 @@ pub(crate) fn add_blob(
         "INSERT INTO blobs (digest, size, created_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (digest) DO UPDATE SET size = excluded.size WHERE size IS NOT excluded.size",
     )?;
-    statement.execute(params![digest, size, unix_now()])?;
+    statement.execute(params![Text(&digest), size, unix_now()])?;
     lost::regain_blob(connection, digest)?;
     link(connection, name, digest)
 }
@@ -164,7 +164,7 @@ pub(crate) fn mount(
                 "SELECT 1 FROM repository_blobs WHERE digest = ?1
                  AND NOT EXISTS (SELECT 1 FROM lost_blobs WHERE digest = ?1)",
             )?
-            .exists(params![digest])?,
+            .exists(params![Text(&digest)])?,
     };
     if is_held {
         link(connection, name, digest)?;
@@ -190,14 +190,14 @@ pub(crate) fn remove_blob(
                ON m.repository_id = e.repository_id AND m.digest = e.parent
              WHERE l.repository_id = ?1 AND l.digest = ?2 AND e.kind <> 'subject' LIMIT 1",
         )?
-        .query_row(params![id, digest], |row| row.get(0))
+        .query_row(params![id, Text(&digest)], |row| parsed(row, 0))
         .optional()?;
     if let Some(manifest) = manifest {
         return Err(StorageError::BlobInUse { manifest });
     }
     let mut statement = connection
         .prepare_cached("DELETE FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2")?;
-    let is_gone = statement.execute(params![id, digest])? > 0;
+    let is_gone = statement.execute(params![id, Text(&digest)])? > 0;
     if is_gone {
         deleted_links::keep(connection, id, digest)?;
     }
@@ -213,6 +213,6 @@ fn link(connection: &Connection, name: &RepoName, digest: &Digest) -> Result<(),
          ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = excluded.linked_at
          WHERE linked_at <= excluded.linked_at - ?3 OR linked_at > excluded.linked_at",
     )?;
-    statement.execute(params![id, digest, RENEWED_TICKS])?;
+    statement.execute(params![id, Text(&digest), RENEWED_TICKS])?;
     Ok(())
 }

@@ -7,15 +7,14 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use oci::{Digest, Edge, EdgeKind, Manifest, RepoName, Tag};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::column::{Text, parsed};
 use super::history::{self, Then};
 use super::{deleted_links, manifest, repository, tag};
 use crate::clock::BEGINNING;
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::{Edge, EdgeKind, Manifest};
-use crate::name::{RepoName, Tag};
 
 /// What a tag is to name again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +101,8 @@ pub(crate) fn deleted_since(
          ORDER BY digest LIMIT ?4",
     )?;
     let after = after.map(Digest::to_string).unwrap_or_default();
-    let rows = statement.query_map(params![id, after, time, limit, BEGINNING], |row| row.get(0))?;
+    let rows =
+        statement.query_map(params![id, after, time, limit, BEGINNING], |row| parsed(row, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn gone_tags(
             break;
         }
         gone.extend(history::gone(connection, id, digest, limit - gone.len())?);
-        for tag in signature_tags(digest) {
+        for tag in oci::signature_tags(digest) {
             let last = history::last(connection, id, &tag)?;
             if last.is_some_and(|change| change.after.is_none()) && gone.len() < limit {
                 gone.push(tag);
@@ -145,13 +145,6 @@ pub(crate) fn gone_tags(
     let mut seen = HashSet::new();
     gone.retain(|tag| seen.insert(tag.clone()));
     Ok(gone)
-}
-
-/// The tags under which cosign keeps what belongs to a manifest.
-pub(super) fn signature_tags(digest: &Digest) -> Vec<Tag> {
-    let name = |suffix: &&str| format!("{}-{}{suffix}", digest.algorithm(), digest.hex());
-    // The name for a SHA-512 digest is longer than a tag may be.
-    SIGNATURE_SUFFIXES.iter().filter_map(|suffix| name(suffix).parse().ok()).collect()
 }
 
 fn collected(repository: &RepoName, digest: Digest) -> StorageError {
@@ -203,8 +196,8 @@ fn deleted(
         "SELECT digest, media_type, deleted_tick FROM deleted_manifests
          WHERE repository_id = ?1 AND digest = ?2",
     )?;
-    let row = statement.query_row(params![repository, digest], |row| {
-        Ok(Deleted { digest: row.get(0)?, media_type: row.get(1)?, deleted_tick: row.get(2)? })
+    let row = statement.query_row(params![repository, Text(&digest)], |row| {
+        Ok(Deleted { digest: parsed(row, 0)?, media_type: row.get(1)?, deleted_tick: row.get(2)? })
     });
     Ok(row.optional()?)
 }
@@ -220,8 +213,8 @@ fn deleted_referrers(
          WHERE e.repository_id = ?1 AND e.child = ?2 AND e.kind = 'subject'
            AND d.deleted_tick >= ?3",
     )?;
-    let key = params![repository, subject.digest, subject.deleted_tick];
-    let rows = statement.query_map(key, |row| row.get(0))?;
+    let key = params![repository, Text(&subject.digest), subject.deleted_tick];
+    let rows = statement.query_map(key, |row| parsed(row, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -238,7 +231,7 @@ fn put_again(
             "SELECT m.bytes FROM deleted_manifests d JOIN manifests m ON m.digest = d.digest
              WHERE d.repository_id = ?1 AND d.digest = ?2",
         )?
-        .query_row(params![repository, digest], |row| row.get(0))?;
+        .query_row(params![repository, Text(&digest)], |row| row.get(0))?;
     if Digest::of(digest.algorithm(), &bytes) != digest {
         return Err(StorageError::ManifestLost { manifest: digest, lost: digest });
     }
@@ -270,6 +263,3 @@ fn put_again(
 /// How long before an index its children may have been deleted and still have gone with it: clients
 /// that delete all of an image do so one request after the other.
 const TOGETHER_TICKS: i64 = 3600;
-/// What cosign appends to `ALGORITHM-HEX` of a manifest's digest, to name the tag that holds its
-/// signatures, attestations or bills of materials.
-const SIGNATURE_SUFFIXES: [&str; 3] = [".sig", ".att", ".sbom"];

@@ -5,12 +5,12 @@
 use std::collections::HashSet;
 use std::ops::AddAssign;
 
+use oci::{Digest, RepoName};
 use rusqlite::{Connection, params};
 
+use super::column::{Text, parsed};
 use super::repository;
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::name::RepoName;
 
 /// Blobs in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,15 @@ impl AddAssign for Space {
         self.blobs = self.blobs.saturating_add(other.blobs);
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
+}
+
+/// What the manifests of a repository hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepositorySpace {
+    /// All of it, whoever else holds it.
+    pub held: Space,
+    /// What no other repository holds.
+    pub held_alone: Space,
 }
 
 /// The last row of a page of what a manifest names.
@@ -60,9 +69,9 @@ pub(crate) fn only_held_by(
          WHERE l.digest = ?1",
     )?;
     let (mut space, mut last, mut count) = (Space::default(), None, 0);
-    let mut rows = page.query(params![id, manifest, after.0, after.1, PAGE_ENTRIES])?;
+    let mut rows = page.query(params![id, Text(manifest), after.0, after.1, PAGE_ENTRIES])?;
     while let Some(row) = rows.next()? {
-        let place: Place = (row.get(0)?, row.get(1)?);
+        let place: Place = (row.get(0)?, parsed(row, 1)?);
         let blob = place.1;
         count += 1;
         last = Some(place);
@@ -70,17 +79,17 @@ pub(crate) fn only_held_by(
         if last.as_ref().is_some_and(|(kind, _)| kind == "subject") || !seen.insert(blob) {
             continue;
         }
-        let mut others = holders.query([&blob])?;
+        let mut others = holders.query([Text(&blob)])?;
         let mut is_free = true;
         while let Some(row) = others.next()? {
-            let (repository, parent): (i64, Digest) = (row.get(0)?, row.get(1)?);
+            let (repository, parent): (i64, Digest) = (row.get(0)?, parsed(row, 1)?);
             if repository != id || !gone.contains(&parent) {
                 is_free = false;
                 break;
             }
         }
         if is_free {
-            for bytes in size.query_map(params![id, blob], |row| row.get(0))? {
+            for bytes in size.query_map(params![id, Text(&blob)], |row| row.get(0))? {
                 space += Space { blobs: 1, bytes: bytes? };
             }
         }
@@ -88,13 +97,13 @@ pub(crate) fn only_held_by(
     Ok((space, last.filter(|_| count == PAGE_ENTRIES)))
 }
 
-/// Adds up a page of the blobs that manifests of this repository hold and of no other. Returns
-/// the last blob of the page, if another page may follow.
-pub(crate) fn only_held_in(
+/// Adds up a page of the blobs that manifests of this repository hold. Returns the last blob of the
+/// page, if another page may follow.
+pub(crate) fn held_in(
     connection: &Connection,
     name: &RepoName,
     after: Option<&Digest>,
-) -> Result<(Space, Option<Digest>), StorageError> {
+) -> Result<(RepositorySpace, Option<Digest>), StorageError> {
     let Some(id) = repository::find(connection, name)? else { return Ok(Default::default()) };
     let after = after.map_or_else(String::new, Digest::to_string);
     let mut page = connection.prepare_cached(
@@ -112,14 +121,18 @@ pub(crate) fn only_held_in(
          JOIN repository_manifests m ON m.repository_id = e.repository_id AND m.digest = e.parent
          WHERE l.digest = ?1 AND l.repository_id <> ?2 LIMIT 1",
     )?;
-    let (mut space, mut last, mut count) = (Space::default(), None, 0);
+    let (mut space, mut last, mut count) = (RepositorySpace::default(), None, 0);
     let mut rows = page.query(params![id, after, PAGE_ENTRIES])?;
     while let Some(row) = rows.next()? {
-        let (blob, bytes): (Digest, u64) = (row.get(0)?, row.get(1)?);
+        let (blob, bytes): (Digest, u64) = (parsed(row, 0)?, row.get(1)?);
         count += 1;
         last = Some(blob);
-        if here.exists(params![id, blob])? && !elsewhere.exists(params![blob, id])? {
-            space += Space { blobs: 1, bytes };
+        if here.exists(params![id, Text(&blob)])? {
+            let one = Space { blobs: 1, bytes };
+            space.held += one;
+            if !elsewhere.exists(params![Text(&blob), id])? {
+                space.held_alone += one;
+            }
         }
     }
     Ok((space, last.filter(|_| count == PAGE_ENTRIES)))

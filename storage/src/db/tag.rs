@@ -1,11 +1,12 @@
 //! Tags, and the history of what each of them named.
 
+use oci::{Digest, RepoName, Tag};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::column::{Text, parsed};
 use super::{forget, protection, repository, unix_now};
-use crate::digest::Digest;
+use crate::account::UserName;
 use crate::error::StorageError;
-use crate::name::{RepoName, Tag, UserName};
 
 /// Lets a tag name a manifest that the repository holds, and notes it if that is a change. A
 /// protected tag stays where it is.
@@ -27,7 +28,7 @@ pub(super) fn set(
              ON CONFLICT (repository_id, name)
              DO UPDATE SET digest = excluded.digest, updated_at = excluded.updated_at",
         )?
-        .execute(params![repository, tag, digest, unix_now()])?;
+        .execute(params![repository, Text(&tag), Text(&digest), unix_now()])?;
     if is_change {
         note(connection, repository, tag, before.as_ref(), Some(digest), by)?;
         // Removing a tag notes a change too, but nobody can remove it twice without setting it.
@@ -58,7 +59,7 @@ pub(super) fn remove_row(
     protection::refuse_protected(connection, repository, tag)?;
     connection
         .prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?
-        .execute(params![repository, tag])?;
+        .execute(params![repository, Text(&tag)])?;
     note(connection, repository, tag, Some(&before), None, by)?;
     Ok(true)
 }
@@ -71,7 +72,7 @@ pub(super) fn of_manifest(
 ) -> Result<Vec<Tag>, StorageError> {
     let mut statement = connection
         .prepare_cached("SELECT name FROM tags WHERE repository_id = ?1 AND digest = ?2")?;
-    let rows = statement.query_map(params![repository, digest], |row| row.get(0))?;
+    let rows = statement.query_map(params![repository, Text(&digest)], |row| parsed(row, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -83,7 +84,7 @@ pub(super) fn named(
 ) -> Result<Option<Digest>, StorageError> {
     let mut statement = connection
         .prepare_cached("SELECT digest FROM tags WHERE repository_id = ?1 AND name = ?2")?;
-    Ok(statement.query_row(params![repository, tag], |row| row.get(0)).optional()?)
+    Ok(statement.query_row(params![repository, Text(&tag)], |row| parsed(row, 0)).optional()?)
 }
 
 fn note(
@@ -103,6 +104,13 @@ fn note(
                      iif(EXISTS (SELECT 1 FROM tag_history WHERE repository_id = ?1 AND name = ?2),
                          NULL, (SELECT forgotten_until FROM repositories WHERE id = ?1)))",
         )?
-        .execute(params![repository, tag, before, after, unix_now(), by])?;
+        .execute(params![
+            repository,
+            Text(&tag),
+            before.map(Text),
+            after.map(Text),
+            unix_now(),
+            by.map(Text)
+        ])?;
     Ok(())
 }

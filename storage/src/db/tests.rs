@@ -4,12 +4,10 @@ use std::collections::HashSet;
 use std::sync::mpsc;
 
 use bytes::Bytes;
+use oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName, StatedSize, Tag};
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::*;
-use crate::digest::Algorithm;
-use crate::manifest::{Manifest, MediaType, StatedSize};
-use crate::name::Reference;
 
 mod work;
 
@@ -307,7 +305,7 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
     let last = restore::RestorePoint::LastChange;
     let then = restore::RestorePoint::Before(0);
     type Work<'a> = &'a dyn Fn(&Connection) -> Result<(), StorageError>;
-    let pattern: crate::name::TagPattern = "t1*".parse().unwrap();
+    let pattern: oci::TagPattern = "t1*".parse().unwrap();
     let likewise: Vec<Tag> = vec!["t10".parse().unwrap(), "t11".parse().unwrap()];
     let works: [(&str, Work<'_>); 23] = [
         ("tags like a pattern", &|c| {
@@ -351,7 +349,7 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
             let seen = &mut std::collections::HashSet::new();
             space::only_held_by(c, &name, &shown, &gone, seen, Some(&after)).map(drop)
         }),
-        ("space in", &|c| space::only_held_in(c, &name, Some(&digest("0"))).map(drop)),
+        ("space in", &|c| space::held_in(c, &name, Some(&digest("0"))).map(drop)),
         ("look", &|c| inspect::info(c, &"r7".parse().unwrap(), &by_tag, 10).map(drop)),
     ];
     for (what, work) in works {

@@ -1,10 +1,11 @@
 //! Blobs that a manifest needs and its repository does not hold: what no verb leaves behind, and a
 //! bad disk or somebody else's hand in the database may.
 
+use oci::Digest;
 use rusqlite::{Connection, params};
 
+use super::column::Text;
 use super::{lost, manifest, unix_now};
-use crate::digest::Digest;
 use crate::error::StorageError;
 
 /// A blob that a repository should hold.
@@ -29,7 +30,7 @@ pub(crate) fn unheld(
     let mut unheld = Vec::new();
     for &digest in needed {
         let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let (is_known, is_linked) = statement.query_row(params![repository, digest], row)?;
+        let (is_known, is_linked) = statement.query_row(params![repository, Text(&digest)], row)?;
         if !(is_known && is_linked) {
             unheld.push(Unheld { digest, is_known });
         }
@@ -57,10 +58,10 @@ pub(crate) fn hold_again(
          ON CONFLICT DO NOTHING",
     )?;
     for (Unheld { digest, is_known }, size) in blobs {
-        if !is_known && stand_in.execute(params![digest, size, unix_now()])? > 0 {
+        if !is_known && stand_in.execute(params![Text(&digest), size, unix_now()])? > 0 {
             lost::lose_blob(connection, digest)?;
         }
-        link.execute(params![repository, digest])?;
+        link.execute(params![repository, Text(&digest)])?;
     }
     Ok(true)
 }

@@ -7,10 +7,11 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, OptionalExtension, params};
 use thiserror::Error;
 
+use super::column::{Text, parsed};
 use super::unix_now;
+use crate::account::UserName;
 use crate::account::{Account, UserId};
 use crate::error::StorageError;
-use crate::name::UserName;
 
 /// What a user may do, in every repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +43,8 @@ impl fmt::Display for Role {
         f.write_str(self.as_str())
     }
 }
+
+oci::travels_as_text!(Role);
 
 /// A word that is not a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -102,7 +105,7 @@ pub(crate) fn add(connection: &Connection, user: &User) -> Result<(), StorageErr
          VALUES (?1, ?2, ?3, ?4, ?4, ?5) ON CONFLICT (name) DO NOTHING",
     )?;
     let (now, id) = (unix_now(), user.id.as_str());
-    match statement.execute(params![user.name, user.password_hash, user.role, now, id])? {
+    match statement.execute(params![Text(&user.name), user.password_hash, user.role, now, id])? {
         0 => Err(StorageError::UserExists),
         _ => Ok(()),
     }
@@ -116,7 +119,7 @@ pub(crate) fn set_password(
 ) -> Result<bool, StorageError> {
     let mut statement = connection
         .prepare_cached("UPDATE users SET password_hash = ?2, changed_at = ?3 WHERE name = ?1")?;
-    Ok(statement.execute(params![name, password_hash, unix_now()])? > 0)
+    Ok(statement.execute(params![Text(&name), password_hash, unix_now()])? > 0)
 }
 
 /// Removes a user; returns who it was, and none if there is no such user.
@@ -125,7 +128,9 @@ pub(crate) fn remove(
     name: &UserName,
 ) -> Result<Option<Account>, StorageError> {
     let Some(user) = find(connection, name)? else { return Ok(None) };
-    connection.prepare_cached("DELETE FROM users WHERE name = ?1")?.execute(params![name])?;
+    connection
+        .prepare_cached("DELETE FROM users WHERE name = ?1")?
+        .execute(params![Text(&name)])?;
     Ok(Some(user.account()))
 }
 
@@ -133,7 +138,7 @@ pub(crate) fn remove(
 pub(crate) fn find(connection: &Connection, name: &UserName) -> Result<Option<User>, StorageError> {
     let mut statement = connection
         .prepare_cached("SELECT name, role, password_hash, id FROM users WHERE name = ?1")?;
-    Ok(statement.query_row(params![name], read).optional()?)
+    Ok(statement.query_row(params![Text(&name)], read).optional()?)
 }
 
 /// All users in the order of their names. They are few: people and clusters of one site.
@@ -146,5 +151,5 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<User>, StorageError> {
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<User> {
     let id = UserId::kept(row.get(3)?);
-    Ok(User { name: row.get(0)?, id, role: row.get(1)?, password_hash: row.get(2)? })
+    Ok(User { name: parsed(row, 0)?, id, role: row.get(1)?, password_hash: row.get(2)? })
 }

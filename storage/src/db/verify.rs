@@ -2,15 +2,14 @@
 //!
 //! Digests are read as text here: one that is none is what verification looks for.
 
+use oci::{Digest, Edge, Manifest, RepoName, StatedSize};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::collect::STEP_ROWS;
+use super::column::{Text, parsed};
 use super::lost::{self, Losing};
 use super::manifest::put_edges;
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::{Edge, Manifest, StatedSize};
-use crate::name::RepoName;
 
 /// The row of a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +53,7 @@ pub(crate) fn manifest_bytes(
         let bytes = row.get_ref(0)?.as_bytes().unwrap_or_default();
         Ok((bytes.to_vec(), row.get(1)?))
     };
-    Ok(statement.query_row(params![digest], row).optional()?)
+    Ok(statement.query_row(params![Text(&digest)], row).optional()?)
 }
 
 /// A repository that holds a manifest, or held it until it was deleted.
@@ -101,7 +100,7 @@ pub(crate) fn holders(
          FROM repository_manifests INDEXED BY repository_manifests_by_digest
          WHERE digest = ?1 AND repository_id > ?2 ORDER BY repository_id LIMIT ?3",
     )?;
-    let held = statement.query_map(params![digest, after, STEP_ROWS], |row| {
+    let held = statement.query_map(params![Text(&digest), after, STEP_ROWS], |row| {
         let shown = Shown {
             size: row.get(2)?,
             subject: row.get(3)?,
@@ -117,7 +116,7 @@ pub(crate) fn holders(
          WHERE digest = ?1 AND repository_id > ?2 AND deleted_tick > 0
          ORDER BY repository_id LIMIT ?3",
     )?;
-    let deleted = statement.query_map(params![digest, after, STEP_ROWS], |row| {
+    let deleted = statement.query_map(params![Text(&digest), after, STEP_ROWS], |row| {
         Ok(Holder { repository: row.get(0)?, media_type: row.get(1)?, shown: None })
     })?;
     for holder in deleted {
@@ -138,7 +137,7 @@ pub(crate) fn holder(
          JOIN repositories r ON r.id = l.repository_id
          WHERE l.digest = ?1 ORDER BY l.repository_id LIMIT 1",
     )?;
-    Ok(statement.query_row(params![digest], |row| row.get(0)).optional()?)
+    Ok(statement.query_row(params![Text(&digest)], |row| parsed(row, 0)).optional()?)
 }
 
 /// Whether a repository holds a manifest, or held it until it was deleted and may have it back.
@@ -153,7 +152,7 @@ pub(crate) fn is_held(
              OR EXISTS (SELECT 1 FROM deleted_manifests
                         WHERE repository_id = ?1 AND digest = ?2 AND deleted_tick > 0)",
     )?;
-    Ok(statement.query_row(params![repository, digest], |row| row.get(0))?)
+    Ok(statement.query_row(params![repository, Text(&digest)], |row| row.get(0))?)
 }
 
 /// Edges of a manifest as they stand there, kind and child, after `after`.
@@ -168,7 +167,7 @@ pub(crate) fn edges(
          WHERE repository_id = ?1 AND parent = ?2 AND (kind, child) > (?3, ?4)
          ORDER BY kind, child LIMIT ?5",
     )?;
-    let values = params![repository, parent, after.0, after.1, STEP_ROWS];
+    let values = params![repository, Text(&parent), after.0, after.1, STEP_ROWS];
     let rows = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -200,7 +199,7 @@ pub(crate) fn remove_edges(
     )?;
     let mut removed = 0;
     for (kind, child) in surplus.iter().take(STEP_ROWS) {
-        removed += statement.execute(params![repository, parent, kind, child])?;
+        removed += statement.execute(params![repository, Text(&parent), kind, Text(&child)])?;
     }
     Ok(removed > 0)
 }
@@ -220,7 +219,7 @@ pub(crate) fn mend_shown(
         )?
         .execute(params![
             repository,
-            digest,
+            Text(&digest),
             shown.size,
             shown.subject,
             shown.artifact_type,
@@ -242,7 +241,7 @@ pub(crate) fn mend_type(
         "UPDATE repository_manifests SET media_type = ?4
          WHERE repository_id = ?1 AND digest = ?2 AND media_type = ?3",
     )?;
-    Ok(statement.execute(params![repository, digest, kept, own])? > 0)
+    Ok(statement.execute(params![repository, Text(&digest), kept, own])? > 0)
 }
 
 /// The sizes of blobs and manifests that the store has, in the order of what is said of them; none
@@ -259,7 +258,7 @@ pub(crate) fn sizes(
          AND NOT EXISTS (SELECT 1 FROM lost_blobs x WHERE x.digest = b.digest)",
     )?;
     let mut size = |said: &StatedSize| {
-        Ok(statement.query_row(params![said.child], |row| row.get(0)).optional()?)
+        Ok(statement.query_row(params![Text(&said.child)], |row| row.get(0)).optional()?)
     };
     said.iter().map(&mut size).collect()
 }
@@ -335,7 +334,7 @@ pub(crate) fn stand_in(connection: &Connection, digest: &Digest) -> Result<Losin
         .prepare_cached(
             "INSERT INTO manifests (digest, bytes) VALUES (?1, x'') ON CONFLICT DO NOTHING",
         )?
-        .execute(params![digest])?;
+        .execute(params![Text(&digest)])?;
     lost::lose_manifest(connection, digest, b"")
 }
 
@@ -347,7 +346,7 @@ pub(crate) fn mend_size(
 ) -> Result<bool, StorageError> {
     let mut statement = connection
         .prepare_cached("UPDATE blobs SET size = ?2 WHERE digest = ?1 AND size IS NOT ?2")?;
-    Ok(statement.execute(params![digest, size])? > 0)
+    Ok(statement.execute(params![Text(&digest), size])? > 0)
 }
 
 /// Takes a link away that names no blob; false if by now it does.

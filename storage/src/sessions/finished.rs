@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::account::Account;
-use crate::name::UploadId;
+use crate::upload::UploadId;
 use crate::upload::{Becoming, Finished};
 
 /// The finished sessions that are remembered. Each has a `.meta` file, so that it is remembered
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::account::UserId;
-    use crate::digest::{Algorithm, Digest};
+    use oci::{Algorithm, Digest};
 
     fn finished(noted: Option<u64>, is_published: bool) -> Finished {
         Finished {

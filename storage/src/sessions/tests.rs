@@ -96,7 +96,7 @@ fn a_session_that_the_disk_ended_is_not_kept_for_ever() {
     let layout = Layout::new(directory.path());
     let space = Arc::new(Space::new(&layout, 0));
     let writer = UploadWriter::open(session, layout.clone(), space).unwrap();
-    let digest = crate::digest::Digest::of(Algorithm::Sha256, b"");
+    let digest = oci::Digest::of(Algorithm::Sha256, b"");
     let fail = |left| {
         let unpublished = |_: &_, _: &_, _| Err(Unpublished { error: StorageError::Full, left });
         writer.commit(&sessions, &digest, unpublished)

@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 
+use oci::Algorithm;
+
 use super::Store;
 use crate::backup::generation::{Found, Generation};
 use crate::backup::{BackupError, DatabaseFiles, forget, missing};
 use crate::db::backups;
 use crate::db::copy::{self, NamedBlob};
-use crate::digest::Algorithm;
 use crate::error::StorageError;
 
 impl Store {

@@ -2,13 +2,13 @@
 
 use std::ops::ControlFlow;
 
+use oci::{Digest, RepoName};
+
 use super::Store;
 use crate::blob::{BlobContent, BlobReader, file_size, has_file};
 use crate::db::lost::Losing;
 use crate::db::repository;
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::name::RepoName;
 use crate::verify::{Identity, look};
 
 impl Store {

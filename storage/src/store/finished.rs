@@ -5,15 +5,16 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use durable::{At, IoError, sync_directory};
+use oci::{Digest, RepoName};
+
 use super::Store;
 use crate::account::Account;
 use crate::blob::{has_file, hash_file};
 use crate::db::repository;
-use crate::digest::Digest;
-use crate::durable::sync_directory;
-use crate::error::{IoContext, StorageError};
-use crate::name::{RepoName, UploadId};
+use crate::error::StorageError;
 use crate::sessions::Found;
+use crate::upload::UploadId;
 use crate::upload::{Becoming, Finished, Session, UploadWriter};
 
 impl Store {
@@ -151,7 +152,7 @@ impl Store {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error).at("open", &path),
+            Err(error) => return Err(IoError::new("open", &path, &error).into()),
         };
         if file.metadata().at("read the size of", &path)?.len() != size
             || hash_file(&file, &path, digest.algorithm(), size)?.finish() != digest

@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 
+use oci::{Descriptor, Digest, EdgeKind, Reference, RepoName};
+use serde::{Deserialize, Serialize};
+
 use super::Store;
 use crate::blob::has_file;
 use crate::db::inspect::{self, HeldBytes, ManifestInfo};
 use crate::db::removal::{self, Removal, RemovalStep};
 use crate::db::repository;
-use crate::db::space::{self, Space};
-use crate::digest::Digest;
+use crate::db::space::{self, RepositorySpace, Space};
 use crate::error::StorageError;
-use crate::manifest::{Descriptor, EdgeKind};
-use crate::name::{Reference, RepoName};
 
 /// One thing that a manifest names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,8 @@ pub struct ImagePart {
 }
 
 /// Whether what a manifest names is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PartState {
     /// It is.
     Present,
@@ -38,6 +39,18 @@ pub enum PartState {
     Foreign,
     /// The repository holds it, but its file or its bytes are gone or wrong.
     Lost,
+}
+
+impl PartState {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Absent => "absent",
+            Self::Foreign => "foreign",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 impl Store {
@@ -158,8 +171,8 @@ impl Store {
         Ok(space)
     }
 
-    /// Adds up a page of the blobs that manifests of this repository hold and of no other, after
-    /// `after`. Returns the last blob of the page, if another page may follow.
+    /// Adds up a page of the blobs that manifests of this repository hold, after `after`. Returns
+    /// the last blob of the page, if another page may follow.
     ///
     /// # Errors
     /// Trouble with the database.
@@ -167,8 +180,8 @@ impl Store {
         &self,
         name: &RepoName,
         after: Option<&Digest>,
-    ) -> Result<(Space, Option<Digest>), StorageError> {
-        self.database.read(|connection| space::only_held_in(connection, name, after))
+    ) -> Result<(RepositorySpace, Option<Digest>), StorageError> {
+        self.database.read(|connection| space::held_in(connection, name, after))
     }
 
     /// How many tags and manifests a repository holds; `None` if there is no such repository.

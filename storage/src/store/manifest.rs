@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
+use oci::{Digest, Manifest, Reference, RepoName, Tag, WrongSizes};
+
 use super::Store;
 use super::blob::TRIES;
+use crate::account::UserName;
 use crate::blob::has_file;
 use crate::db::again::{self, Change};
 use crate::db::list::{self, PageSize, Referrer};
 use crate::db::lost::{self, Losing};
 use crate::db::manifest::{self, LongManifest, StoredManifest};
 use crate::db::{forget, repository, tag};
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::{Manifest, WrongSizes};
-use crate::name::{Reference, RepoName, Tag, UserName};
 
 impl Store {
     /// Reads a manifest, if the repository holds it, and holds its bytes against its digest.

@@ -1,9 +1,10 @@
 //! Removing all images whose tags a pattern stands for.
 
+use oci::{RepoName, Tag, TagPattern};
+
 use super::Store;
 use crate::db::removal::{self, Going, Removal, RemovalStep};
 use crate::error::StorageError;
-use crate::name::{RepoName, Tag, TagPattern};
 
 impl Store {
     /// Finds out what goes when all tags go for which a pattern stands, and changes nothing: all of

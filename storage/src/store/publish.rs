@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::path::Path;
 
+use oci::{Digest, RepoName};
+
 use super::Store;
 use crate::blob::{Left, Synced, Unpublished};
 use crate::claims::Turn;
 use crate::db::repository;
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::name::RepoName;
 use crate::upload::{Becoming, UploadWriter};
 
 impl Store {

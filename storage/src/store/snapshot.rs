@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use durable::{create_private, remove};
+
 use super::Store;
 use crate::backup::BackupError;
 use crate::db::copy;
-use crate::durable::{create_private, remove};
 use crate::error::StorageError;
 use crate::hold::{Hold, Unlinking};
 

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
+use oci::{Digest, Reference, RepoName, Tag};
+
 use super::Store;
 use crate::blob::has_file;
 use crate::db::history::{self, TagChange};
 use crate::db::protection;
 use crate::db::restore::{self, RestorePoint, Restored};
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::name::{Reference, RepoName, Tag};
 
 impl Store {
     /// At most `limit` changes of a repository's tags, or of one of them, the newest first, older

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
+use oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName};
 use tempfile::TempDir;
 
 use super::*;
@@ -14,9 +15,6 @@ use crate::collect::Keep;
 use crate::db::lost::Lost;
 use crate::db::manifest::StoredManifest;
 use crate::db::restore::RestorePoint;
-use crate::digest::{Algorithm, Digest};
-use crate::manifest::{Manifest, MediaType};
-use crate::name::{Reference, RepoName};
 
 mod disk;
 mod wall;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oci::{Algorithm, RepoName};
+
 use super::Store;
 use crate::account::Account;
 use crate::collect::seen::upload_name;
-use crate::digest::Algorithm;
 use crate::error::StorageError;
-use crate::name::{RepoName, UploadId};
 use crate::sessions::{Ended, Found};
 use crate::spool::Spool;
+use crate::upload::UploadId;
 use crate::upload::UploadWriter;
 
 impl Store {

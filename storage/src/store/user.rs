@@ -2,11 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
+use durable::IoError;
+
 use super::Store;
+use crate::account::UserName;
 use crate::account::{Account, UserId};
 use crate::db::user::{self, Role, User};
 use crate::error::StorageError;
-use crate::name::UserName;
 
 impl Store {
     /// Adds a user, who inherits nothing from whoever had the name before. Durable on return.
@@ -21,7 +23,7 @@ impl Store {
     ) -> Result<(), StorageError> {
         let database = self.layout.database();
         let id = UserId::random()
-            .map_err(|error| StorageError::io("name a user in", &database, &error.into()))?;
+            .map_err(|error| IoError::new("name a user in", &database, &error.into()))?;
         let user = User { name, id, role, password_hash };
         self.changed(self.database.write(move |connection| user::add(connection, &user)))
     }

@@ -6,16 +6,15 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use durable::{At, sync_directory};
+use oci::{Digest, Reference};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::claims::Claim;
 use crate::db::lost::{self, HurtManifest, Losing, Lost, LostDigests};
 use crate::db::{upkeep, verify};
-use crate::digest::Digest;
-use crate::durable::sync_directory;
-use crate::error::{IoContext, StorageError};
-use crate::name::Reference;
+use crate::error::StorageError;
 use crate::verify::{
     Finding, Hurt, Identity, Image, Position, Scrub, Seen, Verification, Verified, Walk,
 };
@@ -199,7 +198,7 @@ impl Store {
         };
         let synced = file.sync_all().at("sync", &path);
         let synced = synced.and_then(|()| path.parent().map_or(Ok(()), sync_directory));
-        synced.map_err(|error| self.space.explained(error))?;
+        synced.map_err(|error| self.space.explained(error.into()))?;
         let (found, size) = (*digest, seen.length);
         let regain = move |connection: &_| {
             let is_mended = verify::mend_size(connection, &found, size)?;

@@ -15,13 +15,12 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use durable::{At, Links, read_within};
+use oci::{Algorithm, Digest, RepoName};
 use serde::{Deserialize, Serialize};
 
 use crate::account::{Account, UserId};
-use crate::backup::read_up_to;
-use crate::digest::{Algorithm, Digest};
-use crate::error::{IoContext, StorageError};
-use crate::name::RepoName;
+use crate::error::StorageError;
 
 /// The blob that a session becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +87,7 @@ impl Meta {
 
     /// Reads a file; none if it is not there or says nothing that can be understood.
     pub(super) fn read(path: &Path) -> Option<Self> {
-        let bytes = read_up_to(path, MOST_BYTES).ok()??;
+        let bytes = read_within(path, MOST_BYTES, Links::Refuse).ok()??;
         let mut lines = bytes.split(|byte| *byte == b'\n');
         let line = lines.next()?;
         let first: FirstLine = serde_json::from_slice(line).ok()?;
@@ -123,7 +122,7 @@ pub(super) fn note_published(
 
 fn write(path: &Path, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
     let file = OpenOptions::new().write(true).open(path).at("open", path)?;
-    file.write_all_at(bytes, offset).at("write", path)
+    Ok(file.write_all_at(bytes, offset).at("write", path)?)
 }
 
 fn second_line(Becoming { digest, size }: Becoming) -> Result<Vec<u8>, StorageError> {

@@ -8,11 +8,12 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
+use durable::IoError;
+use oci::Digest;
 
 use super::{Becoming, Session, State, meta, remove_files};
 use crate::blob::{Left, Unpublished, hash_file};
-use crate::digest::Digest;
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::sessions::Sessions;
 use crate::space::Space;
@@ -43,7 +44,7 @@ impl UploadWriter {
                 session.progress().is_over = true;
                 return Err(StorageError::UploadUnknown);
             }
-            Err(error) => return Err(error).at("open", &path),
+            Err(error) => return Err(IoError::new("open", &path, &error).into()),
         };
         if state.hasher.is_none() {
             state.hasher = Some(hash_file(&file, &path, session.algorithm, offset)?);
@@ -96,7 +97,7 @@ impl UploadWriter {
         let mut end = start;
         for piece in pieces {
             if let Err(error) = self.file.write_all_at(piece, end) {
-                let error = StorageError::io("write", &path, &error);
+                let error = StorageError::from(IoError::new("write", &path, &error));
                 let is_undone = self.file.set_len(start).is_ok();
                 if error != StorageError::Full || !is_undone {
                     self.abandon();

@@ -8,12 +8,13 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use durable::At;
+use oci::{Digest, Hasher};
 use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 
 use super::Damage;
-use crate::digest::{Digest, Hasher};
-use crate::error::{IoContext, StorageError};
+use crate::error::StorageError;
 
 /// Which file it was, so that another one in its place is not taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
+use oci::{Digest, Edge, Manifest, WrongSizes};
 
 use super::walk::{Going, Walk};
 use super::{Finding, Missized};
@@ -11,9 +12,7 @@ use crate::db::collect::STEP_ROWS;
 use crate::db::lost::{self, Losing};
 use crate::db::repository;
 use crate::db::verify::{self as rows, Holder, Shown};
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::{Edge, Manifest, WrongSizes};
 
 impl Walk<'_> {
     pub(super) fn walk_manifests(&mut self) -> Going {

@@ -5,15 +5,13 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
+use oci::{Algorithm, Manifest, MediaType, Reference, Tag};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
 use crate::account::{Account, UserId};
-use crate::digest::Algorithm;
 use crate::error::StorageError;
-use crate::manifest::{Manifest, MediaType};
-use crate::name::{Reference, Tag};
 use crate::store::{OpenOptions, PartState, Store};
 
 mod older;

@@ -1,5 +1,7 @@
 //! The blobs that manifests need: each repository must hold those of its own.
 
+use oci::{Digest, Manifest};
+
 use super::walk::Walk;
 use super::{Damage, Finding};
 use crate::blob::file_size;
@@ -7,9 +9,7 @@ use crate::db::collect::STEP_ROWS;
 use crate::db::repository;
 use crate::db::unheld::{self as rows, ROWS_EACH, Unheld};
 use crate::db::verify::Holder;
-use crate::digest::Digest;
 use crate::error::StorageError;
-use crate::manifest::Manifest;
 
 impl Walk<'_> {
     /// Lets a repository hold again what a manifest of it needs. What has no row gets one that is

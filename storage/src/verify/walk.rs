@@ -3,6 +3,9 @@
 use std::fs;
 use std::ops::ControlFlow;
 
+use durable::IoError;
+use oci::{Algorithm, Digest};
+
 use super::file::{self, Pace, Seen};
 use super::{Finding, OnStep, Phase, Position, Verification, Verified};
 use crate::collect::files::named_files;
@@ -10,7 +13,6 @@ use crate::db::collect::{STEP_ROWS, without_rows};
 use crate::db::lost::Losing;
 use crate::db::repository::{self, HeldBlob};
 use crate::db::verify::{self as rows, BlobRow, Dangling, Naming};
-use crate::digest::{Algorithm, Digest};
 use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::store::Store;
@@ -243,7 +245,7 @@ impl<'a> Walk<'a> {
         let path = self.store.layout.shard(algorithm, prefix);
         let digests = match named_files(&path, algorithm) {
             Ok((digests, _)) => digests,
-            Err(StorageError::Io { message, .. }) => {
+            Err(StorageError::Io(IoError { message, .. })) => {
                 self.verified.add(Finding::Directory { path, message });
                 return Ok(());
             }

@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use oci::Digest;
 use storage::backup::{
     BackupError, DatabaseFiles, Filling, Origin, Restoring, SmallFiles, Taken, Target,
     read_directory,
 };
-use storage::{Digest, Layout, StorageError, Store};
+use storage::{Layout, StorageError, Store};
 
 use crate::support::{blob_path, directory, open, pull, push, repo, try_open};
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::sync::Barrier;
 
 use bytes::Bytes;
-use storage::{Algorithm, StorageError};
+use oci::Algorithm;
+use storage::StorageError;
 
 use crate::support::{
     account, blob_path, directory, files, image, open, open_files, pull, push, repo, sha256,

@@ -6,7 +6,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
 
-use storage::{Digest, Reference, Store};
+use oci::{Digest, Reference};
+use storage::Store;
 
 use crate::again;
 use crate::support::{

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use storage::{Account, Algorithm, Keep, RepoName, StorageError, Store, UploadId};
+use oci::{Algorithm, RepoName};
+use storage::{Account, Keep, StorageError, Store, UploadId};
 
 use crate::support::{
     account, blob_path, directory, files, open, open_files, pull, push, repo, sha256,

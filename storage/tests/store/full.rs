@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bytes::Bytes;
-use storage::{Algorithm, Reference, StorageError};
+use oci::{Algorithm, Reference};
+use storage::StorageError;
 
 use crate::again;
 use crate::support::{
@@ -217,10 +218,10 @@ fn a_full_disk_does_not_keep_a_store_closed() {
     assert_eq!(pull(&store, &repo("a"), &digest).unwrap(), b"content");
 }
 
-fn large_index(bytes: usize) -> storage::Manifest {
+fn large_index(bytes: usize) -> oci::Manifest {
     let text = format!(
         r#"{{"schemaVersion":2,"manifests":[],"annotations":{{"mark":"{}"}}}}"#,
         "x".repeat(bytes)
     );
-    parse(text, storage::MediaType::OCI_INDEX, Algorithm::Sha256)
+    parse(text, oci::MediaType::OCI_INDEX, Algorithm::Sha256)
 }

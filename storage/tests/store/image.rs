@@ -1,9 +1,7 @@
 //! Images as a whole: what goes with one, what stays, and what is missing.
 
-use storage::{
-    Algorithm, Digest, EdgeKind, Keeper, Manifest, MediaType, PartState, Reference, RemovalStep,
-    RepoName, RestorePoint, Space, StorageError, Store, Tag, TagPattern,
-};
+use oci::{Algorithm, Digest, EdgeKind, Manifest, MediaType, Reference, RepoName, Tag, TagPattern};
+use storage::{Keeper, PartState, RemovalStep, RestorePoint, Space, StorageError, Store};
 
 use crate::support::{blob_path, directory, image, index, open, parse, push, repo, sha256, tag};
 use crate::tag::{index_of, referrer};
@@ -175,7 +173,7 @@ fn blobs_that_another_repository_holds_are_not_freed() {
     let here = push_image(&store, &name, 1, &["v1"]);
     push_image(&store, &name, 2, &["v2"]);
     let there = push_image(&store, &other, 1, &["v1"]);
-    let all = |name| store.space_in(name, None).unwrap().0;
+    let all = |name| store.space_in(name, None).unwrap().0.held_alone;
     assert_eq!(all(&name), Space { blobs: 1, bytes: 1000 });
     assert_eq!(store.space_of(&name, &[*here.digest()]), Ok(Space::default()));
     remove(&store, &other, &by_tag("v1"));
@@ -293,7 +291,7 @@ fn each_part_of_an_image_is_told_with_its_state() {
         parts.iter().map(part).collect::<Vec<_>>()
     };
     let [os, architecture, variant] = ["linux", "arm64", "v8"].map(|it| Some(it.to_owned()));
-    let platform = Some(storage::Platform { os, architecture, variant });
+    let platform = Some(oci::Platform { os, architecture, variant });
     let children = [
         (EdgeKind::Child, *manifest.digest(), 1, platform, PartState::Present),
         (EdgeKind::Child, absent, 9, None, PartState::Absent),

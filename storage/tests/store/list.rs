@@ -3,7 +3,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use storage::{RepoName, Store, Tag};
+use oci::{RepoName, Tag};
+use storage::Store;
 
 use crate::support::{directory, index, open, push, repo, tag};
 

@@ -1,8 +1,7 @@
 //! Manifests and tags: together or not at all, verbatim, and gone without a trace.
 
-use storage::{
-    Algorithm, Digest, Manifest, MediaType, Reference, StorageError, WrongSize, WrongSizes,
-};
+use oci::{Algorithm, Digest, Manifest, MediaType, Reference, WrongSize, WrongSizes};
+use storage::StorageError;
 
 use crate::support::{directory, image, index, open, parse, push, repo, sha256, sha512, tag};
 

@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use bytes::Bytes;
-use storage::{Algorithm, UploadId, write_whole};
+use durable::{Access, write_whole};
+use oci::Algorithm;
+use storage::UploadId;
 
 use crate::again;
 use crate::support::{account, directory, index, open, push, repo, sha512, tag, tree};
@@ -27,7 +29,7 @@ fn every_mode_is_private_whatever_the_umask() {
     push(&store, &repo("a"), b"content");
     store.put_manifest(&repo("a"), index("x"), vec![tag("latest")], None).unwrap();
     store.create_upload(&repo("a"), &account("owner"), Algorithm::Sha256).unwrap();
-    write_whole(&store.layout().init_password(), b"secret\n").unwrap();
+    write_whole(&store.layout().init_password(), &mut &b"secret\n"[..], Access::PRIVATE).unwrap();
     let mode = |path: &Path| path.symlink_metadata().unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&root), 0o711, "anybody may go through it to the CA, and not open it");
     let entries = tree(&root);
@@ -76,7 +78,7 @@ fn no_file_is_named_by_a_client() {
             ["FORMAT" | "lock" | "reserve"] => {}
             ["registry.db" | "registry.db-wal" | "registry.db-shm"] => {}
             ["blobs", algorithm, shard, hex] => {
-                let is_digest = format!("{algorithm}:{hex}").parse::<storage::Digest>().is_ok();
+                let is_digest = format!("{algorithm}:{hex}").parse::<oci::Digest>().is_ok();
                 assert!(is_digest && hex.starts_with(shard), "{parts:?}");
                 seen.0 += 1;
             }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use durable::IoError;
 use storage::{StorageError, Store};
 
 use crate::support::{blob_path, directory, open, pull, push, repo, sha256, tree, try_open};
@@ -228,7 +229,7 @@ fn a_file_in_place_of_the_directory_is_refused() {
     fs::write(&root, "").unwrap();
     assert!(matches!(
         try_open(&root, true).err(),
-        Some(StorageError::Io { kind: ErrorKind::AlreadyExists, path, .. }) if path == root
+        Some(StorageError::Io(IoError { kind: ErrorKind::AlreadyExists, path, .. })) if path == root
     ));
 }
 

@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use bytes::Bytes;
-use storage::{Algorithm, StorageError, Verification};
+use durable::IoError;
+use oci::Algorithm;
+use storage::{StorageError, Verification};
 
 use crate::full::{Ballast, on_a_small_disk};
 use crate::support::{
@@ -61,7 +63,10 @@ fn a_name_that_cannot_be_given_leaves_the_upload_to_be_tried_again() {
     writer.append(&[Bytes::from_static(b"content")]).unwrap();
     for _ in 0..2 {
         let outcome = store.commit_upload(&writer, &digest);
-        assert!(matches!(outcome, Err(StorageError::Io { action: "rename", .. })), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(StorageError::Io(IoError { action: "rename", .. }))),
+            "{outcome:?}"
+        );
         assert_eq!(store.upload_offset(&name, &pusher, id), Ok(7));
         assert!(path.is_dir());
     }

@@ -1,6 +1,7 @@
 //! Referrers: in the order of digests, filtered, in pages bounded by entries and by bytes.
 
-use storage::{Algorithm, Digest, Manifest, MediaType, PageSize, Referrer, RepoName, Store};
+use oci::{Algorithm, Digest, Manifest, MediaType, RepoName};
+use storage::{PageSize, Referrer, Store};
 
 use crate::support::{directory, open, parse, repo, sha256};
 

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use storage::{Algorithm, DiskSpace, Role, StorageError};
+use durable::DiskSpace;
+use oci::Algorithm;
+use storage::{Role, StorageError};
 
 use crate::full::{Ballast, on_a_small_disk};
 use crate::support::{

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use storage::{Algorithm, StorageError, Store, UploadId};
+use oci::Algorithm;
+use storage::{StorageError, Store, UploadId};
 
 use crate::support::{UPLOADS_PER_USER, account, directory, files, open, repo, sha256};
 

@@ -4,10 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use storage::{
-    Account, Algorithm, Digest, Manifest, MediaType, OnHeld, OpenOptions, RepoName, StorageError,
-    Store, Tag, UserId, UserName,
-};
+use oci::{Algorithm, Digest, Manifest, MediaType, RepoName, Tag};
+use storage::{Account, OnHeld, OpenOptions, StorageError, Store, UserId, UserName};
 use tempfile::TempDir;
 
 /// Upload sessions that a user of these stores may have.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
+use durable::IoError;
 use storage::{Content, StorageError, Survey};
 
 use crate::support::{directory, open, tree, try_open};
@@ -61,7 +62,7 @@ fn what_cannot_be_a_store_is_refused_as_an_open_would_refuse_it() {
     assert_eq!(Survey::of(home.path()), Err(error));
     assert!(matches!(
         Survey::of(&home.path().join("holiday.jpg")),
-        Err(StorageError::Io { kind: ErrorKind::NotADirectory, .. })
+        Err(StorageError::Io(IoError { kind: ErrorKind::NotADirectory, .. }))
     ));
     fs::write(home.path().join("FORMAT"), "2\n").unwrap();
     let error = StorageError::NewerFormat { path: home.path().into(), found: 2, known: 1 };

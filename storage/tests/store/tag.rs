@@ -1,9 +1,7 @@
 //! Tags: what was done to them, undoing it, and protecting them.
 
-use storage::{
-    Algorithm, Digest, Manifest, MediaType, Reference, RepoName, RestorePoint, Restored,
-    StorageError, Store, Tag,
-};
+use oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName, Tag};
+use storage::{RestorePoint, Restored, StorageError, Store};
 
 use crate::support::{
     blob_path, directory, image, index, open, parse, push, repo, sha256, tag, user,

@@ -4,7 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 
 use bytes::Bytes;
-use storage::{Account, Algorithm, RepoName, StorageError, Store, UploadId};
+use oci::{Algorithm, RepoName};
+use storage::{Account, StorageError, Store, UploadId};
 
 use crate::support::{account, directory, files, open, open_files, pull, repo, sha256, sha512};
 

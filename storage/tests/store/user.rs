@@ -2,7 +2,8 @@
 //! remembered password knows that it may be stale.
 
 use bytes::Bytes;
-use storage::{Account, Algorithm, Role, StorageError, Store, UploadId};
+use oci::Algorithm;
+use storage::{Account, Role, StorageError, Store, UploadId};
 
 use crate::support::{directory, files, open, pull, repo, sha256, user};
 

@@ -6,10 +6,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use storage::{
-    Algorithm, Damage, Digest, Finding, Image, Lost, Manifest, MediaType, Reference, RepoName,
-    Scrub, StorageError, Store, Verification, Verified,
-};
+use oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName};
+use storage::{Damage, Finding, Image, Lost, Scrub, StorageError, Store, Verification, Verified};
 
 use crate::support::{
     account, blob_path, directory, files, image, open, parse, pull, push, repo, sha256, sha512,

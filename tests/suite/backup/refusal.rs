@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use registry_server::admin::{self, Lease, Leased, Progress};
+use registry_server::command::Progress;
+use registry_server::control::{self, Lease, Leased};
 
 use super::{backup, blob, directory, image, open_to_all, push, restore};
 use crate::support::binary::{Instance, registry};
@@ -116,7 +117,7 @@ fn a_restore_replaces_nothing() {
 fn one_backup_at_a_time_holds_the_snapshot_for_as_long_as_it_lives() {
     let instance = Instance::started();
     let mut silent = |_: &Progress| ControlFlow::Continue(());
-    let mut lease = lease(admin::run_leased(instance.data(), &mut silent));
+    let mut lease = lease(control::run_leased(instance.data(), &mut silent));
     assert!(instance.data().join("backup.db").exists());
     assert!(!lease.is_lost());
     let said = backup(&instance, &[]).fails(1);
@@ -141,7 +142,7 @@ fn one_backup_at_a_time_holds_the_snapshot_for_as_long_as_it_lives() {
 fn a_server_that_ends_is_noticed_and_its_successor_removes_the_snapshot() {
     let mut instance = Instance::started();
     let mut silent = |_: &Progress| ControlFlow::Continue(());
-    let mut lease = lease(admin::run_leased(instance.data(), &mut silent));
+    let mut lease = lease(control::run_leased(instance.data(), &mut silent));
     instance.kill();
     wait_until("the lease is lost", || lease.is_lost());
     assert!(instance.data().join("backup.db").exists());

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use storage::{MediaType, Role};
+use oci::MediaType;
+use storage::Role;
 
 use crate::support::content::{OCTETS, begin_upload, noise, sha256};
 use crate::support::http::{Client, Connection, connect_from};

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use oci::MediaType;
 use serde_json::json;
-use storage::MediaType;
 
 use super::attack::{Attack, CROWD, Scene, State, hurried};
 use crate::support::content::{Manifest, push_image, sha256};

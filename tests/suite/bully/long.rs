@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use oci::MediaType;
 use serde_json::json;
-use storage::MediaType;
 
 use super::attack::Attack;
 use super::heavy::long_manifest;

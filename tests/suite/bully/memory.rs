@@ -4,9 +4,9 @@ use std::any::Any;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use oci::MediaType;
 use registry_server::limits::Limits;
 use registry_server::net::Kernel;
-use storage::MediaType;
 
 use super::heavy::{MOST, long_manifest, of_absent_layers, push_long_tags};
 use crate::support::binary::Instance;

@@ -1,7 +1,8 @@
 //! Bodies that stop, break off, come unasked for or are refused: the client reads why, and an
 //! upload goes on from what arrived.
 
-use storage::{MediaType, Role};
+use oci::MediaType;
+use storage::Role;
 
 use super::{MIB, SHORT};
 use crate::support::content::{begin_upload, noise, push_blob, sha256};

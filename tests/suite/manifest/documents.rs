@@ -1,7 +1,7 @@
 //! Which documents are accepted as manifests, under which types, and with what absent.
 
+use oci::MediaType;
 use serde_json::{Value, json};
-use storage::MediaType;
 
 use super::{served, unknown, with_blobs};
 use crate::support::content::{CONFIG, LAYER, Manifest, descriptor, push_blob, push_image, sha256};

@@ -1,6 +1,6 @@
 //! docs/manifests.md: each refusal that it explains is said in its words.
 
-use storage::MediaType;
+use oci::MediaType;
 
 use crate::support::http::Header;
 use crate::support::server::Server;

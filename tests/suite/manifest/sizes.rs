@@ -2,8 +2,8 @@
 
 use std::fs;
 
+use oci::MediaType;
 use serde_json::{Value, json};
-use storage::MediaType;
 
 use crate::support::binary::Instance;
 use crate::support::clients::{Machine, directory};

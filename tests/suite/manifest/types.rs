@@ -1,7 +1,7 @@
 //! Which type a manifest has: the one that its bytes say, whatever a header says.
 
+use oci::MediaType;
 use serde_json::json;
-use storage::MediaType;
 
 use super::unknown;
 use crate::support::binary::{Instance, USER};

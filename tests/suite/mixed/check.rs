@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Instant;
 
-use storage::Digest;
+use oci::Digest;
 
 use super::model::{Change, Name, Repository};
 use super::worker::{OWN, Place, Worker, World, own_name, shared_name};

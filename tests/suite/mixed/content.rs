@@ -4,8 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use oci::{Algorithm, Digest, MediaType};
 use serde_json::{Value, json};
-use storage::{Algorithm, Digest, MediaType};
 
 use crate::support::content::{CONFIG, LAYER, noise};
 

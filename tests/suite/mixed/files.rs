@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use storage::{Algorithm, Digest};
+use oci::{Algorithm, Digest};
 
 /// The files of a store that hold content.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use storage::Digest;
+use oci::Digest;
 
 use super::content::{Content, Document};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use storage::Digest;
+use oci::Digest;
 
 use super::content::{Content, Document};
 use super::worker::{OWN, Place, SHARED, Worker, own_name, shared_name};

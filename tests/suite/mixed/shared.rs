@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use storage::{Algorithm, Digest};
+use oci::{Algorithm, Digest};
 
 use super::content::{Content, Document};
 use super::model::{Change, Held, Name};

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use storage::{Algorithm, Digest};
+use oci::{Algorithm, Digest};
 
 use super::content::{Content, Document, any_algorithm};
 use super::model::Change;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use storage::Digest;
+use oci::Digest;
 
 use super::Load;
 use super::content::Content;

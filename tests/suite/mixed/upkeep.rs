@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use oci::Digest;
 use serde_json::Value;
-use storage::Digest;
 
 use super::Load;
 use super::files::Files;

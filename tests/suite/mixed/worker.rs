@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use storage::Digest;
+use oci::Digest;
 
 use super::content::Content;
 use super::model::{Change, Name, Repository};

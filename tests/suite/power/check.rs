@@ -6,10 +6,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use storage::{
-    Algorithm, Digest, Finding, Keep, OnHeld, OnStep, OpenOptions, Reference, RepoName,
-    StorageError, Store, Verification,
-};
+use oci::{Algorithm, Digest, Reference, RepoName};
+use storage::{Finding, Keep, OnHeld, OnStep, OpenOptions, StorageError, Store, Verification};
 
 use super::acts::{Expected, Key};
 use super::checked::{Checked, MANY, parsed, said};

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use storage::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName, StorageError, Store};
+use oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName};
+use storage::{StorageError, Store};
 
 use super::acts::{Key, YES};
 

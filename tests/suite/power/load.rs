@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use storage::{Algorithm, Digest};
+use oci::{Algorithm, Digest};
 
 use super::acts::{Acts, Key};
 use crate::support::content::{Manifest, OCTETS, begin_upload, noise};

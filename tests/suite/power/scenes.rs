@@ -4,10 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use registry_server::admin::{self, Command};
+use oci::Algorithm;
+use registry_server::command::data::Collect;
+use registry_server::config::Span;
+use registry_server::control;
 use serde_json::json;
-use storage::Algorithm;
 
 use super::acts::now;
 use super::load::{Load, Way, fresh_bytes};
@@ -167,13 +170,7 @@ pub(super) fn collect(load: &Load<'_>, data: &Path) {
 }
 
 fn collect_once(data: &Path) {
-    let command = Command::Collect {
-        dry_run: false,
-        grace_seconds: Some(0),
-        untagged_seconds: None,
-        deleted_seconds: Some(0),
-        history_seconds: None,
-        upload_seconds: None,
-    };
-    admin::run(data, command).expect("a collection");
+    let none = Some(Span(Duration::ZERO));
+    let command = Collect { grace: none, deleted: none, ..Collect::default() };
+    control::run(data, command).expect("a collection");
 }

@@ -1,7 +1,7 @@
 //! Content made in code: bytes, their digests, and manifests as the documents that clients send.
 
+use oci::{Algorithm, Digest, MediaType};
 use serde_json::{Value, json};
-use storage::{Algorithm, Digest, MediaType};
 
 use super::http::{Client, Response};
 

@@ -7,9 +7,11 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use registry_server::admin::{self, Command, Reply};
 use registry_server::auth::password::Password;
+use registry_server::command::Command;
+use registry_server::command::access::{AddUser, ChangePassword};
 use registry_server::config::{Config, Upkeep};
+use registry_server::control;
 use registry_server::limits::Limits;
 use registry_server::logging::LogLevel;
 use registry_server::notify::Notifier;
@@ -107,22 +109,22 @@ impl Server {
     #[track_caller]
     pub(crate) fn add_user(&self, name: &str, role: Role) -> Client {
         let password_hash = hash(PASSWORD);
-        let (name_sent, role) = (name.to_owned(), role.to_string());
-        self.command(Command::UserAdd { name: name_sent, role, password_hash });
+        let user = name.parse().expect("a user name");
+        self.command(AddUser { name: user, role, password_hash });
         self.client(Some((name, PASSWORD)))
     }
 
     /// Changes a user's password over the server's socket, as the command line does.
     #[track_caller]
     pub(crate) fn set_password(&self, name: &str, password: &str) {
-        let (name, password_hash) = (name.to_owned(), hash(password));
-        self.command(Command::UserPassword { name, password_hash });
+        let (name, password_hash) = (name.parse().expect("a user name"), hash(password));
+        self.command(ChangePassword { name, password_hash });
     }
 
     /// Runs a command as the command line does.
     #[track_caller]
-    pub(crate) fn command(&self, command: Command) -> Reply {
-        admin::run(&self.data(), command).expect("the command to succeed")
+    pub(crate) fn command<C: Command>(&self, command: C) -> C::Reply {
+        control::run(&self.data(), command).expect("the command to succeed")
     }
 
     fn client(&self, login: Option<(&str, &str)>) -> Client {

@@ -1,5 +1,7 @@
 //! Runs that are cut short, at each of their writes.
 
+use durable::IoError;
+
 use super::*;
 
 /// A run is stopped at each of its writes by a directory that stands where the temporary file
@@ -11,7 +13,10 @@ fn cut_short_at_every_write(place: impl Fn() -> Place, writes: &[&str], names: &
         let obstacle = place.path().join(format!("{stop}.new"));
         fs::create_dir_all(obstacle.join("x")).unwrap();
         let error = place.ensure(names).unwrap_err();
-        assert!(matches!(error, CertError::Io { action: "remove", .. }), "{stop}: {error}");
+        assert!(
+            matches!(error, CertError::Io(IoError { action: "remove", .. })),
+            "{stop}: {error}"
+        );
         fs::remove_dir_all(obstacle).unwrap();
         let cut = place.content();
         let changed: BTreeSet<_> =

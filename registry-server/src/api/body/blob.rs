@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use storage::{BlobReader, Digest, StorageError, Store};
+use oci::Digest;
+use storage::{BlobReader, StorageError, Store};
 use tracing::error;
 
 use super::multipart::Parts;

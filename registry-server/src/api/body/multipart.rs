@@ -1,7 +1,7 @@
 //! Several parts of a blob in one body: multipart/byteranges, RFC 9110 section 14.6 and RFC 2046
 //! section 5.1. podman asks so for what it lacks of a zstd:chunked layer.
 
-use storage::Digest;
+use oci::Digest;
 
 use crate::api::range::Span;
 

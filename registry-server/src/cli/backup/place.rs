@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use storage::DiskSpace;
+use durable::DiskSpace;
 
 use crate::cli::words::bytes;
 

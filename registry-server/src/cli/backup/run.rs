@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::bail;
+use oci::{Algorithm, Digest};
 use storage::backup::{Filling, SmallFiles, Taken, read_small};
-use storage::{Algorithm, Digest, Layout, NamedBlob};
+use storage::{Layout, NamedBlob};
 
 use super::Summary;
 use super::place::check_space;

@@ -5,12 +5,16 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use durable::{Links, open_regular};
+use oci::{Algorithm, Digest};
 use storage::backup::generation::{Found, Generation};
-use storage::backup::{DatabaseFiles, SmallFiles, open_regular, read_directory, read_small};
-use storage::{Algorithm, BlobIndex, Digest, Layout, NamedBlob, StorageError, Store};
+use storage::backup::{DatabaseFiles, SmallFiles, read_directory, read_small};
+use storage::{BlobIndex, Layout, NamedBlob, StorageError, Store};
 
-use crate::admin::{self, Command, Lease, Leased, Progress, Reply};
 use crate::cli::meter::Meter;
+use crate::command::Progress;
+use crate::command::data::BeginBackup;
+use crate::control::{self, Lease, Leased};
 
 /// What is at work as the owner of the data: it opens files and reads the database.
 pub(super) struct Source {
@@ -41,8 +45,8 @@ impl Source {
             ControlFlow::Continue(())
         };
         let leased = match must_rest {
-            false => admin::run_leased(data, &mut tell)?,
-            true => match admin::own(data)? {
+            false => control::run_leased(data, &mut tell)?,
+            true => match control::own(data)? {
                 Some(store) => Leased::Store(store),
                 None => bail!(
                     "the registry in {} serves, and --stopped is for one that rests: `systemctl \
@@ -99,12 +103,7 @@ impl Source {
         match &self.from {
             _ if self.is_read_only => Ok(found == Found::Free),
             From::Store(store) => Ok(store.begin_backup(found, next)?),
-            From::Snapshot { .. } => {
-                match admin::run(self.layout.root(), Command::BeginBackup { found, next })? {
-                    Reply::BackupBegun(is_ours) => Ok(is_ours),
-                    _ => bail!("the running server's answer makes no sense"),
-                }
-            }
+            From::Snapshot { .. } => control::run(self.layout.root(), BeginBackup { found, next }),
         }
     }
 
@@ -132,7 +131,7 @@ impl Source {
 
     /// Opens a blob; `None` if it is not there, or cannot be opened.
     pub(super) fn open(&self, digest: &Digest) -> Option<File> {
-        open_regular(&self.layout.blob_file(digest)).ok().flatten()
+        open_regular(&self.layout.blob_file(digest), Links::Refuse).ok().flatten()
     }
 
     /// Certificates and keys that fit each other: the server replaces them one after the other, so

@@ -9,8 +9,9 @@ use anyhow::{Context, bail};
 use storage::{Layout, Role, UserName};
 
 use super::wanted::{OWN_CERTIFICATE, Wanted};
-use crate::admin::{self, Command, Reply, UserEntry};
 use crate::auth::password::Password;
+use crate::command::access::{ListUsers, UserEntry};
+use crate::control;
 use crate::net::probe::{Probe, ProbeError, Trust};
 use crate::server::{FirstStart, read_password};
 
@@ -88,18 +89,15 @@ pub(super) fn check(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Resu
 /// another one.
 fn user(wanted: &Wanted) -> anyhow::Result<UserName> {
     let data = wanted.config.data_dir.as_path();
-    let asked = || admin::run(data, Command::UserList);
-    let Reply::Users(users) = installer::as_owner_of(data, asked)?? else {
-        bail!("the running server's answer makes no sense")
-    };
+    let users = installer::as_owner_of(data, || control::run(data, ListUsers {}))??;
     let init = &wanted.config.init_user;
-    if users.iter().any(|user| user.name == init.to_string()) {
+    if users.iter().any(|user| user.name == *init) {
         return Ok(init.clone());
     }
-    let is_administrator = |user: &&UserEntry| user.role == Role::Administrator.to_string();
+    let is_administrator = |user: &&UserEntry| user.role == Role::Administrator;
     let mut administrators = users.iter().filter(is_administrator);
     match (administrators.next(), administrators.next()) {
-        (Some(only), None) => Ok(only.name.parse()?),
+        (Some(only), None) => Ok(only.name.clone()),
         _ => Ok(init.clone()),
     }
 }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use storage::{Content, DiskSpace, Medium, Survey};
+use durable::DiskSpace;
+use storage::{Content, Medium, Survey};
 
 use super::steps::{PROGRAM, UNIT};
 use super::wanted::Wanted;

@@ -10,8 +10,8 @@ use storage::{DATA_MODE, Layout};
 
 use super::wanted::{OWN_CERTIFICATE, OWN_KEY, Wanted};
 use super::{ROOT_KEY, USER};
-use crate::admin::RUNTIME;
 use crate::config::CONFIG_FILE;
+use crate::control::RUNTIME;
 
 /// The steps, in the order in which they are taken.
 ///

@@ -2,21 +2,22 @@
 
 use std::path::Path;
 
-use anyhow::bail;
+use oci::PastedPattern;
 use serde::Serialize;
 use storage::shell_word;
 
-use super::{ask, sum, tags, tell_rest, words};
-use crate::admin::{Command, ImageCommand, ImageReply, RemovedEntry, Reply};
+use super::{sum, tags, tell_rest, words};
 use crate::cli::meter::run_shown;
 use crate::cli::words::{now, time};
+use crate::command::image::{PlanRemovalOfMatching, RemoveMatching, RemovedImage};
+use crate::control;
 use crate::text::{print, print_json};
 
 /// What went, or would go, as it is printed as JSON.
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(flatten)]
-    removed: &'a RemovedEntry,
+    removed: &'a RemovedImage,
     /// The command that brings it back; none if nothing went.
     undo: Option<&'a str>,
 }
@@ -28,17 +29,14 @@ pub(super) fn remove(
     dry_run: bool,
     json: bool,
 ) -> anyhow::Result<()> {
-    let command = Command::Image(ImageCommand::PlanMatching { image: image.to_owned() });
     // All that is refused is refused here, before the first one goes.
-    let Reply::Image(ImageReply::Removed(mut removed)) = run_shown(data_dir, command)? else {
-        bail!("the running server's answer makes no sense")
-    };
+    let mut removed = run_shown(data_dir, PlanRemovalOfMatching { tags: image.parse()? })?;
     // In quotes, since a shell puts the names of files in the place of a pattern.
     let undo =
         format!("registry tag restore {} --since {}", shell_word(&removed.image), time(now()));
     if !dry_run {
         let mut went = (0, 0);
-        let outcome = remove_in_steps(data_dir, &removed.image, &mut went);
+        let outcome = remove_in_steps(data_dir, &removed.image.parse()?, &mut went);
         outcome.inspect_err(|error| tell_rest(error, went, &undo))?;
         (removed.tag_count, removed.manifest_count) = went;
         removed.dry_run = false;
@@ -56,17 +54,18 @@ pub(super) fn remove(
 }
 
 /// Removes them some at a time, and counts what went: a push may have brought more meanwhile.
-fn remove_in_steps(data_dir: &Path, image: &str, went: &mut (u64, u64)) -> anyhow::Result<()> {
+fn remove_in_steps(
+    data_dir: &Path,
+    tags: &PastedPattern,
+    went: &mut (u64, u64),
+) -> anyhow::Result<()> {
     let mut after = None;
     loop {
-        let command = ImageCommand::RemoveMatching { image: image.to_owned(), after };
-        let ImageReply::MatchingStep { tags, manifests, last } = ask(data_dir, command)? else {
-            bail!("the running server's answer makes no sense")
-        };
-        *went = (went.0.saturating_add(tags), went.1.saturating_add(manifests));
-        if last.is_none() {
-            return Ok(());
+        let step = control::run(data_dir, RemoveMatching { tags: tags.clone(), after })?;
+        *went = (went.0.saturating_add(step.tags), went.1.saturating_add(step.manifests));
+        match step.next {
+            None => return Ok(()),
+            next => after = next,
         }
-        after = last;
     }
 }

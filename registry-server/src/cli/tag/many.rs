@@ -5,18 +5,22 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::Path;
 
 use anyhow::bail;
+use oci::{
+    Digest, ImageName, PastedImage, PastedPattern, Reference, RepoName, SIGNATURE_TAG_PREFIX, Tag,
+};
 use serde::Serialize;
-use storage::{Tag, TagPattern, shell_word};
+use storage::shell_word;
 
-use super::{ask, changes, or_nothing, restore};
-use crate::admin::{RestoredEntry, TagCommand, TagReply};
+use super::{changes, or_nothing};
 use crate::cli::words::{counted, time};
+use crate::command::tag::{RestoreManifests, RestoreTag, RestoredTag};
+use crate::control;
 use crate::text::{Page, note, print, print_json};
 
 /// What was brought back of a repository.
 #[derive(Default, Serialize)]
 struct Back {
-    tags: Vec<RestoredEntry>,
+    tags: Vec<RestoredTag>,
     manifests: u64,
     /// Why the rest cannot come back.
     failed: BTreeSet<String>,
@@ -28,22 +32,22 @@ impl Back {
     fn bring(
         &mut self,
         data_dir: &Path,
-        (image, digest): (String, String),
+        (image, digest): (ImageName, Digest),
         json: bool,
-    ) -> anyhow::Result<Vec<String>> {
-        let to = Some(digest);
-        match restore(data_dir, TagCommand::Restore { image, to, before: None, only_if_gone: true })
-        {
+    ) -> anyhow::Result<Vec<ImageName>> {
+        let image = image.to_string().parse()?;
+        let command = RestoreTag { image, to: Some(digest), before: None, only_if_gone: true };
+        match control::run(data_dir, command) {
             // Somebody pushed it meanwhile.
-            Ok(entry) if entry.from.is_some() => Ok(Vec::new()),
-            Ok(entry) => {
+            Ok(restored) if restored.from.is_some() => Ok(Vec::new()),
+            Ok(restored) => {
                 if !json {
-                    let names = or_nothing(entry.to.as_deref());
-                    print(&Page::of(format_args!("{} names {names} again", entry.image)))?;
+                    let names = or_nothing(restored.to.as_ref());
+                    print(&Page::of(format_args!("{} names {names} again", restored.image)))?;
                 }
-                self.manifests += entry.manifests;
-                let also_gone = entry.also_gone.clone();
-                self.tags.push(entry);
+                self.manifests += restored.manifests;
+                let also_gone = restored.also_gone.clone();
+                self.tags.push(restored);
                 Ok(also_gone)
             }
             Err(error) => {
@@ -95,8 +99,9 @@ pub(super) fn restore_all(
     json: bool,
 ) -> anyhow::Result<()> {
     let mut back = Back::default();
-    let repository = restore_manifests(data_dir, repository, since, &mut back)?;
-    for gone in gone(data_dir, &repository, since)? {
+    let repository = restore_manifests(data_dir, &repository.parse()?, since, &mut back)?;
+    let repository = repository.to_string();
+    for gone in gone(data_dir, &repository.parse()?, since)? {
         back.bring(data_dir, gone, json)?;
     }
     back.tell(&repository, &repository, since, json)
@@ -110,12 +115,13 @@ pub(super) fn restore_matching(
     since: Option<i64>,
     json: bool,
 ) -> anyhow::Result<()> {
-    let (repository, pattern) = TagPattern::after_repository(image)?;
-    let tag = |image: &str| image.rsplit_once(':').and_then(|(_, tag)| tag.parse::<Tag>().ok());
-    let is_like = |image: &str| tag(image).is_some_and(|tag| pattern.matches(&tag));
-    let is_signature = |image: &str| tag(image).is_some_and(|tag| tag.as_str().starts_with(SIGNED));
-    let (wanted, others): (Vec<_>, Vec<_>) =
-        gone(data_dir, repository, since)?.into_iter().partition(|(image, _)| is_like(image));
+    let tags: PastedPattern = image.parse()?;
+    let is_like = |image: &ImageName| tag_of(image).is_some_and(|tag| tags.pattern().matches(tag));
+    let is_signature = |image: &ImageName| {
+        tag_of(image).is_some_and(|tag| tag.as_str().starts_with(SIGNATURE_TAG_PREFIX))
+    };
+    let gone = gone(data_dir, tags.repository(), since)?;
+    let (wanted, others): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(it, _)| is_like(it));
     let (mut wanted, mut others) = (VecDeque::from(wanted), HashMap::<_, _>::from_iter(others));
     let mut back = Back::default();
     while let Some(gone) = wanted.pop_front() {
@@ -123,31 +129,33 @@ pub(super) fn restore_matching(
             wanted.extend(others.remove_entry(&image));
         }
     }
-    back.tell(image, repository, since, json)
+    back.tell(image, &tags.repository().to_string(), since, json)
+}
+
+fn tag_of(image: &ImageName) -> Option<&Tag> {
+    match image.reference() {
+        Some(Reference::Tag(tag)) => Some(tag),
+        _ => None,
+    }
 }
 
 /// Brings back the manifests; the name of the repository comes back.
 fn restore_manifests(
     data_dir: &Path,
-    repository: &str,
+    repository: &PastedImage,
     since: Option<i64>,
     all: &mut Back,
-) -> anyhow::Result<String> {
-    let (repository, since, mut after) = (repository.to_owned(), since.unwrap_or(i64::MIN), None);
+) -> anyhow::Result<RepoName> {
+    let (since, mut after) = (since.unwrap_or(i64::MIN), None);
     loop {
-        let repository = repository.clone();
-        let command = TagCommand::RestoreManifests { repository, since, after };
-        let TagReply::RestoredManifests { repository, back, failed, last } =
-            ask(data_dir, command)?
-        else {
-            bail!("the running server's answer makes no sense")
-        };
-        all.manifests += back;
-        all.failed.extend(failed);
-        if last.is_none() {
-            return Ok(repository);
+        let command = RestoreManifests { repository: repository.clone(), since, after };
+        let restored = control::run(data_dir, command)?;
+        all.manifests += restored.back;
+        all.failed.extend(restored.failed);
+        match restored.next {
+            None => return Ok(restored.repository),
+            next => after = next,
         }
-        after = last;
     }
 }
 
@@ -155,9 +163,9 @@ fn restore_manifests(
 /// they named.
 fn gone(
     data_dir: &Path,
-    repository: &str,
+    repository: &PastedImage,
     since: Option<i64>,
-) -> anyhow::Result<Vec<(String, String)>> {
+) -> anyhow::Result<Vec<(ImageName, Digest)>> {
     let (mut seen, mut gone) = (HashSet::new(), Vec::new());
     changes(data_dir, repository, &mut |page| {
         for change in page {
@@ -173,6 +181,3 @@ fn gone(
     gone.reverse();
     Ok(gone)
 }
-
-/// With what the tags begin under which cosign keeps what belongs to a manifest.
-const SIGNED: &str = "sha256-";

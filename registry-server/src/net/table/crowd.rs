@@ -4,28 +4,14 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::entry::{Entry, Phase};
+use super::owned::Crowd;
 use super::{Crowding, LOGIN_TIME, SETTLED_TIME, SILENT_TIME};
 use crate::auth::network;
 use crate::limits::Limits;
 use crate::share::Owner;
-
-/// All connections of one owner.
-#[derive(Debug)]
-pub(super) struct Crowd {
-    pub(super) owner: Owner,
-    /// How many there are. It is changed under the table's lock.
-    count: AtomicUsize,
-}
-
-impl Crowd {
-    fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
-    }
-}
 
 /// What the table's lock is over.
 #[derive(Default)]
@@ -159,15 +145,15 @@ impl State {
 
     /// Counts one more connection of an owner.
     fn join(&mut self, owner: &Owner) -> Arc<Crowd> {
-        let new = || Arc::new(Crowd { owner: owner.clone(), count: AtomicUsize::new(0) });
+        let new = || Arc::new(Crowd::new(owner.clone()));
         let crowd = self.crowds.entry(owner.clone()).or_insert_with(new);
-        crowd.count.fetch_add(1, Ordering::Relaxed);
+        crowd.add_one();
         Arc::clone(crowd)
     }
 
     /// Counts one less.
     fn leave(&mut self, crowd: &Crowd) {
-        if crowd.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+        if crowd.take_one() {
             self.crowds.remove(&crowd.owner);
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::crowd::Crowd;
+use super::owned::Crowd;
 use super::{LOGIN_TIME, SILENT_TIME, WAITING_TIME};
 use crate::api::rest::Rest;
 use crate::limits::Limits;

@@ -1,8 +1,9 @@
 //! Who may push may build what lies deep or wide. What a run reads of it grows with the rows that
 //! there are, and one read stays short: counted in steps of SQLite's machine.
 
+use oci::TagPattern;
+
 use super::*;
-use crate::TagPattern;
 use crate::db::steps::{self, Steps};
 
 /// Builds something of this size.

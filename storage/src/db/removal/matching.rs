@@ -3,12 +3,13 @@
 //! Each tag goes as it would alone, after those before it: what another tag keeps goes with the
 //! last one. So a plan that is made in pages says what the steps then do.
 
+use oci::{RepoName, Tag, TagPattern};
 use rusqlite::{Connection, params};
 
+use super::super::column::parsed;
 use super::{Going, Plan, Removal, apply};
 use crate::db::{repository, tag};
 use crate::error::StorageError;
-use crate::name::{RepoName, Tag, TagPattern};
 
 /// Tags for which a pattern stands, after `after` in their order, `limit` at most. Returns the tag
 /// after which to look further, if there are more; a page may well have found none.
@@ -32,7 +33,7 @@ pub(crate) fn matching(
     let mut rows = statement.query(params![id, from, PAGE_TAGS])?;
     let (mut found, mut last, mut count) = (Vec::new(), None, 0);
     while let Some(row) = rows.next()? {
-        let tag: Tag = row.get(0)?;
+        let tag: Tag = parsed(row, 0)?;
         if !tag.as_str().starts_with(prefix) {
             return Ok((found, None));
         }

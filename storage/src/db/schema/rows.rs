@@ -1,11 +1,11 @@
 //! What migrations change of rows. Each can be begun anew: what is done is found done.
 
+use oci::Digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::bytes;
 use crate::db::forget::{self, SurplusOfTags};
 use crate::db::listed;
-use crate::digest::Digest;
 use crate::error::StorageError;
 
 /// Changes of rows.

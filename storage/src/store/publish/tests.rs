@@ -3,10 +3,10 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use oci::Algorithm;
 
 use super::*;
 use crate::account::{Account, UserId};
-use crate::digest::Algorithm;
 use crate::lock::OnHeld;
 use crate::store::OpenOptions;
 

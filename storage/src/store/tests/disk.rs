@@ -2,8 +2,9 @@
 
 use std::os::unix::fs::FileExt;
 
+use oci::Hasher;
+
 use super::*;
-use crate::digest::Hasher;
 use crate::verify::{Finding, Verification};
 
 /// Writes `after` in the place of `before` on the disk, below the database, in whose file that

@@ -1,7 +1,8 @@
 //! What programs before took: it is served and kept as it is, but for a type that it cannot have.
 
+use oci::Digest;
+
 use super::*;
-use crate::digest::Digest;
 
 /// A manifest as a program before took it.
 fn older(text: &str, kept: &str) -> Manifest {

@@ -3,8 +3,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use registry_server::admin::{self, Command, Reply, TagCommand, TagReply};
+use registry_server::command::data::{Collect, Verify};
+use registry_server::command::tag::RestoreTag;
+use registry_server::config::Span;
+use registry_server::control;
 
 use super::super::acts::{Effects, Key, now};
 use super::super::load::Load;
@@ -188,16 +192,10 @@ fn mount(load: &Load<'_>, scene: &mut Scene) {
 
 /// Collects, which is about all scenes.
 fn collect(load: &Load<'_>, data: &Path, scenes: &mut [Scene]) {
-    let command = Command::Collect {
-        dry_run: false,
-        grace_seconds: Some(0),
-        untagged_seconds: None,
-        deleted_seconds: Some(0),
-        history_seconds: None,
-        upload_seconds: None,
-    };
+    let none = Some(Span(Duration::ZERO));
+    let command = Collect { grace: none, deleted: none, ..Collect::default() };
     load.acts.hear(|| {
-        admin::run(data, command).expect("a collection");
+        control::run(data, command).expect("a collection");
         let effects = scenes.iter_mut().flat_map(|scene| {
             scene.change(|held| {
                 (held.gone, held.is_layer_in_source) = (Gone::No, false);
@@ -213,8 +211,8 @@ fn collect(load: &Load<'_>, data: &Path, scenes: &mut [Scene]) {
 
 fn verify(load: &Load<'_>, data: &Path, scenes: &mut [Scene]) {
     load.acts.hear(|| {
-        let command = Command::Verify { dry_run: false, mib_per_second: None };
-        admin::run(data, command).expect("a verification");
+        let command = Verify { dry_run: false, mib_per_second: None };
+        control::run(data, command).expect("a verification");
         let notice = |held: &mut Held| {
             if held.file == File::Bad {
                 held.file = File::Lost;
@@ -225,10 +223,10 @@ fn verify(load: &Load<'_>, data: &Path, scenes: &mut [Scene]) {
 }
 
 fn restore(load: &Load<'_>, data: &Path, scene: &mut Scene) {
-    let image = format!("{}:{TAG}", scene.repository);
-    let command = TagCommand::Restore { image, to: None, before: None, only_if_gone: false };
+    let image = format!("{}:{TAG}", scene.repository).parse().expect("a tag");
+    let command = RestoreTag { image, to: None, before: None, only_if_gone: false };
     load.acts.hear(|| {
-        let told = admin::run(data, Command::Tag(command));
+        let told = control::run(data, command);
         let held = scene.held;
         let is_first_there = held.is_image_there || held.gone == Gone::Restorable;
         let must = match held.was {
@@ -236,11 +234,11 @@ fn restore(load: &Load<'_>, data: &Path, scene: &mut Scene) {
             Some(_) => true,
             None => false,
         };
-        let Ok(Reply::Tag(TagReply::Restored(entry))) = told else {
+        let Ok(entry) = told else {
             assert!(!must, "{told:?}: {held:?}");
             return (Vec::new(), ());
         };
-        let after = entry.to.map(|to| match to == scene.first.digest() {
+        let after = entry.to.map(|to| match to.to_string() == scene.first.digest() {
             true => Image::First,
             false => Image::Second,
         });

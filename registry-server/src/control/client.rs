@@ -1,0 +1,268 @@
+//! The command's side: the running server if there is one, else the store itself.
+
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::ops::ControlFlow;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use storage::{Holder, Layout, Medium, OnHeld, OpenOptions, StorageError, Store};
+use thiserror::Error;
+use tracing::error;
+
+use super::lease::Lease;
+use super::socket::through;
+use super::{Line, Request, line, place};
+use crate::command::data::{SnapshotPlace, TakeSnapshot};
+use crate::command::{Command, Context as CommandContext, OnProgress};
+use crate::config::{CONFIG_FILE, Upkeep, installed_settings, installed_upkeep};
+use crate::limits::{COMMAND_SILENCE_TIME, COMMAND_TIME, Limits};
+use crate::{logging, text};
+
+/// Runs a command on the registry in `data_dir`.
+///
+/// # Errors
+/// What the command refuses, and trouble on the way to it.
+pub fn run<C: Command>(data_dir: &Path, command: C) -> anyhow::Result<C::Reply> {
+    run_long(data_dir, command, &mut |_| ControlFlow::Continue(()))
+}
+
+/// Runs a command that takes long, and tells how far it is.
+///
+/// # Errors
+/// What the command refuses, and trouble on the way to it.
+pub fn run_long<C: Command>(
+    data_dir: &Path,
+    command: C,
+    on_progress: OnProgress<'_>,
+) -> anyhow::Result<C::Reply> {
+    // Before, because the owner may not be able to read the settings.
+    let upkeep = match C::IS_LONG {
+        true => installed_upkeep(Path::new(CONFIG_FILE), data_dir)?,
+        false => Upkeep::default(),
+    };
+    match reach(data_dir)? {
+        Reached::Server(stream) => Ok(ask(stream, &command, on_progress)?.0),
+        Reached::Store(store) => {
+            let (store, upkeep) = (&store, &upkeep);
+            // What it keeps for whoever gave it ends here: nobody works with it.
+            let mut context =
+                CommandContext { store, running: None, upkeep, on_progress, kept: None };
+            command.run(&mut context).map_err(|error| Refused(error.to_string()).into())
+        }
+    }
+}
+
+/// Becomes the owner of the store; none if a server runs.
+///
+/// # Errors
+/// Trouble on the way to it.
+pub fn own(data_dir: &Path) -> anyhow::Result<Option<Box<Store>>> {
+    match reach(data_dir)? {
+        Reached::Server(_) => Ok(None),
+        Reached::Store(store) => Ok(Some(store)),
+    }
+}
+
+/// What a backup is made from.
+pub enum Leased {
+    /// A running server keeps a snapshot.
+    Snapshot {
+        /// Its name in the data directory.
+        name: String,
+        /// Whether it is a copy, and not the registry's own database on a read-only disk.
+        is_copy: bool,
+        /// Its end is the snapshot's.
+        lease: Lease,
+    },
+    /// No server runs, and this process owns the store.
+    Store(Box<Store>),
+}
+
+/// Has the running server take a snapshot and keep it, or becomes the owner of the store.
+///
+/// # Errors
+/// What the server's reply says, and trouble on the way to it.
+pub fn run_leased(data_dir: &Path, on_progress: OnProgress<'_>) -> anyhow::Result<Leased> {
+    let stream = match reach(data_dir)? {
+        Reached::Server(stream) => stream,
+        Reached::Store(store) => return Ok(Leased::Store(store)),
+    };
+    let (SnapshotPlace { name, is_copy }, stream) = ask(stream, &TakeSnapshot {}, on_progress)?;
+    // It lies in the data directory, and nowhere that the name of another one leads to.
+    match Path::new(&name).file_name() == Some(name.as_ref()) {
+        true => Ok(Leased::Snapshot { name, is_copy, lease: Lease(stream) }),
+        false => bail!("the running server's answer makes no sense"),
+    }
+}
+
+/// What a command cannot do, as the running server or the store says it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
+fn reach(data_dir: &Path) -> anyhow::Result<Reached> {
+    // Before, because the owner may not be able to read the settings.
+    let allow_network_fs = is_network_fs_allowed(data_dir);
+    installer::become_owner_of(data_dir)?;
+    connect(data_dir, allow_network_fs)
+}
+
+/// Lets the commands of this process open a store behind a network or another program, as their
+/// command line says.
+pub(crate) fn allow_network_fs() {
+    ALLOW_NETWORK_FS.store(true, Ordering::Relaxed);
+}
+
+/// Checks that a data directory may lie where it does.
+///
+/// # Errors
+/// [`StorageError::ForeignDisk`] unless command line or settings allow it.
+pub(crate) fn check_medium(data_dir: &Path) -> Result<(), StorageError> {
+    Medium::check(data_dir, is_network_fs_allowed(data_dir))
+}
+
+/// Whether command line or settings allow that.
+pub(crate) fn is_network_fs_allowed(data_dir: &Path) -> bool {
+    let installed = installed_settings(Path::new(CONFIG_FILE), data_dir);
+    ALLOW_NETWORK_FS.load(Ordering::Relaxed)
+        || installed.is_ok_and(|settings| settings.allow_network_fs == Some(true))
+}
+
+enum Reached {
+    Server(UnixStream),
+    Store(Box<Store>),
+}
+
+/// Reaches the owner of the store, or becomes it. Between the start of a server and its socket,
+/// and while another command works, it tries again for a while.
+fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
+    let layout = Layout::new(data_dir);
+    // Nobody serves it, and to open the store would change what the next backup relies on.
+    if layout.is_backup() {
+        bail!(StorageError::IsBackup(data_dir.to_owned()));
+    }
+    layout.require()?;
+    let directory = File::open(data_dir).with_context(|| format!("cannot open {data_dir:?}"))?;
+    let socket = through(&directory, &layout.socket())
+        .context("cannot reach the running server over its socket")?;
+    let (until, limits) = (Instant::now() + WAIT_FOR_OWNER, Limits::default());
+    loop {
+        match call(&socket) {
+            Ok(stream) => return Ok(Reached::Server(stream)),
+            Err(error) if is_nobody(&error) => {}
+            Err(error) => return Err(error).context("cannot reach the running server"),
+        }
+        let options = OpenOptions {
+            may_create: false,
+            uploads_per_user: limits.uploads_per_user,
+            reserve_bytes: limits.reserve_bytes,
+            idle_connections: limits.database_readers(),
+            read_pause_time: limits.read_pause_time,
+            on_held: &|_: &Holder| OnHeld::GiveUp,
+            allow_network_fs,
+            on_fatal: end_process,
+            on_trouble: log_trouble,
+        };
+        let error = match Store::open(data_dir, &options) {
+            Ok(store) => return Ok(Reached::Store(Box::new(store))),
+            Err(error) => error,
+        };
+        let is_owned = matches!(error, StorageError::Owned(_));
+        // Whatever the disk is now: it was read-only when that server started, perhaps.
+        if is_owned && let Some(stream) = reach_elsewhere(data_dir)? {
+            return Ok(Reached::Server(stream));
+        }
+        match is_owned && Instant::now() < until {
+            true => std::thread::sleep(PAUSE),
+            false => bail!(error),
+        }
+    }
+}
+
+/// Reaches a server whose data directory could not take its socket, if one runs.
+fn reach_elsewhere(data_dir: &Path) -> anyhow::Result<Option<UnixStream>> {
+    for path in place::to_reach(data_dir) {
+        let directory = File::open(path.parent().unwrap_or(Path::new(".")))?;
+        match call(&through(&directory, &path)?) {
+            Ok(stream) => return Ok(Some(stream)),
+            Err(error) if is_nobody(&error) => {}
+            Err(error) => return Err(error).context("cannot reach the running server"),
+        }
+    }
+    Ok(None)
+}
+
+/// Connects, and waits no longer than for an answer: whoever listens there may take nobody.
+fn call(socket: &Path) -> io::Result<UnixStream> {
+    let calling = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&calling, Timeout::Send, Some(COMMAND_TIME))?;
+    net::connect(&calling, &SocketAddrUnix::new(socket)?)?;
+    Ok(UnixStream::from(calling))
+}
+
+/// Has a running server do it. The connection comes back with the reply.
+fn ask<C: Command>(
+    mut stream: UnixStream,
+    command: &C,
+    on_progress: OnProgress<'_>,
+) -> anyhow::Result<(C::Reply, BufReader<UnixStream>)> {
+    let patience = if C::IS_LONG { COMMAND_SILENCE_TIME } else { COMMAND_TIME };
+    let arguments = serde_json::value::to_raw_value(command)?;
+    let mut words = serde_json::to_vec(&Request { command: C::NAME.to_owned(), arguments })?;
+    words.push(b'\n');
+    stream.set_write_timeout(Some(COMMAND_TIME)).context("cannot set a time for the command")?;
+    stream.write_all(&words).context("the running server does not take the command")?;
+    let mut stream = BufReader::new(stream);
+    loop {
+        match line::read(&mut stream, patience)? {
+            Line::Done(reply) => return Ok((reply, stream)),
+            Line::Failed(sentence) => return Err(Refused(sentence).into()),
+            Line::Progress(progress) => {
+                if on_progress(&progress).is_break() {
+                    bail!("stopped before the end");
+                }
+            }
+            Line::Working => {}
+        }
+    }
+}
+
+/// Ends the process when the database can no longer be trusted; the next start recovers.
+pub(crate) fn end_process(cause: &StorageError) -> ! {
+    error!(%cause, "the database can no longer be trusted; starting anew recovers it");
+    if !tracing::dispatcher::has_been_set() {
+        // A command keeps no log, and must not end without a word.
+        let what = "the database can no longer be trusted; trying again recovers it";
+        text::complain(&format!("{cause}: {what}"));
+    }
+    logging::flush();
+    std::process::exit(1)
+}
+
+/// Logs a failure of the database that no caller waits for.
+pub(crate) fn log_trouble(cause: &StorageError) {
+    match cause {
+        StorageError::BlobLost(_) | StorageError::ManifestLost { .. } => {
+            error!("{cause}; it was asked for, and its bytes are not what they were");
+        }
+        _ => error!(
+            %cause, "the database's log could not be moved into it; the next write tries again"
+        ),
+    }
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// How long a command waits for the socket of a server that is starting, or for another command.
+const WAIT_FOR_OWNER: Duration = Duration::from_secs(20);
+/// What the command line said, once and for all commands that it stands for.
+static ALLOW_NETWORK_FS: AtomicBool = AtomicBool::new(false);
+const PAUSE: Duration = Duration::from_millis(50);
