@@ -21,6 +21,7 @@ mod inspect;
 mod install;
 mod ls;
 mod meter;
+mod pages;
 mod restore;
 mod rm;
 mod serve;

@@ -42,9 +42,13 @@ struct Repository {
 pub(super) fn run(data_dir: &Path, json: bool) -> anyhow::Result<()> {
     let State { disk_total_bytes, disk_free_bytes, blobs, blob_bytes, .. } =
         control::run(data_dir, LookAtState {})?;
-    let sum = |repository| sum(data_dir, repository);
+    let entry = |repository| {
+        let RepositorySum { blobs, bytes, own_blobs, own_bytes, .. } =
+            sum_repository(data_dir, &repository)?;
+        anyhow::Ok(Repository { repository, blobs, bytes, own_blobs, own_bytes })
+    };
     let mut repositories: Vec<Repository> =
-        repositories(data_dir)?.into_iter().map(sum).collect::<Result<_, _>>()?;
+        repositories(data_dir)?.into_iter().map(entry).collect::<Result<_, _>>()?;
     // Whoever is short of space looks for what takes most.
     repositories.sort_by_key(|it| std::cmp::Reverse(it.own_bytes));
     let command = Collect { dry_run: true, ..Collect::default() };
@@ -62,18 +66,21 @@ pub(super) fn run(data_dir: &Path, json: bool) -> anyhow::Result<()> {
 }
 
 /// Adds up what a repository holds, a part at a time.
-fn sum(data_dir: &Path, repository: RepoName) -> anyhow::Result<Repository> {
-    let (mut all, mut after) = (RepositorySum::default(), None);
+pub(super) fn sum_repository(
+    data_dir: &Path,
+    repository: &RepoName,
+) -> anyhow::Result<RepositorySum> {
+    let mut all = RepositorySum::default();
     loop {
-        let part = control::run(data_dir, SumRepository { repository: repository.clone(), after })?;
-        all.blobs += part.blobs;
+        let (repository, after) = (repository.clone(), all.next);
+        let part = control::run(data_dir, SumRepository { repository, after })?;
+        all.blobs = all.blobs.saturating_add(part.blobs);
         all.bytes = all.bytes.saturating_add(part.bytes);
-        all.own_blobs += part.own_blobs;
+        all.own_blobs = all.own_blobs.saturating_add(part.own_blobs);
         all.own_bytes = all.own_bytes.saturating_add(part.own_bytes);
-        after = part.next;
-        if after.is_none() {
-            let RepositorySum { blobs, bytes, own_blobs, own_bytes, .. } = all;
-            return Ok(Repository { repository, blobs, bytes, own_blobs, own_bytes });
+        all.next = part.next;
+        if all.next.is_none() {
+            return Ok(all);
         }
     }
 }

@@ -6,10 +6,11 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::bail;
-use oci::{Digest, EdgeKind, ImageName, PastedImage};
+use oci::{Digest, EdgeKind, ImageName, PastedImage, Reference};
 use serde::Serialize;
 use storage::PartState;
 
+use super::pages::each_page;
 use super::words::{bytes, counted, cut, time};
 use crate::command::image::{
     ListParts, ListReferrers, LookAtManifest, ManifestEntry, Part, Referrer,
@@ -170,22 +171,23 @@ impl<'a> Walk<'a> {
     }
 
     fn parts(&mut self, above: &ManifestEntry, depth: usize) -> anyhow::Result<Vec<PartNode>> {
-        let (mut parts, mut skip) = (Vec::new(), 0);
-        loop {
-            let (repository, digest) = (above.repository.clone(), above.digest);
-            let page = control::run(self.data_dir, ListParts { repository, digest, skip })?;
-            for entry in page.entries {
+        let (data_dir, repository, digest) = (self.data_dir, &above.repository, above.digest);
+        let ask = |skip: Option<usize>| {
+            let (repository, skip) = (repository.clone(), skip.unwrap_or_default());
+            control::run(data_dir, ListParts { repository, digest, skip })
+        };
+        let mut parts = Vec::new();
+        each_page(ask, |page| {
+            for entry in page {
                 let manifest = self.part(above, &entry, depth)?;
                 // The tree is kept only where it is printed at the end.
                 if self.is_quiet {
                     parts.push(PartNode { entry, manifest });
                 }
             }
-            match page.next {
-                None => return Ok(parts),
-                Some(next) => skip = next,
-            }
-        }
+            Ok(())
+        })?;
+        Ok(parts)
     }
 
     fn part(
@@ -246,8 +248,8 @@ impl<'a> Walk<'a> {
         if depth > 2 * MAX_INDEXES {
             bail!("{digest} lies below {MAX_INDEXES} indexes: inspect it by itself");
         }
-        let image = format!("{}@{digest}", above.repository);
-        match manifest(self.data_dir, image.parse()?, true)? {
+        let image = ImageName::new(above.repository.clone(), Some(Reference::Digest(*digest)));
+        match manifest(self.data_dir, image.into(), true)? {
             Some(child) => self.visit(child, depth + 1).map(Some),
             // Somebody deleted it just now.
             None => Ok(None),
@@ -255,20 +257,20 @@ impl<'a> Walk<'a> {
     }
 
     fn referrers(&mut self, above: &ManifestEntry, depth: usize) -> anyhow::Result<Vec<Referrer>> {
-        let (mut all, mut after) = (Vec::new(), None);
-        loop {
+        let ask = |after| {
             let (repository, digest) = (above.repository.clone(), above.digest);
-            let page = control::run(self.data_dir, ListReferrers { repository, digest, after })?;
-            for Referrer { digest, artifact_type, size } in &page.entries {
+            control::run(self.data_dir, ListReferrers { repository, digest, after })
+        };
+        let mut all = Vec::new();
+        each_page(ask, |page| {
+            for Referrer { digest, artifact_type, size } in &page {
                 let kind = cut(artifact_type.as_deref().unwrap_or("of no type"));
                 self.show(depth, &format!("referrer  {digest}  {}  {kind}", bytes(*size)))?;
             }
-            all.extend(page.entries);
-            match page.next {
-                None => return Ok(all),
-                next => after = next,
-            }
-        }
+            all.extend(page);
+            Ok(())
+        })?;
+        Ok(all)
     }
 
     fn show(&self, depth: usize, line: &str) -> anyhow::Result<()> {

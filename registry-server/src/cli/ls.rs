@@ -4,6 +4,7 @@ use std::path::Path;
 
 use oci::RepoName;
 
+use super::pages::all;
 use crate::command::data::ListRepositories;
 use crate::command::tag::{ListTags, TagEntry};
 use crate::control;
@@ -28,25 +29,9 @@ pub(super) fn run(data_dir: &Path, repository: Option<&str>, json: bool) -> anyh
 
 /// All repositories that hold a manifest.
 pub(super) fn repositories(data_dir: &Path) -> anyhow::Result<Vec<RepoName>> {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let page = control::run(data_dir, ListRepositories { after })?;
-        all.extend(page.entries);
-        match page.next {
-            None => return Ok(all),
-            next => after = next,
-        }
-    }
+    all(|after| control::run(data_dir, ListRepositories { after }))
 }
 
 fn tags(data_dir: &Path, repository: &RepoName) -> anyhow::Result<Vec<TagEntry>> {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let page = control::run(data_dir, ListTags { repository: repository.clone(), after })?;
-        all.extend(page.entries);
-        match page.next {
-            None => return Ok(all),
-            next => after = next,
-        }
-    }
+    all(|after| control::run(data_dir, ListTags { repository: repository.clone(), after }))
 }

@@ -7,10 +7,11 @@ use oci::{Digest, ImageName, RepoName, TagPattern};
 use serde::Serialize;
 use storage::shell_word;
 
+use super::df::sum_repository;
 use super::words::{bytes, counted, now, time};
+use crate::command::data::RepositorySum;
 use crate::command::image::{
     PlanRemovalOfAll, RemoveImage, RemoveSome, RemovedImage, RemovedSome, RepositoryCounts,
-    SumBlobs,
 };
 use crate::control::{self, Refused};
 use crate::text::{Page, note, print, print_json};
@@ -107,7 +108,8 @@ struct Whole {
 fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow::Result<()> {
     let RepositoryCounts { repository, tags, manifests } =
         control::run(data_dir, PlanRemovalOfAll { repository: text.parse()? })?;
-    let (blobs, blob_bytes) = space(data_dir, &repository)?;
+    let RepositorySum { own_blobs: blobs, own_bytes: blob_bytes, .. } =
+        sum_repository(data_dir, &repository)?;
     let word = shell_word(repository.as_str());
     let undo = format!("registry tag restore --all {word} --since {}", time(now()));
     let (tag_count, manifest_count) = match dry_run {
@@ -161,18 +163,6 @@ fn remove_in_steps(
             return Ok(());
         }
         *went = (went.0.saturating_add(tags), went.1.saturating_add(manifests));
-    }
-}
-
-fn space(data_dir: &Path, repository: &RepoName) -> anyhow::Result<(u64, u64)> {
-    let (mut all, mut after) = ((0_u64, 0_u64), None);
-    loop {
-        let part = control::run(data_dir, SumBlobs { repository: repository.clone(), after })?;
-        all = (all.0.saturating_add(part.blobs), all.1.saturating_add(part.bytes));
-        match part.next {
-            None => return Ok(all),
-            next => after = next,
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use storage::{UserName, shell_word};
 
 use super::DataDir;
+use super::pages::each_page;
 use super::words::{seconds, time};
 use crate::command::tag::{
     Change, ProtectTag, Protection, RestoreTag, RestoredTag, ShowHistory, UnprotectTag,
@@ -130,22 +131,15 @@ struct Printed {
 fn changes(
     data_dir: &Path,
     image: &PastedImage,
-    on_page: &mut dyn FnMut(Vec<Change>) -> anyhow::Result<()>,
+    on_page: impl FnMut(Vec<Change>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut before = None;
-    loop {
-        let page = control::run(data_dir, ShowHistory { image: image.clone(), before })?;
-        on_page(page.entries)?;
-        match page.next {
-            None => return Ok(()),
-            next => before = next,
-        }
-    }
+    let ask = |before| control::run(data_dir, ShowHistory { image: image.clone(), before });
+    each_page(ask, on_page)
 }
 
 fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
     let (mut all, mut is_empty) = (Vec::new(), true);
-    changes(data_dir, &image.parse()?, &mut |page| {
+    changes(data_dir, &image.parse()?, |page| {
         is_empty &= page.is_empty();
         if json {
             all.extend(page.into_iter().map(printed));

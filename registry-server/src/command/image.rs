@@ -17,9 +17,7 @@ mod remove_matching;
 pub use list_parts::{ListParts, Part};
 pub use list_referrers::{ListReferrers, Referrer};
 pub use look_at_manifest::{LookAtManifest, ManifestEntry};
-pub use remove_all::{
-    BlobSum, PlanRemovalOfAll, RemoveSome, RemovedSome, RepositoryCounts, SumBlobs,
-};
+pub use remove_all::{PlanRemovalOfAll, RemoveSome, RemovedSome, RepositoryCounts};
 pub use remove_image::RemoveImage;
 pub use remove_matching::{PlanRemovalOfMatching, RemoveMatching, RemovedMatching};
 

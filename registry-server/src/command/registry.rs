@@ -25,7 +25,6 @@ pub(crate) static ALL: &[Entry] = &[
     Entry::of::<image::RemoveImage>(),
     Entry::of::<image::RemoveMatching>(),
     Entry::of::<image::RemoveSome>(),
-    Entry::of::<image::SumBlobs>(),
     Entry::of::<tag::ListTags>(),
     Entry::of::<tag::ProtectTag>(),
     Entry::of::<tag::RestoreManifests>(),

@@ -35,8 +35,8 @@ impl Back {
         (image, digest): (ImageName, Digest),
         json: bool,
     ) -> anyhow::Result<Vec<ImageName>> {
-        let image = image.to_string().parse()?;
-        let command = RestoreTag { image, to: Some(digest), before: None, only_if_gone: true };
+        let command =
+            RestoreTag { image: image.into(), to: Some(digest), before: None, only_if_gone: true };
         match control::run(data_dir, command) {
             // Somebody pushed it meanwhile.
             Ok(restored) if restored.from.is_some() => Ok(Vec::new()),
@@ -100,11 +100,10 @@ pub(super) fn restore_all(
 ) -> anyhow::Result<()> {
     let mut back = Back::default();
     let repository = restore_manifests(data_dir, &repository.parse()?, since, &mut back)?;
-    let repository = repository.to_string();
-    for gone in gone(data_dir, &repository.parse()?, since)? {
+    for gone in gone(data_dir, &ImageName::new(repository.clone(), None).into(), since)? {
         back.bring(data_dir, gone, json)?;
     }
-    back.tell(&repository, &repository, since, json)
+    back.tell(repository.as_str(), repository.as_str(), since, json)
 }
 
 /// Brings back the tags of a repository that are gone and for which a pattern stands, with what
@@ -167,7 +166,7 @@ fn gone(
     since: Option<i64>,
 ) -> anyhow::Result<Vec<(ImageName, Digest)>> {
     let (mut seen, mut gone) = (HashSet::new(), Vec::new());
-    changes(data_dir, repository, &mut |page| {
+    changes(data_dir, repository, |page| {
         for change in page {
             if seen.insert(change.image.clone())
                 && since.is_none_or(|since| change.changed_at >= since)

@@ -1,8 +1,7 @@
 //! Removing everything in a repository.
 
-use oci::{Digest, PastedImage, RepoName};
+use oci::{PastedImage, RepoName};
 use serde::{Deserialize, Serialize};
-use storage::Space;
 
 use crate::command::names::repository_of;
 use crate::command::{Command, CommandError, Context};
@@ -24,27 +23,6 @@ pub struct RepositoryCounts {
     pub tags: u64,
     /// Its manifests.
     pub manifests: u64,
-}
-
-/// Asks for a part of the blobs of a repository that no other one holds.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SumBlobs {
-    /// The repository.
-    pub repository: RepoName,
-    /// The last blob of the part before.
-    pub after: Option<Digest>,
-}
-
-/// Blobs in numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlobSum {
-    /// How many.
-    pub blobs: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The last one, if more may follow.
-    pub next: Option<Digest>,
 }
 
 /// Removes some tags or manifests of a repository.
@@ -83,30 +61,6 @@ impl Command for PlanRemovalOfAll {
         let (tags, manifests) =
             counts.ok_or_else(|| CommandError::NoRepository(repository.clone()))?;
         Ok(RepositoryCounts { repository, tags, manifests })
-    }
-}
-
-impl Command for SumBlobs {
-    type Reply = BlobSum;
-
-    const NAME: &'static str = "image-sum-blobs";
-
-    fn words(&self) -> &'static str {
-        "rm --dry-run"
-    }
-
-    fn subject(&self) -> Option<String> {
-        Some(self.repository.to_string())
-    }
-
-    fn is_continued(&self) -> bool {
-        true
-    }
-
-    fn run(self, context: &mut Context<'_>) -> Result<BlobSum, CommandError> {
-        let (space, next) = context.store.space_in(&self.repository, self.after.as_ref())?;
-        let Space { blobs, bytes } = space.held_alone;
-        Ok(BlobSum { blobs, bytes, next })
     }
 }
 

@@ -52,6 +52,13 @@ impl PastedImage {
     }
 }
 
+impl From<ImageName> for PastedImage {
+    /// An image whose name is known already.
+    fn from(image: ImageName) -> Self {
+        Self { text: image.to_string(), whole: image, shorter: None }
+    }
+}
+
 impl FromStr for PastedImage {
     type Err = NameError;
 

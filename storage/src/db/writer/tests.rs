@@ -26,6 +26,18 @@ fn database() -> (tempfile::TempDir, Connection) {
     (directory, connection)
 }
 
+/// Counts the transactions that a connection commits from now on.
+fn count_commits(connection: &mut Connection) -> Arc<AtomicI32> {
+    let commits = Arc::new(AtomicI32::new(0));
+    let counter = Arc::clone(&commits);
+    let count = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    connection.commit_hook(Some(count)).unwrap();
+    commits
+}
+
 #[test]
 fn a_job_that_fails_leaves_nothing_and_its_neighbours_stay() {
     let (directory, connection) = database();
@@ -58,14 +70,7 @@ fn waiting_jobs_share_one_commit() {
         outcomes.push(outcome);
     }
     drop(sender);
-    let commits = Arc::new(AtomicI32::new(0));
-    let counter = Arc::clone(&commits);
-    connection
-        .commit_hook(Some(move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-            false
-        }))
-        .unwrap();
+    let commits = count_commits(&mut connection);
     writer(connection).unwrap().run(&queue);
     assert!(outcomes.iter().all(|outcome| outcome.recv().unwrap().is_ok()));
     assert_eq!(commits.load(Ordering::Relaxed), 1);
@@ -88,13 +93,7 @@ fn no_transaction_has_many_more_rows_than_one_that_takes_long() {
         outcomes.push(outcome);
     }
     drop(sender);
-    let commits = Arc::new(AtomicI32::new(0));
-    let counter = Arc::clone(&commits);
-    let count = move || {
-        counter.fetch_add(1, Ordering::Relaxed);
-        false
-    };
-    connection.commit_hook(Some(count)).unwrap();
+    let commits = count_commits(&mut connection);
     writer(connection).unwrap().run(&queue);
     assert!(outcomes.iter().all(|outcome| outcome.recv().unwrap().is_ok()));
     let groups = usize::try_from(commits.load(Ordering::Relaxed)).unwrap();
@@ -121,13 +120,7 @@ fn what_takes_long_lets_the_others_go_first_and_comes_one_at_a_time() {
         outcomes.push(outcome);
     }
     drop(sender);
-    let commits = Arc::new(AtomicI32::new(0));
-    let counter = Arc::clone(&commits);
-    let count = move || {
-        counter.fetch_add(1, Ordering::Relaxed);
-        false
-    };
-    connection.commit_hook(Some(count)).unwrap();
+    let commits = count_commits(&mut connection);
     writer(connection).unwrap().run(&queue);
     assert!(outcomes.iter().all(|outcome| outcome.recv().unwrap().is_ok()));
     assert_eq!(commits.load(Ordering::Relaxed), 4);
