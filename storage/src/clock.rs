@@ -9,7 +9,7 @@
 //! which takes nothing away.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock of one open store. Its ticks are greater than 0, which is the beginning of time.
 #[derive(Debug)]
@@ -51,6 +51,12 @@ impl Clock {
     pub(crate) fn pass(&self, time: Duration) {
         self.from.fetch_add(ticks(time), Ordering::Relaxed);
     }
+}
+
+/// The second since 1970 by the wall clock: what people are shown.
+pub(crate) fn wall_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Before every tick: what is noted with it is old enough for everything.

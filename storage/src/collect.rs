@@ -24,7 +24,8 @@ use durable::remove;
 use oci::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::db::collect::{self as rows, After, Held, STEP_ROWS};
+use crate::db::Transaction;
+use crate::db::collect::{After, Held, STEP_ROWS};
 use crate::db::upkeep;
 use crate::error::StorageError;
 use crate::store::Store;
@@ -148,7 +149,8 @@ impl Store {
         let done = run.done;
         if done.is_whole && !is_dry_run {
             let summary = upkeep::summary(&done)?;
-            let note = move |connection: &_| upkeep::note(connection, COLLECTION, &summary);
+            let note =
+                move |transaction: &Transaction<'_>| transaction.note_upkeep(COLLECTION, &summary);
             self.database.write_to_free(note)?;
         }
         Ok(done)
@@ -160,7 +162,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn last_collection(&self) -> Result<Option<(i64, Collected)>, StorageError> {
-        let note = self.database.read(|connection| upkeep::last(connection, COLLECTION))?;
+        let note = self.database.read(|reader| reader.last_upkeep(COLLECTION))?;
         // What a later version noted there may be more than this one understands.
         Ok(note.and_then(|note| Some((note.ended_at, serde_json::from_str(&note.summary).ok()?))))
     }
@@ -171,7 +173,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn since_collection(&self) -> Result<Option<Duration>, StorageError> {
-        let note = self.database.read(|connection| upkeep::last(connection, COLLECTION))?;
+        let note = self.database.read(|reader| reader.last_upkeep(COLLECTION))?;
         Ok(note.map(|note| self.database.clock().since(note.ended_tick)))
     }
 }
@@ -243,8 +245,7 @@ impl Run<'_> {
     fn deleted_manifests(&mut self, until: i64) -> Flow {
         let mut after: After = None;
         loop {
-            let page =
-                self.store.database.read(|connection| rows::expired(connection, &after, until))?;
+            let page = self.store.database.read(|reader| reader.expired(&after, until))?;
             let Some(last) = page.last().cloned() else { return Ok(ControlFlow::Continue(())) };
             let mut rest = page;
             while !rest.is_empty() {
@@ -252,9 +253,9 @@ impl Run<'_> {
                     rest.len()
                 } else {
                     let step = rest.clone();
-                    self.store.database.step_to_free(move |connection| {
-                        rows::drop_expired(connection, &step, until)
-                    })?
+                    self.store
+                        .database
+                        .step_to_free(move |transaction| transaction.drop_expired(&step, until))?
                 };
                 let gone = rest.drain(..gone);
                 self.done.deleted_manifests += gone.len() as u64;
@@ -272,11 +273,11 @@ impl Run<'_> {
         let mut after: After = None;
         loop {
             let (leaving, begin) = (&self.leaving, &after);
-            let mut page = store.database.read(|connection| {
-                let mut page = rows::links(connection, begin, until)?;
+            let mut page = store.database.read(|reader| {
+                let mut page = reader.links(begin, until)?;
                 for link in page.iter_mut().filter(|link| link.is_named && !leaving.is_empty()) {
                     let is_leaving = |manifest: &Held| leaving.contains(manifest);
-                    link.is_named = rows::is_named(connection, &link.held, &is_leaving)?;
+                    link.is_named = reader.is_named(&link.held, &is_leaving)?;
                 }
                 Ok(page)
             })?;
@@ -286,7 +287,7 @@ impl Run<'_> {
             let ahead: Vec<Held> =
                 page.iter().filter(|link| link.is_ahead).map(|link| link.held.clone()).collect();
             if !self.is_dry_run && !ahead.is_empty() {
-                store.database.step_to_free(move |connection| rows::renew(connection, &ahead))?;
+                store.database.step_to_free(move |transaction| transaction.renew_links(&ahead))?;
             }
             page.retain(|link| {
                 link.is_old
@@ -298,9 +299,7 @@ impl Run<'_> {
                 step.iter().for_each(|held| *self.unlinked.entry(held.digest).or_default() += 1);
                 Ok(step.len() as u64)
             } else {
-                store
-                    .database
-                    .step_to_free(move |connection| rows::unlink(connection, &step, until))
+                store.database.step_to_free(move |transaction| transaction.unlink(&step, until))
             };
             let are_taken = outcome.is_ok() && !self.is_dry_run;
             let blobs = page.iter().map(|link| (&*link.name, &link.held.digest));
@@ -315,7 +314,7 @@ impl Run<'_> {
         let mut after: Option<Digest> = None;
         loop {
             let begin = after.as_ref();
-            let page = self.store.database.read(|connection| rows::blobs(connection, begin))?;
+            let page = self.store.database.read(|reader| reader.linked_blobs(begin))?;
             let Some(last) = page.last().map(|blob| blob.digest) else {
                 return Ok(ControlFlow::Continue(()));
             };
@@ -349,7 +348,7 @@ impl Run<'_> {
         // No commit puts one of these files back before it is certain that it stays.
         let claim = self.store.claims.claim_free(digests.iter().copied());
         let step = claim.digests().to_vec();
-        let drop = move |connection: &_| rows::drop_blobs(connection, &step);
+        let drop = move |transaction: &Transaction<'_>| transaction.drop_blobs(&step);
         let dropped = self.store.database.step_to_free(drop)?;
         for digest in &dropped {
             // If it stays, it is a file without a row, which the next run finds.
@@ -361,8 +360,7 @@ impl Run<'_> {
     fn repositories(&mut self) -> Flow {
         let mut after = 0;
         loop {
-            let page =
-                self.store.database.read(|connection| rows::repositories(connection, after))?;
+            let page = self.store.database.read(|reader| reader.repository_ids(after))?;
             let Some((last, _)) = page.last().copied() else {
                 return Ok(ControlFlow::Continue(()));
             };
@@ -372,9 +370,9 @@ impl Run<'_> {
                 self.done.repositories += if self.is_dry_run {
                     empty.len() as u64
                 } else {
-                    self.store.database.step_to_free(move |connection| {
-                        rows::drop_repositories(connection, &empty)
-                    })?
+                    self.store
+                        .database
+                        .step_to_free(move |transaction| transaction.drop_repositories(&empty))?
                 };
             }
             unless_stopped!(self.step());

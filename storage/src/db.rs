@@ -18,9 +18,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use durable::{IoError, create_private};
-pub(crate) use rusqlite::Connection;
-use rusqlite::ffi;
 use rusqlite::functions::FunctionFlags;
+use rusqlite::{Connection, ffi};
 
 use crate::clock::Clock;
 use crate::error::StorageError;
@@ -45,8 +44,10 @@ mod listed;
 pub(crate) mod lost;
 pub(crate) mod manifest;
 mod open;
+#[cfg(test)]
+pub(crate) mod probe;
 pub(crate) mod protection;
-mod reader;
+mod readers;
 pub(crate) mod removal;
 pub(crate) mod repository;
 pub(crate) mod restore;
@@ -57,6 +58,7 @@ pub(crate) mod space;
 #[cfg(test)]
 pub(crate) mod steps;
 pub(crate) mod tag;
+mod transaction;
 pub(crate) mod unheld;
 pub(crate) mod upkeep;
 pub(crate) mod user;
@@ -64,8 +66,9 @@ pub(crate) mod verify;
 mod writer;
 
 use open::{open_frozen, open_to_read, open_to_write};
-use reader::Readers;
-pub(crate) use reader::Reading;
+use readers::Readers;
+pub(crate) use readers::Reading;
+pub(crate) use transaction::{Reader, Transaction};
 use writer::{FEW_ROWS, Work, Writer};
 
 /// What to do when the database can no longer be trusted: log it and end the process.
@@ -160,7 +163,7 @@ impl Database {
 
     /// Keeps where the clock stands. Durable on return.
     pub(crate) fn keep_time(&self) -> Result<(), StorageError> {
-        self.write(keep_time)
+        self.write(|transaction| transaction.keep_time())
     }
 
     /// Runs `work` in the writing thread and waits until its outcome is durable.
@@ -169,7 +172,7 @@ impl Database {
     pub(crate) fn write<T, F>(&self, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StorageError> + Send + 'static,
     {
         self.write_rows(0, work)
     }
@@ -178,7 +181,7 @@ impl Database {
     pub(crate) fn write_rows<T, F>(&self, rows: usize, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StorageError> + Send + 'static,
     {
         self.space.check_writable()?;
         let (job, outcome) = writer::job(FEW_ROWS + rows, work);
@@ -194,7 +197,7 @@ impl Database {
     pub(crate) fn write_to_free<T, F>(&self, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
-        F: Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,
+        F: Fn(&Transaction<'_>) -> Result<T, StorageError> + Clone + Send + 'static,
     {
         self.space.with_reserve(|| self.write(work.clone()))
     }
@@ -204,12 +207,12 @@ impl Database {
     pub(crate) fn step_to_free<T, F>(&self, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
-        F: Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,
+        F: Fn(&Transaction<'_>) -> Result<T, StorageError> + Clone + Send + 'static,
     {
-        self.write_to_free(move |connection| {
-            let before = connection.total_changes();
-            let outcome = work(connection);
-            let changed = connection.total_changes() - before;
+        self.write_to_free(move |transaction| {
+            let before = transaction.total_changes();
+            let outcome = work(transaction);
+            let changed = transaction.total_changes() - before;
             debug_assert!(changed <= collect::STEP_ROWS as u64, "a step changed {changed} rows");
             outcome
         })
@@ -220,11 +223,11 @@ impl Database {
     pub(crate) fn step_to_mend<T, F>(&self, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
-        F: Fn(&Connection) -> Result<T, StorageError> + Clone + Send + 'static,
+        F: Fn(&Transaction<'_>) -> Result<T, StorageError> + Clone + Send + 'static,
     {
-        self.step_to_free(move |connection| {
-            forget_pages(connection)?;
-            work(connection)
+        self.step_to_free(move |transaction| {
+            transaction.forget_pages()?;
+            work(transaction)
         })
     }
 
@@ -274,7 +277,7 @@ impl Database {
     /// Runs `work` on a read-only connection. One call is one short read.
     pub(crate) fn read<T>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+        work: impl FnOnce(&Reader<'_>) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         self.readers.run(work)
     }
@@ -283,7 +286,7 @@ impl Database {
     /// be right where the disk is wrong, and the next reader gets what the disk holds.
     pub(crate) fn read_afresh<T>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+        work: impl FnOnce(&Reader<'_>) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         self.readers.run_afresh(work)
     }
@@ -308,12 +311,6 @@ impl Drop for Database {
     }
 }
 
-/// Lets a connection forget the pages that it has in memory, but for those that its transaction has
-/// changed, so that it reads them again.
-pub(crate) fn forget_pages(connection: &Connection) -> Result<(), StorageError> {
-    Ok(connection.release_memory()?)
-}
-
 /// Lets a connection ask for the tick with `tick()`.
 fn give_clock(connection: &Connection, clock: &Arc<Clock>) -> Result<(), StorageError> {
     let clock = Arc::clone(clock);
@@ -321,11 +318,20 @@ fn give_clock(connection: &Connection, clock: &Arc<Clock>) -> Result<(), Storage
     Ok(connection.create_scalar_function("tick", 0, flags, move |_| Ok(clock.now()))?)
 }
 
-/// Keeps where the clock stands.
-pub(crate) fn keep_time(connection: &Connection) -> Result<(), StorageError> {
-    let keep = "UPDATE clock SET tick = tick() WHERE tick < tick()";
-    connection.prepare_cached(keep)?.execute([])?;
-    Ok(())
+impl Reader<'_> {
+    /// Whether the database answers.
+    pub(crate) fn ping(&self) -> Result<(), StorageError> {
+        Ok(self.query_row("SELECT tick FROM clock", [], |_| Ok(()))?)
+    }
+}
+
+impl Transaction<'_> {
+    /// Keeps where the clock stands.
+    pub(crate) fn keep_time(&self) -> Result<(), StorageError> {
+        let keep = "UPDATE clock SET tick = tick() WHERE tick < tick()";
+        self.prepare_cached(keep)?.execute([])?;
+        Ok(())
+    }
 }
 
 /// Moves all that an earlier process left in the log into the database, and empties the log.
@@ -367,12 +373,6 @@ impl From<rusqlite::Error> for StorageError {
             _ => Self::Database(error.to_string()),
         }
     }
-}
-
-/// Seconds since 1970, which is what the database keeps of times.
-pub(crate) fn unix_now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// What SQLite says of a database whose structure is broken.

@@ -11,7 +11,8 @@
 use durable::{Access, Links, read_within, remove, remove_durably, write_whole};
 use oci::{Algorithm, Digest};
 
-use crate::db::{self, Database, upkeep};
+use crate::db::Database;
+use crate::db::Transaction;
 use crate::error::StorageError;
 use crate::layout::Layout;
 
@@ -36,10 +37,10 @@ impl Promises {
         let path = layout.promises();
         // By the writing thread, since a reader that is open would keep the log from being removed
         // when the store is closed.
-        let taken = from.write_to_free(|connection| {
-            let note = upkeep::last(connection, PROMISES)?;
+        let taken = from.write_to_free(|transaction| {
+            let note = transaction.last_upkeep(PROMISES)?;
             if note.is_some() {
-                upkeep::forget(connection, PROMISES)?;
+                transaction.forget_upkeep(PROMISES)?;
             }
             Ok(note)
         });
@@ -62,9 +63,9 @@ impl Promises {
         let path = layout.promises();
         let text = self.text();
         let digest = Digest::of(Algorithm::Sha256, &text).to_string();
-        let note = move |connection: &db::Connection| {
-            db::keep_time(connection)?;
-            upkeep::note(connection, PROMISES, &digest)
+        let note = move |transaction: &Transaction<'_>| {
+            transaction.keep_time()?;
+            transaction.note_upkeep(PROMISES, &digest)
         };
         let written = write_whole(&path, &mut &text[..], Access::PRIVATE);
         if written.is_err() || to.write(note).is_err() {

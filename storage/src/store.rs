@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::claims::Claims;
-use crate::db::list::{self, Counts};
+use crate::db::list::Counts;
 use crate::db::{Database, OnFatal, OnTrouble, Reading};
 use crate::error::StorageError;
 use crate::hold::Holds;
@@ -210,8 +210,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::ReadOnly`], else trouble with the database.
     pub fn ping(&self) -> Result<(), StorageError> {
-        let look = "SELECT tick FROM clock";
-        self.database.read(|connection| Ok(connection.query_row(look, [], |_| Ok(()))?))?;
+        self.database.read(|reader| reader.ping())?;
         if self.is_read_only() { Err(StorageError::ReadOnly) } else { Ok(()) }
     }
 
@@ -249,7 +248,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn counts(&self) -> Result<Counts, StorageError> {
-        self.database.read(list::counts)
+        self.database.read(|reader| reader.counts())
     }
 }
 

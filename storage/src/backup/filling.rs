@@ -11,7 +11,7 @@ use super::content::Blobs;
 use super::database::DatabaseFiles;
 use super::mark::Mark;
 use super::{SmallFiles, read_directory, read_small};
-use crate::db::unix_now;
+use crate::clock::wall_seconds;
 use crate::error::StorageError;
 use crate::layout::{FORMAT, Layout};
 use crate::lock::StoreLock;
@@ -114,7 +114,7 @@ impl Filling {
         if self.layout.format()? != Some(FORMAT) {
             self.layout.finish()?;
         }
-        self.mark.made_at = Some(unix_now());
+        self.mark.made_at = Some(wall_seconds());
         self.mark.write(&self.layout)
     }
 

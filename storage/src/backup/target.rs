@@ -12,7 +12,7 @@ use super::content::Blobs;
 use super::filling::Filling;
 use super::generation::{Found, Generation};
 use super::mark::{LastRun, Mark};
-use crate::db::unix_now;
+use crate::clock::wall_seconds;
 use crate::error::StorageError;
 use crate::layout::{LOST_AND_FOUND, Layout};
 use crate::lock::{OnHeld, StoreLock};
@@ -85,7 +85,7 @@ impl Target {
         is_read_only: bool,
     ) -> Result<Filling, StorageError> {
         let made_at = self.made_at();
-        let (begun_at, was_read_only) = (unix_now(), is_read_only);
+        let (begun_at, was_read_only) = (wall_seconds(), is_read_only);
         let last = Some(LastRun { generation, begun_at, of, was_read_only });
         let mark = Mark { identity: self.identity, made_at, last };
         mark.write(&self.layout)?;

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::{Flow, Run};
-use crate::db::collect::{self as rows, After, Held};
-use crate::db::deleted_links;
+use crate::db::Transaction;
+use crate::db::collect::{After, Held};
 
 impl Run<'_> {
     /// Blobs that were deleted and can no longer be brought back with a manifest.
@@ -12,12 +12,12 @@ impl Run<'_> {
         let mut after: After = None;
         loop {
             let (leaving, begin) = (&self.leaving, &after);
-            let (last, due) = self.store.database.read(|connection| {
-                let page = deleted_links::page(connection, begin)?;
+            let (last, due) = self.store.database.read(|reader| {
+                let page = reader.deleted_links(begin)?;
                 let (last, mut due) = (page.last().cloned(), Vec::new());
                 for link in page {
                     let is_leaving = |manifest: &Held| leaving.contains(manifest);
-                    if !rows::is_named(connection, &link, &is_leaving)? {
+                    if !reader.is_named(&link, &is_leaving)? {
                         due.push(link);
                     }
                 }
@@ -26,7 +26,8 @@ impl Run<'_> {
             if self.is_dry_run {
                 due.iter().for_each(|held| *self.unlinked.entry(held.digest).or_default() += 1);
             } else if !due.is_empty() {
-                let release = move |connection: &_| deleted_links::release(connection, &due);
+                let release =
+                    move |transaction: &Transaction<'_>| transaction.release_deleted_links(&due);
                 self.store.database.step_to_free(release)?;
             }
             if self.step()?.is_break() {

@@ -10,7 +10,7 @@ use oci::{Algorithm, Digest};
 
 use super::seen::damaged_name;
 use super::{Flow, Run};
-use crate::db::collect::{self as rows, STEP_ROWS};
+use crate::db::collect::STEP_ROWS;
 use crate::error::StorageError;
 use crate::layout::Layout;
 
@@ -60,7 +60,7 @@ impl Run<'_> {
 
     fn stray_step(&mut self, digests: &[Digest]) -> Result<(), StorageError> {
         let without_rows =
-            |digests: &[Digest]| self.store.database.read(|c| rows::without_rows(c, digests));
+            |digests: &[Digest]| self.store.database.read(|reader| reader.without_rows(digests));
         let suspects = without_rows(digests)?;
         if suspects.is_empty() {
             return Ok(());

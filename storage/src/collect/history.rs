@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use super::{Flow, Run};
-use crate::db::forget;
+use crate::db::Transaction;
 
 impl Run<'_> {
     /// Changes of tags until this tick are old.
@@ -15,10 +15,10 @@ impl Run<'_> {
     /// Those that are old.
     pub(super) fn tag_changes(&mut self) -> Flow {
         let until = self.history_ends();
-        let mut left = self.store.database.read(|c| forget::count_old(c, until))?;
+        let mut left = self.store.database.read(|reader| reader.count_old_changes(until))?;
         self.done.tag_changes = left;
         while left > 0 && !self.is_dry_run {
-            let forget = move |c: &_| forget::forget_old(c, until);
+            let forget = move |transaction: &Transaction<'_>| transaction.forget_old_changes(until);
             let forgotten = self.store.database.step_to_free(forget)? as u64;
             // Another run may have forgotten the rest.
             left = if forgotten == 0 { 0 } else { left.saturating_sub(forgotten) };
@@ -33,21 +33,26 @@ impl Run<'_> {
     pub(super) fn surplus_changes(&mut self) -> Flow {
         let mut after = 0;
         loop {
-            let next = self.store.database.read(|c| forget::next_repository(c, after))?;
+            let next = self.store.database.read(|reader| reader.next_repository(after))?;
             let Some(repository) = next else { return Ok(ControlFlow::Continue(())) };
             after = repository;
-            let surplus = self.store.database.read(|c| forget::surplus(c, repository))?;
+            let surplus =
+                self.store.database.read(|reader| reader.surplus_of_history(repository))?;
             let Some(last) = surplus else { continue };
             if self.is_dry_run {
                 // Those that are old are counted already.
                 let old = self.history_ends();
-                let count =
-                    self.store.database.read(|c| forget::count(c, repository, last, old))?;
+                let count = self
+                    .store
+                    .database
+                    .read(|reader| reader.count_forgettable(repository, last, old))?;
                 self.done.tag_changes += count;
                 continue;
             }
             loop {
-                let forget = move |c: &_| forget::forget_until(c, repository, last);
+                let forget = move |transaction: &Transaction<'_>| {
+                    transaction.forget_changes_until(repository, last)
+                };
                 let forgotten = self.store.database.step_to_free(forget)?;
                 self.done.tag_changes += forgotten as u64;
                 if self.step()?.is_break() {

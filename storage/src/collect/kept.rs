@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::reached::Reached;
 use super::{Flow, Run};
-use crate::db::Connection;
+use crate::db::Reader;
 use crate::db::collect::{After, Held};
-use crate::db::kept::{self as rows, Blobs, Keeper, Listed, Look, Naming};
+use crate::db::kept::{Blobs, Keeper, Listed, Look, Naming};
 use crate::error::StorageError;
 
 /// What lies in manifests that no tag leads to, by what keeps them: no tag names them, nor an index
@@ -85,8 +85,7 @@ impl Run<'_> {
         let mut is_seen = |digest: &Digest| !seen.insert(keys.hash_one(digest));
         let mut after: After = None;
         loop {
-            let page =
-                self.store.database.read(|connection| rows::manifests(connection, &after))?;
+            let page = self.store.database.read(|reader| reader.held_manifests(&after))?;
             let last = page.last().map(|(held, _)| held.clone());
             let is_leaving = |held: &Held| self.leaving.contains(held);
             for (held, size) in page {
@@ -138,13 +137,13 @@ impl Run<'_> {
     ) -> Result<u64, StorageError> {
         let (mut bytes, mut place) = (0, None);
         loop {
-            let page = |connection: &Connection| rows::blobs(connection, manifest, place.as_ref());
+            let page = |reader: &Reader<'_>| reader.blobs_of(manifest, place.as_ref());
             let Blobs { mut page, next } = self.store.database.read(page)?;
             page.retain(|(blob, _)| !is_seen(blob));
             let (mut rest, mut after) = (page.as_slice(), Naming::default());
             while !rest.is_empty() {
-                let needed = self.store.database.read(|connection| {
-                    rows::are_needed(connection, rest, &mut after, &|held| reached.has(held))
+                let needed = self.store.database.read(|reader| {
+                    reader.are_needed(rest, &mut after, &|held| reached.has(held))
                 })?;
                 let (decided, others) = rest.split_at(needed.len());
                 let free = decided.iter().zip(&needed).filter(|(_, is_needed)| !**is_needed);
@@ -167,8 +166,8 @@ impl Run<'_> {
         let is_leaving = |held: &Held| self.leaving.contains(held);
         let (pushed_until, tagged_until) =
             (clock.ago(self.keep.grace), clock.ago(self.keep.deleted));
-        self.store.database.read(|connection: &Connection| {
-            work(&Look { connection, is_leaving: &is_leaving, pushed_until, tagged_until })
+        self.store.database.read(|reader: &Reader<'_>| {
+            work(&Look { reader, is_leaving: &is_leaving, pushed_until, tagged_until })
         })
     }
 }

@@ -6,7 +6,8 @@ use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 
 use super::{Flow, Run};
-use crate::db::below::{self, Below};
+use crate::db::Reader;
+use crate::db::below::Below;
 use crate::db::collect::Held;
 
 /// Manifests that tags lead to. Of each 8 bytes are kept: two that share them count as one, which
@@ -35,7 +36,7 @@ impl Run<'_> {
     pub(super) fn reach(&mut self, reached: &mut Reached) -> Flow {
         let mut after = (0, String::new());
         loop {
-            let page = |connection: &_| below::tagged(connection, &after);
+            let page = |reader: &Reader<'_>| reader.tagged(&after);
             let page = self.store.database.read(page)?;
             let last = page.last().map(|(held, tag)| (held.repository, tag.clone()));
             let mut found: Vec<Held> = page.into_iter().map(|(held, _)| held).collect();
@@ -52,7 +53,7 @@ impl Run<'_> {
                 if rest.is_empty() {
                     break;
                 }
-                let walk = |connection: &_| below::walk(connection, &mut rest);
+                let walk = |reader: &Reader<'_>| reader.walk_below(&mut rest);
                 (found, _) = self.store.database.read(walk)?;
             }
             match last {

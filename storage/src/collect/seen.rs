@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use oci::Digest;
 
-use crate::db::collect::{self as rows, STEP_ROWS};
-use crate::db::seen;
+use crate::db::collect::STEP_ROWS;
 use crate::error::StorageError;
 use crate::store::Store;
 use crate::upload::UploadId;
@@ -28,11 +27,11 @@ impl Store {
         let until = self.database.clock().ago(time);
         let mut known = Vec::new();
         for step in names.chunks(STEP_ROWS) {
-            let since = self.database.read(|connection| seen::since(connection, step))?;
+            let since = self.database.read(|reader| reader.files_seen_since(step))?;
             let new = step.iter().zip(&since).filter(|(_, since)| since.is_none());
             let new: Vec<String> = new.map(|(name, _)| name.clone()).collect();
             if !new.is_empty() && !is_dry_run {
-                self.database.step_to_free(move |connection| seen::note(connection, &new))?;
+                self.database.step_to_free(move |transaction| transaction.note_seen_files(&new))?;
             }
             known.extend(since.iter().map(|since| since.is_some_and(|tick| tick <= until)));
         }
@@ -43,7 +42,7 @@ impl Store {
     pub(super) fn forget_seen(&self) -> Result<(), StorageError> {
         let mut after = String::new();
         loop {
-            let page = self.database.read(|connection| seen::page(connection, &after))?;
+            let page = self.database.read(|reader| reader.seen_files(&after))?;
             let Some(last) = page.last() else { return Ok(()) };
             after.clone_from(last);
             let mut gone = Vec::new();
@@ -53,7 +52,8 @@ impl Store {
                 }
             }
             if !gone.is_empty() {
-                self.database.step_to_free(move |connection| seen::forget(connection, &gone))?;
+                self.database
+                    .step_to_free(move |transaction| transaction.forget_seen_files(&gone))?;
             }
         }
     }
@@ -70,7 +70,7 @@ impl Store {
         if fs::symlink_metadata(self.layout.blob(&digest)).is_err() {
             return Ok(false);
         }
-        let without_row = self.database.read(|c| rows::without_rows(c, &[digest]))?;
+        let without_row = self.database.read(|reader| reader.without_rows(&[digest]))?;
         Ok(!without_row.is_empty())
     }
 }

@@ -155,8 +155,8 @@ fn sizes(store: &Store) -> Vec<(String, u64)> {
     ];
     let count = |table: &str| {
         let count = format!("SELECT count(*) FROM {table}");
-        let read = |c: &crate::db::Connection| Ok(c.query_row(&count, [], |row| row.get(0))?);
-        (table.to_owned(), store.database.read(read).unwrap())
+        let count = store.database.read(|reader| reader.number(&count)).unwrap();
+        (table.to_owned(), u64::try_from(count).unwrap())
     };
     let mut sizes: Vec<_> = tables.into_iter().map(count).collect();
     sizes.push(("files".to_owned(), files(store) as u64));
@@ -179,7 +179,7 @@ fn age(store: &Store, by: Duration) {
          UPDATE tag_history SET changed_at = changed_at - {seconds},
                                 changed_tick = changed_tick - {seconds};"
     );
-    store.database.write(move |c| Ok(c.execute_batch(&statements)?)).unwrap();
+    store.database.write(move |transaction| transaction.run(&statements)).unwrap();
 }
 
 /// A store that has run for some days.
@@ -263,7 +263,7 @@ fn what_a_tag_named_at_a_forgotten_time_is_not_guessed() {
     }
     let (name, tag) = (repo("a"), tags(&["moving"]).remove(0));
     let before = |hours: i64| {
-        let then = RestorePoint::Before(crate::db::unix_now() - hours * 3600);
+        let then = RestorePoint::Before(crate::clock::wall_seconds() - hours * 3600);
         store.restore_tag(&name, &tag, then).map(|restored| restored.after)
     };
     collect(&store, &Keep { history: HOUR, ..NOTHING });

@@ -8,8 +8,10 @@ use std::ops::ControlFlow;
 
 use super::{Flow, Run};
 use crate::clock::BEGINNING;
-use crate::db::below::{self, Below};
-use crate::db::collect::{self as rows, After, Held, Rule, STEP_ROWS, Untagged};
+use crate::db::Reader;
+use crate::db::Transaction;
+use crate::db::below::Below;
+use crate::db::collect::{After, Held, Rule, STEP_ROWS, Untagged};
 use crate::error::StorageError;
 
 impl Run<'_> {
@@ -35,8 +37,7 @@ impl Run<'_> {
     fn untagged_by(&mut self, rule: Rule, rules: &[Rule]) -> Flow {
         let mut after: After = None;
         loop {
-            let page =
-                self.store.database.read(|connection| rows::untagged(connection, &after, rule))?;
+            let page = self.store.database.read(|reader| reader.untagged(&after, rule))?;
             let last = page.last().map(|found| found.held.clone());
             let due = page.into_iter().filter(|found| found.is_due).collect();
             let mut rest = self.retire(due, rule)?;
@@ -45,11 +46,11 @@ impl Run<'_> {
             }
             // What lies below the last of them is looked at first, so this is never long.
             while !rest.is_empty() {
-                let walk = |connection: &_| below::walk(connection, &mut rest);
+                let walk = |reader: &Reader<'_>| reader.walk_below(&mut rest);
                 let (found, walked) = self.store.database.read(walk)?;
                 self.let_go(walked)?;
                 for &rule in rules {
-                    let due = |connection: &_| rows::due(connection, &found, rule);
+                    let due = |reader: &Reader<'_>| reader.due(&found, rule);
                     let due = self.store.database.read(due)?;
                     rest.extend(self.retire(due, rule)?);
                 }
@@ -83,12 +84,11 @@ impl Run<'_> {
         while rest.peek().is_some() {
             let (leaving, passed) = (&self.leaving, &mut self.passed);
             let is_leaving = |manifest: &Held| leaving.contains(manifest);
-            self.store.database.read(|connection| {
+            self.store.database.read(|reader| {
                 let mut left = STEP_ROWS;
                 while let Some(Untagged { held, .. }) = rest.peek() {
                     let mut place = passed.get(held).copied();
-                    let is_kept =
-                        rows::is_kept(connection, held, &mut place, &mut left, &is_leaving)?;
+                    let is_kept = reader.is_kept(held, &mut place, &mut left, &is_leaving)?;
                     if let Some(place) = place {
                         passed.insert(held.clone(), place);
                     }
@@ -118,7 +118,7 @@ impl Run<'_> {
             // One that lies below two others is met twice.
             Ok(step.into_iter().filter(|held| self.leaving.insert(held.clone())).collect())
         } else {
-            let retire = move |connection: &_| rows::retire(connection, &step, rule);
+            let retire = move |transaction: &Transaction<'_>| transaction.retire(&step, rule);
             self.store.database.step_to_free(retire)
         };
         let are_taken = outcome.is_ok() && !self.is_dry_run;
@@ -130,7 +130,8 @@ impl Run<'_> {
     fn let_go(&self, mut manifests: Vec<Held>) -> Result<(), StorageError> {
         while !manifests.is_empty() && !self.is_dry_run {
             let step = manifests.clone();
-            let drop = move |connection: &_| rows::drop_expired(connection, &step, BEGINNING);
+            let drop =
+                move |transaction: &Transaction<'_>| transaction.drop_expired(&step, BEGINNING);
             manifests.drain(..self.store.database.step_to_free(drop)?);
         }
         Ok(())

@@ -2,67 +2,75 @@
 //! stand in [`crate::backup::generation`].
 
 use oci::Digest;
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
 use super::column::Text;
-use super::{lost, unix_now};
+use super::transaction::{Reader, Transaction};
 use crate::backup::generation::{Found, Generation, Token};
 use crate::error::StorageError;
 
-/// Notes that a run begins where it finds `found`, and is to write `next` there. False, and nothing
-/// is noted, if the last one to write there was not this store.
-pub(crate) fn begin(
-    connection: &Connection,
-    found: &Found,
-    next: &Generation,
-) -> Result<bool, StorageError> {
-    let is_ours = match found {
-        Found::Free => insert(connection, next)?,
-        Found::Unmarked => !is_restored(connection)? && insert(connection, next)?,
-        Found::Last(last) => go_on(connection, last, next.run)?,
-    };
-    if is_ours {
-        forget_oldest(connection)?;
+impl Transaction<'_> {
+    /// Notes that a run begins where it finds `found`, and is to write `next` there. False, and
+    /// nothing is noted, if the last one to write there was not this store.
+    pub(crate) fn begin_backup(
+        &self,
+        found: &Found,
+        next: &Generation,
+    ) -> Result<bool, StorageError> {
+        let is_ours = match found {
+            Found::Free => insert(self, next)?,
+            Found::Unmarked => !is_restored(self)? && insert(self, next)?,
+            Found::Last(last) => go_on(self, last, next.run)?,
+        };
+        if is_ours {
+            forget_oldest(self)?;
+        }
+        Ok(is_ours)
     }
-    Ok(is_ours)
+
+    /// Makes the store one of its own: it goes on with no backup by itself. And notes that these
+    /// blobs, and no others, are lost.
+    pub(crate) fn leave_backups(&self, lost: &[Digest]) -> Result<(), StorageError> {
+        self.execute("DELETE FROM backups", [])?;
+        self.execute("UPDATE identity SET restored_at = ?1", [self.now()])?;
+        self.execute("DELETE FROM lost_blobs", [])?;
+        lost.iter().try_for_each(|digest| self.lose_blob(digest).map(drop))
+    }
 }
 
-/// Makes the store one of its own: it goes on with no backup by itself. And notes that these blobs,
-/// and no others, are lost.
-pub(crate) fn begin_anew(connection: &Connection, lost: &[Digest]) -> Result<(), StorageError> {
-    connection.execute("DELETE FROM backups", [])?;
-    connection.execute("UPDATE identity SET restored_at = ?1", [unix_now()])?;
-    connection.execute("DELETE FROM lost_blobs", [])?;
-    lost.iter().try_for_each(|digest| lost::lose_blob(connection, digest).map(drop))
+impl Reader<'_> {
+    /// What tells this store from others; its copies have it too.
+    pub(crate) fn identity(&self) -> Result<String, StorageError> {
+        Ok(self.query_row("SELECT lower(hex(id)) FROM identity", [], |row| row.get(0))?)
+    }
 }
 
-/// What tells this store from others; its copies have it too.
-pub(crate) fn identity(connection: &Connection) -> Result<String, StorageError> {
-    Ok(connection.query_row("SELECT lower(hex(id)) FROM identity", [], |row| row.get(0))?)
-}
-
-fn insert(connection: &Connection, next: &Generation) -> Result<bool, StorageError> {
-    let mut statement = connection.prepare_cached(
+fn insert(transaction: &Transaction<'_>, next: &Generation) -> Result<bool, StorageError> {
+    let mut statement = transaction.prepare_cached(
         "INSERT INTO backups (target, generation, begun_tick) VALUES (?1, ?2, tick())",
     )?;
     Ok(statement.execute(params![Text(&next.target), Text(&next.run)])? > 0)
 }
 
-fn go_on(connection: &Connection, last: &Generation, run: Token) -> Result<bool, StorageError> {
-    let mut statement = connection.prepare_cached(
+fn go_on(
+    transaction: &Transaction<'_>,
+    last: &Generation,
+    run: Token,
+) -> Result<bool, StorageError> {
+    let mut statement = transaction.prepare_cached(
         "UPDATE backups SET generation = ?2, next = ?3, begun_tick = tick()
          WHERE target = ?1 AND (generation = ?2 OR next = ?2)",
     )?;
     Ok(statement.execute(params![Text(&last.target), Text(&last.run), Text(&run)])? > 0)
 }
 
-fn is_restored(connection: &Connection) -> Result<bool, StorageError> {
+fn is_restored(reader: &Reader<'_>) -> Result<bool, StorageError> {
     let is_restored = "SELECT restored_at IS NOT NULL FROM identity";
-    Ok(connection.query_row(is_restored, [], |row| row.get(0))?)
+    Ok(reader.query_row(is_restored, [], |row| row.get(0))?)
 }
 
-fn forget_oldest(connection: &Connection) -> Result<(), StorageError> {
-    connection.execute(
+fn forget_oldest(transaction: &Transaction<'_>) -> Result<(), StorageError> {
+    transaction.execute(
         "DELETE FROM backups WHERE target IN (
              SELECT target FROM backups ORDER BY begun_tick DESC, target LIMIT -1 OFFSET ?1)",
         [REMEMBERED_TARGETS],
@@ -79,6 +87,8 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
+    use rusqlite::Connection;
+
     use super::*;
     use crate::clock::Clock;
     use crate::db::{give_clock, schema};
@@ -91,18 +101,22 @@ mod tests {
         connection
     }
 
+    fn on(connection: &Connection) -> Transaction<'_> {
+        Transaction::new(connection, 0)
+    }
+
     /// A run that is not cut short: what the directory says afterwards.
     #[track_caller]
     fn run(connection: &Connection, found: &Found) -> Found {
         let next = found.next().unwrap();
-        assert_eq!(begin(connection, found, &next), Ok(true));
+        assert_eq!(on(connection).begin_backup(found, &next), Ok(true));
         Found::Last(next)
     }
 
     #[track_caller]
     fn refused(connection: &Connection, found: &Found) {
         let next = found.next().unwrap();
-        assert_eq!(begin(connection, found, &next), Ok(false));
+        assert_eq!(on(connection).begin_backup(found, &next), Ok(false));
     }
 
     #[test]
@@ -112,7 +126,7 @@ mod tests {
         refused(&clone, &first);
         // Cut short between the two sides, twice.
         for _ in 0..2 {
-            assert_eq!(begin(&store, &first, &first.next().unwrap()), Ok(true));
+            assert_eq!(on(&store).begin_backup(&first, &first.next().unwrap()), Ok(true));
         }
         let second = run(&store, &first);
         let third = run(&store, &second);
@@ -149,7 +163,7 @@ mod tests {
     fn what_an_older_program_wrote_is_gone_on_with_unless_the_store_was_restored() {
         let store = database();
         let first = run(&store, &Found::Unmarked);
-        begin_anew(&store, &[]).unwrap();
+        on(&store).leave_backups(&[]).unwrap();
         refused(&store, &Found::Unmarked);
         refused(&store, &first);
         run(&store, &Found::Free);

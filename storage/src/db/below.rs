@@ -1,24 +1,27 @@
 //! What tags name, and what lies below manifests: what an index lists, and what refers to one.
 
 use oci::Digest;
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
 use super::collect::{Held, STEP_ROWS, held};
 use super::column::{Text, parsed};
+use super::transaction::Reader;
 use crate::error::StorageError;
 
-/// A page of what tags name, each with its tag, after a repository and a tag.
-pub(crate) fn tagged(
-    connection: &Connection,
-    after: &(i64, String),
-) -> Result<Vec<(Held, String)>, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT repository_id, digest, name FROM tags
-         WHERE (repository_id, name) > (?1, ?2) ORDER BY repository_id, name LIMIT ?3",
-    )?;
-    let rows = statement
-        .query_map(params![after.0, after.1, STEP_ROWS], |row| Ok((held(row)?, row.get(2)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+impl Reader<'_> {
+    /// A page of what tags name, each with its tag, after a repository and a tag.
+    pub(crate) fn tagged(
+        &self,
+        after: &(i64, String),
+    ) -> Result<Vec<(Held, String)>, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT repository_id, digest, name FROM tags
+             WHERE (repository_id, name) > (?1, ?2) ORDER BY repository_id, name LIMIT ?3",
+        )?;
+        let rows = statement
+            .query_map(params![after.0, after.1, STEP_ROWS], |row| Ok((held(row)?, row.get(2)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
 }
 
 /// What lies directly below a manifest: what it lists, or what refers to it.
@@ -47,52 +50,55 @@ impl Below {
     }
 }
 
-/// Takes from the end of `rest` what lies below manifests, as far as one read reaches: those that
-/// their repository holds, and the manifests of which all children are found.
-pub(crate) fn walk(
-    connection: &Connection,
-    rest: &mut Vec<Below>,
-) -> Result<(Vec<Held>, Vec<Held>), StorageError> {
-    let mut children = connection.prepare_cached(
-        "SELECT child, EXISTS (SELECT 1 FROM repository_manifests m
-                               WHERE m.repository_id = e.repository_id AND m.digest = e.child)
-         FROM edges e WHERE repository_id = ?1 AND parent = ?2 AND kind = 'child' AND child > ?3
-         ORDER BY child LIMIT ?4",
-    )?;
-    let mut referrers = connection.prepare_cached(
-        "SELECT digest, 1 FROM repository_manifests INDEXED BY referrers
-         WHERE repository_id = ?1 AND subject = ?2 AND digest > ?3 ORDER BY digest LIMIT ?4",
-    )?;
-    let (mut found, mut walked, mut left) = (Vec::new(), Vec::new(), STEP_ROWS);
-    while left > 0
-        && let Some(mut below) = rest.pop()
-    {
-        let statement = match below.way {
-            Way::Children => &mut children,
-            Way::Referrers => &mut referrers,
-        };
-        let Held { repository, digest } = &below.of;
-        let mut rows = statement.query(params![repository, Text(&digest), below.after, left])?;
-        let (mut last, mut count) = (None, 0);
-        while let Some(row) = rows.next()? {
-            let digest: Digest = parsed(row, 0)?;
-            if row.get(1)? {
-                found.push(Held { repository: *repository, digest });
+impl Reader<'_> {
+    /// Takes from the end of `rest` what lies below manifests, as far as one read reaches: those
+    /// that their repository holds, and the manifests of which all children are found.
+    pub(crate) fn walk_below(
+        &self,
+        rest: &mut Vec<Below>,
+    ) -> Result<(Vec<Held>, Vec<Held>), StorageError> {
+        let mut children = self.prepare_cached(
+            "SELECT child, EXISTS (SELECT 1 FROM repository_manifests m
+                                   WHERE m.repository_id = e.repository_id AND m.digest = e.child)
+             FROM edges e WHERE repository_id = ?1 AND parent = ?2 AND kind = 'child' AND child > ?3
+             ORDER BY child LIMIT ?4",
+        )?;
+        let mut referrers = self.prepare_cached(
+            "SELECT digest, 1 FROM repository_manifests INDEXED BY referrers
+             WHERE repository_id = ?1 AND subject = ?2 AND digest > ?3 ORDER BY digest LIMIT ?4",
+        )?;
+        let (mut found, mut walked, mut left) = (Vec::new(), Vec::new(), STEP_ROWS);
+        while left > 0
+            && let Some(mut below) = rest.pop()
+        {
+            let statement = match below.way {
+                Way::Children => &mut children,
+                Way::Referrers => &mut referrers,
+            };
+            let Held { repository, digest } = &below.of;
+            let mut rows =
+                statement.query(params![repository, Text(&digest), below.after, left])?;
+            let (mut last, mut count) = (None, 0);
+            while let Some(row) = rows.next()? {
+                let digest: Digest = parsed(row, 0)?;
+                if row.get(1)? {
+                    found.push(Held { repository: *repository, digest });
+                }
+                count += 1;
+                last = Some(digest);
             }
-            count += 1;
-            last = Some(digest);
-        }
-        drop(rows);
-        match last.filter(|_| count == left) {
-            Some(last) => {
-                below.after = last.to_string();
-                rest.push(below);
+            drop(rows);
+            match last.filter(|_| count == left) {
+                Some(last) => {
+                    below.after = last.to_string();
+                    rest.push(below);
+                }
+                None if below.way == Way::Children => walked.push(below.of),
+                None => {}
             }
-            None if below.way == Way::Children => walked.push(below.of),
-            None => {}
+            // Looking for nothing is work, too.
+            left = left.saturating_sub(count + 1);
         }
-        // Looking for nothing is work, too.
-        left = left.saturating_sub(count + 1);
+        Ok((found, walked))
     }
-    Ok((found, walked))
 }

@@ -17,7 +17,9 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, params};
 
 use super::column::parsed;
-use super::{COPY_NEWS, backups, open_frozen, open_to_read, open_to_write, schema};
+use super::transaction::{Reader, Transaction};
+use super::{COPY_NEWS, open_frozen, open_to_read, open_to_write, schema};
+use crate::clock::wall_seconds;
 use crate::error::StorageError;
 use crate::layout::Layout;
 
@@ -90,10 +92,11 @@ impl CopyRequest {
     }
 }
 
-/// The length of the database with all that its log holds.
-pub(crate) fn bytes(connection: &Connection) -> Result<u64, StorageError> {
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, u64>(0));
-    Ok(number("page_count")?.saturating_mul(number("page_size")?))
+impl Reader<'_> {
+    /// The length of the database with all that its log holds.
+    pub(crate) fn database_bytes(&self) -> Result<u64, StorageError> {
+        Ok(self.pragma("page_count")?.saturating_mul(self.pragma("page_size")?))
+    }
 }
 
 /// Makes a copy a file that can be read without another beside it.
@@ -167,7 +170,7 @@ pub(crate) fn begin_anew(layout: &Layout, lost: &[Digest]) -> Result<(), Storage
     // Without a log there is nothing that has to fit into one.
     schema::migrate(&mut connection, layout, &|| u64::MAX)?;
     let transaction = connection.transaction()?;
-    backups::begin_anew(&transaction, lost)?;
+    Transaction::new(&transaction, wall_seconds()).leave_backups(lost)?;
     Ok(transaction.commit()?)
 }
 
@@ -188,6 +191,10 @@ pub struct NamedBlob {
 pub struct BlobIndex(Connection);
 
 impl BlobIndex {
+    fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.0, wall_seconds())
+    }
+
     /// Opens it for reading.
     ///
     /// # Errors
@@ -209,7 +216,7 @@ impl BlobIndex {
     /// # Errors
     /// Trouble with the disk or the database.
     pub fn identity(&self) -> Result<String, StorageError> {
-        backups::identity(&self.0)
+        self.reader().identity()
     }
 
     /// The blobs of one directory below `blobs/`, in the order of their digests.
@@ -217,33 +224,35 @@ impl BlobIndex {
     /// # Errors
     /// Trouble with the disk or the database.
     pub fn shard(&self, algorithm: Algorithm, prefix: u8) -> Result<Vec<NamedBlob>, StorageError> {
-        shard(&self.0, algorithm, prefix)
+        self.reader().named_blobs(algorithm, prefix)
     }
 }
 
-/// The blobs whose digests begin so, in the order of their digests.
-pub(crate) fn shard(
-    connection: &Connection,
-    algorithm: Algorithm,
-    prefix: u8,
-) -> Result<Vec<NamedBlob>, StorageError> {
-    let from = format!("{algorithm}:{prefix:02x}");
-    // Greater than every hexadecimal digit.
-    let to = format!("{from}g");
-    // A backup that a program before this one made has no such table.
-    let or_kept = match connection.table_exists(None, "deleted_links")? {
-        true => "OR EXISTS (SELECT 1 FROM deleted_links l WHERE l.digest = b.digest)",
-        false => "",
-    };
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT digest, size,
-                EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest) {or_kept}
-         FROM blobs b WHERE digest > ?1 AND digest < ?2 ORDER BY digest",
-    ))?;
-    let rows = statement.query_map(params![from, to], |row| {
-        Ok(NamedBlob { digest: parsed(row, 0)?, size: row.get(1)?, is_held: row.get(2)? })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+impl Reader<'_> {
+    /// The blobs whose digests begin so, in the order of their digests.
+    pub(crate) fn named_blobs(
+        &self,
+        algorithm: Algorithm,
+        prefix: u8,
+    ) -> Result<Vec<NamedBlob>, StorageError> {
+        let from = format!("{algorithm}:{prefix:02x}");
+        // Greater than every hexadecimal digit.
+        let to = format!("{from}g");
+        // A backup that a program before this one made has no such table.
+        let or_kept = match self.has_table("deleted_links")? {
+            true => "OR EXISTS (SELECT 1 FROM deleted_links l WHERE l.digest = b.digest)",
+            false => "",
+        };
+        let mut statement = self.prepare_cached(&format!(
+            "SELECT digest, size,
+                    EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest) {or_kept}
+             FROM blobs b WHERE digest > ?1 AND digest < ?2 ORDER BY digest",
+        ))?;
+        let rows = statement.query_map(params![from, to], |row| {
+            Ok(NamedBlob { digest: parsed(row, 0)?, size: row.get(1)?, is_held: row.get(2)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
 }
 
 /// Pages of 4 KiB that one step copies: a push that waits behind it does not notice.

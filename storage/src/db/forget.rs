@@ -10,39 +10,37 @@
 use std::collections::{BTreeMap, HashMap};
 
 use oci::Tag;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::collect::STEP_ROWS;
 use super::column::Text;
-use super::unix_now;
+use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 
-/// Forgets the oldest changes of a tag that has more than are kept of one, a few at a time.
-pub(super) fn bound_tag(
-    connection: &Connection,
-    repository: i64,
-    tag: &Tag,
-) -> Result<(), StorageError> {
-    let Some(surplus) = surplus_of_tag(connection, repository, tag.as_str())? else {
-        return Ok(());
-    };
-    let old = connection
-        .prepare_cached(&format!(
-            "SELECT {OLD} FROM tag_history WHERE repository_id = ?1 AND name = ?2 AND id <= ?3
-             ORDER BY id LIMIT ?4"
-        ))?
-        .query_map(params![repository, Text(&tag), surplus, AT_ONCE], old)?
-        .collect::<Result<Vec<_>, _>>()?;
-    forget(connection, repository, &old)
+impl Transaction<'_> {
+    /// Forgets the oldest changes of a tag that has more than are kept of one, a few at a time.
+    pub(super) fn bound_tag_history(&self, repository: i64, tag: &Tag) -> Result<(), StorageError> {
+        let Some(surplus) = surplus_of_tag(self, repository, tag.as_str())? else {
+            return Ok(());
+        };
+        let old = self
+            .prepare_cached(&format!(
+                "SELECT {OLD} FROM tag_history WHERE repository_id = ?1 AND name = ?2 AND id <= ?3
+                 ORDER BY id LIMIT ?4"
+            ))?
+            .query_map(params![repository, Text(&tag), surplus, AT_ONCE], old)?
+            .collect::<Result<Vec<_>, _>>()?;
+        forget(self, repository, &old)
+    }
 }
 
 /// The newest change of a tag beyond those that are kept of one; none if there is none.
 fn surplus_of_tag(
-    connection: &Connection,
+    reader: &Reader<'_>,
     repository: i64,
     tag: &str,
 ) -> Result<Option<i64>, StorageError> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = reader.prepare_cached(
         "SELECT id FROM tag_history WHERE repository_id = ?1 AND name = ?2
          ORDER BY id DESC LIMIT 1 OFFSET ?3",
     )?;
@@ -50,142 +48,149 @@ fn surplus_of_tag(
     Ok(statement.query_row(key, |row| row.get(0)).optional()?)
 }
 
-/// The same of all tags that have more, by their repositories. It walks all.
-pub(super) fn surplus_of_tags(connection: &Connection) -> Result<SurplusOfTags, StorageError> {
-    let mut tags = connection.prepare(
-        "SELECT repository_id, name FROM tag_history INDEXED BY tag_history_by_tag
-         GROUP BY repository_id, name HAVING count(*) > ?1",
-    )?;
-    let mut rows = tags.query([TAG_ROWS])?;
-    let mut surplus = SurplusOfTags::new();
-    while let Some(row) = rows.next()? {
-        let (repository, tag): (i64, String) = (row.get(0)?, row.get(1)?);
-        if let Some(last) = surplus_of_tag(connection, repository, &tag)? {
-            surplus.insert((repository, tag), last);
+impl Reader<'_> {
+    /// The same of all tags that have more, by their repositories. It walks all.
+    pub(super) fn surplus_of_tags(&self) -> Result<SurplusOfTags, StorageError> {
+        let mut tags = self.prepare_cached(
+            "SELECT repository_id, name FROM tag_history INDEXED BY tag_history_by_tag
+             GROUP BY repository_id, name HAVING count(*) > ?1",
+        )?;
+        let mut rows = tags.query([TAG_ROWS])?;
+        let mut surplus = SurplusOfTags::new();
+        while let Some(row) = rows.next()? {
+            let (repository, tag): (i64, String) = (row.get(0)?, row.get(1)?);
+            if let Some(last) = surplus_of_tag(self, repository, &tag)? {
+                surplus.insert((repository, tag), last);
+            }
         }
+        Ok(surplus)
     }
-    Ok(surplus)
 }
 
 /// Up to which change of a tag there are more than are kept.
 pub(super) type SurplusOfTags = HashMap<(i64, String), i64>;
 
-/// Forgets those that are too many of their tags, of `limit` changes after `after` in the order in
-/// which they came: so they lie beside each other. Returns how many, and the last that was looked
-/// at; none behind the last one.
-pub(super) fn cut_tags(
-    connection: &Connection,
-    surplus: &SurplusOfTags,
-    after: i64,
-    limit: usize,
-) -> Result<(usize, Option<i64>), StorageError> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {OLD}, repository_id FROM tag_history WHERE id > ?1 ORDER BY id LIMIT ?2"
-    ))?;
-    let mut rows = statement.query(params![after, limit])?;
-    let (mut by_repository, mut last) = (BTreeMap::<i64, Vec<Old>>::new(), None);
-    while let Some(row) = rows.next()? {
-        let (old, repository) = (old(row)?, row.get(6)?);
-        last = Some(old.id);
-        let key = (repository, old.tag.clone());
-        if surplus.get(&key).is_some_and(|last| old.id <= *last) {
-            by_repository.entry(repository).or_default().push(old);
+impl Transaction<'_> {
+    /// Forgets those that are too many of their tags, of `limit` changes after `after` in the order
+    /// in which they came: so they lie beside each other. Returns how many, and the last that was
+    /// looked at; none behind the last one.
+    pub(super) fn cut_tags(
+        &self,
+        surplus: &SurplusOfTags,
+        after: i64,
+        limit: usize,
+    ) -> Result<(usize, Option<i64>), StorageError> {
+        let mut statement = self.prepare_cached(&format!(
+            "SELECT {OLD}, repository_id FROM tag_history WHERE id > ?1 ORDER BY id LIMIT ?2"
+        ))?;
+        let mut rows = statement.query(params![after, limit])?;
+        let (mut by_repository, mut last) = (BTreeMap::<i64, Vec<Old>>::new(), None);
+        while let Some(row) = rows.next()? {
+            let (old, repository) = (old(row)?, row.get(6)?);
+            last = Some(old.id);
+            let key = (repository, old.tag.clone());
+            if surplus.get(&key).is_some_and(|last| old.id <= *last) {
+                by_repository.entry(repository).or_default().push(old);
+            }
         }
+        for (repository, old) in &by_repository {
+            forget(self, *repository, old)?;
+        }
+        Ok((by_repository.values().map(Vec::len).sum(), last))
     }
-    for (repository, old) in &by_repository {
-        forget(connection, *repository, old)?;
+}
+
+impl Reader<'_> {
+    /// How many changes there are if no more are kept of each tag than of one. It walks all.
+    pub(super) fn count_kept_of_tags(&self) -> Result<u64, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT coalesce(sum(min(n, ?1)), 0) FROM
+             (SELECT count(*) AS n FROM tag_history GROUP BY repository_id, name)",
+        )?;
+        Ok(statement.query_row([TAG_ROWS], |row| row.get(0))?)
     }
-    Ok((by_repository.values().map(Vec::len).sum(), last))
-}
 
-/// How many changes there are if no more are kept of each tag than of one. It walks all.
-pub(super) fn count_kept_of_tags(connection: &Connection) -> Result<u64, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT coalesce(sum(min(n, ?1)), 0) FROM
-         (SELECT count(*) AS n FROM tag_history GROUP BY repository_id, name)",
-    )?;
-    Ok(statement.query_row([TAG_ROWS], |row| row.get(0))?)
-}
-
-/// The newest change of a repository beyond those that are kept of one; none if there is none. Not
-/// for each push: it walks as many entries of an index as are kept.
-pub(crate) fn surplus(
-    connection: &Connection,
-    repository: i64,
-) -> Result<Option<i64>, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id FROM tag_history INDEXED BY tag_history_by_repository WHERE repository_id = ?1
-         ORDER BY id DESC LIMIT 1 OFFSET ?2",
-    )?;
-    Ok(statement.query_row(params![repository, REPOSITORY_ROWS], |row| row.get(0)).optional()?)
-}
-
-/// How many changes of a repository there are up to this one, without those that are old.
-pub(crate) fn count(
-    connection: &Connection,
-    repository: i64,
-    last: i64,
-    old: i64,
-) -> Result<u64, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT count(*) FROM tag_history INDEXED BY tag_history_by_repository
-         WHERE repository_id = ?1 AND id <= ?2 AND coalesce(changed_tick, changed_at) > ?3",
-    )?;
-    Ok(statement.query_row(params![repository, last, old], |row| row.get(0))?)
-}
-
-/// How many changes of tags are as old as the tick `until`.
-pub(crate) fn count_old(connection: &Connection, until: i64) -> Result<u64, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT count(*) FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1",
-    )?;
-    Ok(statement.query_row(params![until], |row| row.get(0))?)
-}
-
-/// Forgets the oldest of those, as many as one step may; returns how many.
-pub(crate) fn forget_old(connection: &Connection, until: i64) -> Result<usize, StorageError> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {OLD}, repository_id FROM tag_history
-         WHERE coalesce(changed_tick, changed_at) <= ?1
-         ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2"
-    ))?;
-    let mut rows = statement.query(params![until, STEP_ROWS / ROWS_EACH])?;
-    let mut by_repository: BTreeMap<i64, Vec<Old>> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        by_repository.entry(row.get(6)?).or_default().push(old(row)?);
+    /// The newest change of a repository beyond those that are kept of one; none if there is none.
+    /// Not for each push: it walks as many entries of an index as are kept.
+    pub(crate) fn surplus_of_history(&self, repository: i64) -> Result<Option<i64>, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT id FROM tag_history INDEXED BY tag_history_by_repository
+             WHERE repository_id = ?1
+             ORDER BY id DESC LIMIT 1 OFFSET ?2",
+        )?;
+        Ok(statement
+            .query_row(params![repository, REPOSITORY_ROWS], |row| row.get(0))
+            .optional()?)
     }
-    for (repository, old) in &by_repository {
-        forget_of_repository(connection, *repository, old)?;
+
+    /// How many changes of a repository there are up to this one, without those that are old.
+    pub(crate) fn count_forgettable(
+        &self,
+        repository: i64,
+        last: i64,
+        old: i64,
+    ) -> Result<u64, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT count(*) FROM tag_history INDEXED BY tag_history_by_repository
+             WHERE repository_id = ?1 AND id <= ?2 AND coalesce(changed_tick, changed_at) > ?3",
+        )?;
+        Ok(statement.query_row(params![repository, last, old], |row| row.get(0))?)
     }
-    Ok(by_repository.values().map(Vec::len).sum())
+
+    /// How many changes of tags are as old as the tick `until`.
+    pub(crate) fn count_old_changes(&self, until: i64) -> Result<u64, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT count(*) FROM tag_history WHERE coalesce(changed_tick, changed_at) <= ?1",
+        )?;
+        Ok(statement.query_row(params![until], |row| row.get(0))?)
+    }
 }
 
-/// Forgets the oldest changes of a repository up to this one, as many as one step may; returns how
-/// many.
-pub(crate) fn forget_until(
-    connection: &Connection,
-    repository: i64,
-    last: i64,
-) -> Result<usize, StorageError> {
-    let old = connection
-        .prepare_cached(&format!(
-            "SELECT {OLD} FROM tag_history INDEXED BY tag_history_by_repository
-             WHERE repository_id = ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
-        ))?
-        .query_map(params![repository, last, STEP_ROWS / ROWS_EACH], old)?
-        .collect::<Result<Vec<_>, _>>()?;
-    forget_of_repository(connection, repository, &old)?;
-    Ok(old.len())
+impl Transaction<'_> {
+    /// Forgets the oldest of those, as many as one step may; returns how many.
+    pub(crate) fn forget_old_changes(&self, until: i64) -> Result<usize, StorageError> {
+        let mut statement = self.prepare_cached(&format!(
+            "SELECT {OLD}, repository_id FROM tag_history
+             WHERE coalesce(changed_tick, changed_at) <= ?1
+             ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2"
+        ))?;
+        let mut rows = statement.query(params![until, STEP_ROWS / ROWS_EACH])?;
+        let mut by_repository: BTreeMap<i64, Vec<Old>> = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            by_repository.entry(row.get(6)?).or_default().push(old(row)?);
+        }
+        for (repository, old) in &by_repository {
+            forget_of_repository(self, *repository, old)?;
+        }
+        Ok(by_repository.values().map(Vec::len).sum())
+    }
+
+    /// Forgets the oldest changes of a repository up to this one, as many as one step may; returns
+    /// how many.
+    pub(crate) fn forget_changes_until(
+        &self,
+        repository: i64,
+        last: i64,
+    ) -> Result<usize, StorageError> {
+        let old = self
+            .prepare_cached(&format!(
+                "SELECT {OLD} FROM tag_history INDEXED BY tag_history_by_repository
+                 WHERE repository_id = ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
+            ))?
+            .query_map(params![repository, last, STEP_ROWS / ROWS_EACH], old)?
+            .collect::<Result<Vec<_>, _>>()?;
+        forget_of_repository(self, repository, &old)?;
+        Ok(old.len())
+    }
 }
 
-/// The repository after this one.
-pub(crate) fn next_repository(
-    connection: &Connection,
-    after: i64,
-) -> Result<Option<i64>, StorageError> {
-    let mut statement = connection
-        .prepare_cached("SELECT id FROM repositories WHERE id > ?1 ORDER BY id LIMIT 1")?;
-    Ok(statement.query_row([after], |row| row.get(0)).optional()?)
+impl Reader<'_> {
+    /// The repository after this one.
+    pub(crate) fn next_repository(&self, after: i64) -> Result<Option<i64>, StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT id FROM repositories WHERE id > ?1 ORDER BY id LIMIT 1")?;
+        Ok(statement.query_row([after], |row| row.get(0)).optional()?)
+    }
 }
 
 /// A change that is forgotten. What it names is only handed on.
@@ -200,8 +205,8 @@ struct Old {
 
 impl Old {
     /// By when it had come, as far as the wall clock tells.
-    fn known_by(&self) -> i64 {
-        self.changed_at.min(unix_now())
+    fn known_by(&self, now: i64) -> i64 {
+        self.changed_at.min(now)
     }
 }
 
@@ -219,13 +224,14 @@ fn old(row: &Row<'_>) -> rusqlite::Result<Old> {
 /// Forgets changes of which there may be none left of their tag. Changes at most [`ROWS_EACH`] rows
 /// for each.
 fn forget_of_repository(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     repository: i64,
     old: &[Old],
 ) -> Result<(), StorageError> {
-    forget(connection, repository, old)?;
-    let Some(newest) = old.iter().map(Old::known_by).max() else { return Ok(()) };
-    connection
+    forget(transaction, repository, old)?;
+    let newest = old.iter().map(|change| change.known_by(transaction.now())).max();
+    let Some(newest) = newest else { return Ok(()) };
+    transaction
         .prepare_cached(
             "UPDATE repositories SET forgotten_until = max(coalesce(forgotten_until, ?2), ?2)
              WHERE id = ?1",
@@ -235,13 +241,13 @@ fn forget_of_repository(
 }
 
 /// Changes at most [`ROWS_EACH`] rows for each of these, but one.
-fn forget(connection: &Connection, repository: i64, old: &[Old]) -> Result<(), StorageError> {
+fn forget(transaction: &Transaction<'_>, repository: i64, old: &[Old]) -> Result<(), StorageError> {
     let mut forgotten: HashMap<&str, i64> = HashMap::new();
     for change in old {
         let Old { id, tag, before, after, changed_tick, .. } = change;
-        connection.prepare_cached("DELETE FROM tag_history WHERE id = ?1")?.execute([id])?;
+        transaction.prepare_cached("DELETE FROM tag_history WHERE id = ?1")?.execute([id])?;
         for digest in [before, after].into_iter().flatten() {
-            connection
+            transaction
                 .prepare_cached(
                     "UPDATE repository_manifests SET was_tagged = 1,
                             pushed_tick = max(coalesce(pushed_tick, pushed_at), min(?3, tick()))
@@ -249,7 +255,7 @@ fn forget(connection: &Connection, repository: i64, old: &[Old]) -> Result<(), S
                        AND (was_tagged = 0 OR coalesce(pushed_tick, pushed_at) < min(?3, tick()))",
                 )?
                 .execute(params![repository, Text(&digest), changed_tick])?;
-            connection
+            transaction
                 .prepare_cached(
                     "UPDATE deleted_manifests SET was_tagged = 1
                      WHERE repository_id = ?1 AND digest = ?2 AND was_tagged = 0",
@@ -257,9 +263,9 @@ fn forget(connection: &Connection, repository: i64, old: &[Old]) -> Result<(), S
                 .execute(params![repository, Text(&digest)])?;
         }
         let newest = forgotten.entry(tag).or_insert(i64::MIN);
-        *newest = (*newest).max(change.known_by());
+        *newest = (*newest).max(change.known_by(transaction.now()));
     }
-    let mut mark = connection.prepare_cached(
+    let mut mark = transaction.prepare_cached(
         "UPDATE tag_history SET forgotten_until = max(coalesce(forgotten_until, ?3), ?3)
          WHERE id = (SELECT min(id) FROM tag_history WHERE repository_id = ?1 AND name = ?2)",
     )?;

@@ -4,11 +4,11 @@
 //! manifest and every blob would have all that lies above it walked anew.
 
 use oci::Digest;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::collect::{After, Held, STEP_ROWS, held, key};
 use super::column::{Text, parsed};
-use super::manifest;
+use super::transaction::Reader;
 use crate::error::StorageError;
 
 /// What keeps a manifest that no tag leads to.
@@ -28,7 +28,7 @@ pub(crate) enum Keeper {
 
 /// Looks at manifests as they will be when those that leave are gone.
 pub(crate) struct Look<'a> {
-    pub(crate) connection: &'a Connection,
+    pub(crate) reader: &'a Reader<'a>,
     /// Whether a manifest is only there because nothing is changed now.
     pub(crate) is_leaving: &'a dyn Fn(&Held) -> bool,
     /// What was pushed after this tick was pushed lately.
@@ -37,20 +37,19 @@ pub(crate) struct Look<'a> {
     pub(crate) tagged_until: i64,
 }
 
-/// A page of all manifests, each with its bytes.
-pub(crate) fn manifests(
-    connection: &Connection,
-    after: &After,
-) -> Result<Vec<(Held, u64)>, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT repository_id, digest, size FROM repository_manifests
-         WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
-    )?;
-    let (repository, digest) = key(after);
-    let rows = statement.query_map(params![repository, Text(&digest), STEP_ROWS], |row| {
-        Ok((held(row)?, row.get(2)?))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+impl Reader<'_> {
+    /// A page of all manifests, each with its bytes.
+    pub(crate) fn held_manifests(&self, after: &After) -> Result<Vec<(Held, u64)>, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT repository_id, digest, size FROM repository_manifests
+             WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
+        )?;
+        let (repository, digest) = key(after);
+        let rows = statement.query_map(params![repository, Text(&digest), STEP_ROWS], |row| {
+            Ok((held(row)?, row.get(2)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
 }
 
 /// What indexes do for a manifest, as far as one read reaches.
@@ -68,7 +67,7 @@ impl Look<'_> {
     /// Looks for an index that lists a manifest, after `after`.
     pub(crate) fn listed(&self, of: &Held, after: Option<Digest>) -> Result<Listed, StorageError> {
         let Held { repository, digest } = of;
-        let mut statement = self.connection.prepare_cached(
+        let mut statement = self.reader.prepare_cached(
             "SELECT parent,
                     EXISTS (SELECT 1 FROM repository_manifests m
                             WHERE m.repository_id = e.repository_id AND m.digest = e.parent),
@@ -101,15 +100,15 @@ impl Look<'_> {
     /// What keeps a manifest that no index lists; `can_be_listed` if one can come back that did.
     pub(crate) fn keeper(&self, of: &Held, can_be_listed: bool) -> Result<Keeper, StorageError> {
         let Held { repository, digest } = of;
-        let subject = manifest::subject(self.connection, *repository, digest)?;
+        let subject = self.reader.subject_of(*repository, digest)?;
         let subject = subject.map(|digest| Held { repository: *repository, digest });
         let subject = subject.filter(|subject| !(self.is_leaving)(subject));
         if let Some(Held { digest, .. }) = &subject
-            && manifest::is_held(self.connection, *repository, digest)?
+            && self.reader.holds_manifest(*repository, digest)?
         {
             return Ok(Keeper::Subject);
         }
-        let mut row = self.connection.prepare_cached(
+        let mut row = self.reader.prepare_cached(
             "SELECT coalesce(pushed_tick, pushed_at) > ?3, was_tagged FROM repository_manifests
              WHERE repository_id = ?1 AND digest = ?2",
         )?;
@@ -117,7 +116,7 @@ impl Look<'_> {
         let row = row.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let (is_young, was_tagged): (bool, bool) = row.unwrap_or_default();
         let changed = self.last_change(of)?;
-        let mut deleted = self.connection.prepare_cached(
+        let mut deleted = self.reader.prepare_cached(
             "SELECT 1 FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?;
         let can_refer = match &subject {
@@ -135,7 +134,7 @@ impl Look<'_> {
     fn last_change(&self, of: &Held) -> Result<Option<i64>, StorageError> {
         let mut last = None;
         for (index, column) in [("tag_history_before", "before"), ("tag_history_after", "after")] {
-            let mut statement = self.connection.prepare_cached(&format!(
+            let mut statement = self.reader.prepare_cached(&format!(
                 "SELECT coalesce(changed_tick, changed_at) FROM tag_history INDEXED BY {index}
                  WHERE repository_id = ?1 AND {column} = ?2 ORDER BY id DESC LIMIT 1"
             ))?;
@@ -157,31 +156,34 @@ pub(crate) struct Blobs {
     pub(crate) next: Option<Place>,
 }
 
-/// A page of the blobs that a manifest names, after `after`.
-pub(crate) fn blobs(
-    connection: &Connection,
-    of: &Held,
-    after: Option<&Place>,
-) -> Result<Blobs, StorageError> {
-    let nowhere = (String::new(), String::new());
-    let after = after.map_or(nowhere, |(kind, child)| (kind.clone(), child.to_string()));
-    let mut statement = connection.prepare_cached(
-        "SELECT kind, child, (SELECT size FROM blobs b WHERE b.digest = e.child) FROM edges e
-         WHERE repository_id = ?1 AND parent = ?2 AND (kind, child) > (?3, ?4)
-         ORDER BY kind, child LIMIT ?5",
-    )?;
-    let mut rows =
-        statement.query(params![of.repository, Text(&of.digest), after.0, after.1, STEP_ROWS])?;
-    let (mut page, mut last, mut count) = (Vec::new(), None, 0);
-    while let Some(row) = rows.next()? {
-        let place: Place = (row.get(0)?, parsed(row, 1)?);
-        if place.0 != "child" && place.0 != "subject" {
-            page.push((place.1, row.get::<_, Option<u64>>(2)?.unwrap_or(0)));
+impl Reader<'_> {
+    /// A page of the blobs that a manifest names, after `after`.
+    pub(crate) fn blobs_of(&self, of: &Held, after: Option<&Place>) -> Result<Blobs, StorageError> {
+        let nowhere = (String::new(), String::new());
+        let after = after.map_or(nowhere, |(kind, child)| (kind.clone(), child.to_string()));
+        let mut statement = self.prepare_cached(
+            "SELECT kind, child, (SELECT size FROM blobs b WHERE b.digest = e.child) FROM edges e
+             WHERE repository_id = ?1 AND parent = ?2 AND (kind, child) > (?3, ?4)
+             ORDER BY kind, child LIMIT ?5",
+        )?;
+        let mut rows = statement.query(params![
+            of.repository,
+            Text(&of.digest),
+            after.0,
+            after.1,
+            STEP_ROWS
+        ])?;
+        let (mut page, mut last, mut count) = (Vec::new(), None, 0);
+        while let Some(row) = rows.next()? {
+            let place: Place = (row.get(0)?, parsed(row, 1)?);
+            if place.0 != "child" && place.0 != "subject" {
+                page.push((place.1, row.get::<_, Option<u64>>(2)?.unwrap_or(0)));
+            }
+            count += 1;
+            last = Some(place);
         }
-        count += 1;
-        last = Some(place);
+        Ok(Blobs { page, next: last.filter(|_| count == STEP_ROWS) })
     }
-    Ok(Blobs { page, next: last.filter(|_| count == STEP_ROWS) })
 }
 
 /// A place among those who name a blob: a repository that holds it, and an edge in there.
@@ -192,39 +194,41 @@ pub(crate) struct Naming {
     parent: String,
 }
 
-/// Which of these blobs a manifest names that `is_reached`, in whatever repository, as far as one
-/// read reaches: the first of them, in their order. `after` is the place from which to look in the
-/// first, and then from which to go on.
-pub(crate) fn are_needed(
-    connection: &Connection,
-    blobs: &[(Digest, u64)],
-    after: &mut Naming,
-    is_reached: &dyn Fn(&Held) -> bool,
-) -> Result<Vec<bool>, StorageError> {
-    let (mut needed, mut left) = (Vec::new(), STEP_ROWS);
-    for (blob, _) in blobs {
-        match is_needed(connection, blob, after, &mut left, is_reached)? {
-            Some(is_needed) => needed.push(is_needed),
-            None => break,
+impl Reader<'_> {
+    /// Which of these blobs a manifest names that `is_reached`, in whatever repository, as far as
+    /// one read reaches: the first of them, in their order. `after` is the place from which to look
+    /// in the first, and then from which to go on.
+    pub(crate) fn are_needed(
+        &self,
+        blobs: &[(Digest, u64)],
+        after: &mut Naming,
+        is_reached: &dyn Fn(&Held) -> bool,
+    ) -> Result<Vec<bool>, StorageError> {
+        let (mut needed, mut left) = (Vec::new(), STEP_ROWS);
+        for (blob, _) in blobs {
+            match is_needed(self, blob, after, &mut left, is_reached)? {
+                Some(is_needed) => needed.push(is_needed),
+                None => break,
+            }
+            *after = Naming::default();
         }
-        *after = Naming::default();
+        Ok(needed)
     }
-    Ok(needed)
 }
 
 /// None if it is not known yet when no row is left.
 fn is_needed(
-    connection: &Connection,
+    reader: &Reader<'_>,
     blob: &Digest,
     after: &mut Naming,
     left: &mut usize,
     is_reached: &dyn Fn(&Held) -> bool,
 ) -> Result<Option<bool>, StorageError> {
-    let mut holders = connection.prepare_cached(
+    let mut holders = reader.prepare_cached(
         "SELECT repository_id FROM repository_blobs WHERE digest = ?1 AND repository_id >= ?2
          ORDER BY repository_id LIMIT 1",
     )?;
-    let mut namings = connection.prepare_cached(
+    let mut namings = reader.prepare_cached(
         "SELECT kind, parent FROM edges WHERE repository_id = ?1 AND child = ?2
          AND (kind, parent) > (?3, ?4) ORDER BY kind, parent LIMIT ?5",
     )?;

@@ -8,57 +8,61 @@
 //! it, as long as both are there.
 
 use oci::Digest;
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
 use super::column::Text;
+use super::transaction::Transaction;
 use crate::error::StorageError;
 
-/// Notes how old a manifest and those that it lists were when the first index that lists them came,
-/// where that is not noted yet and such an index is there.
-///
-/// Older rows have no tick of their push. The store's clock began near the wall clock, but later
-/// than some of them: of two differences that both may be too small, the larger one counts, since
-/// what is older stays.
-pub(super) fn note(
-    connection: &Connection,
-    repository: i64,
-    manifest: &Digest,
-) -> Result<(), StorageError> {
-    note_some(connection, repository, manifest, usize::MAX).map(drop)
-}
+impl Transaction<'_> {
+    /// Notes how old a manifest and those that it lists were when the first index that lists them
+    /// came, where that is not noted yet and such an index is there.
+    ///
+    /// Older rows have no tick of their push. The store's clock began near the wall clock, but
+    /// later than some of them: of two differences that both may be too small, the larger one
+    /// counts, since what is older stays.
+    pub(super) fn note_listed(
+        &self,
+        repository: i64,
+        manifest: &Digest,
+    ) -> Result<(), StorageError> {
+        self.note_some_listed(repository, manifest, usize::MAX).map(drop)
+    }
 
-/// The same for `limit` of them at most; returns of how many it was noted.
-pub(super) fn note_some(
-    connection: &Connection,
-    repository: i64,
-    manifest: &Digest,
-    limit: usize,
-) -> Result<usize, StorageError> {
-    let is_due = |digest: &str| {
-        format!(
-            "EXISTS (SELECT 1 FROM repository_manifests m WHERE m.repository_id = ?1
-                       AND m.digest = {digest} AND m.listed_age IS NULL)
-             AND EXISTS (SELECT 1 FROM edges e JOIN repository_manifests i
-                           ON i.repository_id = e.repository_id AND i.digest = e.parent
-                         WHERE e.repository_id = ?1 AND e.child = {digest} AND e.kind = 'child')"
-        )
-    };
-    let mut statement = connection.prepare_cached(&format!(
-        "UPDATE repository_manifests AS c SET listed_age =
-             (SELECT min(max(0,
-                         coalesce(i.pushed_tick, i.pushed_at)
-                         - coalesce(c.pushed_tick, c.pushed_at),
-                         iif(c.pushed_tick IS NULL, i.pushed_at - c.pushed_at, 0)))
-              FROM edges e JOIN repository_manifests i
-                ON i.repository_id = e.repository_id AND i.digest = e.parent
-              WHERE e.repository_id = ?1 AND e.child = c.digest AND e.kind = 'child')
-         WHERE c.repository_id = ?1
-           AND c.digest IN (SELECT ?2 WHERE {}
-                            UNION ALL SELECT n.child FROM edges n WHERE n.repository_id = ?1
-                              AND n.parent = ?2 AND n.kind = 'child' AND {} LIMIT ?3)",
-        is_due("?2"),
-        is_due("n.child")
-    ))?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    Ok(statement.execute(params![repository, Text(&manifest), limit])?)
+    /// The same for `limit` of them at most; returns of how many it was noted.
+    pub(super) fn note_some_listed(
+        &self,
+        repository: i64,
+        manifest: &Digest,
+        limit: usize,
+    ) -> Result<usize, StorageError> {
+        let is_due = |digest: &str| {
+            format!(
+                "EXISTS (SELECT 1 FROM repository_manifests m WHERE m.repository_id = ?1
+                           AND m.digest = {digest} AND m.listed_age IS NULL)
+                 AND EXISTS (SELECT 1 FROM edges e JOIN repository_manifests i
+                               ON i.repository_id = e.repository_id AND i.digest = e.parent
+                             WHERE e.repository_id = ?1 AND e.child = {digest}
+                             AND e.kind = 'child')"
+            )
+        };
+        let mut statement = self.prepare_cached(&format!(
+            "UPDATE repository_manifests AS c SET listed_age =
+                 (SELECT min(max(0,
+                             coalesce(i.pushed_tick, i.pushed_at)
+                             - coalesce(c.pushed_tick, c.pushed_at),
+                             iif(c.pushed_tick IS NULL, i.pushed_at - c.pushed_at, 0)))
+                  FROM edges e JOIN repository_manifests i
+                    ON i.repository_id = e.repository_id AND i.digest = e.parent
+                  WHERE e.repository_id = ?1 AND e.child = c.digest AND e.kind = 'child')
+             WHERE c.repository_id = ?1
+               AND c.digest IN (SELECT ?2 WHERE {}
+                                UNION ALL SELECT n.child FROM edges n WHERE n.repository_id = ?1
+                                  AND n.parent = ?2 AND n.kind = 'child' AND {} LIMIT ?3)",
+            is_due("?2"),
+            is_due("n.child")
+        ))?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(statement.execute(params![repository, Text(&manifest), limit])?)
+    }
 }

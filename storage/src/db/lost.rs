@@ -6,12 +6,12 @@
 use std::collections::HashSet;
 
 use oci::{Digest, RepoName, Tag};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::collect::STEP_ROWS;
 use super::column::{Text, parsed};
+use super::transaction::{Reader, Transaction};
 use super::verify::Place;
-use super::{manifest, repository, tag, unix_now};
 use crate::error::StorageError;
 
 /// How much is lost.
@@ -50,78 +50,81 @@ pub(crate) enum Losing {
     IsGone,
 }
 
-/// Whether anything is lost: one look at two tables that are empty.
-pub(super) fn is_anything(connection: &Connection) -> Result<bool, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM lost_blobs WHERE digest > '')
-             OR EXISTS (SELECT 1 FROM lost_manifests WHERE digest > '')",
-    )?;
-    Ok(statement.query_row([], |row| row.get(0))?)
-}
-
-/// Something lost that a manifest of a repository cannot be pulled without: itself, a blob that it
-/// must have or that it lists, or the same of a manifest that it lists and the repository holds.
-pub(crate) fn needed_by(
-    connection: &Connection,
-    repository: i64,
-    manifest: &Digest,
-) -> Result<Option<Digest>, StorageError> {
-    let mut statement = connection.prepare_cached(&format!(
-        "{WITHIN}
-         SELECT l.digest FROM within w CROSS JOIN lost_manifests l ON l.digest = w.digest
-         UNION ALL
-         SELECT l.digest FROM within w
-         CROSS JOIN edges e ON e.repository_id = ?1 AND e.parent = w.digest AND {NEEDED_BLOB}
-         CROSS JOIN lost_blobs l ON l.digest = e.child
-         LIMIT 1"
-    ))?;
-    Ok(statement
-        .query_row(params![repository, Text(&manifest)], |row| parsed(row, 0))
-        .optional()?)
-}
-
-/// Whether a manifest of a repository cannot be pulled without one of these.
-pub(crate) fn needs_any(
-    connection: &Connection,
-    repository: i64,
-    manifest: &Digest,
-    these: &HashSet<String>,
-) -> Result<bool, StorageError> {
-    let mut statement = connection.prepare_cached(&format!(
-        "{WITHIN}
-         SELECT digest FROM within
-         UNION ALL
-         SELECT e.child FROM within w
-         CROSS JOIN edges e ON e.repository_id = ?1 AND e.parent = w.digest AND {NEEDED_BLOB}"
-    ))?;
-    let mut rows = statement.query(params![repository, Text(&manifest)])?;
-    while let Some(row) = rows.next()? {
-        if these.contains(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?) {
-            return Ok(true);
-        }
+impl Reader<'_> {
+    /// Whether anything is lost: one look at two tables that are empty.
+    pub(super) fn is_anything_lost(&self) -> Result<bool, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM lost_blobs WHERE digest > '')
+                 OR EXISTS (SELECT 1 FROM lost_manifests WHERE digest > '')",
+        )?;
+        Ok(statement.query_row([], |row| row.get(0))?)
     }
-    Ok(false)
-}
 
-/// How much is lost.
-pub(crate) fn count(connection: &Connection) -> Result<Lost, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT (SELECT count(*) FROM lost_blobs), (SELECT count(*) FROM lost_manifests)",
-    )?;
-    let row = |row: &rusqlite::Row<'_>| Ok(Lost { blobs: row.get(0)?, manifests: row.get(1)? });
-    Ok(statement.query_row([], row)?)
-}
-
-/// What is lost by its digests, at most `limit` of each kind, in their order.
-pub(crate) fn digests(connection: &Connection, limit: usize) -> Result<LostDigests, StorageError> {
-    let of = |table: &str| -> Result<Vec<Digest>, StorageError> {
-        let mut statement = connection.prepare_cached(&format!(
-            "SELECT digest FROM {table} WHERE digest > '' ORDER BY digest LIMIT ?1"
+    /// Something lost that a manifest of a repository cannot be pulled without: itself, a blob that
+    /// it must have or that it lists, or the same of a manifest that it lists and the repository
+    /// holds.
+    pub(crate) fn lost_part_of(
+        &self,
+        repository: i64,
+        manifest: &Digest,
+    ) -> Result<Option<Digest>, StorageError> {
+        let mut statement = self.prepare_cached(&format!(
+            "{WITHIN}
+             SELECT l.digest FROM within w CROSS JOIN lost_manifests l ON l.digest = w.digest
+             UNION ALL
+             SELECT l.digest FROM within w
+             CROSS JOIN edges e ON e.repository_id = ?1 AND e.parent = w.digest AND {NEEDED_BLOB}
+             CROSS JOIN lost_blobs l ON l.digest = e.child
+             LIMIT 1"
         ))?;
-        let rows = statement.query_map(params![limit], |row| parsed(row, 0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    };
-    Ok(LostDigests { blobs: of("lost_blobs")?, manifests: of("lost_manifests")? })
+        Ok(statement
+            .query_row(params![repository, Text(&manifest)], |row| parsed(row, 0))
+            .optional()?)
+    }
+
+    /// Whether a manifest of a repository cannot be pulled without one of these.
+    pub(crate) fn needs_any(
+        &self,
+        repository: i64,
+        manifest: &Digest,
+        these: &HashSet<String>,
+    ) -> Result<bool, StorageError> {
+        let mut statement = self.prepare_cached(&format!(
+            "{WITHIN}
+             SELECT digest FROM within
+             UNION ALL
+             SELECT e.child FROM within w
+             CROSS JOIN edges e ON e.repository_id = ?1 AND e.parent = w.digest AND {NEEDED_BLOB}"
+        ))?;
+        let mut rows = statement.query(params![repository, Text(&manifest)])?;
+        while let Some(row) = rows.next()? {
+            if these.contains(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// How much is lost.
+    pub(crate) fn count_lost(&self) -> Result<Lost, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT (SELECT count(*) FROM lost_blobs), (SELECT count(*) FROM lost_manifests)",
+        )?;
+        let row = |row: &rusqlite::Row<'_>| Ok(Lost { blobs: row.get(0)?, manifests: row.get(1)? });
+        Ok(statement.query_row([], row)?)
+    }
+
+    /// What is lost by its digests, at most `limit` of each kind, in their order.
+    pub(crate) fn lost_digests(&self, limit: usize) -> Result<LostDigests, StorageError> {
+        let of = |table: &str| -> Result<Vec<Digest>, StorageError> {
+            let mut statement = self.prepare_cached(&format!(
+                "SELECT digest FROM {table} WHERE digest > '' ORDER BY digest LIMIT ?1"
+            ))?;
+            let rows = statement.query_map(params![limit], |row| parsed(row, 0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        };
+        Ok(LostDigests { blobs: of("lost_blobs")?, manifests: of("lost_manifests")? })
+    }
 }
 
 /// An image that cannot be pulled: its tags, or its digest if it has none.
@@ -134,94 +137,98 @@ pub(crate) struct HurtManifest {
     pub(crate) is_listed: bool,
 }
 
-/// The manifests that need what is lost, or one of `also`, among the next [`STEP_ROWS`] after
-/// `after`; and the last of those, none at the end.
-pub(crate) fn hurt(
-    connection: &Connection,
-    also: &HashSet<String>,
-    after: &Place,
-) -> Result<(Vec<HurtManifest>, Option<Place>), StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT repository_id, digest FROM repository_manifests
-         WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
-    )?;
-    let rows = statement
-        .query_map(params![after.0, after.1, STEP_ROWS], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let page: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
-    let mut found = Vec::new();
-    for (repository, text) in &page {
-        let Ok(digest) = text.parse::<Digest>() else { continue };
-        if needed_by(connection, *repository, &digest)?.is_some()
-            || !also.is_empty() && needs_any(connection, *repository, &digest, also)?
-        {
-            found.push(hurt_manifest(connection, *repository, digest)?);
+impl Reader<'_> {
+    /// The manifests that need what is lost, or one of `also`, among the next [`STEP_ROWS`] after
+    /// `after`; and the last of those, none at the end.
+    pub(crate) fn hurt_manifests(
+        &self,
+        also: &HashSet<String>,
+        after: &Place,
+    ) -> Result<(Vec<HurtManifest>, Option<Place>), StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT repository_id, digest FROM repository_manifests
+             WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
+        )?;
+        let rows = statement.query_map(params![after.0, after.1, STEP_ROWS], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        let page: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
+        let mut found = Vec::new();
+        for (repository, text) in &page {
+            let Ok(digest) = text.parse::<Digest>() else { continue };
+            if self.lost_part_of(*repository, &digest)?.is_some()
+                || !also.is_empty() && self.needs_any(*repository, &digest, also)?
+            {
+                found.push(hurt_manifest(self, *repository, digest)?);
+            }
         }
+        let is_full = page.len() == STEP_ROWS;
+        Ok((found, page.into_iter().next_back().filter(|_| is_full)))
     }
-    let is_full = page.len() == STEP_ROWS;
-    Ok((found, page.into_iter().next_back().filter(|_| is_full)))
 }
 
 fn hurt_manifest(
-    connection: &Connection,
+    reader: &Reader<'_>,
     repository: i64,
     digest: Digest,
 ) -> Result<HurtManifest, StorageError> {
-    let name = repository::name_of(connection, repository)?;
-    let is_listed = manifest::is_listed(connection, repository, &digest)?;
-    let tags = tag::of_manifest(connection, repository, &digest)?;
+    let name = reader.repository_name(repository)?;
+    let is_listed = reader.is_listed(repository, &digest)?;
+    let tags = reader.tags_of(repository, &digest)?;
     Ok(HurtManifest { repository: name, digest, tags, is_listed })
 }
 
-/// Calls a blob lost, if its row is still there.
-pub(crate) fn lose_blob(connection: &Connection, digest: &Digest) -> Result<Losing, StorageError> {
-    let is_there = connection
-        .prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?
-        .exists(params![Text(&digest)])?;
-    if !is_there {
-        return Ok(Losing::IsGone);
+impl Transaction<'_> {
+    /// Calls a blob lost, if its row is still there.
+    pub(crate) fn lose_blob(&self, digest: &Digest) -> Result<Losing, StorageError> {
+        let is_there = self
+            .prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?
+            .exists(params![Text(&digest)])?;
+        if !is_there {
+            return Ok(Losing::IsGone);
+        }
+        let lost = self
+            .prepare_cached(
+                "INSERT INTO lost_blobs (digest, lost_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![Text(&digest), self.now()])?;
+        Ok(if lost > 0 { Losing::Lost } else { Losing::WasLost })
     }
-    let lost = connection
-        .prepare_cached(
-            "INSERT INTO lost_blobs (digest, lost_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![Text(&digest), unix_now()])?;
-    Ok(if lost > 0 { Losing::Lost } else { Losing::WasLost })
-}
 
-/// Calls a blob lost no more; false if it was not.
-pub(crate) fn regain_blob(connection: &Connection, digest: &Digest) -> Result<bool, StorageError> {
-    let mut statement = connection.prepare_cached("DELETE FROM lost_blobs WHERE digest = ?1")?;
-    Ok(statement.execute(params![Text(&digest)])? > 0)
-}
-
-/// Calls a manifest lost, if its bytes are still these.
-pub(crate) fn lose_manifest(
-    connection: &Connection,
-    digest: &Digest,
-    bytes: &[u8],
-) -> Result<Losing, StorageError> {
-    let is_there = connection
-        .prepare_cached("SELECT 1 FROM manifests WHERE digest = ?1 AND CAST(bytes AS BLOB) = ?2")?
-        .exists(params![Text(&digest), bytes])?;
-    if !is_there {
-        return Ok(Losing::IsGone);
+    /// Calls a blob lost no more; false if it was not.
+    pub(crate) fn regain_blob(&self, digest: &Digest) -> Result<bool, StorageError> {
+        let mut statement = self.prepare_cached("DELETE FROM lost_blobs WHERE digest = ?1")?;
+        Ok(statement.execute(params![Text(&digest)])? > 0)
     }
-    let lost = connection
-        .prepare_cached(
-            "INSERT INTO lost_manifests (digest, lost_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![Text(&digest), unix_now()])?;
-    Ok(if lost > 0 { Losing::Lost } else { Losing::WasLost })
-}
 
-/// Calls a manifest lost no more; false if it was not.
-pub(crate) fn regain_manifest(
-    connection: &Connection,
-    digest: &Digest,
-) -> Result<bool, StorageError> {
-    let mut statement =
-        connection.prepare_cached("DELETE FROM lost_manifests WHERE digest = ?1")?;
-    Ok(statement.execute(params![Text(&digest)])? > 0)
+    /// Calls a manifest lost, if its bytes are still these.
+    pub(crate) fn lose_manifest(
+        &self,
+        digest: &Digest,
+        bytes: &[u8],
+    ) -> Result<Losing, StorageError> {
+        let is_there = self
+            .prepare_cached(
+                "SELECT 1 FROM manifests WHERE digest = ?1 AND CAST(bytes AS BLOB) = ?2",
+            )?
+            .exists(params![Text(&digest), bytes])?;
+        if !is_there {
+            return Ok(Losing::IsGone);
+        }
+        let lost = self
+            .prepare_cached(
+                "INSERT INTO lost_manifests (digest, lost_at) VALUES (?1, ?2)
+                 ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![Text(&digest), self.now()])?;
+        Ok(if lost > 0 { Losing::Lost } else { Losing::WasLost })
+    }
+
+    /// Calls a manifest lost no more; false if it was not.
+    pub(crate) fn regain_manifest(&self, digest: &Digest) -> Result<bool, StorageError> {
+        let mut statement = self.prepare_cached("DELETE FROM lost_manifests WHERE digest = ?1")?;
+        Ok(statement.execute(params![Text(&digest)])? > 0)
+    }
 }
 
 /// The manifest ?2 of the repository ?1, and those that it lists and the repository holds, and so

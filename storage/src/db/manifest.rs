@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use oci::{Digest, Edge, EdgeKind, Hasher, Manifest, Reference, RepoName, Tag};
-use rusqlite::{Connection, MAIN_DB, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::column::{Text, parsed, parsed_if_any};
-use super::{listed, lost, protection, repository, tag, unix_now};
+use super::transaction::{Reader, Transaction};
 use crate::account::UserName;
 use crate::clock::BEGINNING;
 use crate::error::StorageError;
@@ -43,84 +43,85 @@ impl StoredManifest {
     }
 }
 
-/// Reads a manifest through the repository that holds it.
-///
-/// One that needs what is lost is refused: who hears that it is there does not push it again.
-pub(crate) fn get(
-    connection: &Connection,
-    name: &RepoName,
-    reference: &Reference,
-) -> Result<Option<StoredManifest>, StorageError> {
-    let found = find(connection, name, reference, "m.bytes", |row| {
-        let bytes = row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?.to_vec();
-        let (digest, media_type) = (parsed(row, 0)?, row.get(1)?);
-        Ok((StoredManifest { digest, media_type, bytes: Bytes::from(bytes) }, row.get(3)?))
-    });
-    let Some((manifest, repository)) = found? else { return Ok(None) };
-    refuse_lost(connection, repository, &manifest.digest)?;
-    Ok(Some(manifest))
-}
-
-/// The same of one longer than `whole_bytes`, held against its digest, with its bytes if there is
-/// room for so many. `None` of any other.
-pub(crate) fn long(
-    connection: &Connection,
-    name: &RepoName,
-    reference: &Reference,
-    whole_bytes: usize,
-    has_room: impl FnOnce(u64) -> bool,
-) -> Result<Option<LongManifest>, StorageError> {
-    // What is found is still there when it is read.
-    let _reading = connection.unchecked_transaction()?;
-    let found = find(connection, name, reference, "octet_length(m.bytes), m.rowid", |row| {
-        let (digest, media_type, length) = (parsed(row, 0)?, row.get(1)?, row.get(2)?);
-        Ok((LongManifest { digest, media_type, length, bytes: None }, row.get(3)?, row.get(4)?))
-    });
-    let Some((mut manifest, row, repository)) = found? else { return Ok(None) };
-    if manifest.length <= whole_bytes as u64 {
-        return Ok(None);
+impl Reader<'_> {
+    /// Reads a manifest through the repository that holds it.
+    ///
+    /// One that needs what is lost is refused: who hears that it is there does not push it again.
+    pub(crate) fn manifest(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+    ) -> Result<Option<StoredManifest>, StorageError> {
+        let found = find(self, name, reference, "m.bytes", |row| {
+            let bytes = row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?.to_vec();
+            let (digest, media_type) = (parsed(row, 0)?, row.get(1)?);
+            Ok((StoredManifest { digest, media_type, bytes: Bytes::from(bytes) }, row.get(3)?))
+        });
+        let Some((manifest, repository)) = found? else { return Ok(None) };
+        refuse_lost(self, repository, &manifest.digest)?;
+        Ok(Some(manifest))
     }
-    refuse_lost(connection, repository, &manifest.digest)?;
-    let bytes = connection.blob_open(MAIN_DB, "manifests", "bytes", row, true)?;
-    let mut kept = has_room(manifest.length).then(|| Vec::with_capacity(bytes.len()));
-    let mut hasher = Hasher::new(manifest.digest.algorithm());
-    let (mut piece, mut at) = (vec![0; PIECE_BYTES], 0);
-    while at < bytes.len() {
-        let count = bytes.read_at(&mut piece, at)?;
-        hasher.update(&piece[..count]);
-        if let Some(kept) = &mut kept {
-            kept.extend_from_slice(&piece[..count]);
+
+    /// The same of one longer than `whole_bytes`, held against its digest, with its bytes if there
+    /// is room for so many. `None` of any other.
+    pub(crate) fn long_manifest(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+        whole_bytes: usize,
+        has_room: impl FnOnce(u64) -> bool,
+    ) -> Result<Option<LongManifest>, StorageError> {
+        // What is found is still there when it is read.
+        let _reading = self.one_moment()?;
+        let found = find(self, name, reference, "octet_length(m.bytes), m.rowid", |row| {
+            let (digest, media_type, length) = (parsed(row, 0)?, row.get(1)?, row.get(2)?);
+            Ok((LongManifest { digest, media_type, length, bytes: None }, row.get(3)?, row.get(4)?))
+        });
+        let Some((mut manifest, row, repository)) = found? else { return Ok(None) };
+        if manifest.length <= whole_bytes as u64 {
+            return Ok(None);
         }
-        at += count;
+        refuse_lost(self, repository, &manifest.digest)?;
+        let bytes = self.open_bytes("manifests", row)?;
+        let mut kept = has_room(manifest.length).then(|| Vec::with_capacity(bytes.len()));
+        let mut hasher = Hasher::new(manifest.digest.algorithm());
+        let (mut piece, mut at) = (vec![0; PIECE_BYTES], 0);
+        while at < bytes.len() {
+            let count = bytes.read_at(&mut piece, at)?;
+            hasher.update(&piece[..count]);
+            if let Some(kept) = &mut kept {
+                kept.extend_from_slice(&piece[..count]);
+            }
+            at += count;
+        }
+        manifest.bytes = kept.map(Bytes::from);
+        Ok((hasher.finish() == manifest.digest).then_some(manifest))
     }
-    manifest.bytes = kept.map(Bytes::from);
-    Ok((hasher.finish() == manifest.digest).then_some(manifest))
-}
 
-/// A piece of the bytes of a manifest, whoever holds it; `None` if nobody does. All that lies
-/// before it is walked over, page by page.
-pub(crate) fn piece(
-    connection: &Connection,
-    digest: &Digest,
-    offset: u64,
-    length: usize,
-) -> Result<Option<Vec<u8>>, StorageError> {
-    let _reading = connection.unchecked_transaction()?;
-    let mut statement =
-        connection.prepare_cached("SELECT rowid FROM manifests WHERE digest = ?1")?;
-    let row = statement.query_row([Text(&digest)], |row| row.get(0)).optional()?;
-    let Some(row) = row else { return Ok(None) };
-    let bytes = connection.blob_open(MAIN_DB, "manifests", "bytes", row, true)?;
-    let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-    let mut piece = vec![0; length.min(bytes.len() - offset)];
-    bytes.read_at_exact(&mut piece, offset)?;
-    Ok(Some(piece))
+    /// A piece of the bytes of a manifest, whoever holds it; `None` if nobody does. All that lies
+    /// before it is walked over, page by page.
+    pub(crate) fn manifest_piece(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        length: usize,
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        let _reading = self.one_moment()?;
+        let mut statement = self.prepare_cached("SELECT rowid FROM manifests WHERE digest = ?1")?;
+        let row = statement.query_row([Text(&digest)], |row| row.get(0)).optional()?;
+        let Some(row) = row else { return Ok(None) };
+        let bytes = self.open_bytes("manifests", row)?;
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let mut piece = vec![0; length.min(bytes.len() - offset)];
+        bytes.read_at_exact(&mut piece, offset)?;
+        Ok(Some(piece))
+    }
 }
 
 /// Finds a manifest through the repository that holds it: its digest, its type, some columns, and
 /// the repository.
 fn find<T>(
-    connection: &Connection,
+    reader: &Reader<'_>,
     name: &RepoName,
     reference: &Reference,
     columns: &str,
@@ -137,7 +138,7 @@ fn find<T>(
             Text(digest.to_string()),
         ),
     };
-    let mut statement = connection.prepare_cached(&format!(
+    let mut statement = reader.prepare_cached(&format!(
         "SELECT m.digest, l.media_type, {columns}, r.id FROM repositories r {through}
          JOIN manifests m ON m.digest = l.digest WHERE r.name = ?1"
     ))?;
@@ -146,44 +147,46 @@ fn find<T>(
 
 /// Refuses a manifest that cannot be pulled without what is lost.
 fn refuse_lost(
-    connection: &Connection,
+    reader: &Reader<'_>,
     repository: i64,
     manifest: &Digest,
 ) -> Result<(), StorageError> {
-    if lost::is_anything(connection)?
-        && let Some(lost) = lost::needed_by(connection, repository, manifest)?
+    if reader.is_anything_lost()?
+        && let Some(lost) = reader.lost_part_of(repository, manifest)?
     {
         return Err(StorageError::ManifestLost { manifest: *manifest, lost });
     }
     Ok(())
 }
 
-/// Stores a manifest with its edges and moves the tags to it, all or nothing.
-///
-/// The blobs it must have are looked up in the same transaction, so no delete comes between;
-/// those in `lost` have no file and count as missing.
-pub(crate) fn put(
-    connection: &Connection,
-    name: &RepoName,
-    manifest: &Manifest,
-    lost: &[Digest],
-    tags: &[Tag],
-    by: Option<&UserName>,
-) -> Result<(), StorageError> {
-    let id = repository::ensure(connection, name)?;
-    store(connection, id, manifest, lost, Coming::Pushed)?;
-    tags.iter().try_for_each(|tag| tag::set(connection, id, tag, manifest.digest(), by))
-}
+impl Transaction<'_> {
+    /// Stores a manifest with its edges and moves the tags to it, all or nothing.
+    ///
+    /// The blobs it must have are looked up in the same transaction, so no delete comes between;
+    /// those in `lost` have no file and count as missing.
+    pub(crate) fn put_manifest(
+        &self,
+        name: &RepoName,
+        manifest: &Manifest,
+        lost: &[Digest],
+        tags: &[Tag],
+        by: Option<&UserName>,
+    ) -> Result<(), StorageError> {
+        let id = self.ensure_repository(name)?;
+        store(self, id, manifest, lost, Coming::Pushed)?;
+        tags.iter().try_for_each(|tag| self.set_tag(id, tag, manifest.digest(), by))
+    }
 
-/// Stores a manifest again that was deleted, as what it was: pushed when it was, and for itself or
-/// for the index that it came for.
-pub(super) fn put_back(
-    connection: &Connection,
-    repository: i64,
-    manifest: &Manifest,
-    lost: &[Digest],
-) -> Result<(), StorageError> {
-    store(connection, repository, manifest, lost, Coming::Back)
+    /// Stores a manifest again that was deleted, as what it was: pushed when it was, and for itself
+    /// or for the index that it came for.
+    pub(super) fn put_manifest_back(
+        &self,
+        repository: i64,
+        manifest: &Manifest,
+        lost: &[Digest],
+    ) -> Result<(), StorageError> {
+        store(self, repository, manifest, lost, Coming::Back)
+    }
 }
 
 /// How a manifest comes into a repository.
@@ -194,18 +197,18 @@ enum Coming {
 }
 
 fn store(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     id: i64,
     manifest: &Manifest,
     lost: &[Digest],
     coming: Coming,
 ) -> Result<(), StorageError> {
-    let missing = missing_blobs(connection, id, manifest, lost)?;
+    let missing = missing_blobs(transaction, id, manifest, lost)?;
     if !missing.is_empty() {
         return Err(StorageError::MissingBlobs(missing));
     }
     let digest = manifest.digest();
-    connection
+    transaction
         .prepare_cached(
             "INSERT INTO manifests (digest, bytes) VALUES (?1, ?2)
              ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes
@@ -213,12 +216,12 @@ fn store(
         )?
         .execute(params![Text(&digest), manifest.bytes().as_ref()])?;
     // What was wrong with it is right again.
-    lost::regain_manifest(connection, digest)?;
+    transaction.regain_manifest(digest)?;
     // By when it was pushed before, as long as that is known.
-    listed::note(connection, id, digest)?;
-    put_row(connection, id, manifest)?;
+    transaction.note_listed(id, digest)?;
+    put_row(transaction, id, manifest)?;
     if coming == Coming::Back {
-        connection
+        transaction
             .prepare_cached(
                 "UPDATE repository_manifests AS m
                  SET pushed_at = coalesce(d.pushed_at, m.pushed_at), listed_age = d.listed_age,
@@ -229,23 +232,27 @@ fn store(
             )?
             .execute(params![id, Text(&digest)])?;
     }
-    put_edges(connection, id, digest, manifest.edges())?;
-    listed::note(connection, id, digest)?;
+    transaction.put_edges(id, digest, manifest.edges())?;
+    transaction.note_listed(id, digest)?;
     // What was deleted and comes back is deleted no more.
-    connection
+    transaction
         .prepare_cached("DELETE FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2")?
         .execute(params![id, Text(&digest)])?;
     Ok(())
 }
 
 /// Records that a repository holds a manifest, and that it was pushed now.
-fn put_row(connection: &Connection, id: i64, manifest: &Manifest) -> Result<(), StorageError> {
+fn put_row(
+    transaction: &Transaction<'_>,
+    id: i64,
+    manifest: &Manifest,
+) -> Result<(), StorageError> {
     let digest = manifest.digest();
     // Whatever the document leaves open is what it was called first.
-    let kept = held_type(connection, id, digest)?.and_then(|kept| kept.parse().ok());
+    let kept = held_type(transaction, id, digest)?.and_then(|kept| kept.parse().ok());
     let kept = kept.filter(|kept| manifest.may_be(kept));
     let media_type = kept.as_ref().unwrap_or_else(|| manifest.media_type());
-    connection
+    transaction
         .prepare_cached(&format!(
             "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,
                                                artifact_type, annotations, pushed_at, pushed_tick,
@@ -266,54 +273,56 @@ fn put_row(connection: &Connection, id: i64, manifest: &Manifest) -> Result<(), 
             manifest.subject().map(Text),
             manifest.artifact_type(),
             manifest.annotations(),
-            unix_now(),
+            transaction.now(),
         ])?;
     Ok(())
 }
 
-/// Writes the bytes of a manifest again, also where the writing connection takes them for right:
-/// what it has in memory is not what the disk gave to a reader. SQLite writes no page whose content
-/// stays the same, so others come between.
-pub(crate) fn rewrite(connection: &Connection, manifest: &Manifest) -> Result<(), StorageError> {
-    let mut statement =
-        connection.prepare_cached("UPDATE manifests SET bytes = ?2 WHERE digest = ?1")?;
-    for bytes in [&[], manifest.bytes().as_ref()] {
-        statement.execute(params![Text(&manifest.digest()), bytes])?;
+impl Transaction<'_> {
+    /// Writes the bytes of a manifest again, also where the writing connection takes them for
+    /// right: what it has in memory is not what the disk gave to a reader. SQLite writes no page
+    /// whose content stays the same, so others come between.
+    pub(crate) fn rewrite_manifest(&self, manifest: &Manifest) -> Result<(), StorageError> {
+        let mut statement =
+            self.prepare_cached("UPDATE manifests SET bytes = ?2 WHERE digest = ?1")?;
+        for bytes in [&[], manifest.bytes().as_ref()] {
+            statement.execute(params![Text(&manifest.digest()), bytes])?;
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Removes a manifest and every tag that names it from a repository; false if it was not there.
-///
-/// Its bytes and its edges stay, with a note that it was deleted: until collection takes them, it
-/// can be restored, and the edges keep its blobs. What a protected tag needs is not removed.
-pub(crate) fn remove(
-    connection: &Connection,
-    name: &RepoName,
-    digest: &Digest,
-    by: Option<&UserName>,
-) -> Result<bool, StorageError> {
-    let Some(id) = repository::find(connection, name)? else { return Ok(false) };
-    listed::note(connection, id, digest)?;
-    remove_row(connection, id, digest, by)
-}
+    /// Removes a manifest and every tag that names it from a repository; false if it was not there.
+    ///
+    /// Its bytes and its edges stay, with a note that it was deleted: until collection takes them,
+    /// it can be restored, and the edges keep its blobs. What a protected tag needs is not removed.
+    pub(crate) fn remove_manifest(
+        &self,
+        name: &RepoName,
+        digest: &Digest,
+        by: Option<&UserName>,
+    ) -> Result<bool, StorageError> {
+        let Some(id) = self.repository_id(name)? else { return Ok(false) };
+        self.note_listed(id, digest)?;
+        self.remove_manifest_of(id, digest, by)
+    }
 
-/// The same, with the repository found.
-pub(super) fn remove_row(
-    connection: &Connection,
-    id: i64,
-    digest: &Digest,
-    by: Option<&UserName>,
-) -> Result<bool, StorageError> {
-    if !is_held(connection, id, digest)? {
-        return Ok(false);
+    /// The same, with the repository found.
+    pub(super) fn remove_manifest_of(
+        &self,
+        id: i64,
+        digest: &Digest,
+        by: Option<&UserName>,
+    ) -> Result<bool, StorageError> {
+        if !self.holds_manifest(id, digest)? {
+            return Ok(false);
+        }
+        self.refuse_needed_by_protected(id, digest)?;
+        for tag in self.tags_of(id, digest)? {
+            self.remove_tag_of(id, &tag, by)?;
+        }
+        self.set_manifest_aside(id, digest, Undo::Possible)?;
+        Ok(true)
     }
-    protection::refuse_needed(connection, id, digest)?;
-    for tag in tag::of_manifest(connection, id, digest)? {
-        tag::remove_row(connection, id, &tag, by)?;
-    }
-    set_aside(connection, id, digest, Undo::Possible)?;
-    Ok(true)
 }
 
 /// Whether a manifest that is taken out of a repository can be restored.
@@ -325,140 +334,143 @@ pub(super) enum Undo {
     Never,
 }
 
-/// Takes a manifest that nothing names by tag out of a repository, and notes when it was deleted.
-pub(super) fn set_aside(
-    connection: &Connection,
-    repository: i64,
-    digest: &Digest,
-    undo: Undo,
-) -> Result<(), StorageError> {
-    connection
-        .prepare_cached(
+impl Transaction<'_> {
+    /// Takes a manifest that nothing names by tag out of a repository, and notes when it was
+    /// deleted.
+    pub(super) fn set_manifest_aside(
+        &self,
+        repository: i64,
+        digest: &Digest,
+        undo: Undo,
+    ) -> Result<(), StorageError> {
+        self.prepare_cached(
             "INSERT INTO deleted_manifests (repository_id, digest, media_type, deleted_at,
-                                            deleted_tick, listed_age, was_tagged, pushed_at,
-                                            pushed_tick)
-             SELECT repository_id, digest, media_type, ?3, iif(?4, tick(), ?5), listed_age,
-                    was_tagged, pushed_at, pushed_tick
-             FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
+                                                deleted_tick, listed_age, was_tagged, pushed_at,
+                                                pushed_tick)
+                 SELECT repository_id, digest, media_type, ?3, iif(?4, tick(), ?5), listed_age,
+                        was_tagged, pushed_at, pushed_tick
+                 FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
         .execute(params![
             repository,
             Text(&digest),
-            unix_now(),
+            self.now(),
             undo == Undo::Possible,
             BEGINNING
         ])?;
-    connection
-        .prepare_cached(
+        self.prepare_cached(
             "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
         .execute(params![repository, Text(&digest)])?;
-    Ok(())
+        Ok(())
+    }
 }
 
-/// The type that a repository keeps a manifest under.
-pub(crate) fn kept_type(
-    connection: &Connection,
-    name: &RepoName,
-    digest: &Digest,
-) -> Result<Option<String>, StorageError> {
-    match repository::find(connection, name)? {
-        Some(id) => held_type(connection, id, digest),
-        None => Ok(None),
+impl Reader<'_> {
+    /// The type that a repository keeps a manifest under.
+    pub(crate) fn kept_media_type(
+        &self,
+        name: &RepoName,
+        digest: &Digest,
+    ) -> Result<Option<String>, StorageError> {
+        match self.repository_id(name)? {
+            Some(id) => held_type(self, id, digest),
+            None => Ok(None),
+        }
     }
 }
 
 fn held_type(
-    connection: &Connection,
+    reader: &Reader<'_>,
     repository: i64,
     digest: &Digest,
 ) -> Result<Option<String>, StorageError> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = reader.prepare_cached(
         "SELECT media_type FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
     )?;
     Ok(statement.query_row(params![repository, Text(&digest)], |row| row.get(0)).optional()?)
 }
 
-/// Whether a repository holds a manifest.
-pub(super) fn is_held(
-    connection: &Connection,
-    repository: i64,
-    digest: &Digest,
-) -> Result<bool, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT 1 FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
-    )?;
-    Ok(statement.exists(params![repository, Text(&digest)])?)
-}
+impl Reader<'_> {
+    /// Whether a repository holds a manifest.
+    pub(super) fn holds_manifest(
+        &self,
+        repository: i64,
+        digest: &Digest,
+    ) -> Result<bool, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT 1 FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
+        )?;
+        Ok(statement.exists(params![repository, Text(&digest)])?)
+    }
 
-/// The manifest that one of a repository refers to, there or not.
-pub(super) fn subject(
-    connection: &Connection,
-    repository: i64,
-    digest: &Digest,
-) -> Result<Option<Digest>, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT subject FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
-    )?;
-    let key = params![repository, Text(&digest)];
-    let subject = statement.query_row(key, |row| parsed_if_any(row, 0));
-    Ok(subject.optional()?.flatten())
-}
+    /// The manifest that one of a repository refers to, there or not.
+    pub(super) fn subject_of(
+        &self,
+        repository: i64,
+        digest: &Digest,
+    ) -> Result<Option<Digest>, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT subject FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
+        )?;
+        let key = params![repository, Text(&digest)];
+        let subject = statement.query_row(key, |row| parsed_if_any(row, 0));
+        Ok(subject.optional()?.flatten())
+    }
 
-/// Whether an index of a repository lists a manifest. Which one is not read: its name may be no
-/// digest.
-pub(super) fn is_listed(
-    connection: &Connection,
-    repository: i64,
-    digest: &Digest,
-) -> Result<bool, StorageError> {
-    let mut statement = connection.prepare_cached(PARENTS)?;
-    Ok(statement.exists(params![repository, Text(&digest)])?)
-}
+    /// Whether an index of a repository lists a manifest. Which one is not read: its name may be no
+    /// digest.
+    pub(super) fn is_listed(&self, repository: i64, digest: &Digest) -> Result<bool, StorageError> {
+        let mut statement = self.prepare_cached(PARENTS)?;
+        Ok(statement.exists(params![repository, Text(&digest)])?)
+    }
 
-/// An index of a repository that lists a manifest.
-pub(super) fn parent(
-    connection: &Connection,
-    repository: i64,
-    digest: &Digest,
-) -> Result<Option<Digest>, StorageError> {
-    let mut statement = connection.prepare_cached(PARENTS)?;
-    Ok(statement.query_row(params![repository, Text(&digest)], |row| parsed(row, 0)).optional()?)
-}
+    /// An index of a repository that lists a manifest.
+    pub(super) fn parent_of(
+        &self,
+        repository: i64,
+        digest: &Digest,
+    ) -> Result<Option<Digest>, StorageError> {
+        let mut statement = self.prepare_cached(PARENTS)?;
+        Ok(statement
+            .query_row(params![repository, Text(&digest)], |row| parsed(row, 0))
+            .optional()?)
+    }
 
-/// The indexes of a repository that list a manifest.
-pub(super) fn parents(
-    connection: &Connection,
-    repository: i64,
-    digest: &Digest,
-) -> Result<Vec<Digest>, StorageError> {
-    let mut statement = connection.prepare_cached(PARENTS)?;
-    let rows = statement.query_map(params![repository, Text(&digest)], |row| parsed(row, 0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
+    /// The indexes of a repository that list a manifest.
+    pub(super) fn parents_of(
+        &self,
+        repository: i64,
+        digest: &Digest,
+    ) -> Result<Vec<Digest>, StorageError> {
+        let mut statement = self.prepare_cached(PARENTS)?;
+        let rows = statement.query_map(params![repository, Text(&digest)], |row| parsed(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
 
-/// The digests that a manifest, held or deleted, names as `kind`.
-pub(super) fn named_as(
-    connection: &Connection,
-    repository: i64,
-    digest: &Digest,
-    kind: EdgeKind,
-) -> Result<Vec<Digest>, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT child FROM edges WHERE repository_id = ?1 AND parent = ?2 AND kind = ?3",
-    )?;
-    let rows = statement
-        .query_map(params![repository, Text(&digest), kind.as_str()], |row| parsed(row, 0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    /// The digests that a manifest, held or deleted, names as `kind`.
+    pub(super) fn named_as(
+        &self,
+        repository: i64,
+        digest: &Digest,
+        kind: EdgeKind,
+    ) -> Result<Vec<Digest>, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT child FROM edges WHERE repository_id = ?1 AND parent = ?2 AND kind = ?3",
+        )?;
+        let rows = statement
+            .query_map(params![repository, Text(&digest), kind.as_str()], |row| parsed(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
 }
 
 fn missing_blobs(
-    connection: &Connection,
+    reader: &Reader<'_>,
     repository: i64,
     manifest: &Manifest,
     lost: &[Digest],
 ) -> Result<Vec<Digest>, StorageError> {
-    let mut statement = connection.prepare_cached(
+    let mut statement = reader.prepare_cached(
         "SELECT 1 FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2
          AND NOT EXISTS (SELECT 1 FROM lost_blobs WHERE digest = ?2)",
     )?;
@@ -473,22 +485,24 @@ fn missing_blobs(
     Ok(missing)
 }
 
-/// Records what a manifest names, as far as it is not recorded.
-pub(super) fn put_edges(
-    connection: &Connection,
-    repository: i64,
-    parent: &Digest,
-    edges: &[Edge],
-) -> Result<(), StorageError> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO edges (repository_id, parent, kind, child) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO NOTHING",
-    )?;
-    for edge in edges {
-        let (kind, child) = (edge.kind.as_str(), Text(&edge.child));
-        statement.execute(params![repository, Text(&parent), kind, child])?;
+impl Transaction<'_> {
+    /// Records what a manifest names, as far as it is not recorded.
+    pub(super) fn put_edges(
+        &self,
+        repository: i64,
+        parent: &Digest,
+        edges: &[Edge],
+    ) -> Result<(), StorageError> {
+        let mut statement = self.prepare_cached(
+            "INSERT INTO edges (repository_id, parent, kind, child) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO NOTHING",
+        )?;
+        for edge in edges {
+            let (kind, child) = (edge.kind.as_str(), Text(&edge.child));
+            statement.execute(params![repository, Text(&parent), kind, child])?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The manifests that the repository ?1 holds and that list ?2.

@@ -8,16 +8,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use oci::{Digest, EdgeKind, Reference, RepoName, Tag};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::collect::STEP_ROWS;
 use super::column::{Text, parsed};
-use super::{listed, manifest, protection, repository, tag};
+use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 
 mod matching;
-
-pub(crate) use matching::{matching, plan_tags, remove_tags};
 
 /// What goes with an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,79 +48,88 @@ pub struct RemovalStep {
     pub manifests: u64,
 }
 
-/// Finds out what goes with an image, and changes nothing.
-pub(crate) fn plan(
-    connection: &Connection,
-    name: &RepoName,
-    reference: &Reference,
-) -> Result<Removal, StorageError> {
-    let absent = || match reference.clone() {
-        Reference::Tag(tag) => StorageError::NoTag { repository: name.clone(), tag },
-        Reference::Digest(digest) => StorageError::NoManifest { repository: name.clone(), digest },
-    };
-    let id = repository::find(connection, name)?.ok_or_else(absent)?;
-    let mut plan = Plan { connection, id, going: Going::default() };
-    let (mut sparse, mut kept_by) = (Vec::new(), None);
-    match reference {
-        Reference::Tag(tag) => {
-            let digest = tag::named(connection, id, tag)?.ok_or_else(absent)?;
-            kept_by = plan.remove_image(tag.clone(), digest)?;
-        }
-        Reference::Digest(digest) => {
-            if !manifest::is_held(connection, id, digest)? {
-                return Err(absent());
+impl Reader<'_> {
+    /// Finds out what goes with an image, and changes nothing.
+    pub(crate) fn plan_removal(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+    ) -> Result<Removal, StorageError> {
+        let absent = || match reference.clone() {
+            Reference::Tag(tag) => StorageError::NoTag { repository: name.clone(), tag },
+            Reference::Digest(digest) => {
+                StorageError::NoManifest { repository: name.clone(), digest }
             }
-            protection::refuse_needed(connection, id, digest)?;
-            for tag in tag::of_manifest(connection, id, digest)? {
-                plan.remove_tag(tag, *digest)?;
+        };
+        let id = self.repository_id(name)?.ok_or_else(absent)?;
+        let mut plan = Plan { reader: self, id, going: Going::default() };
+        let (mut sparse, mut kept_by) = (Vec::new(), None);
+        match reference {
+            Reference::Tag(tag) => {
+                let digest = self.tag_target(id, tag)?.ok_or_else(absent)?;
+                kept_by = plan.remove_image(tag.clone(), digest)?;
             }
-            sparse = manifest::parents(connection, id, digest)?;
-            plan.remove_with_all(*digest)?;
+            Reference::Digest(digest) => {
+                if !self.holds_manifest(id, digest)? {
+                    return Err(absent());
+                }
+                self.refuse_needed_by_protected(id, digest)?;
+                for tag in self.tags_of(id, digest)? {
+                    plan.remove_tag(tag, *digest)?;
+                }
+                sparse = self.parents_of(id, digest)?;
+                plan.remove_with_all(*digest)?;
+            }
         }
+        sparse.retain(|index| !plan.going.manifests.contains(index));
+        Ok(Removal { sparse, kept_by, ..plan.going.into_removal() })
     }
-    sparse.retain(|index| !plan.going.manifests.contains(index));
-    Ok(Removal { sparse, kept_by, ..plan.going.into_removal() })
 }
 
-/// Removes an image, all or nothing.
-pub(crate) fn remove(
-    connection: &Connection,
-    name: &RepoName,
-    reference: &Reference,
-) -> Result<Removal, StorageError> {
-    let removal = plan(connection, name, reference)?;
-    if let Some(id) = repository::find(connection, name)? {
-        apply(connection, id, &removal)?;
+impl Transaction<'_> {
+    /// Removes an image, all or nothing.
+    pub(crate) fn remove_image(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+    ) -> Result<Removal, StorageError> {
+        let removal = self.plan_removal(name, reference)?;
+        if let Some(id) = self.repository_id(name)? {
+            apply(self, id, &removal)?;
+        }
+        Ok(removal)
     }
-    Ok(removal)
 }
 
 /// Takes tags and manifests out of a repository.
-fn apply(connection: &Connection, id: i64, removal: &Removal) -> Result<(), StorageError> {
+fn apply(transaction: &Transaction<'_>, id: i64, removal: &Removal) -> Result<(), StorageError> {
     for (tag, _) in &removal.tags {
-        tag::remove_row(connection, id, tag, None)?;
+        transaction.remove_tag_of(id, tag, None)?;
     }
     for digest in &removal.manifests {
-        listed::note(connection, id, digest)?;
-        manifest::remove_row(connection, id, digest, None)?;
+        transaction.note_listed(id, digest)?;
+        transaction.remove_manifest_of(id, digest, None)?;
     }
     Ok(())
 }
 
-/// How many tags and manifests a repository holds; `None` if there is no such repository. Refuses
-/// what removing them would.
-pub(crate) fn plan_all(
-    connection: &Connection,
-    name: &RepoName,
-) -> Result<Option<(u64, u64)>, StorageError> {
-    let Some(id) = repository::find(connection, name)? else { return Ok(None) };
-    protection::refuse_any(connection, id)?;
-    let count = |query: &str| -> Result<u64, StorageError> {
-        Ok(connection.prepare_cached(query)?.query_row([id], |row| row.get(0))?)
-    };
-    let tags = count("SELECT count(*) FROM tags WHERE repository_id = ?1")?;
-    let manifests = count("SELECT count(*) FROM repository_manifests WHERE repository_id = ?1")?;
-    Ok(Some((tags, manifests)))
+impl Reader<'_> {
+    /// How many tags and manifests a repository holds; `None` if there is no such repository.
+    /// Refuses what removing them would.
+    pub(crate) fn plan_removal_of_all(
+        &self,
+        name: &RepoName,
+    ) -> Result<Option<(u64, u64)>, StorageError> {
+        let Some(id) = self.repository_id(name)? else { return Ok(None) };
+        self.refuse_any_protected(id)?;
+        let count = |query: &str| -> Result<u64, StorageError> {
+            Ok(self.prepare_cached(query)?.query_row([id], |row| row.get(0))?)
+        };
+        let tags = count("SELECT count(*) FROM tags WHERE repository_id = ?1")?;
+        let manifests =
+            count("SELECT count(*) FROM repository_manifests WHERE repository_id = ?1")?;
+        Ok(Some((tags, manifests)))
+    }
 }
 
 /// What one step of removing a whole repository did.
@@ -135,75 +142,75 @@ pub(crate) struct RemovedSome {
     pub(crate) has_more: bool,
 }
 
-/// Removes some tags of a repository, or some manifests when no tag is left, and says which.
-///
-/// What lists a manifest goes before it, and so does what it refers to. So nothing that stays when
-/// this is cut short lacks what it had, and what is restored brings back what went after it.
-pub(crate) fn remove_some(
-    connection: &Connection,
-    name: &RepoName,
-) -> Result<RemovedSome, StorageError> {
-    let mut done = RemovedSome::default();
-    let Some(id) = repository::find(connection, name)? else { return Ok(done) };
-    protection::refuse_any(connection, id)?;
-    let tags: Vec<Tag> = connection
-        .prepare_cached("SELECT name FROM tags WHERE repository_id = ?1 LIMIT ?2")?
-        .query_map(params![id, STEP_ENTRIES], |row| parsed(row, 0))?
-        .collect::<Result<_, _>>()?;
-    for tag in &tags {
-        tag::remove_row(connection, id, tag, None)?;
-    }
-    if !tags.is_empty() {
-        done.step.tags = tags.len() as u64;
-        done.has_more = true;
-        return Ok(done);
-    }
-    let (mut above, mut seen, mut left) = (Vec::new(), HashSet::new(), STEP_ROWS);
-    while left > ROWS_OF_ONE {
-        let next: Option<Digest> = match above.pop() {
-            Some(digest) => Some(digest),
-            None => connection
-                .prepare_cached(
-                    "SELECT digest FROM repository_manifests WHERE repository_id = ?1 LIMIT 1",
-                )?
-                .query_row([id], |row| parsed(row, 0))
-                .optional()?,
-        };
-        let Some(digest) = next else { break };
-        match above_of(connection, id, &digest)? {
-            // One that was seen is above itself, which only damaged rows can say.
-            Some(higher) if seen.insert(higher) => above.extend([digest, higher]),
-            _ => {
-                // What it lists may be as much as it likes.
-                let limit = left - ROWS_OF_ONE;
-                let noted = listed::note_some(connection, id, &digest, limit)?;
-                if noted == limit {
-                    done.has_more = true;
-                    break;
-                }
-                left -= noted;
-                if manifest::remove_row(connection, id, &digest, None)? {
-                    done.manifests.push(digest);
-                    left -= ROWS_OF_ONE;
+impl Transaction<'_> {
+    /// Removes some tags of a repository, or some manifests when no tag is left, and says which.
+    ///
+    /// What lists a manifest goes before it, and so does what it refers to. So nothing that stays
+    /// when this is cut short lacks what it had, and what is restored brings back what went after
+    /// it.
+    pub(crate) fn remove_some(&self, name: &RepoName) -> Result<RemovedSome, StorageError> {
+        let mut done = RemovedSome::default();
+        let Some(id) = self.repository_id(name)? else { return Ok(done) };
+        self.refuse_any_protected(id)?;
+        let tags: Vec<Tag> = self
+            .prepare_cached("SELECT name FROM tags WHERE repository_id = ?1 LIMIT ?2")?
+            .query_map(params![id, STEP_ENTRIES], |row| parsed(row, 0))?
+            .collect::<Result<_, _>>()?;
+        for tag in &tags {
+            self.remove_tag_of(id, tag, None)?;
+        }
+        if !tags.is_empty() {
+            done.step.tags = tags.len() as u64;
+            done.has_more = true;
+            return Ok(done);
+        }
+        let (mut above, mut seen, mut left) = (Vec::new(), HashSet::new(), STEP_ROWS);
+        while left > ROWS_OF_ONE {
+            let next: Option<Digest> = match above.pop() {
+                Some(digest) => Some(digest),
+                None => self
+                    .prepare_cached(
+                        "SELECT digest FROM repository_manifests WHERE repository_id = ?1 LIMIT 1",
+                    )?
+                    .query_row([id], |row| parsed(row, 0))
+                    .optional()?,
+            };
+            let Some(digest) = next else { break };
+            match above_of(self, id, &digest)? {
+                // One that was seen is above itself, which only damaged rows can say.
+                Some(higher) if seen.insert(higher) => above.extend([digest, higher]),
+                _ => {
+                    // What it lists may be as much as it likes.
+                    let limit = left - ROWS_OF_ONE;
+                    let noted = self.note_some_listed(id, &digest, limit)?;
+                    if noted == limit {
+                        done.has_more = true;
+                        break;
+                    }
+                    left -= noted;
+                    if self.remove_manifest_of(id, &digest, None)? {
+                        done.manifests.push(digest);
+                        left -= ROWS_OF_ONE;
+                    }
                 }
             }
         }
+        done.step.manifests = done.manifests.len() as u64;
+        Ok(done)
     }
-    done.step.manifests = done.manifests.len() as u64;
-    Ok(done)
 }
 
 /// A manifest of the repository that lists this one, or that this one refers to.
 fn above_of(
-    connection: &Connection,
+    reader: &Reader<'_>,
     repository: i64,
     digest: &Digest,
 ) -> Result<Option<Digest>, StorageError> {
-    if let Some(index) = manifest::parent(connection, repository, digest)? {
+    if let Some(index) = reader.parent_of(repository, digest)? {
         return Ok(Some(index));
     }
-    match manifest::subject(connection, repository, digest)? {
-        Some(subject) if manifest::is_held(connection, repository, &subject)? => Ok(Some(subject)),
+    match reader.subject_of(repository, digest)? {
+        Some(subject) if reader.holds_manifest(repository, &subject)? => Ok(Some(subject)),
         _ => Ok(None),
     }
 }
@@ -228,7 +235,7 @@ impl Going {
 }
 
 struct Plan<'a> {
-    connection: &'a Connection,
+    reader: &'a Reader<'a>,
     id: i64,
     going: Going,
 }
@@ -257,7 +264,7 @@ impl Plan<'_> {
     }
 
     fn remove_tag(&mut self, tag: Tag, digest: Digest) -> Result<(), StorageError> {
-        protection::refuse_protected(self.connection, self.id, &tag)?;
+        self.reader.refuse_protected(self.id, &tag)?;
         self.going.tags.insert(tag, digest);
         Ok(())
     }
@@ -268,10 +275,10 @@ impl Plan<'_> {
             return Ok(Vec::new());
         }
         self.going.order.push(digest);
-        let mut next = manifest::named_as(self.connection, self.id, &digest, EdgeKind::Child)?;
+        let mut next = self.reader.named_as(self.id, &digest, EdgeKind::Child)?;
         next.extend(self.referrers(&digest)?);
         for tag in oci::signature_tags(&digest) {
-            if let Some(named) = tag::named(self.connection, self.id, &tag)? {
+            if let Some(named) = self.reader.tag_target(self.id, &tag)? {
                 self.remove_tag(tag, named)?;
                 next.push(named);
             }
@@ -283,7 +290,7 @@ impl Plan<'_> {
     fn keeper(&mut self, digest: &Digest) -> Result<Option<Keeper>, StorageError> {
         let Going { tags, manifests, passed, .. } = &mut self.going;
         let (passed_tag, passed_index) = passed.entry(*digest).or_default();
-        let mut naming = self.connection.prepare_cached(
+        let mut naming = self.reader.prepare_cached(
             "SELECT name FROM tags WHERE repository_id = ?1 AND digest = ?2 AND name > ?3
              ORDER BY name",
         )?;
@@ -295,7 +302,7 @@ impl Plan<'_> {
             }
             tag.as_str().clone_into(passed_tag);
         }
-        let mut listing = self.connection.prepare_cached(
+        let mut listing = self.reader.prepare_cached(
             "SELECT e.parent FROM edges e
              JOIN repository_manifests m
                   ON m.repository_id = e.repository_id AND m.digest = e.parent
@@ -316,21 +323,23 @@ impl Plan<'_> {
     /// Whether a manifest is there and nothing that stays keeps it.
     fn is_free(&mut self, digest: &Digest) -> Result<bool, StorageError> {
         if self.going.manifests.contains(digest)
-            || !manifest::is_held(self.connection, self.id, digest)?
+            || !self.reader.holds_manifest(self.id, digest)?
             || self.keeper(digest)?.is_some()
         {
             return Ok(false);
         }
-        match manifest::subject(self.connection, self.id, digest)?
+        match self
+            .reader
+            .subject_of(self.id, digest)?
             .filter(|subject| !self.going.manifests.contains(subject))
         {
-            Some(subject) => Ok(!manifest::is_held(self.connection, self.id, &subject)?),
+            Some(subject) => Ok(!self.reader.holds_manifest(self.id, &subject)?),
             None => Ok(true),
         }
     }
 
     fn referrers(&self, digest: &Digest) -> Result<Vec<Digest>, StorageError> {
-        let mut statement = self.connection.prepare_cached(
+        let mut statement = self.reader.prepare_cached(
             "SELECT digest FROM repository_manifests INDEXED BY referrers
              WHERE repository_id = ?1 AND subject = ?2",
         )?;

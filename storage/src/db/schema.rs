@@ -12,10 +12,11 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction as SqlTransaction, TransactionBehavior};
 
+use super::transaction::{Reader, Transaction};
 use super::{empty_log, give_clock};
-use crate::clock::Clock;
+use crate::clock::{Clock, wall_seconds};
 use crate::error::StorageError;
 use crate::layout::Layout;
 
@@ -35,7 +36,7 @@ pub(super) enum Part {
     Sql(&'static str),
     /// The same where it grows with the rows that there are, with how many bytes it adds to the
     /// log.
-    Large(&'static str, fn(&Connection) -> Result<u64, StorageError>),
+    Large(&'static str, fn(&Reader<'_>) -> Result<u64, StorageError>),
     /// Changes of rows. The schema stays.
     Rows(Rows),
 }
@@ -134,7 +135,8 @@ fn change_rows(
     let mut place = Place::default();
     loop {
         let transaction = begin(connection)?;
-        let is_done = rows.step(&transaction, &mut place, room())?;
+        let step = Transaction::new(&transaction, wall_seconds());
+        let is_done = rows.step(&step, &mut place, room())?;
         commit(transaction, is_done.then_some(number))?;
         if is_done {
             return Ok(());
@@ -150,7 +152,7 @@ fn check_room(
     free_bytes: u64,
 ) -> Result<(), StorageError> {
     let Part::Large(_, bytes) = part else { return Ok(()) };
-    let needed_bytes = bytes(connection)?;
+    let needed_bytes = bytes(&Reader::new(connection, wall_seconds()))?;
     if needed_bytes > free_bytes {
         let path = layout.root().to_owned();
         return Err(StorageError::NoRoomToUpgrade { path, needed_bytes, free_bytes });
@@ -158,11 +160,11 @@ fn check_room(
     Ok(())
 }
 
-fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StorageError> {
+fn begin(connection: &mut Connection) -> Result<SqlTransaction<'_>, StorageError> {
     Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
 }
 
-fn commit(transaction: Transaction<'_>, number: Option<u32>) -> Result<(), StorageError> {
+fn commit(transaction: SqlTransaction<'_>, number: Option<u32>) -> Result<(), StorageError> {
     if let Some(number) = number {
         transaction.pragma_update(None, "user_version", number)?;
     }

@@ -1,94 +1,96 @@
 //! Tags, and the history of what each of them named.
 
 use oci::{Digest, RepoName, Tag};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::column::{Text, parsed};
-use super::{forget, protection, repository, unix_now};
+use super::transaction::{Reader, Transaction};
 use crate::account::UserName;
 use crate::error::StorageError;
 
-/// Lets a tag name a manifest that the repository holds, and notes it if that is a change. A
-/// protected tag stays where it is.
-pub(super) fn set(
-    connection: &Connection,
-    repository: i64,
-    tag: &Tag,
-    digest: &Digest,
-    by: Option<&UserName>,
-) -> Result<(), StorageError> {
-    let before = named(connection, repository, tag)?;
-    let is_change = before.as_ref() != Some(digest);
-    if is_change {
-        protection::refuse_protected(connection, repository, tag)?;
-    }
-    connection
-        .prepare_cached(
+impl Transaction<'_> {
+    /// Lets a tag name a manifest that the repository holds, and notes it if that is a change. A
+    /// protected tag stays where it is.
+    pub(super) fn set_tag(
+        &self,
+        repository: i64,
+        tag: &Tag,
+        digest: &Digest,
+        by: Option<&UserName>,
+    ) -> Result<(), StorageError> {
+        let before = self.tag_target(repository, tag)?;
+        let is_change = before.as_ref() != Some(digest);
+        if is_change {
+            self.refuse_protected(repository, tag)?;
+        }
+        self.prepare_cached(
             "INSERT INTO tags (repository_id, name, digest, updated_at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (repository_id, name)
-             DO UPDATE SET digest = excluded.digest, updated_at = excluded.updated_at",
+                 ON CONFLICT (repository_id, name)
+                 DO UPDATE SET digest = excluded.digest, updated_at = excluded.updated_at",
         )?
-        .execute(params![repository, Text(&tag), Text(&digest), unix_now()])?;
-    if is_change {
-        note(connection, repository, tag, before.as_ref(), Some(digest), by)?;
-        // Removing a tag notes a change too, but nobody can remove it twice without setting it.
-        forget::bound_tag(connection, repository, tag)?;
+        .execute(params![repository, Text(&tag), Text(&digest), self.now()])?;
+        if is_change {
+            note(self, repository, tag, before.as_ref(), Some(digest), by)?;
+            // Removing a tag notes a change too, but nobody can remove it twice without setting it.
+            self.bound_tag_history(repository, tag)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Removes a tag and nothing else; false if it was not there. A protected tag is not removed.
+    pub(crate) fn remove_tag(
+        &self,
+        name: &RepoName,
+        tag: &Tag,
+        by: Option<&UserName>,
+    ) -> Result<bool, StorageError> {
+        let Some(id) = self.repository_id(name)? else { return Ok(false) };
+        self.remove_tag_of(id, tag, by)
+    }
+
+    /// The same, with the repository found.
+    pub(super) fn remove_tag_of(
+        &self,
+        repository: i64,
+        tag: &Tag,
+        by: Option<&UserName>,
+    ) -> Result<bool, StorageError> {
+        let Some(before) = self.tag_target(repository, tag)? else { return Ok(false) };
+        self.refuse_protected(repository, tag)?;
+        self.prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?
+            .execute(params![repository, Text(&tag)])?;
+        note(self, repository, tag, Some(&before), None, by)?;
+        Ok(true)
+    }
 }
 
-/// Removes a tag and nothing else; false if it was not there. A protected tag is not removed.
-pub(crate) fn remove(
-    connection: &Connection,
-    name: &RepoName,
-    tag: &Tag,
-    by: Option<&UserName>,
-) -> Result<bool, StorageError> {
-    let Some(id) = repository::find(connection, name)? else { return Ok(false) };
-    remove_row(connection, id, tag, by)
-}
+impl Reader<'_> {
+    /// The tags that name a manifest.
+    pub(super) fn tags_of(
+        &self,
+        repository: i64,
+        digest: &Digest,
+    ) -> Result<Vec<Tag>, StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT name FROM tags WHERE repository_id = ?1 AND digest = ?2")?;
+        let rows = statement.query_map(params![repository, Text(&digest)], |row| parsed(row, 0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
 
-/// The same, with the repository found.
-pub(super) fn remove_row(
-    connection: &Connection,
-    repository: i64,
-    tag: &Tag,
-    by: Option<&UserName>,
-) -> Result<bool, StorageError> {
-    let Some(before) = named(connection, repository, tag)? else { return Ok(false) };
-    protection::refuse_protected(connection, repository, tag)?;
-    connection
-        .prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?
-        .execute(params![repository, Text(&tag)])?;
-    note(connection, repository, tag, Some(&before), None, by)?;
-    Ok(true)
-}
-
-/// The tags that name a manifest.
-pub(super) fn of_manifest(
-    connection: &Connection,
-    repository: i64,
-    digest: &Digest,
-) -> Result<Vec<Tag>, StorageError> {
-    let mut statement = connection
-        .prepare_cached("SELECT name FROM tags WHERE repository_id = ?1 AND digest = ?2")?;
-    let rows = statement.query_map(params![repository, Text(&digest)], |row| parsed(row, 0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// What a tag names.
-pub(super) fn named(
-    connection: &Connection,
-    repository: i64,
-    tag: &Tag,
-) -> Result<Option<Digest>, StorageError> {
-    let mut statement = connection
-        .prepare_cached("SELECT digest FROM tags WHERE repository_id = ?1 AND name = ?2")?;
-    Ok(statement.query_row(params![repository, Text(&tag)], |row| parsed(row, 0)).optional()?)
+    /// What a tag names.
+    pub(super) fn tag_target(
+        &self,
+        repository: i64,
+        tag: &Tag,
+    ) -> Result<Option<Digest>, StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT digest FROM tags WHERE repository_id = ?1 AND name = ?2")?;
+        Ok(statement.query_row(params![repository, Text(&tag)], |row| parsed(row, 0)).optional()?)
+    }
 }
 
 fn note(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     repository: i64,
     tag: &Tag,
     before: Option<&Digest>,
@@ -96,7 +98,7 @@ fn note(
     by: Option<&UserName>,
 ) -> Result<(), StorageError> {
     // The first one that is known of a tag says what its repository knows no more.
-    connection
+    transaction
         .prepare_cached(
             "INSERT INTO tag_history (repository_id, name, before, after, changed_at, changed_by,
                                       changed_tick, forgotten_until)
@@ -109,7 +111,7 @@ fn note(
             Text(&tag),
             before.map(Text),
             after.map(Text),
-            unix_now(),
+            transaction.now(),
             by.map(Text)
         ])?;
     Ok(())

@@ -2,10 +2,10 @@
 //! bad disk or somebody else's hand in the database may.
 
 use oci::Digest;
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
 use super::column::Text;
-use super::{lost, manifest, unix_now};
+use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 
 /// A blob that a repository should hold.
@@ -17,53 +17,60 @@ pub(crate) struct Unheld {
     pub(crate) is_known: bool,
 }
 
-/// Those of `needed` that a repository does not hold.
-pub(crate) fn unheld(
-    connection: &Connection,
-    repository: i64,
-    needed: &[Digest],
-) -> Result<Vec<Unheld>, StorageError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = ?2),
-                EXISTS (SELECT 1 FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2)",
-    )?;
-    let mut unheld = Vec::new();
-    for &digest in needed {
-        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let (is_known, is_linked) = statement.query_row(params![repository, Text(&digest)], row)?;
-        if !(is_known && is_linked) {
-            unheld.push(Unheld { digest, is_known });
+impl Reader<'_> {
+    /// Those of `needed` that a repository does not hold.
+    pub(crate) fn unheld(
+        &self,
+        repository: i64,
+        needed: &[Digest],
+    ) -> Result<Vec<Unheld>, StorageError> {
+        let mut statement = self.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = ?2),
+                    EXISTS (SELECT 1 FROM repository_blobs
+                    WHERE repository_id = ?1 AND digest = ?2)",
+        )?;
+        let mut unheld = Vec::new();
+        for &digest in needed {
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            let (is_known, is_linked) =
+                statement.query_row(params![repository, Text(&digest)], row)?;
+            if !(is_known && is_linked) {
+                unheld.push(Unheld { digest, is_known });
+            }
         }
+        Ok(unheld)
     }
-    Ok(unheld)
 }
 
-/// Lets a repository hold what one of its manifests needs; false if it does not hold the manifest
-/// any more. A blob that the store does not know gets this size and is lost, until its file was
-/// read and is good, or it is pushed.
-pub(crate) fn hold_again(
-    connection: &Connection,
-    repository: i64,
-    manifest: &Digest,
-    blobs: &[(Unheld, u64)],
-) -> Result<bool, StorageError> {
-    if !manifest::is_held(connection, repository, manifest)? {
-        return Ok(false);
-    }
-    let mut stand_in = connection.prepare_cached(
-        "INSERT INTO blobs (digest, size, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-    )?;
-    let mut link = connection.prepare_cached(
-        "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, tick())
-         ON CONFLICT DO NOTHING",
-    )?;
-    for (Unheld { digest, is_known }, size) in blobs {
-        if !is_known && stand_in.execute(params![Text(&digest), size, unix_now()])? > 0 {
-            lost::lose_blob(connection, digest)?;
+impl Transaction<'_> {
+    /// Lets a repository hold what one of its manifests needs; false if it does not hold the
+    /// manifest any more. A blob that the store does not know gets this size and is lost, until its
+    /// file was read and is good, or it is pushed.
+    pub(crate) fn hold_again(
+        &self,
+        repository: i64,
+        manifest: &Digest,
+        blobs: &[(Unheld, u64)],
+    ) -> Result<bool, StorageError> {
+        if !self.holds_manifest(repository, manifest)? {
+            return Ok(false);
         }
-        link.execute(params![repository, Text(&digest)])?;
+        let mut stand_in = self.prepare_cached(
+            "INSERT INTO blobs (digest, size, created_at) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO NOTHING",
+        )?;
+        let mut link = self.prepare_cached(
+            "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, tick())
+             ON CONFLICT DO NOTHING",
+        )?;
+        for (Unheld { digest, is_known }, size) in blobs {
+            if !is_known && stand_in.execute(params![Text(&digest), size, self.now()])? > 0 {
+                self.lose_blob(digest)?;
+            }
+            link.execute(params![repository, Text(&digest)])?;
+        }
+        Ok(true)
     }
-    Ok(true)
 }
 
 /// Rows that one blob may cost.

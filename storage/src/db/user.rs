@@ -4,11 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 use thiserror::Error;
 
 use super::column::{Text, parsed};
-use super::unix_now;
+use super::transaction::{Reader, Transaction};
 use crate::account::UserName;
 use crate::account::{Account, UserId};
 use crate::error::StorageError;
@@ -98,55 +98,61 @@ impl fmt::Debug for User {
     }
 }
 
-/// Adds a user.
-pub(crate) fn add(connection: &Connection, user: &User) -> Result<(), StorageError> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO users (name, password_hash, role, created_at, changed_at, id)
-         VALUES (?1, ?2, ?3, ?4, ?4, ?5) ON CONFLICT (name) DO NOTHING",
-    )?;
-    let (now, id) = (unix_now(), user.id.as_str());
-    match statement.execute(params![Text(&user.name), user.password_hash, user.role, now, id])? {
-        0 => Err(StorageError::UserExists),
-        _ => Ok(()),
+impl Transaction<'_> {
+    /// Adds a user.
+    pub(crate) fn add_user(&self, user: &User) -> Result<(), StorageError> {
+        let mut statement = self.prepare_cached(
+            "INSERT INTO users (name, password_hash, role, created_at, changed_at, id)
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5) ON CONFLICT (name) DO NOTHING",
+        )?;
+        let (now, id) = (self.now(), user.id.as_str());
+        match statement.execute(params![
+            Text(&user.name),
+            user.password_hash,
+            user.role,
+            now,
+            id
+        ])? {
+            0 => Err(StorageError::UserExists),
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes a password; false if there is no such user.
+    pub(crate) fn set_password(
+        &self,
+        name: &UserName,
+        password_hash: &str,
+    ) -> Result<bool, StorageError> {
+        let mut statement = self.prepare_cached(
+            "UPDATE users SET password_hash = ?2, changed_at = ?3 WHERE name = ?1",
+        )?;
+        Ok(statement.execute(params![Text(&name), password_hash, self.now()])? > 0)
+    }
+
+    /// Removes a user; returns who it was, and none if there is no such user.
+    pub(crate) fn remove_user(&self, name: &UserName) -> Result<Option<Account>, StorageError> {
+        let Some(user) = self.user(name)? else { return Ok(None) };
+        self.prepare_cached("DELETE FROM users WHERE name = ?1")?.execute(params![Text(&name)])?;
+        Ok(Some(user.account()))
     }
 }
 
-/// Changes a password; false if there is no such user.
-pub(crate) fn set_password(
-    connection: &Connection,
-    name: &UserName,
-    password_hash: &str,
-) -> Result<bool, StorageError> {
-    let mut statement = connection
-        .prepare_cached("UPDATE users SET password_hash = ?2, changed_at = ?3 WHERE name = ?1")?;
-    Ok(statement.execute(params![Text(&name), password_hash, unix_now()])? > 0)
-}
+impl Reader<'_> {
+    /// Finds a user.
+    pub(crate) fn user(&self, name: &UserName) -> Result<Option<User>, StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT name, role, password_hash, id FROM users WHERE name = ?1")?;
+        Ok(statement.query_row(params![Text(&name)], read).optional()?)
+    }
 
-/// Removes a user; returns who it was, and none if there is no such user.
-pub(crate) fn remove(
-    connection: &Connection,
-    name: &UserName,
-) -> Result<Option<Account>, StorageError> {
-    let Some(user) = find(connection, name)? else { return Ok(None) };
-    connection
-        .prepare_cached("DELETE FROM users WHERE name = ?1")?
-        .execute(params![Text(&name)])?;
-    Ok(Some(user.account()))
-}
-
-/// Finds a user.
-pub(crate) fn find(connection: &Connection, name: &UserName) -> Result<Option<User>, StorageError> {
-    let mut statement = connection
-        .prepare_cached("SELECT name, role, password_hash, id FROM users WHERE name = ?1")?;
-    Ok(statement.query_row(params![Text(&name)], read).optional()?)
-}
-
-/// All users in the order of their names. They are few: people and clusters of one site.
-pub(crate) fn all(connection: &Connection) -> Result<Vec<User>, StorageError> {
-    let mut statement = connection
-        .prepare_cached("SELECT name, role, password_hash, id FROM users ORDER BY name")?;
-    let rows = statement.query_map([], read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    /// All users in the order of their names. They are few: people and clusters of one site.
+    pub(crate) fn users(&self) -> Result<Vec<User>, StorageError> {
+        let mut statement =
+            self.prepare_cached("SELECT name, role, password_hash, id FROM users ORDER BY name")?;
+        let rows = statement.query_map([], read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<User> {

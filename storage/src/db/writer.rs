@@ -13,7 +13,9 @@ use rusqlite::Connection;
 
 use super::copy::CopyRequest;
 use super::gate::Gate;
+use super::transaction::Transaction;
 use super::{OnFatal, OnTrouble, empty_log};
+use crate::clock::wall_seconds;
 use crate::error::StorageError;
 use crate::medium::is_read_only;
 
@@ -32,7 +34,7 @@ pub(super) trait Job: Send {
     /// About how many rows it writes, which is how long it keeps the others waiting.
     fn rows(&self) -> usize;
     /// Runs the write. `Err` is why nothing of it is to be committed.
-    fn run(&mut self, connection: &Connection) -> Result<(), StorageError>;
+    fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StorageError>;
     /// Tells the waiting caller the outcome, after the commit.
     fn finish(self: Box<Self>, commit: Result<(), StorageError>);
 }
@@ -44,7 +46,7 @@ type Waiting<T> = (Box<dyn Job>, mpsc::Receiver<Result<T, StorageError>>);
 pub(super) fn job<T, F>(rows: usize, work: F) -> Waiting<T>
 where
     T: Send + 'static,
-    F: FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    F: FnOnce(&Transaction<'_>) -> Result<T, StorageError> + Send + 'static,
 {
     let (reply, outcome) = mpsc::sync_channel(1);
     let result = Err(StorageError::Closed);
@@ -61,15 +63,15 @@ struct Write<T, F> {
 impl<T, F> Job for Write<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T, StorageError> + Send,
+    F: FnOnce(&Transaction<'_>) -> Result<T, StorageError> + Send,
 {
     fn rows(&self) -> usize {
         self.rows
     }
 
-    fn run(&mut self, connection: &Connection) -> Result<(), StorageError> {
+    fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), StorageError> {
         if let Some(work) = self.work.take() {
-            self.result = work(connection);
+            self.result = work(transaction);
         }
         self.result.as_ref().map(drop).map_err(StorageError::clone)
     }
@@ -241,7 +243,8 @@ impl Writer {
     fn run_each(&self, group: &mut [Box<dyn Job>]) -> Result<(), StorageError> {
         for job in group {
             self.connection.execute_batch("SAVEPOINT job")?;
-            if let Err(error) = job.run(&self.connection) {
+            let transaction = Transaction::new(&self.connection, wall_seconds());
+            if let Err(error) = job.run(&transaction) {
                 // A large write reaches the log, and may sync it, before the commit.
                 self.end_if_not_synced(&error);
                 if self.connection.is_autocommit() {

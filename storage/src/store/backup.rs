@@ -7,8 +7,7 @@ use oci::Algorithm;
 use super::Store;
 use crate::backup::generation::{Found, Generation};
 use crate::backup::{BackupError, DatabaseFiles, forget, missing};
-use crate::db::backups;
-use crate::db::copy::{self, NamedBlob};
+use crate::db::copy::NamedBlob;
 use crate::error::StorageError;
 
 impl Store {
@@ -19,7 +18,7 @@ impl Store {
     /// # Errors
     /// Trouble with the disk or the database.
     pub fn begin_backup(&self, found: Found, next: Generation) -> Result<bool, StorageError> {
-        self.database.write_to_free(move |connection| backups::begin(connection, &found, &next))
+        self.database.write_to_free(move |transaction| transaction.begin_backup(&found, &next))
     }
 
     /// What tells this store from others; its copies have it too.
@@ -27,7 +26,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn identity(&self) -> Result<String, StorageError> {
-        self.database.read(backups::identity)
+        self.database.read(|reader| reader.identity())
     }
 
     /// The blobs of one directory below `blobs/`, in the order of their digests.
@@ -39,7 +38,7 @@ impl Store {
         algorithm: Algorithm,
         prefix: u8,
     ) -> Result<Vec<NamedBlob>, StorageError> {
-        self.database.read(|connection| copy::shard(connection, algorithm, prefix))
+        self.database.read(|reader| reader.named_blobs(algorithm, prefix))
     }
 
     /// Checks that the database's structure is sound, for whoever copies its file. `go_on` is asked
@@ -93,7 +92,7 @@ impl Store {
             return Ok(());
         }
         let lost = missing(&self.layout, |algorithm, prefix| self.named_blobs(algorithm, prefix))?;
-        self.database.write_to_free(move |connection| backups::begin_anew(connection, &lost))?;
+        self.database.write_to_free(move |transaction| transaction.leave_backups(&lost))?;
         forget(&self.layout)
     }
 }

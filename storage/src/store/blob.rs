@@ -6,8 +6,8 @@ use oci::{Digest, RepoName};
 
 use super::Store;
 use crate::blob::{BlobContent, BlobReader, file_size, has_file};
+use crate::db::Transaction;
 use crate::db::lost::Losing;
-use crate::db::repository;
 use crate::error::StorageError;
 use crate::verify::{Identity, look};
 
@@ -18,8 +18,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn blob_size(&self, name: &RepoName, digest: &Digest) -> Result<Option<u64>, StorageError> {
-        let held =
-            self.database.read(|connection| repository::held_blob(connection, name, digest))?;
+        let held = self.database.read(|reader| reader.held_blob(name, digest))?;
         match held {
             Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
                 Ok(Some(blob.size))
@@ -87,7 +86,8 @@ impl Store {
     /// [`StorageError::BlobInUse`] while a manifest of the repository names it.
     pub fn delete_blob(&self, name: &RepoName, digest: &Digest) -> Result<bool, StorageError> {
         let (repository, blob) = (name.clone(), *digest);
-        let remove = move |connection: &_| repository::remove_blob(connection, &repository, &blob);
+        let remove =
+            move |transaction: &Transaction<'_>| transaction.remove_blob(&repository, &blob);
         let is_gone = self.database.write_to_free(remove)?;
         self.recent.take_back(name.as_str(), digest);
         Ok(is_gone)
@@ -111,7 +111,8 @@ impl Store {
         // First, as when a blob is pushed.
         self.recent.tell(name.as_str(), digest);
         let (from, to, blob) = (from.cloned(), name.clone(), *digest);
-        let mount = move |connection: &_| repository::mount(connection, from.as_ref(), &to, &blob);
+        let mount =
+            move |transaction: &Transaction<'_>| transaction.mount_blob(from.as_ref(), &to, &blob);
         let mounted = self.database.write(mount);
         if !matches!(mounted, Ok(true)) {
             self.forget_unless_held(name, digest);
@@ -129,7 +130,7 @@ impl Store {
 
     /// Whether the blob has a row and is not lost, and has the file that the row promises.
     pub(super) fn is_stored(&self, digest: &Digest) -> Result<bool, StorageError> {
-        let size = self.database.read(|connection| repository::stored_size(connection, digest))?;
+        let size = self.database.read(|reader| reader.sound_size(digest))?;
         size.map_or(Ok(false), |size| has_file(&self.layout, digest, size))
     }
 
@@ -141,8 +142,7 @@ impl Store {
         take: impl Fn(BlobReader) -> Result<Option<T>, StorageError>,
     ) -> Result<Option<T>, StorageError> {
         for _ in 0..TRIES {
-            let held =
-                self.database.read(|connection| repository::held_blob(connection, name, digest))?;
+            let held = self.database.read(|reader| reader.held_blob(name, digest))?;
             let Some(blob) = held else { return Ok(None) };
             if blob.is_lost {
                 break;

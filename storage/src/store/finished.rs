@@ -11,7 +11,7 @@ use oci::{Digest, RepoName};
 use super::Store;
 use crate::account::Account;
 use crate::blob::{has_file, hash_file};
-use crate::db::repository;
+use crate::db::Reader;
 use crate::error::StorageError;
 use crate::sessions::Found;
 use crate::upload::UploadId;
@@ -113,7 +113,7 @@ impl Store {
 
     /// Whether the file of a blob is there and no row names it.
     fn is_without_row(&self, Becoming { digest, size }: Becoming) -> Result<bool, StorageError> {
-        let row = self.database.read(|connection| repository::blob(connection, &digest))?;
+        let row = self.database.read(|reader| reader.stored_blob(&digest))?;
         Ok(row.is_none() && has_file(&self.layout, &digest, size)?)
     }
 
@@ -129,7 +129,7 @@ impl Store {
         }
         let _claim = self.claims.claim(&blob.digest);
         // Its row may still say what was wrong before these bytes came.
-        let held = |connection: &_| repository::held_blob(connection, name, &blob.digest);
+        let held = |reader: &Reader<'_>| reader.held_blob(name, &blob.digest);
         let is_theirs = !finished.is_published || self.database.read(held)?.is_some();
         if !is_theirs {
             return Ok(false);

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::blob::has_file;
-use crate::db::inspect::{self, HeldBytes, ManifestInfo};
-use crate::db::removal::{self, Removal, RemovalStep};
-use crate::db::repository;
-use crate::db::space::{self, RepositorySpace, Space};
+use crate::db::Transaction;
+use crate::db::inspect::{HeldBytes, ManifestInfo};
+use crate::db::removal::{Removal, RemovalStep};
+use crate::db::space::{RepositorySpace, Space};
 use crate::error::StorageError;
 
 /// One thing that a manifest names.
@@ -65,7 +65,7 @@ impl Store {
         reference: &Reference,
         tags: usize,
     ) -> Result<Option<ManifestInfo>, StorageError> {
-        self.database.read(|connection| inspect::info(connection, name, reference, tags))
+        self.database.read(|reader| reader.manifest_info(name, reference, tags))
     }
 
     /// At most `limit` things that a manifest names, in its own order after the first `skip`, and
@@ -82,7 +82,7 @@ impl Store {
         skip: usize,
         limit: usize,
     ) -> Result<Option<Vec<ImagePart>>, StorageError> {
-        let bytes = match self.database.read(|c| inspect::held_bytes(c, name, digest))? {
+        let bytes = match self.database.read(|c| c.held_manifest_bytes(name, digest))? {
             Some(HeldBytes::Right(bytes)) => bytes,
             Some(HeldBytes::Lost) => return Ok(Some(Vec::new())),
             None => return Ok(None),
@@ -107,7 +107,7 @@ impl Store {
         name: &RepoName,
         reference: &Reference,
     ) -> Result<Removal, StorageError> {
-        self.database.read(|connection| removal::plan(connection, name, reference))
+        self.database.read(|reader| reader.plan_removal(name, reference))
     }
 
     /// Removes a tag, or a manifest with its tags, and every manifest that then nothing else in
@@ -121,7 +121,8 @@ impl Store {
         reference: &Reference,
     ) -> Result<Removal, StorageError> {
         let (repository, reference) = (name.clone(), reference.clone());
-        let remove = move |connection: &_| removal::remove(connection, &repository, &reference);
+        let remove =
+            move |transaction: &Transaction<'_>| transaction.remove_image(&repository, &reference);
         let removal = self.database.write_to_free(remove)?;
         let gone = removal.manifests.iter();
         gone.for_each(|digest| self.recent.take_back(name.as_str(), digest));
@@ -135,7 +136,7 @@ impl Store {
     /// [`StorageError::TagProtected`] while any tag of the repository is protected.
     pub fn remove_some(&self, name: &RepoName) -> Result<RemovalStep, StorageError> {
         let repository = name.clone();
-        let remove = move |connection: &_| removal::remove_some(connection, &repository);
+        let remove = move |transaction: &Transaction<'_>| transaction.remove_some(&repository);
         loop {
             let done = self.database.step_to_free(remove.clone())?;
             let gone = done.manifests.iter();
@@ -157,9 +158,9 @@ impl Store {
         for manifest in manifests {
             let mut after = None;
             loop {
-                let (page, next) = self.database.read(|connection| {
+                let (page, next) = self.database.read(|reader| {
                     let after = after.as_ref();
-                    space::only_held_by(connection, name, manifest, &gone, &mut seen, after)
+                    reader.only_held_by(name, manifest, &gone, &mut seen, after)
                 })?;
                 space += page;
                 after = next;
@@ -181,7 +182,7 @@ impl Store {
         name: &RepoName,
         after: Option<&Digest>,
     ) -> Result<(RepositorySpace, Option<Digest>), StorageError> {
-        self.database.read(|connection| space::held_in(connection, name, after))
+        self.database.read(|reader| reader.held_in(name, after))
     }
 
     /// How many tags and manifests a repository holds; `None` if there is no such repository.
@@ -189,7 +190,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::TagProtected`] if any tag of it is protected.
     pub fn plan_removal_of_all(&self, name: &RepoName) -> Result<Option<(u64, u64)>, StorageError> {
-        self.database.read(|connection| removal::plan_all(connection, name))
+        self.database.read(|reader| reader.plan_removal_of_all(name))
     }
 
     /// Whether it is there, how large it is then, and whether it is a manifest.
@@ -201,7 +202,7 @@ impl Store {
         let (kind, digest) = (descriptor.kind, &descriptor.digest);
         let may_be_manifest = matches!(kind, EdgeKind::Child | EdgeKind::Subject);
         if may_be_manifest {
-            match self.database.read(|c| inspect::held_bytes(c, name, digest))? {
+            match self.database.read(|c| c.held_manifest_bytes(name, digest))? {
                 Some(HeldBytes::Right(bytes)) => {
                     return Ok((PartState::Present, Some(bytes.len() as u64), true));
                 }
@@ -210,7 +211,7 @@ impl Store {
                 None => {}
             }
         }
-        let held = self.database.read(|c| repository::held_blob(c, name, digest))?;
+        let held = self.database.read(|c| c.held_blob(name, digest))?;
         Ok(match held {
             Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
                 (PartState::Present, Some(blob.size), false)

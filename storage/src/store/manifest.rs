@@ -9,11 +9,12 @@ use super::Store;
 use super::blob::TRIES;
 use crate::account::UserName;
 use crate::blob::has_file;
-use crate::db::again::{self, Change};
-use crate::db::list::{self, PageSize, Referrer};
-use crate::db::lost::{self, Losing};
-use crate::db::manifest::{self, LongManifest, StoredManifest};
-use crate::db::{forget, repository, tag};
+use crate::db::Reader;
+use crate::db::Transaction;
+use crate::db::again::Change;
+use crate::db::list::{PageSize, Referrer};
+use crate::db::lost::Losing;
+use crate::db::manifest::{LongManifest, StoredManifest};
 use crate::error::StorageError;
 
 impl Store {
@@ -29,7 +30,7 @@ impl Store {
     ) -> Result<Option<StoredManifest>, StorageError> {
         let mut tries = TRIES;
         loop {
-            let get = |connection: &_| manifest::get(connection, name, reference);
+            let get = |reader: &Reader<'_>| reader.manifest(name, reference);
             let found = match tries {
                 TRIES => self.database.read(get)?,
                 _ => self.database.read_afresh(get)?,
@@ -71,7 +72,7 @@ impl Store {
     ) -> Result<Option<ManifestContent>, StorageError> {
         let open = || {
             let long =
-                |connection: &_| manifest::long(connection, name, reference, whole_bytes, has_room);
+                |reader: &Reader<'_>| reader.long_manifest(name, reference, whole_bytes, has_room);
             let whole = match self.database.read(long)? {
                 None => self.manifest(name, reference)?,
                 Some(LongManifest { digest, media_type, bytes: Some(bytes), .. }) => {
@@ -98,7 +99,7 @@ impl Store {
         offset: u64,
         length: usize,
     ) -> Result<Vec<u8>, StorageError> {
-        let piece = |connection: &_| manifest::piece(connection, digest, offset, length);
+        let piece = |reader: &Reader<'_>| reader.manifest_piece(digest, offset, length);
         self.database.read(piece)?.ok_or_else(|| lost_itself(*digest))
     }
 
@@ -153,7 +154,7 @@ impl Store {
         self.put_complete(name, manifest, tags, by)?;
         let mut kept_type = None;
         if may_be_kept_otherwise {
-            let kept = |connection: &_| manifest::kept_type(connection, name, &digest);
+            let kept = |reader: &Reader<'_>| reader.kept_media_type(name, &digest);
             kept_type = self.database.read(kept)?.filter(|kept| kept != pushed_as.as_str());
         }
         Ok(Pushed { kept_type, wrong_sizes })
@@ -168,10 +169,8 @@ impl Store {
         by: Option<&UserName>,
     ) -> Result<(), StorageError> {
         let digest = *manifest.digest();
-        let change = || {
-            self.database
-                .read_afresh(|connection| again::change(connection, name, &manifest, &tags))
-        };
+        let change =
+            || self.database.read_afresh(|reader| reader.change_by_push(name, &manifest, &tags));
         let mut changes = change()?;
         if changes == Change::Nothing {
             // It is remembered first and looked for then, so that collection does not take it in
@@ -185,11 +184,11 @@ impl Store {
         }
         let (repository, by, count) = (name.clone(), by.cloned(), tags.len() as u64);
         let rows = manifest.edges().len() + tags.len() + manifest.bytes().len() / ROW_BYTES;
-        let put = move |connection: &_| {
+        let put = move |transaction: &Transaction<'_>| {
             if changes == Change::Bytes {
-                manifest::rewrite(connection, &manifest)?;
+                transaction.rewrite_manifest(&manifest)?;
             }
-            manifest::put(connection, &repository, &manifest, &[], &tags, by.as_ref())
+            transaction.put_manifest(&repository, &manifest, &[], &tags, by.as_ref())
         };
         self.database.write_rows(rows, put)?;
         // Without regard to the clock, which may be set.
@@ -214,8 +213,8 @@ impl Store {
         by: Option<&UserName>,
     ) -> Result<bool, StorageError> {
         let (repository, manifest, by) = (name.clone(), *digest, by.cloned());
-        let is_gone = self.database.write_to_free(move |connection| {
-            manifest::remove(connection, &repository, &manifest, by.as_ref())
+        let is_gone = self.database.write_to_free(move |transaction| {
+            transaction.remove_manifest(&repository, &manifest, by.as_ref())
         })?;
         self.recent.take_back(name.as_str(), digest);
         Ok(is_gone)
@@ -233,7 +232,7 @@ impl Store {
     ) -> Result<bool, StorageError> {
         let (name, tag, by) = (name.clone(), tag.clone(), by.cloned());
         self.database
-            .write_to_free(move |connection| tag::remove(connection, &name, &tag, by.as_ref()))
+            .write_to_free(move |transaction| transaction.remove_tag(&name, &tag, by.as_ref()))
     }
 
     /// A page of the repositories that hold a manifest, in ASCII order, after `after`.
@@ -246,7 +245,7 @@ impl Store {
         size: impl Into<PageSize>,
     ) -> Result<Vec<RepoName>, StorageError> {
         let size = size.into();
-        self.database.read(|connection| list::repositories(connection, after, size))
+        self.database.read(|reader| reader.repositories(after, size))
     }
 
     /// Whether anything was ever pushed to a repository of this name.
@@ -254,7 +253,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn repository_exists(&self, name: &RepoName) -> Result<bool, StorageError> {
-        self.database.read(|connection| repository::exists(connection, name))
+        self.database.read(|reader| reader.repository_exists(name))
     }
 
     /// A page of the tags of a repository with what they name, in ASCII order, after `after`;
@@ -269,7 +268,7 @@ impl Store {
         size: impl Into<PageSize>,
     ) -> Result<Option<Vec<(Tag, Digest)>>, StorageError> {
         let size = size.into();
-        self.database.read(|connection| list::tags(connection, name, after, size))
+        self.database.read(|reader| reader.tags(name, after, size))
     }
 
     /// A page of the manifests that refer to `subject`, in the order of their digests, after
@@ -287,20 +286,19 @@ impl Store {
         size: impl Into<PageSize>,
     ) -> Result<(Vec<Referrer>, bool), StorageError> {
         let size = size.into();
-        self.database.read(|connection| {
-            list::referrers(connection, name, subject, artifact_type, after, size)
-        })
+        self.database.read(|reader| reader.referrers(name, subject, artifact_type, after, size))
     }
 
     /// Forgets some of the oldest changes of tags of a repository that has more than are kept of
     /// one: somebody's push waits for it, and an older program may have left millions.
     fn bound_history(&self, name: &RepoName) -> Result<(), StorageError> {
-        let surplus = |connection: &_| match repository::find(connection, name)? {
-            Some(id) => Ok(forget::surplus(connection, id)?.map(|last| (id, last))),
+        let surplus = |reader: &Reader<'_>| match reader.repository_id(name)? {
+            Some(id) => Ok(reader.surplus_of_history(id)?.map(|last| (id, last))),
             None => Ok(None),
         };
         let Some((id, last)) = self.database.read(surplus)? else { return Ok(()) };
-        let forget = move |connection: &_| forget::forget_until(connection, id, last);
+        let forget =
+            move |transaction: &Transaction<'_>| transaction.forget_changes_until(id, last);
         for _ in 0..LOOK_STEPS {
             if self.database.step_to_free(forget)? == 0 {
                 break;
@@ -322,7 +320,7 @@ impl Store {
         let needed: Vec<Digest> = manifest.required_blobs().copied().collect();
         let (mut absent, mut found) = (Vec::new(), HashMap::new());
         for page in needed.chunks(PAGE_DIGESTS) {
-            let held = |connection: &_| repository::held_blobs(connection, name, page);
+            let held = |reader: &Reader<'_>| reader.held_blobs(name, page);
             for (digest, held) in page.iter().zip(self.database.read(held)?) {
                 match held {
                     Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
@@ -340,7 +338,7 @@ impl Store {
         others.dedup();
         others.retain(|digest| !found.contains_key(digest));
         for page in others.chunks(PAGE_DIGESTS) {
-            let sizes = |connection: &_| repository::held_sizes(connection, name, page);
+            let sizes = |reader: &Reader<'_>| reader.held_sizes(name, page);
             let sizes = page.iter().zip(self.database.read(sizes)?);
             found.extend(sizes.filter_map(|(digest, size)| Some((*digest, size?))));
         }
@@ -355,7 +353,7 @@ impl Store {
     /// by now it has others. Whether it can be noted or not, nobody is answered with these.
     pub(super) fn lose_found_manifest(&self, found: &StoredManifest) -> bool {
         let (digest, bytes) = (found.digest, found.bytes.clone());
-        let lose = move |connection: &_| lost::lose_manifest(connection, &digest, &bytes);
+        let lose = move |transaction: &Transaction<'_>| transaction.lose_manifest(&digest, &bytes);
         match self.database.step_to_mend(lose) {
             Ok(Losing::IsGone) => return false,
             Ok(Losing::WasLost) => {}

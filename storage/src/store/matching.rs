@@ -3,7 +3,8 @@
 use oci::{RepoName, Tag, TagPattern};
 
 use super::Store;
-use crate::db::removal::{self, Going, Removal, RemovalStep};
+use crate::db::Transaction;
+use crate::db::removal::{Going, Removal, RemovalStep};
 use crate::error::StorageError;
 
 impl Store {
@@ -21,9 +22,7 @@ impl Store {
         let (mut going, mut after) = (Going::default(), None);
         loop {
             let (tags, next) = self.matching(name, pattern, after.as_ref())?;
-            going = self
-                .database
-                .read(|connection| removal::plan_tags(connection, name, &tags, going))?;
+            going = self.database.read(|reader| reader.plan_removal_of_tags(name, &tags, going))?;
             if next.is_none() {
                 return Ok(going.into_removal());
             }
@@ -48,7 +47,8 @@ impl Store {
             return Ok((RemovalStep::default(), next));
         }
         let repository = name.clone();
-        let remove = move |connection: &_| removal::remove_tags(connection, &repository, &tags);
+        let remove =
+            move |transaction: &Transaction<'_>| transaction.remove_tags(&repository, &tags);
         let Removal { tags, manifests, .. } = self.database.write_to_free(remove)?;
         manifests.iter().for_each(|digest| self.recent.take_back(name.as_str(), digest));
         let step = RemovalStep { tags: tags.len() as u64, manifests: manifests.len() as u64 };
@@ -61,8 +61,7 @@ impl Store {
         pattern: &TagPattern,
         after: Option<&Tag>,
     ) -> Result<(Vec<Tag>, Option<Tag>), StorageError> {
-        self.database
-            .read(|connection| removal::matching(connection, name, pattern, after, STEP_TAGS))
+        self.database.read(|reader| reader.matching_tags(name, pattern, after, STEP_TAGS))
     }
 }
 

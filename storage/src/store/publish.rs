@@ -8,7 +8,7 @@ use oci::{Digest, RepoName};
 use super::Store;
 use crate::blob::{Left, Synced, Unpublished};
 use crate::claims::Turn;
-use crate::db::repository;
+use crate::db::Transaction;
 use crate::error::StorageError;
 use crate::upload::{Becoming, UploadWriter};
 
@@ -81,7 +81,7 @@ impl Store {
         blob: Becoming,
     ) -> Result<(), Unpublished> {
         let digest = blob.digest;
-        let row = self.database.read_afresh(|connection| repository::blob(connection, &digest))?;
+        let row = self.database.read_afresh(|reader| reader.stored_blob(&digest))?;
         let synced = Synced::new(&self.layout, file, path, &digest)?;
         let Some(row) = row else {
             self.put_back_before(blob)?;
@@ -94,7 +94,7 @@ impl Store {
         // what others hold already; after it the repository holds what the session was to become,
         // which answers for it. Where the row says that the blob is lost, the link shows nothing
         // before the last step, and the finished session knows where its bytes are.
-        // Sound is what readers get, and what the writing connection takes for sound, too.
+        // Sound is what readers get, and what the writing reader takes for sound, too.
         let is_sound = self.link_stored(name, blob)? == Some(true) && row.size == blob.size;
         synced.replace()?;
         if is_sound {
@@ -109,7 +109,8 @@ impl Store {
         Becoming { digest, size }: Becoming,
     ) -> Result<Option<bool>, StorageError> {
         let name = name.clone();
-        let link = move |connection: &_| repository::link_stored(connection, &name, &digest, size);
+        let link =
+            move |transaction: &Transaction<'_>| transaction.link_stored(&name, &digest, size);
         self.database.write(link)
     }
 
@@ -120,7 +121,7 @@ impl Store {
         Becoming { digest, size }: Becoming,
     ) -> Result<(), StorageError> {
         let name = name.clone();
-        let add = move |connection: &_| repository::add_blob(connection, &name, &digest, size);
+        let add = move |transaction: &Transaction<'_>| transaction.add_blob(&name, &digest, size);
         self.database.write(add)
     }
 }

@@ -113,7 +113,7 @@ impl Store {
 
     /// The room that a copy takes, which may grow with the database while it is made.
     fn snapshot_bytes(&self) -> Result<u64, StorageError> {
-        let bytes = self.database.read(copy::bytes)?;
+        let bytes = self.database.read(|reader| reader.database_bytes())?;
         Ok(bytes.saturating_add(bytes / GROWTH_SHARE))
     }
 

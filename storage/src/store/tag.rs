@@ -6,9 +6,8 @@ use oci::{Digest, Reference, RepoName, Tag};
 
 use super::Store;
 use crate::blob::has_file;
-use crate::db::history::{self, TagChange};
-use crate::db::protection;
-use crate::db::restore::{self, RestorePoint, Restored};
+use crate::db::history::TagChange;
+use crate::db::restore::{RestorePoint, Restored};
 use crate::error::StorageError;
 
 impl Store {
@@ -24,7 +23,7 @@ impl Store {
         before: Option<i64>,
         limit: usize,
     ) -> Result<Option<Vec<TagChange>>, StorageError> {
-        self.database.read(|connection| history::changes(connection, name, tag, before, limit))
+        self.database.read(|reader| reader.tag_changes(name, tag, before, limit))
     }
 
     /// Lets a tag name again what it named, and brings back the manifest if it was deleted, with
@@ -43,9 +42,9 @@ impl Store {
         point: RestorePoint,
     ) -> Result<Restored, StorageError> {
         let (repository, tag, layout) = (name.clone(), tag.clone(), self.layout.clone());
-        let restored = self.database.write(move |connection| {
+        let restored = self.database.write(move |transaction| {
             let has_file = |blob: &Digest, size| has_file(&layout, blob, size);
-            restore::restore(connection, &repository, &tag, point, &has_file)
+            transaction.restore_tag(&repository, &tag, point, &has_file)
         })?;
         self.tell_restored(name, &restored.manifests);
         Ok(restored)
@@ -63,8 +62,7 @@ impl Store {
         after: Option<&Digest>,
         limit: usize,
     ) -> Result<Vec<Digest>, StorageError> {
-        self.database
-            .read(|connection| restore::deleted_since(connection, name, time, after, limit))
+        self.database.read(|reader| reader.deleted_since(name, time, after, limit))
     }
 
     /// Brings back a manifest that was deleted, with what was deleted with it, as
@@ -82,9 +80,9 @@ impl Store {
         // First, since no tag may lead to it.
         self.recent.tell(name.as_str(), digest);
         let (repository, manifest, layout) = (name.clone(), *digest, self.layout.clone());
-        let restored = self.database.write(move |connection| {
+        let restored = self.database.write(move |transaction| {
             let has_file = |blob: &Digest, size| has_file(&layout, blob, size);
-            restore::restore_manifest(connection, &repository, &manifest, &has_file)
+            transaction.restore_manifest(&repository, &manifest, &has_file)
         });
         let came_back = restored.as_ref().is_ok_and(|manifests| !manifests.is_empty());
         // Unless it was there before.
@@ -116,7 +114,7 @@ impl Store {
         manifests: &[Digest],
         limit: usize,
     ) -> Result<Vec<Tag>, StorageError> {
-        self.database.read(|connection| restore::gone_tags(connection, name, manifests, limit))
+        self.database.read(|reader| reader.gone_tags(name, manifests, limit))
     }
 
     /// Protects a tag from being moved or deleted, and what it needs from being deleted; false if
@@ -126,7 +124,7 @@ impl Store {
     /// [`StorageError::NoTag`].
     pub fn protect_tag(&self, name: &RepoName, tag: &Tag) -> Result<bool, StorageError> {
         let (name, tag) = (name.clone(), tag.clone());
-        self.database.write(move |connection| protection::protect(connection, &name, &tag))
+        self.database.write(move |transaction| transaction.protect_tag(&name, &tag))
     }
 
     /// Ends the protection of a tag; false if it was not protected. Durable on return.
@@ -136,8 +134,7 @@ impl Store {
     pub fn unprotect_tag(&self, name: &RepoName, tag: &Tag) -> Result<bool, StorageError> {
         let (name, tag) = (name.clone(), tag.clone());
         // What is to be deleted may be protected.
-        self.database
-            .write_to_free(move |connection| protection::unprotect(connection, &name, &tag))
+        self.database.write_to_free(move |transaction| transaction.unprotect_tag(&name, &tag))
     }
 
     /// Those of a page of tags that are protected: from `first` to `last`, both included.
@@ -150,6 +147,6 @@ impl Store {
         first: &Tag,
         last: &Tag,
     ) -> Result<HashSet<Tag>, StorageError> {
-        self.database.read(|connection| protection::between(connection, name, first, last))
+        self.database.read(|reader| reader.protected_between(name, first, last))
     }
 }

@@ -100,7 +100,7 @@ fn a_size_that_was_recorded_wrong_is_mended_by_whoever_asks_for_the_blob() {
     let (_home, store) = open();
     let digest = push(&store, "a", b"content");
     let spoil = "UPDATE blobs SET size = 6";
-    store.database.write(move |connection| Ok(connection.execute_batch(spoil)?)).unwrap();
+    store.database.write(move |transaction| transaction.run(spoil)).unwrap();
     assert!(matches!(store.blob(&repo("a"), &digest, 1000), Ok(Some(BlobContent::Whole(_)))));
     assert_eq!(store.blob_size(&repo("a"), &digest), Ok(Some(7)));
     assert_eq!(store.lost(), Ok(Lost::default()));
@@ -110,8 +110,7 @@ fn a_size_that_was_recorded_wrong_is_mended_by_whoever_asks_for_the_blob() {
 fn stamps(store: &Store) -> (i64, i64) {
     let query = "SELECT (SELECT max(pushed_tick) FROM repository_manifests),
                         (SELECT max(linked_at) FROM repository_blobs)";
-    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    store.database.read(|connection| Ok(connection.query_row(query, [], row)?)).unwrap()
+    store.database.read(|reader| reader.row(query)).unwrap()
 }
 
 #[test]
@@ -175,7 +174,7 @@ fn a_push_writes_the_bytes_that_readers_do_not_get_anew() {
     let (name, manifest) = (repo("a"), index("a"));
     store.put_manifest(&name, manifest.clone(), Vec::new(), None).unwrap();
     let spoil = "UPDATE manifests SET bytes = x'00'";
-    store.database.write(move |connection| Ok(connection.execute_batch(spoil)?)).unwrap();
+    store.database.write(move |transaction| transaction.run(spoil)).unwrap();
     // Nobody has met it yet, so no row says that it is lost.
     store.put_manifest(&name, manifest.clone(), Vec::new(), None).unwrap();
     let found = store.manifest(&name, &Reference::Digest(*manifest.digest())).unwrap();
@@ -183,11 +182,11 @@ fn a_push_writes_the_bytes_that_readers_do_not_get_anew() {
 }
 
 fn spoil(store: &Store, statements: &'static str) {
-    store.database.write(move |connection| Ok(connection.execute_batch(statements)?)).unwrap();
+    store.database.write(move |transaction| transaction.run(statements)).unwrap();
 }
 
 fn number(store: &Store, query: &str) -> i64 {
-    store.database.read(|c| Ok(c.query_row(query, [], |row| row.get(0))?)).unwrap()
+    store.database.read(|reader| reader.number(query)).unwrap()
 }
 
 fn put(store: &Store, name: &str, manifest: &Manifest, tag: &str) {

@@ -7,7 +7,8 @@ use durable::IoError;
 use super::Store;
 use crate::account::UserName;
 use crate::account::{Account, UserId};
-use crate::db::user::{self, Role, User};
+use crate::db::Transaction;
+use crate::db::user::{Role, User};
 use crate::error::StorageError;
 
 impl Store {
@@ -25,7 +26,7 @@ impl Store {
         let id = UserId::random()
             .map_err(|error| IoError::new("name a user in", &database, &error.into()))?;
         let user = User { name, id, role, password_hash };
-        self.changed(self.database.write(move |connection| user::add(connection, &user)))
+        self.changed(self.database.write(move |transaction| transaction.add_user(&user)))
     }
 
     /// Changes a user's password hash; false if there is no such user. Durable on return.
@@ -34,7 +35,7 @@ impl Store {
     /// Trouble with the database.
     pub fn set_password(&self, name: &UserName, hash: String) -> Result<bool, StorageError> {
         let name = name.clone();
-        let set = move |connection: &_| user::set_password(connection, &name, &hash);
+        let set = move |transaction: &Transaction<'_>| transaction.set_password(&name, &hash);
         self.changed(self.database.write(set))
     }
 
@@ -48,7 +49,7 @@ impl Store {
     /// Trouble with the database, or with listing the uploads: the user is removed then.
     pub fn remove_user(&self, name: &UserName) -> Result<bool, StorageError> {
         let name = name.clone();
-        let remove = move |connection: &_| user::remove(connection, &name);
+        let remove = move |transaction: &Transaction<'_>| transaction.remove_user(&name);
         let removed = self.changed(self.database.write_to_free(remove))?;
         if let Some(account) = &removed {
             self.sessions.end_all_of(account)?;
@@ -69,7 +70,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn user(&self, name: &UserName) -> Result<Option<User>, StorageError> {
-        self.database.read(|connection| user::find(connection, name))
+        self.database.read(|reader| reader.user(name))
     }
 
     /// All users in the order of their names.
@@ -77,7 +78,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn users(&self) -> Result<Vec<User>, StorageError> {
-        self.database.read(user::all)
+        self.database.read(|reader| reader.users())
     }
 
     /// A number that grows with each change of a user. Read it before the user, and what was

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::claims::Claim;
-use crate::db::lost::{self, HurtManifest, Losing, Lost, LostDigests};
-use crate::db::{upkeep, verify};
+use crate::db::Reader;
+use crate::db::Transaction;
+use crate::db::lost::{HurtManifest, Losing, Lost, LostDigests};
+use crate::db::upkeep;
 use crate::error::StorageError;
 use crate::verify::{
     Finding, Hurt, Identity, Image, Position, Scrub, Seen, Verification, Verified, Walk,
@@ -80,7 +82,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn last_verified(&self) -> Result<Option<i64>, StorageError> {
-        let noted = self.database.read(|connection| upkeep::last(connection, VERIFY))?;
+        let noted = self.database.read(|reader| reader.last_upkeep(VERIFY))?;
         Ok(noted.map(|note| note.ended_at))
     }
 
@@ -89,7 +91,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn lost(&self) -> Result<Lost, StorageError> {
-        self.database.read(lost::count)
+        self.database.read(|reader| reader.count_lost())
     }
 
     /// What is lost, at most `limit` blobs and as many manifests.
@@ -97,7 +99,7 @@ impl Store {
     /// # Errors
     /// Trouble with the database.
     pub fn lost_digests(&self, limit: usize) -> Result<LostDigests, StorageError> {
-        self.database.read(|connection| lost::digests(connection, limit))
+        self.database.read(|reader| reader.lost_digests(limit))
     }
 
     /// The images that cannot be pulled because of what is lost, or would be if what these
@@ -117,7 +119,7 @@ impl Store {
         }
         let mut after = (i64::MIN, String::new());
         loop {
-            let page = |connection: &_| lost::hurt(connection, &also, &after);
+            let page = |reader: &Reader<'_>| reader.hurt_manifests(&also, &after);
             let (found, last) = self.database.read(page)?;
             for image in found.into_iter().flat_map(images) {
                 match hurt.images.len() < limit {
@@ -177,7 +179,7 @@ impl Store {
             return Ok(None);
         }
         let lost = *digest;
-        let lose = move |connection: &_| lost::lose_blob(connection, &lost);
+        let lose = move |transaction: &Transaction<'_>| transaction.lose_blob(&lost);
         Ok(Some((claim, self.database.step_to_free(lose)?)))
     }
 
@@ -200,16 +202,16 @@ impl Store {
         let synced = synced.and_then(|()| path.parent().map_or(Ok(()), sync_directory));
         synced.map_err(|error| self.space.explained(error.into()))?;
         let (found, size) = (*digest, seen.length);
-        let regain = move |connection: &_| {
-            let is_mended = verify::mend_size(connection, &found, size)?;
-            Ok(lost::regain_blob(connection, &found)? || is_mended)
+        let regain = move |transaction: &Transaction<'_>| {
+            let is_mended = transaction.mend_size(&found, size)?;
+            Ok(transaction.regain_blob(&found)? || is_mended)
         };
         self.database.step_to_mend(regain).map(Some)
     }
 
     /// Where a verification that is due begins; none if none is.
     fn due(&self, interval: Duration) -> Result<Option<Verified>, StorageError> {
-        let noted = |task| self.database.read(|connection| upkeep::last(connection, task));
+        let noted = |task| self.database.read(|reader| reader.last_upkeep(task));
         if let Some(note) = noted(POSITION)? {
             // What a later version wrote there makes this one begin anew.
             let saved = serde_json::from_str::<Saved>(&note.summary).unwrap_or_default();
@@ -222,14 +224,14 @@ impl Store {
 
     fn save(&self, saved: &Saved) -> Result<(), StorageError> {
         let text = upkeep::summary(saved)?;
-        self.database.step_to_free(move |connection| upkeep::note(connection, POSITION, &text))
+        self.database.step_to_free(move |transaction| transaction.note_upkeep(POSITION, &text))
     }
 
     fn note_verified(&self, verified: &Verified) -> Result<(), StorageError> {
         let text = upkeep::summary(&Saved::of(verified))?;
-        self.database.step_to_free(move |connection| {
-            upkeep::forget(connection, POSITION)?;
-            upkeep::note(connection, VERIFY, &text)
+        self.database.step_to_free(move |transaction| {
+            transaction.forget_upkeep(POSITION)?;
+            transaction.note_upkeep(VERIFY, &text)
         })
     }
 }

@@ -8,20 +8,19 @@ use oci::{Digest, Edge, Manifest, WrongSizes};
 
 use super::walk::{Going, Walk};
 use super::{Finding, Missized};
+use crate::db::Reader;
+use crate::db::Transaction;
 use crate::db::collect::STEP_ROWS;
-use crate::db::lost::{self, Losing};
-use crate::db::repository;
-use crate::db::verify::{self as rows, Holder, Shown};
+use crate::db::lost::Losing;
+use crate::db::verify::{Holder, Shown};
 use crate::error::StorageError;
 
 impl Walk<'_> {
     pub(super) fn walk_manifests(&mut self) -> Going {
         loop {
             let after = self.verified.position.after.clone();
-            let page = self
-                .store
-                .database
-                .read_afresh(|connection| rows::manifests(connection, &after))?;
+            let page =
+                self.store.database.read_afresh(|reader| reader.manifests_to_verify(&after))?;
             let is_last = page.len() < STEP_ROWS;
             for digest in page {
                 let mut read = 0;
@@ -43,10 +42,7 @@ impl Walk<'_> {
 
     /// Reads a manifest, and returns how many bytes that were.
     fn check_manifest(&mut self, digest: &Digest) -> Result<usize, StorageError> {
-        let found = self
-            .store
-            .database
-            .read_afresh(|connection| rows::manifest_bytes(connection, digest))?;
+        let found = self.store.database.read_afresh(|reader| reader.manifest_bytes(digest))?;
         let Some((bytes, is_lost)) = found else { return Ok(0) };
         let length = bytes.len();
         let is_right = Digest::of(digest.algorithm(), &bytes) == *digest;
@@ -67,7 +63,7 @@ impl Walk<'_> {
 
     fn lose_manifest(&mut self, digest: &Digest, bytes: Vec<u8>) -> Result<(), StorageError> {
         let lost = *digest;
-        let lose = move |connection: &_| lost::lose_manifest(connection, &lost, &bytes);
+        let lose = move |transaction: &Transaction<'_>| transaction.lose_manifest(&lost, &bytes);
         if self.how.is_dry_run || self.store.database.step_to_mend(lose)? == Losing::Lost {
             self.verified.add(Finding::Manifest(*digest));
         }
@@ -76,7 +72,7 @@ impl Walk<'_> {
 
     fn regain_manifest(&mut self, digest: &Digest) -> Result<(), StorageError> {
         let found = *digest;
-        let regain = move |connection: &_| lost::regain_manifest(connection, &found);
+        let regain = move |transaction: &Transaction<'_>| transaction.regain_manifest(&found);
         if self.how.is_dry_run || self.store.database.step_to_mend(regain)? {
             self.verified.add(Finding::ManifestFound(*digest));
         }
@@ -87,7 +83,7 @@ impl Walk<'_> {
     fn check_holders(&mut self, digest: &Digest, bytes: &Bytes) -> Result<(), StorageError> {
         let mut after = i64::MIN;
         loop {
-            let page = |connection: &_| rows::holders(connection, digest, after);
+            let page = |reader: &Reader<'_>| reader.holders_of(digest, after);
             let page = self.store.database.read_afresh(page)?;
             for holder in &page {
                 let media_type = holder.media_type.parse().map_err(|error| format!("{error}"));
@@ -124,11 +120,11 @@ impl Walk<'_> {
             return Ok(());
         }
         let (was, is) = (kept.clone(), own.clone());
-        let mend = move |connection: &_| {
-            rows::mend_type(connection, repository, &digest, &was, is.as_str())
+        let mend = move |transaction: &Transaction<'_>| {
+            transaction.mend_type(repository, &digest, &was, is.as_str())
         };
         if self.how.is_dry_run || self.store.database.step_to_free(mend)? {
-            let name = |connection: &_| repository::name_of(connection, repository);
+            let name = |reader: &Reader<'_>| reader.repository_name(repository);
             let repository = self.store.database.read(name)?;
             self.verified.add(Finding::Type { repository, digest, kept, own });
         }
@@ -141,7 +137,7 @@ impl Walk<'_> {
         let Ok(all) = Manifest::sizes_of_stored(bytes) else { return Ok(()) };
         let mut wrong = WrongSizes::default();
         for page in all.chunks(STEP_ROWS) {
-            let sizes = |connection: &_| rows::sizes(connection, page);
+            let sizes = |reader: &Reader<'_>| reader.sizes_of(page);
             for (said, found) in page.iter().zip(self.store.database.read(sizes)?) {
                 wrong.compare(*said, found);
             }
@@ -149,7 +145,7 @@ impl Walk<'_> {
         if wrong.count == 0 {
             return Ok(());
         }
-        let holder = |connection: &_| rows::holder(connection, digest);
+        let holder = |reader: &Reader<'_>| reader.first_holder_of(digest);
         // What is deleted harms nobody.
         if let Some(repository) = self.store.database.read(holder)? {
             self.verified.add_missized(Missized { repository, manifest: *digest, wrong });
@@ -171,7 +167,7 @@ impl Walk<'_> {
         }
         let (repository, digest) = (holder.repository, *manifest.digest());
         if self.how.is_dry_run {
-            let is_held = |connection: &_| rows::is_held(connection, repository, &digest);
+            let is_held = |reader: &Reader<'_>| reader.holds_or_held_manifest(repository, &digest);
             if self.store.database.read_afresh(is_held)? {
                 self.verified.add(Finding::Record(digest));
             }
@@ -181,18 +177,18 @@ impl Walk<'_> {
         // still finds it.
         let mut is_wrong = false;
         for step in missing.chunks(STEP_ROWS).map(<[Edge]>::to_vec) {
-            is_wrong |= self.store.database.step_to_mend(move |connection| {
-                rows::mend_edges(connection, repository, &digest, &step)
+            is_wrong |= self.store.database.step_to_mend(move |transaction| {
+                transaction.mend_edges(repository, &digest, &step)
             })?;
         }
         for step in surplus.chunks(STEP_ROWS).map(<[_]>::to_vec) {
-            is_wrong |= self.store.database.step_to_mend(move |connection| {
-                rows::remove_edges(connection, repository, &digest, &step)
+            is_wrong |= self.store.database.step_to_mend(move |transaction| {
+                transaction.remove_edges(repository, &digest, &step)
             })?;
         }
         if !is_shown_right {
-            is_wrong |= self.store.database.step_to_mend(move |connection| {
-                rows::mend_shown(connection, repository, &digest, &shown)
+            is_wrong |= self.store.database.step_to_mend(move |transaction| {
+                transaction.mend_shown(repository, &digest, &shown)
             })?;
         }
         if is_wrong {
@@ -208,7 +204,7 @@ impl Walk<'_> {
     ) -> Result<BTreeSet<(String, String)>, StorageError> {
         let (mut all, mut after) = (BTreeSet::new(), (String::new(), String::new()));
         loop {
-            let page = |connection: &_| rows::edges(connection, repository, parent, &after);
+            let page = |reader: &Reader<'_>| reader.edges_of(repository, parent, &after);
             let page = self.store.database.read_afresh(page)?;
             let is_last = page.len() < STEP_ROWS;
             if let Some(last) = page.last() {

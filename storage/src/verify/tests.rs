@@ -6,11 +6,11 @@ use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use oci::{Algorithm, Manifest, MediaType, Reference, Tag};
-use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
 use crate::account::{Account, UserId};
+use crate::db::{Transaction, probe};
 use crate::error::StorageError;
 use crate::store::{OpenOptions, PartState, Store};
 
@@ -42,9 +42,7 @@ fn open(home: &TempDir) -> Store {
 
 /// Changes the database behind the store's back.
 fn spoil(home: &TempDir, statements: &str) {
-    let connection = Connection::open(home.path().join("registry.db")).unwrap();
-    connection.pragma_update(None, "foreign_keys", false).unwrap();
-    connection.execute_batch(statements).unwrap();
+    probe::spoil(&home.path().join("registry.db"), statements);
 }
 
 /// An index with `children` children and an annotation.
@@ -149,7 +147,7 @@ fn a_manifest_that_is_pushed_while_its_bad_bytes_are_looked_at_is_not_lost() {
     put(&store, "one", &manifest, "image");
     let lose = {
         let digest = *manifest.digest();
-        move |connection: &_| crate::db::lost::lose_manifest(connection, &digest, b"bad bytes")
+        move |transaction: &Transaction<'_>| transaction.lose_manifest(&digest, b"bad bytes")
     };
     assert_eq!(store.database.write(lose), Ok(crate::db::lost::Losing::IsGone));
     assert!(get(&store, "one", "image").unwrap().is_some());
@@ -165,11 +163,8 @@ fn what_is_recorded_of_a_manifest_is_mended_deleted_ones_included() {
     let removed = store.delete_manifest(&"one".parse().unwrap(), deleted.digest(), None);
     assert_eq!(removed, Ok(true));
     let rows = || -> Vec<(String, String, String)> {
-        let connection = Connection::open(home.path().join("registry.db")).unwrap();
-        let mut statement =
-            connection.prepare("SELECT parent, kind, child FROM edges ORDER BY 1, 2, 3").unwrap();
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        rows.unwrap().collect::<Result<_, _>>().unwrap()
+        let edges = "SELECT parent, kind, child FROM edges ORDER BY 1, 2, 3";
+        probe::rows_of(&home.path().join("registry.db"), edges)
     };
     let before = rows();
     assert_eq!(before.len(), 302);
@@ -316,11 +311,8 @@ fn a_broken_page_of_the_database_is_told_and_the_files_are_read_even_so() {
     }
     drop(store);
     spoil(&home, "PRAGMA wal_checkpoint(TRUNCATE)");
-    let page: i64 = {
-        let connection = Connection::open(home.path().join("registry.db")).unwrap();
-        let name = "SELECT rootpage FROM sqlite_schema WHERE name = 'tags'";
-        connection.query_row(name, [], |row| row.get(0)).unwrap()
-    };
+    let query = "SELECT rootpage FROM sqlite_schema WHERE name = 'tags'";
+    let (page,): (i64,) = probe::rows_of(&home.path().join("registry.db"), query)[0];
     let file = std::fs::OpenOptions::new().write(true).open(home.path().join("registry.db"));
     let offset = u64::try_from(page - 1).unwrap() * 4096;
     file.unwrap().write_all_at(&[0xff; 4096], offset).unwrap();

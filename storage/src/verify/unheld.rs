@@ -5,9 +5,10 @@ use oci::{Digest, Manifest};
 use super::walk::Walk;
 use super::{Damage, Finding};
 use crate::blob::file_size;
+use crate::db::Reader;
+use crate::db::Transaction;
 use crate::db::collect::STEP_ROWS;
-use crate::db::repository;
-use crate::db::unheld::{self as rows, ROWS_EACH, Unheld};
+use crate::db::unheld::{ROWS_EACH, Unheld};
 use crate::db::verify::Holder;
 use crate::error::StorageError;
 
@@ -22,7 +23,7 @@ impl Walk<'_> {
         let (repository, digest) = (holder.repository, *manifest.digest());
         let needed: Vec<Digest> = manifest.required_blobs().copied().collect();
         for step in needed.chunks(STEP_ROWS / ROWS_EACH) {
-            let unheld = |connection: &_| rows::unheld(connection, repository, step);
+            let unheld = |reader: &Reader<'_>| reader.unheld(repository, step);
             let unheld = self.store.database.read_afresh(unheld)?;
             if unheld.is_empty() {
                 continue;
@@ -31,12 +32,13 @@ impl Walk<'_> {
             let files = unheld.iter().map(file).collect::<Result<Vec<_>, _>>()?;
             let again: Vec<(Unheld, u64)> =
                 unheld.iter().zip(&files).map(|(blob, file)| (*blob, file.unwrap_or(0))).collect();
-            let again =
-                move |connection: &_| rows::hold_again(connection, repository, &digest, &again);
+            let again = move |transaction: &Transaction<'_>| {
+                transaction.hold_again(repository, &digest, &again)
+            };
             if !self.how.is_dry_run && !self.store.database.step_to_mend(again)? {
                 return Ok(());
             }
-            let name = |connection: &_| repository::name_of(connection, repository);
+            let name = |reader: &Reader<'_>| reader.repository_name(repository);
             let name = self.store.database.read_afresh(name)?;
             for (Unheld { digest, is_known }, file) in unheld.into_iter().zip(files) {
                 self.verified.add(match is_known || file.is_some() {

@@ -9,10 +9,12 @@ use oci::{Algorithm, Digest};
 use super::file::{self, Pace, Seen};
 use super::{Finding, OnStep, Phase, Position, Verification, Verified};
 use crate::collect::files::named_files;
-use crate::db::collect::{STEP_ROWS, without_rows};
+use crate::db::Reader;
+use crate::db::Transaction;
+use crate::db::collect::STEP_ROWS;
 use crate::db::lost::Losing;
-use crate::db::repository::{self, HeldBlob};
-use crate::db::verify::{self as rows, BlobRow, Dangling, Naming};
+use crate::db::repository::HeldBlob;
+use crate::db::verify::{BlobRow, Dangling, Naming};
 use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::store::Store;
@@ -91,7 +93,7 @@ impl<'a> Walk<'a> {
     fn walk_naming(&mut self, naming: Naming) -> Going {
         loop {
             let after = (self.verified.position.number, self.verified.position.after.clone());
-            let page = |connection: &_| rows::dangling(connection, naming, &after);
+            let page = |reader: &Reader<'_>| reader.dangling(naming, &after);
             let (found, last) = self.store.database.read(page)?;
             for row in found {
                 self.mend_naming(naming, row)?;
@@ -110,7 +112,8 @@ impl<'a> Walk<'a> {
         match naming {
             Naming::Manifests => match digest.parse::<Digest>() {
                 Ok(parsed) => {
-                    let stand_in = move |connection: &_| rows::stand_in(connection, &parsed);
+                    let stand_in =
+                        move |transaction: &Transaction<'_>| transaction.stand_in(&parsed);
                     // Another repository may have named it before.
                     let finding = Finding::Manifest(parsed);
                     let is_new = match self.how.is_dry_run {
@@ -127,7 +130,7 @@ impl<'a> Walk<'a> {
                 self.verified.add(Finding::Tag { repository, tag: place.1, digest });
             }
             Naming::Links => {
-                let remove = move |connection: &_| rows::remove_link(connection, &place);
+                let remove = move |transaction: &Transaction<'_>| transaction.remove_link(&place);
                 if self.how.is_dry_run || self.store.database.step_to_mend(remove)? {
                     self.verified.add(Finding::Link { repository, digest });
                 }
@@ -139,8 +142,7 @@ impl<'a> Walk<'a> {
     fn walk_blobs(&mut self) -> Going {
         loop {
             let after = self.verified.position.after.clone();
-            let page =
-                self.store.database.read_afresh(|connection| rows::blobs(connection, &after))?;
+            let page = self.store.database.read_afresh(|reader| reader.blobs_to_verify(&after))?;
             let is_last = page.len() < STEP_ROWS;
             for BlobRow { digest, size } in page {
                 match digest.parse::<Digest>() {
@@ -191,8 +193,7 @@ impl<'a> Walk<'a> {
 
     /// Acts on what was seen of a file; false if by now another one is in its place.
     fn settle(&mut self, digest: &Digest, size: u64, seen: &Seen) -> Result<bool, StorageError> {
-        let row =
-            self.store.database.read_afresh(|connection| repository::blob(connection, digest))?;
+        let row = self.store.database.read_afresh(|reader| reader.stored_blob(digest))?;
         let Some(HeldBlob { is_lost, .. }) = row else { return Ok(true) };
         let is_dry_run = self.how.is_dry_run;
         let Some(damage) = seen.damage.clone() else {
@@ -252,7 +253,7 @@ impl<'a> Walk<'a> {
             Err(error) => return Err(error),
         };
         for page in digests.chunks(STEP_ROWS) {
-            let without_rows = |connection: &_| without_rows(connection, page);
+            let without_rows = |reader: &Reader<'_>| reader.without_rows(page);
             for digest in self.store.database.read(without_rows)? {
                 let metadata = fs::symlink_metadata(self.store.layout.blob(&digest));
                 self.verified.stray_files += 1;

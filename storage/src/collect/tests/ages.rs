@@ -1,7 +1,7 @@
 //! Ages are counted on the store's own clock, over stops and crashes.
 
 use super::*;
-use crate::db::Connection;
+use crate::db::{Reader, Transaction};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// What the server keeps.
@@ -48,7 +48,7 @@ fn everything_ages_while_the_store_is_open_and_only_then() {
                 UPDATE deleted_manifests SET deleted_at = 0;
                 UPDATE tag_history SET changed_at = 0;
                 UPDATE upkeep SET ended_at = 0;";
-    store.database.write(move |c: &Connection| Ok(c.execute_batch(wall)?)).unwrap();
+    store.database.write(move |c: &Transaction<'_>| c.run(wall)).unwrap();
     for entry in fs::read_dir(store.layout.uploads()).unwrap() {
         let file = fs::File::options().write(true).open(entry.unwrap().path()).unwrap();
         file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
@@ -64,8 +64,7 @@ fn everything_ages_while_the_store_is_open_and_only_then() {
     store.database.clock().pass(HOUR + Duration::from_secs(2));
     assert_eq!(everything(&collect(&store, &USUAL)), [2, 1, 1, 2, 2, 1, 1]);
     assert!(sizes(&store).iter().all(|(_, size)| *size == 0), "{:?}", sizes(&store));
-    let seen =
-        |c: &Connection| Ok(c.query_row("SELECT count(*) FROM seen_files", [], |r| r.get(0))?);
+    let seen = |c: &Reader<'_>| c.number("SELECT count(*) FROM seen_files");
     assert_eq!(store.database.read(seen), Ok(0));
 }
 
@@ -153,7 +152,7 @@ fn what_was_noted_before_a_crash_on_a_clock_that_lost_time_goes_when_everything_
     let ahead = "UPDATE repository_blobs SET linked_at = linked_at + 60;
                  UPDATE deleted_manifests SET deleted_tick = deleted_tick + 60;
                  UPDATE tag_history SET changed_tick = changed_tick + 60;";
-    store.database.write(move |c: &Connection| Ok(c.execute_batch(ahead)?)).unwrap();
+    store.database.write(move |c: &Transaction<'_>| c.run(ahead)).unwrap();
     let store = again(&directory, store, false);
     let minute = Duration::from_secs(60);
     let done = collect(&store, &Keep { grace: Duration::ZERO, deleted: minute, ..USUAL });
@@ -207,7 +206,7 @@ fn upkeep_is_due_when_the_store_was_open_for_long_enough() {
     let mut go_on = |_: &crate::Verified| ControlFlow::Continue(());
     assert!(store.scrub(&scrub, &mut go_on).unwrap().is_some());
     let jump = "UPDATE upkeep SET ended_at = 0";
-    store.database.write(move |c: &Connection| Ok(c.execute_batch(jump)?)).unwrap();
+    store.database.write(move |c: &Transaction<'_>| c.run(jump)).unwrap();
     let mut store = again(&directory, store, true);
     for _ in 0..4 {
         assert!(store.since_collection().unwrap().unwrap() < DAY);
@@ -226,9 +225,7 @@ fn a_dry_run_notes_no_file_and_a_file_with_a_row_by_now_is_forgotten() {
     fs::write(store.layout.blob(&stray), b"stray").unwrap();
     let keep = Keep { grace: DAY, ..NOTHING };
     let known = || {
-        let count = |c: &Connection| {
-            Ok(c.query_row("SELECT count(*) FROM seen_files", [], |row| row.get::<_, u64>(0))?)
-        };
+        let count = |c: &Reader<'_>| c.number("SELECT count(*) FROM seen_files");
         store.database.read(count).unwrap()
     };
     let mut go_on = |_: &Collected| ControlFlow::Continue(());
@@ -246,7 +243,7 @@ fn a_link_that_a_clock_made_that_was_ahead_is_as_young_as_now_and_ages_from_ther
     let (_directory, store) = old();
     let blob = push(&store, "a", b"blob");
     let ahead = "UPDATE repository_blobs SET linked_at = 4000000000";
-    store.database.write(move |c| Ok(c.execute_batch(ahead)?)).unwrap();
+    store.database.write(move |transaction| transaction.run(ahead)).unwrap();
     let keep = Keep { grace: HOUR, ..NOTHING };
     assert_eq!(collect(&store, &keep).links, 0);
     store.database.clock().pass(2 * HOUR);

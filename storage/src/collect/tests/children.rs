@@ -177,7 +177,7 @@ fn of_older_rows_the_times_of_their_pushes_tell_what_came_for_an_index() {
          UPDATE repository_manifests SET pushed_at = pushed_at - 604800 WHERE digest = '{early}';
          UPDATE repository_manifests SET pushed_at = pushed_at + 604800 WHERE digest = '{other}';"
     );
-    store.database.write(move |c| Ok(c.execute_batch(&older)?)).unwrap();
+    store.database.write(move |transaction| transaction.run(&older)).unwrap();
     // Both are pushed again, which leaves the time at which they came.
     for content in ["early", "with"] {
         child(&store, content);

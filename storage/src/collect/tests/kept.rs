@@ -19,7 +19,7 @@ fn bytes(manifests: &[&Manifest], blobs: u64) -> u64 {
 fn what_no_tag_leads_to_is_told_with_what_keeps_it_and_a_rule_takes_just_that() {
     let (_directory, store) = open();
     // Older rows have the wall clock's time, near which the store's own clock begins then.
-    let now = u64::try_from(crate::db::unix_now()).unwrap();
+    let now = u64::try_from(crate::clock::wall_seconds()).unwrap();
     store.database.clock().pass(Duration::from_secs(now));
     let document =
         |n| image(&[vec![1; n], vec![0; 100]].map(|content| push(&store, "a", &content)));
@@ -86,7 +86,7 @@ fn what_an_earlier_program_noted_of_its_last_run_is_understood() {
     let mut summary = summary.as_object().unwrap().clone();
     summary.remove("untagged_kept");
     let summary = serde_json::to_string(&summary).unwrap();
-    let note = move |c: &crate::db::Connection| upkeep::note(c, COLLECTION, &summary);
+    let note = move |c: &crate::db::Transaction<'_>| c.note_upkeep(COLLECTION, &summary);
     store.database.write(note).unwrap();
     let (_, last) = store.last_collection().unwrap().unwrap();
     assert_eq!((last.blobs, last.untagged_kept), (3, None));

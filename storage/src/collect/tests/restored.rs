@@ -3,7 +3,7 @@
 use super::*;
 
 fn change(store: &Store, statements: String) {
-    store.database.write(move |c| Ok(c.execute_batch(&statements)?)).unwrap();
+    store.database.write(move |transaction| transaction.run(&statements)).unwrap();
 }
 
 fn remove_all(store: &Store) -> u64 {
@@ -50,8 +50,7 @@ fn removing_all_notes_what_came_for_a_long_index_in_steps() {
     // Steps change 256 rows at most, which `step_to_free` holds them to.
     assert_eq!(remove_all(&store), 601);
     let noted = "SELECT count(listed_age) FROM deleted_manifests";
-    let noted: u64 =
-        store.database.read(|c| Ok(c.query_row(noted, [], |row| row.get(0))?)).unwrap();
+    let noted = store.database.read(|reader| reader.number(noted)).unwrap();
     assert_eq!(noted, 600);
 }
 
@@ -61,10 +60,7 @@ fn what_is_restored_is_as_old_as_it_was() {
     let early = child(&store, "early");
     let pushed = || -> (i64, i64) {
         let query = "SELECT pushed_tick, pushed_at FROM repository_manifests";
-        let read = |c: &crate::db::Connection| {
-            Ok(c.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
-        };
-        store.database.read(read).unwrap()
+        store.database.read(|reader| reader.row(query)).unwrap()
     };
     change(&store, "UPDATE repository_manifests SET pushed_at = 1000".to_owned());
     let before = pushed();

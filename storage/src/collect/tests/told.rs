@@ -49,7 +49,7 @@ fn what_a_push_brings_now_is_not_taken_by_a_rule_for_untagged_manifests() {
     // Rows that are older than they should be do not count against what this process remembers.
     let statements = "UPDATE repository_blobs SET linked_at = 1;
                       UPDATE repository_manifests SET pushed_tick = 1;";
-    store.database.write(move |c| Ok(c.execute_batch(statements)?)).unwrap();
+    store.database.write(move |transaction| transaction.run(statements)).unwrap();
     assert_eq!(collect(&store, &keep).links, 0);
     assert_eq!(collect(&store, &keep).untagged_manifests, 0);
     assert!(has_manifest(&store, "a", &child));

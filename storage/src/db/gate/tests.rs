@@ -77,7 +77,8 @@ fn readers_that_overlap_do_not_let_the_log_grow_and_none_is_refused() {
             scope.spawn(|| {
                 while !is_done.load(Ordering::Relaxed) {
                     let read = database.read(|connection| {
-                        let mut statement = connection.prepare("SELECT digest FROM manifests")?;
+                        let mut statement =
+                            connection.prepare_cached("SELECT digest FROM manifests")?;
                         let mut rows = statement.query([])?;
                         rows.next()?;
                         // A page of some size.

@@ -1,11 +1,11 @@
 //! What migrations change of rows. Each can be begun anew: what is done is found done.
 
 use oci::Digest;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::bytes;
-use crate::db::forget::{self, SurplusOfTags};
-use crate::db::listed;
+use crate::db::Transaction;
+use crate::db::forget::SurplusOfTags;
 use crate::error::StorageError;
 
 /// Changes of rows.
@@ -35,21 +35,21 @@ impl Rows {
     /// Does the next step; true behind the last one.
     pub(super) fn step(
         self,
-        connection: &Connection,
+        transaction: &Transaction<'_>,
         place: &mut Place,
         room_bytes: u64,
     ) -> Result<bool, StorageError> {
         match self {
-            Self::Manifests => manifests(connection, place),
-            Self::DeletedManifests => deleted_manifests(connection, place),
-            Self::ChangesAhead => changes_ahead(connection, place),
-            Self::SurplusChanges => surplus_changes(connection, place, room_bytes),
+            Self::Manifests => manifests(transaction, place),
+            Self::DeletedManifests => deleted_manifests(transaction, place),
+            Self::ChangesAhead => changes_ahead(transaction, place),
+            Self::SurplusChanges => surplus_changes(transaction, place, room_bytes),
         }
     }
 }
 
-fn manifests(connection: &Connection, place: &mut Place) -> Result<bool, StorageError> {
-    let mut page = connection.prepare_cached(
+fn manifests(transaction: &Transaction<'_>, place: &mut Place) -> Result<bool, StorageError> {
+    let mut page = transaction.prepare_cached(
         "SELECT repository_id, digest, pushed_tick IS NULL AND pushed_at > tick(),
                 subject IS NULL AND (artifact_type IS NOT NULL OR annotations IS NOT NULL)
          FROM repository_manifests WHERE (repository_id, digest) > (?1, ?2)
@@ -65,11 +65,11 @@ fn manifests(connection: &Connection, place: &mut Place) -> Result<bool, Storage
         }
         count += 1;
     }
-    let mut hide = connection.prepare_cached(
+    let mut hide = transaction.prepare_cached(
         "UPDATE repository_manifests SET artifact_type = NULL, annotations = NULL
          WHERE repository_id = ?1 AND digest = ?2 AND subject IS NULL",
     )?;
-    let mut push = connection.prepare_cached(
+    let mut push = transaction.prepare_cached(
         "UPDATE repository_manifests SET pushed_tick = tick()
          WHERE repository_id = ?1 AND digest = ?2",
     )?;
@@ -78,7 +78,7 @@ fn manifests(connection: &Connection, place: &mut Place) -> Result<bool, Storage
         if is_ahead {
             // By the times of their pushes, as long as these are what is known.
             if let Ok(digest) = digest.parse::<Digest>() {
-                listed::note(connection, repository, &digest)?;
+                transaction.note_listed(repository, &digest)?;
             }
             push.execute(params![repository, digest])?;
         }
@@ -86,8 +86,11 @@ fn manifests(connection: &Connection, place: &mut Place) -> Result<bool, Storage
     Ok(count < MANIFESTS)
 }
 
-fn deleted_manifests(connection: &Connection, place: &mut Place) -> Result<bool, StorageError> {
-    let last = connection
+fn deleted_manifests(
+    transaction: &Transaction<'_>,
+    place: &mut Place,
+) -> Result<bool, StorageError> {
+    let last = transaction
         .prepare_cached(
             "SELECT repository_id, digest FROM deleted_manifests
              WHERE (repository_id, digest) > (?1, ?2)
@@ -98,7 +101,7 @@ fn deleted_manifests(connection: &Connection, place: &mut Place) -> Result<bool,
         })
         .optional()?;
     let (number, text): (i64, String) = last.clone().unwrap_or((i64::MAX, String::new()));
-    connection
+    transaction
         .prepare_cached(
             "UPDATE deleted_manifests SET deleted_tick = min(deleted_at, tick())
              WHERE (repository_id, digest) > (?1, ?2) AND (repository_id, digest) <= (?3, ?4)",
@@ -108,12 +111,12 @@ fn deleted_manifests(connection: &Connection, place: &mut Place) -> Result<bool,
     Ok(last.is_none())
 }
 
-fn changes_ahead(connection: &Connection, place: &mut Place) -> Result<bool, StorageError> {
-    let last = connection
+fn changes_ahead(transaction: &Transaction<'_>, place: &mut Place) -> Result<bool, StorageError> {
+    let last = transaction
         .prepare_cached("SELECT id FROM tag_history WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2")?
         .query_row(params![place.number, CHANGES - 1], |row| row.get(0))
         .optional()?;
-    connection
+    transaction
         .prepare_cached(
             "UPDATE tag_history SET changed_tick = tick()
              WHERE id > ?1 AND id <= ?2 AND changed_tick IS NULL AND changed_at > tick()",
@@ -124,13 +127,13 @@ fn changes_ahead(connection: &Connection, place: &mut Place) -> Result<bool, Sto
 }
 
 fn surplus_changes(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     place: &mut Place,
     room_bytes: u64,
 ) -> Result<bool, StorageError> {
     let left = match place.left {
         Some(left) => left,
-        None => bytes::count(connection, "tag_history")?,
+        None => bytes::count(transaction, "tag_history")?,
     };
     place.left = Some(left);
     if left.saturating_mul(bytes::CHANGE_BYTES) <= room_bytes {
@@ -138,9 +141,9 @@ fn surplus_changes(
     }
     let surplus = match place.surplus.take() {
         Some(surplus) => surplus,
-        None => forget::surplus_of_tags(connection)?,
+        None => transaction.surplus_of_tags()?,
     };
-    let (forgotten, last) = forget::cut_tags(connection, &surplus, place.number, FORGOTTEN)?;
+    let (forgotten, last) = transaction.cut_tags(&surplus, place.number, FORGOTTEN)?;
     place.surplus = Some(surplus);
     place.left = Some(left.saturating_sub(forgotten as u64));
     // What is kept of each tag may still be too much: that is said before the index is made.

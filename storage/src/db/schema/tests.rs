@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use rusqlite::hooks::Wal;
 
 use super::*;
-use crate::db::{copy, unix_now};
+use crate::clock::wall_seconds;
+use crate::db::copy;
 
 /// Makes the tables of this number.
 pub(in crate::db) fn make(connection: &Connection, number: u32) {
@@ -97,7 +98,7 @@ fn what_is_restored_from_an_older_program_remembers_that_it_was() {
 /// Rows of schema 3 as of a registry that was last used an hour ago, and once for a while with a
 /// clock that was ahead by 100 years.
 fn ahead() -> String {
-    let (then, ahead) = (unix_now() - 3600, unix_now() + 100 * 365 * 24 * 3600);
+    let (then, ahead) = (wall_seconds() - 3600, wall_seconds() + 100 * 365 * 24 * 3600);
     let digest = |mark: char| format!("'sha256:{}'", mark.to_string().repeat(64));
     let [list, child, own, old] = ['a', 'b', 'c', 'd'].map(digest);
     let early = ahead - 5000;
@@ -145,7 +146,7 @@ fn one_row_from_a_clock_that_was_ahead_ages_nothing_at_the_upgrade() {
 #[test]
 fn a_clock_that_is_behind_at_the_upgrade_ages_nothing_either() {
     // To a clock that stands at 1970 all of them lie ahead.
-    let then = unix_now() + 1000;
+    let then = wall_seconds() + 1000;
     let rows = format!(
         "INSERT INTO repositories VALUES (1, 'r');
          INSERT INTO tag_history (repository_id, name, changed_at) VALUES (1, 't', {then});"
@@ -165,10 +166,10 @@ fn what_a_clock_that_was_ahead_let_be_forgotten_for_years_is_forgotten_until_now
     let mut connection = of(4, rows);
     upgrade(&mut connection);
     let latest = number(&connection, "SELECT max(forgotten_until) FROM repositories");
-    assert!((unix_now() - 100..=unix_now()).contains(&latest));
+    assert!((wall_seconds() - 100..=wall_seconds()).contains(&latest));
     assert_eq!(number(&connection, "SELECT min(forgotten_until) FROM repositories"), 7);
     let noted = "SELECT ended_at FROM upkeep WHERE task = 'tag-history'";
-    assert!(number(&connection, noted) <= unix_now());
+    assert!(number(&connection, noted) <= wall_seconds());
     assert_eq!(number(&connection, "SELECT max(ended_at) FROM upkeep"), 8_000_000_000);
 }
 

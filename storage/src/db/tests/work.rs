@@ -27,9 +27,9 @@ impl Counted {
     }
 
     /// The steps of some work.
-    fn of(&self, work: impl FnOnce(&Connection)) -> u64 {
+    fn of(&self, work: impl FnOnce(&Transaction<'_>)) -> u64 {
         self.steps.store(0, Ordering::Relaxed);
-        work(&self.connection);
+        work(&Transaction::new(&self.connection, 0));
         self.steps.load(Ordering::Relaxed)
     }
 }
@@ -72,20 +72,20 @@ fn what_a_manifest_lacks_is_looked_for_once_each() {
         let (lost, gone): (Vec<Digest>, Vec<Digest>) =
             held.partition(|digest| digest.bytes()[0] % 2 == 0);
         for digest in lost.iter().chain(&gone) {
-            repository::add_blob(&counted.connection, &name, digest, 1).unwrap();
+            Transaction::new(&counted.connection, 0).add_blob(&name, digest, 1).unwrap();
         }
         for digest in &lost {
-            lost::lose_blob(&counted.connection, digest).unwrap();
+            Transaction::new(&counted.connection, 0).lose_blob(digest).unwrap();
         }
         let manifest = image(&digests);
         let needed: Vec<Digest> = manifest.required_blobs().copied().collect();
         assert_eq!(needed.len(), count + 1, "each once");
         steps[0][case] = counted.of(|connection| {
-            let held = repository::held_blobs(connection, &name, &needed).unwrap();
+            let held = connection.held_blobs(&name, &needed).unwrap();
             assert_eq!(held.iter().filter(|held| held.is_some()).count(), count / 2 + 1);
         });
         steps[1][case] = counted.of(|connection| {
-            let refused = manifest::put(connection, &name, &manifest, &gone, &[], None);
+            let refused = connection.put_manifest(&name, &manifest, &gone, &[], None);
             let Err(StorageError::MissingBlobs(missing)) = refused else { panic!("{refused:?}") };
             assert_eq!(missing.len(), count);
             // The sentence names a few, and how many there are.
@@ -94,7 +94,7 @@ fn what_a_manifest_lacks_is_looked_for_once_each() {
             assert!(sentence.contains(&format!(" and {} more: ", count - 10)), "{sentence}");
         });
         steps[2][case] = counted.of(|connection| {
-            let sizes = repository::held_sizes(connection, &name, &digests).unwrap();
+            let sizes = connection.held_sizes(&name, &digests).unwrap();
             assert_eq!(sizes.iter().flatten().count(), count / 2);
         });
     }
@@ -111,7 +111,7 @@ fn what_a_manifest_may_lack_is_written_once_each() {
         let digests: Vec<Digest> = (0..count).map(|n| named(count, n)).collect();
         let list = document(MediaType::OCI_INDEX, "manifests", "", &digests);
         counted.of(|connection| {
-            manifest::put(connection, &name, &list, &[], &[], None).unwrap();
+            connection.put_manifest(&name, &list, &[], &[], None).unwrap();
         })
     });
     assert_linear("an index", steps);
@@ -124,14 +124,14 @@ fn a_restoration_looks_once_for_each_blob() {
     let steps = [1_000, 2_000].map(|count| {
         let digests: Vec<Digest> = (0..count).map(|n| named(count, n)).collect();
         for digest in &digests {
-            repository::add_blob(&counted.connection, &name, digest, 1).unwrap();
+            Transaction::new(&counted.connection, 0).add_blob(&name, digest, 1).unwrap();
         }
-        let (image, connection) = (image(&digests), &counted.connection);
-        manifest::put(connection, &name, &image, &[], &[], None).unwrap();
-        assert!(manifest::remove(connection, &name, image.digest(), None).unwrap());
+        let (image, connection) = (image(&digests), Transaction::new(&counted.connection, 0));
+        connection.put_manifest(&name, &image, &[], &[], None).unwrap();
+        assert!(connection.remove_manifest(&name, image.digest(), None).unwrap());
         counted.of(|connection| {
             let no_file = |_: &Digest, _| Ok(false);
-            let refused = restore::restore_manifest(connection, &name, image.digest(), &no_file);
+            let refused = connection.restore_manifest(&name, image.digest(), &no_file);
             let Err(StorageError::BlobsCollected { blobs, .. }) = refused else {
                 panic!("{refused:?}")
             };

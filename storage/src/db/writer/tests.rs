@@ -12,7 +12,7 @@ fn writer(connection: Connection) -> rusqlite::Result<Writer> {
 }
 
 fn insert(value: i64, fail: bool) -> (Box<dyn Job>, mpsc::Receiver<Result<i64, StorageError>>) {
-    job(FEW_ROWS, move |connection: &Connection| {
+    job(FEW_ROWS, move |connection: &Transaction<'_>| {
         connection.execute("INSERT INTO t VALUES (?1)", [value])?;
         if fail { Err(StorageError::UserExists) } else { Ok(value) }
     })
@@ -83,7 +83,7 @@ fn no_transaction_has_many_more_rows_than_one_that_takes_long() {
     let mut outcomes = Vec::new();
     let jobs = 48;
     for _ in 0..jobs {
-        let (job, outcome) = job(MANY_ROWS, |connection: &Connection| {
+        let (job, outcome) = job(MANY_ROWS, |connection: &Transaction<'_>| {
             for row in 0..MANY_ROWS {
                 connection.execute("INSERT INTO t VALUES (?1)", [row])?;
             }
@@ -112,7 +112,7 @@ fn what_takes_long_lets_the_others_go_first_and_comes_one_at_a_time() {
         (12, MANY_ROWS + 1),
         (2, MANY_ROWS),
     ] {
-        let (job, outcome) = job(rows, move |connection: &Connection| {
+        let (job, outcome) = job(rows, move |connection: &Transaction<'_>| {
             connection.execute("INSERT INTO t VALUES (?1)", [value])?;
             Ok(())
         });
@@ -155,8 +155,8 @@ fn a_job_that_ends_the_transaction_speaks_for_its_neighbours() {
     let (sender, queue) = mpsc::channel();
     let (first, first_outcome) = insert(1, false);
     // What SQLite does by itself when the disk is full.
-    let (second, second_outcome) = job::<(), _>(FEW_ROWS, |connection: &Connection| {
-        connection.execute_batch("ROLLBACK")?;
+    let (second, second_outcome) = job::<(), _>(FEW_ROWS, |connection: &Transaction<'_>| {
+        connection.connection().execute_batch("ROLLBACK")?;
         Err(StorageError::Full)
     });
     let (third, third_outcome) = insert(3, false);
@@ -184,7 +184,7 @@ struct Chain {
 impl Chain {
     fn send(self: &Arc<Self>, number: i64) {
         let chain = Arc::clone(self);
-        let (job, _outcome) = job(FEW_ROWS, move |connection: &Connection| {
+        let (job, _outcome) = job(FEW_ROWS, move |connection: &Transaction<'_>| {
             chain.pages.lock().unwrap().push(chain.copy.done.load(Ordering::Relaxed));
             if number < LINKS {
                 chain.send(number + 1);
@@ -318,7 +318,7 @@ fn a_long_log_is_moved_into_the_database() {
     let (sender, queue) = mpsc::channel();
     let mut outcomes = Vec::new();
     for _ in 0..4 {
-        let (job, outcome) = job(FEW_ROWS, |connection: &Connection| {
+        let (job, outcome) = job(FEW_ROWS, |connection: &Transaction<'_>| {
             let pages = CHECKPOINT_PAGES * 4096;
             connection.execute("INSERT INTO t VALUES (zeroblob(?1))", [pages])?;
             Ok(())

@@ -84,7 +84,7 @@ fn what_is_restored_has_the_right_bytes_on_the_disk_too() {
     // Where memory holds them no more, it is refused by what is true of it.
     store.delete_manifest(&repo("a"), manifest.digest(), None).unwrap();
     change_below(&store, b"the mark", b"the MARK");
-    store.database.write(crate::db::forget_pages).unwrap();
+    store.database.write(|transaction| transaction.forget_memory()).unwrap();
     let lost =
         StorageError::ManifestLost { manifest: *manifest.digest(), lost: *manifest.digest() };
     assert_eq!(store.restore_manifest(&repo("a"), manifest.digest()), Err(lost));
@@ -160,7 +160,8 @@ fn verification_mends_what_the_disk_holds_and_not_what_memory_does() {
     change_below(&store, br#"a/kind{"mark":"1""#, br#"a/kind{"mark":"2""#);
     let shown = || -> String {
         let query = "SELECT annotations FROM repository_manifests";
-        store.database.read(|c| Ok(c.query_row(query, [], |row| row.get(0))?)).unwrap()
+        let (shown,) = store.database.read(|reader| reader.row::<(String,)>(query)).unwrap();
+        shown
     };
     assert_eq!(shown(), r#"{"mark":"2"}"#);
     let how = Verification { bytes_per_second: None, is_dry_run: false };

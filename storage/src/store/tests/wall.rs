@@ -1,7 +1,7 @@
 //! The wall clock was wrong when something was noted: what people then ask for by a time.
 
 use super::*;
-use crate::db::unix_now;
+use crate::clock::wall_seconds;
 
 const YEARS: i64 = 100 * 365 * 24 * 3600;
 const DAY: i64 = 24 * 3600;
@@ -9,19 +9,13 @@ const DAY: i64 = 24 * 3600;
 /// Lets the changes of a tag have come at these seconds, in their order.
 fn came_at(store: &Store, tag: &str, seconds: &[i64]) {
     let query = format!("SELECT id FROM tag_history WHERE name = '{tag}' ORDER BY id");
-    let ids: Vec<i64> = store
-        .database
-        .read(|c| {
-            let mut statement = c.prepare(&query)?;
-            Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
-        })
-        .unwrap();
+    let ids: Vec<(i64,)> = store.database.read(|reader| reader.rows(&query)).unwrap();
     assert_eq!(ids.len(), seconds.len());
-    let set = |(id, at): (&i64, &i64)| {
+    let set = |((id,), at): (&(i64,), &i64)| {
         format!("UPDATE tag_history SET changed_at = {at} WHERE id = {id};")
     };
     let statements: String = ids.iter().zip(seconds).map(set).collect();
-    store.database.write(move |c| Ok(c.execute_batch(&statements)?)).unwrap();
+    store.database.write(move |transaction| transaction.run(&statements)).unwrap();
 }
 
 /// What becomes of a tag that is to name again what it named before a time; no trace of it stays.
@@ -29,7 +23,7 @@ fn asked(store: &Store, tag: &str, time: i64) -> Result<Option<Digest>, StorageE
     let last = number(store, "SELECT max(id) FROM tag_history");
     let then = restored(store, tag, time);
     let forget = format!("DELETE FROM tag_history WHERE id > {last}");
-    store.database.write(move |c| Ok(c.execute_batch(&forget)?)).unwrap();
+    store.database.write(move |transaction| transaction.run(&forget)).unwrap();
     then
 }
 
@@ -50,7 +44,7 @@ fn forget(store: &Store, history: Duration) -> u64 {
 fn a_push_while_the_clock_was_ahead_ends_restoring_by_a_time_for_nobody() {
     let (_home, store) = open();
     let [one, two, three] = ["1", "2", "3"].map(index);
-    let now = unix_now();
+    let now = wall_seconds();
     put(&store, "other", &one, "ahead");
     put(&store, "a", &one, "ahead");
     spoil(&store, "UPDATE tag_history SET changed_at = changed_at + 3153600000");
@@ -105,7 +99,7 @@ fn what_bounds_the_history_notes_no_time_that_lies_ahead() {
     assert_eq!(forget(&store, Duration::MAX), 101);
     let latest = "SELECT max((SELECT max(forgotten_until) FROM repositories),
                              (SELECT max(forgotten_until) FROM tag_history))";
-    assert!(number(&store, latest) <= unix_now());
+    assert!(number(&store, latest) <= wall_seconds());
     // The oldest one was the only one of its tag; its manifest is as young as now.
     let pushed = number(&store, "SELECT max(pushed_tick) FROM repository_manifests");
     assert!(pushed <= store.database.clock().now());

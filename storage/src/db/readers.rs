@@ -8,8 +8,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::gate::Gate;
-use super::{STATEMENTS, forget_pages, give_clock};
-use crate::clock::Clock;
+use super::transaction::Reader;
+use super::{STATEMENTS, give_clock};
+use crate::clock::{Clock, wall_seconds};
 use crate::error::StorageError;
 
 /// How a database is read.
@@ -52,7 +53,7 @@ impl Readers {
     /// nobody waits for another reader; the caller bounds its threads.
     pub(super) fn run<T>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+        work: impl FnOnce(&Reader<'_>) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         let _inside = self.gate.enter();
         let kept = self.idle().pop_front();
@@ -63,29 +64,30 @@ impl Readers {
     /// would miss them least.
     pub(super) fn run_afresh<T>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+        work: impl FnOnce(&Reader<'_>) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         let _inside = self.gate.enter();
         let kept = self.idle().pop_back();
-        self.run_on(kept, |connection| {
-            forget_pages(connection)?;
-            work(connection)
-        })
+        // What it has in memory may be right where the disk is wrong.
+        if let Some(connection) = &kept {
+            connection.release_memory()?;
+        }
+        self.run_on(kept, work)
     }
 
     /// Runs `work` on a connection that was kept, or on a new one, and keeps it.
     fn run_on<T>(
         &self,
         kept: Option<Connection>,
-        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+        work: impl FnOnce(&Reader<'_>) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         let connection = match kept {
             Some(connection) => connection,
             None => self.open()?,
         };
         #[cfg(test)]
-        let work = |connection: &Connection| super::steps::of_read(|| work(connection));
-        let result = work(&connection);
+        let work = |reader: &Reader<'_>| super::steps::of_read(|| work(reader));
+        let result = work(&Reader::new(&connection, wall_seconds()));
         if matches!(result, Err(StorageError::Database(_))) {
             // A new one begins with what the disk holds, whatever this one made of a failure.
             return result;
