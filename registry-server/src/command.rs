@@ -22,6 +22,7 @@ pub(crate) mod registry;
 pub mod tag;
 
 pub use error::CommandError;
+pub use storage::Page;
 
 /// Something that can be asked of a registry.
 pub trait Command: Serialize + DeserializeOwned + Send + 'static {
@@ -97,23 +98,5 @@ pub struct Running {
     pub upkeep: Upkeep,
 }
 
-/// A page of a list, with where the next one begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page<T, Cursor> {
-    /// The entries.
-    pub entries: Vec<T>,
-    /// Where the next page begins; none if this is the last one.
-    pub next: Option<Cursor>,
-}
-
 /// Entries of one page of a list. A page is one read transaction.
 pub const PAGE_ENTRIES: usize = 1000;
-
-impl<T, Cursor> Page<T, Cursor> {
-    /// A page of a list of which at most [`PAGE_ENTRIES`] were asked for: another one follows a
-    /// full one, and begins after its last entry.
-    pub fn of(entries: Vec<T>, cursor: impl FnOnce(&T) -> Cursor) -> Self {
-        let next = entries.last().filter(|_| entries.len() == PAGE_ENTRIES).map(cursor);
-        Self { entries, next }
-    }
-}

@@ -25,7 +25,7 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::db::Transaction;
-use crate::db::collect::{After, Held, STEP_ROWS};
+use crate::db::key::{After, Held, RepoId, STEP_ROWS};
 use crate::db::upkeep;
 use crate::error::StorageError;
 use crate::store::Store;
@@ -358,14 +358,14 @@ impl Run<'_> {
     }
 
     fn repositories(&mut self) -> Flow {
-        let mut after = 0;
+        let mut after = RepoId::BEFORE_ALL;
         loop {
             let page = self.store.database.read(|reader| reader.repository_ids(after))?;
             let Some((last, _)) = page.last().copied() else {
                 return Ok(ControlFlow::Continue(()));
             };
             let empty = page.into_iter().filter(|(_, is_empty)| *is_empty);
-            let empty: Vec<i64> = empty.map(|(id, _)| id).collect();
+            let empty: Vec<RepoId> = empty.map(|(id, _)| id).collect();
             if !empty.is_empty() {
                 self.done.repositories += if self.is_dry_run {
                     empty.len() as u64

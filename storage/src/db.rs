@@ -39,6 +39,7 @@ mod gate;
 pub(crate) mod history;
 pub(crate) mod inspect;
 pub(crate) mod kept;
+pub(crate) mod key;
 pub(crate) mod list;
 mod listed;
 pub(crate) mod lost;
@@ -47,13 +48,15 @@ mod open;
 #[cfg(test)]
 pub(crate) mod probe;
 pub(crate) mod protection;
+mod put;
 mod readers;
 pub(crate) mod removal;
 pub(crate) mod repository;
 pub(crate) mod restore;
 mod schema;
+pub(crate) mod schema_fault;
 pub(crate) mod seen;
-pub(crate) mod shape;
+mod shape;
 pub(crate) mod space;
 #[cfg(test)]
 pub(crate) mod steps;
@@ -203,7 +206,7 @@ impl Database {
     }
 
     /// The same for a write that is a step of many, which must not keep pushes waiting: it changes
-    /// at most [`collect::STEP_ROWS`] rows.
+    /// at most [`key::STEP_ROWS`] rows.
     pub(crate) fn step_to_free<T, F>(&self, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
@@ -213,7 +216,7 @@ impl Database {
             let before = transaction.total_changes();
             let outcome = work(transaction);
             let changed = transaction.total_changes() - before;
-            debug_assert!(changed <= collect::STEP_ROWS as u64, "a step changed {changed} rows");
+            debug_assert!(changed <= key::STEP_ROWS as u64, "a step changed {changed} rows");
             outcome
         })
     }

@@ -7,7 +7,7 @@ use durable::{IoError, ReadError};
 use oci::{Digest, RepoName, Tag};
 use thiserror::Error;
 
-use crate::db::shape::SchemaFault;
+use crate::db::schema_fault::SchemaFault;
 use crate::lock::Holder;
 use crate::medium::Foreign;
 use crate::shell::shell_word;

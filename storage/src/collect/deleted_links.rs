@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{Flow, Run};
 use crate::db::Transaction;
-use crate::db::collect::{After, Held};
+use crate::db::key::{After, Held};
 
 impl Run<'_> {
     /// Blobs that were deleted and can no longer be brought back with a manifest.

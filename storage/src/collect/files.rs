@@ -10,7 +10,7 @@ use oci::{Algorithm, Digest};
 
 use super::seen::damaged_name;
 use super::{Flow, Run};
-use crate::db::collect::STEP_ROWS;
+use crate::db::key::STEP_ROWS;
 use crate::error::StorageError;
 use crate::layout::Layout;
 

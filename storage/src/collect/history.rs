@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use super::{Flow, Run};
 use crate::db::Transaction;
+use crate::db::key::RepoId;
 
 impl Run<'_> {
     /// Changes of tags until this tick are old.
@@ -31,7 +32,7 @@ impl Run<'_> {
 
     /// Those beyond what is kept of their repository.
     pub(super) fn surplus_changes(&mut self) -> Flow {
-        let mut after = 0;
+        let mut after = RepoId::BEFORE_ALL;
         loop {
             let next = self.store.database.read(|reader| reader.next_repository(after))?;
             let Some(repository) = next else { return Ok(ControlFlow::Continue(())) };

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::reached::Reached;
 use super::{Flow, Run};
 use crate::db::Reader;
-use crate::db::collect::{After, Held};
-use crate::db::kept::{Blobs, Keeper, Listed, Look, Naming};
+use crate::db::kept::{Keeper, Listed, Look, Naming};
+use crate::db::key::{After, Held};
 use crate::error::StorageError;
+use crate::page::Page;
 
 /// What lies in manifests that no tag leads to, by what keeps them: no tag names them, nor an index
 /// that leads to them, nor what they refer to.
@@ -138,7 +139,7 @@ impl Run<'_> {
         let (mut bytes, mut place) = (0, None);
         loop {
             let page = |reader: &Reader<'_>| reader.blobs_of(manifest, place.as_ref());
-            let Blobs { mut page, next } = self.store.database.read(page)?;
+            let Page { entries: mut page, next } = self.store.database.read(page)?;
             page.retain(|(blob, _)| !is_seen(blob));
             let (mut rest, mut after) = (page.as_slice(), Naming::default());
             while !rest.is_empty() {

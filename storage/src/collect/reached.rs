@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use super::{Flow, Run};
 use crate::db::Reader;
 use crate::db::below::Below;
-use crate::db::collect::Held;
+use crate::db::key::{Held, RepoId};
 
 /// Manifests that tags lead to. Of each 8 bytes are kept: two that share them count as one, which
 /// among a hundred million is hardly ever so.
@@ -34,7 +34,7 @@ impl Run<'_> {
     /// Walks down from all tags. Each manifest is met once for each that lies above it, and what is
     /// below it is walked once.
     pub(super) fn reach(&mut self, reached: &mut Reached) -> Flow {
-        let mut after = (0, String::new());
+        let mut after = (RepoId::BEFORE_ALL, String::new());
         loop {
             let page = |reader: &Reader<'_>| reader.tagged(&after);
             let page = self.store.database.read(page)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use oci::Digest;
 
-use crate::db::collect::STEP_ROWS;
+use crate::db::key::STEP_ROWS;
 use crate::error::StorageError;
 use crate::store::Store;
 use crate::upload::UploadId;

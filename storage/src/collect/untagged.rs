@@ -11,7 +11,8 @@ use crate::clock::BEGINNING;
 use crate::db::Reader;
 use crate::db::Transaction;
 use crate::db::below::Below;
-use crate::db::collect::{After, Held, Rule, STEP_ROWS, Untagged};
+use crate::db::collect::{Rule, Untagged};
+use crate::db::key::{After, Held, STEP_ROWS};
 use crate::error::StorageError;
 
 impl Run<'_> {

@@ -3,8 +3,8 @@
 use oci::Digest;
 use rusqlite::params;
 
-use super::collect::{Held, STEP_ROWS, held};
 use super::column::{Text, parsed};
+use super::key::{Held, RepoId, STEP_ROWS, held};
 use super::transaction::Reader;
 use crate::error::StorageError;
 
@@ -12,7 +12,7 @@ impl Reader<'_> {
     /// A page of what tags name, each with its tag, after a repository and a tag.
     pub(crate) fn tagged(
         &self,
-        after: &(i64, String),
+        after: &(RepoId, String),
     ) -> Result<Vec<(Held, String)>, StorageError> {
         let mut statement = self.prepare_cached(
             "SELECT repository_id, digest, name FROM tags

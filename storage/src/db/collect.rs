@@ -8,24 +8,11 @@ use oci::Digest;
 use rusqlite::{OptionalExtension, params};
 
 use super::column::{Text, parsed};
+use super::key::{After, Held, RepoId, STEP_ROWS, held, row_key};
 use super::manifest::Undo;
 use super::transaction::{Reader, Transaction};
 use crate::clock::BEGINNING;
 use crate::error::StorageError;
-
-/// Rows that one page reads, and that one step changes at most: a push that waits for the writer
-/// waits for no more.
-pub(crate) const STEP_ROWS: usize = 256;
-
-/// A digest in a repository: a manifest, or a link to a blob.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Held {
-    pub(crate) repository: i64,
-    pub(crate) digest: Digest,
-}
-
-/// Where a page begins: after this row.
-pub(crate) type After = Option<Held>;
 
 /// A link to a blob, as a page finds it.
 pub(crate) struct Link {
@@ -56,7 +43,7 @@ impl Reader<'_> {
              WHERE (repository_id, digest) > (?1, ?2) AND deleted_tick <= ?3
              ORDER BY repository_id, digest LIMIT ?4",
         )?;
-        let (repository, digest) = key(after);
+        let (repository, digest) = row_key(after);
         let rows =
             statement.query_map(params![repository, Text(&digest), until, STEP_ROWS], held)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -192,7 +179,7 @@ impl Reader<'_> {
              ORDER BY repository_id, digest LIMIT ?5",
             rule.looked_at()
         ))?;
-        let (repository, digest) = key(after);
+        let (repository, digest) = row_key(after);
         let row = |row: &rusqlite::Row<'_>| {
             Ok(Untagged { held: held(row)?, is_due: row.get(2)?, name: row.get(3)? })
         };
@@ -305,7 +292,7 @@ impl Reader<'_> {
              FROM repository_blobs l WHERE (l.repository_id, l.digest) > (?1, ?2)
              ORDER BY l.repository_id, l.digest LIMIT ?4",
         )?;
-        let (repository, digest) = key(after);
+        let (repository, digest) = row_key(after);
         let link = |row: &rusqlite::Row<'_>| {
             let (is_old, is_named, name) = (row.get(2)?, row.get(3)?, row.get(4)?);
             Ok(Link { held: held(row)?, name, is_old, is_named, is_ahead: row.get(5)? })
@@ -417,7 +404,10 @@ impl Reader<'_> {
 
     /// A page of the identifiers of repositories, and which of them hold nothing and remember
     /// nothing.
-    pub(crate) fn repository_ids(&self, after: i64) -> Result<Vec<(i64, bool)>, StorageError> {
+    pub(crate) fn repository_ids(
+        &self,
+        after: RepoId,
+    ) -> Result<Vec<(RepoId, bool)>, StorageError> {
         let mut statement = self.prepare_cached(&format!(
             "SELECT id, {EMPTY} FROM repositories r WHERE id > ?1 ORDER BY id LIMIT ?2"
         ))?;
@@ -429,7 +419,7 @@ impl Reader<'_> {
 
 impl Transaction<'_> {
     /// Drops repositories that still hold nothing; returns how many.
-    pub(crate) fn drop_repositories(&self, repositories: &[i64]) -> Result<u64, StorageError> {
+    pub(crate) fn drop_repositories(&self, repositories: &[RepoId]) -> Result<u64, StorageError> {
         let mut statement = self
             .prepare_cached(&format!("DELETE FROM repositories AS r WHERE id = ?1 AND {EMPTY}"))?;
         let mut dropped = 0;
@@ -467,17 +457,3 @@ const EMPTY: &str = "NOT EXISTS (SELECT 1 FROM repository_manifests x WHERE x.re
     AND NOT EXISTS (SELECT 1 FROM deleted_links x WHERE x.repository_id = r.id)
     AND NOT EXISTS (SELECT 1 FROM tag_history x WHERE x.repository_id = r.id)
     AND NOT EXISTS (SELECT 1 FROM protected_tags x WHERE x.repository_id = r.id)";
-
-/// The row of something in a repository.
-pub(super) fn held(row: &rusqlite::Row<'_>) -> rusqlite::Result<Held> {
-    Ok(Held { repository: row.get(0)?, digest: parsed(row, 1)? })
-}
-
-/// The key after which a page begins.
-pub(super) fn key(after: &After) -> (i64, String) {
-    match after {
-        Some(Held { repository, digest }) => (*repository, digest.to_string()),
-        // Identifiers begin at 1.
-        None => (0, String::new()),
-    }
-}

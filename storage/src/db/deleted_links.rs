@@ -6,8 +6,8 @@
 use oci::Digest;
 use rusqlite::params;
 
-use super::collect::{After, Held, STEP_ROWS, held, key};
 use super::column::Text;
+use super::key::{After, Held, RepoId, STEP_ROWS, held, row_key};
 use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 
@@ -15,7 +15,7 @@ impl Transaction<'_> {
     /// Keeps a blob that a repository held until now, if a deleted manifest of it names the blob.
     pub(super) fn keep_deleted_link(
         &self,
-        repository: i64,
+        repository: RepoId,
         blob: &Digest,
     ) -> Result<(), StorageError> {
         self.prepare_cached(
@@ -32,7 +32,7 @@ impl Transaction<'_> {
     /// Lets a repository hold a blob again that was kept for it.
     pub(super) fn bring_link_back(
         &self,
-        repository: i64,
+        repository: RepoId,
         blob: &Digest,
     ) -> Result<(), StorageError> {
         self.prepare_cached(
@@ -54,7 +54,7 @@ impl Reader<'_> {
             "SELECT repository_id, digest FROM deleted_links
              WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
         )?;
-        let (repository, digest) = key(after);
+        let (repository, digest) = row_key(after);
         let rows = statement.query_map(params![repository, Text(&digest), STEP_ROWS], held)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

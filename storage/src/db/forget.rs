@@ -12,14 +12,18 @@ use std::collections::{BTreeMap, HashMap};
 use oci::Tag;
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::collect::STEP_ROWS;
 use super::column::Text;
+use super::key::{RepoId, STEP_ROWS};
 use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 
 impl Transaction<'_> {
     /// Forgets the oldest changes of a tag that has more than are kept of one, a few at a time.
-    pub(super) fn bound_tag_history(&self, repository: i64, tag: &Tag) -> Result<(), StorageError> {
+    pub(super) fn bound_tag_history(
+        &self,
+        repository: RepoId,
+        tag: &Tag,
+    ) -> Result<(), StorageError> {
         let Some(surplus) = surplus_of_tag(self, repository, tag.as_str())? else {
             return Ok(());
         };
@@ -37,7 +41,7 @@ impl Transaction<'_> {
 /// The newest change of a tag beyond those that are kept of one; none if there is none.
 fn surplus_of_tag(
     reader: &Reader<'_>,
-    repository: i64,
+    repository: RepoId,
     tag: &str,
 ) -> Result<Option<i64>, StorageError> {
     let mut statement = reader.prepare_cached(
@@ -58,7 +62,7 @@ impl Reader<'_> {
         let mut rows = tags.query([TAG_ROWS])?;
         let mut surplus = SurplusOfTags::new();
         while let Some(row) = rows.next()? {
-            let (repository, tag): (i64, String) = (row.get(0)?, row.get(1)?);
+            let (repository, tag): (RepoId, String) = (row.get(0)?, row.get(1)?);
             if let Some(last) = surplus_of_tag(self, repository, &tag)? {
                 surplus.insert((repository, tag), last);
             }
@@ -68,7 +72,7 @@ impl Reader<'_> {
 }
 
 /// Up to which change of a tag there are more than are kept.
-pub(super) type SurplusOfTags = HashMap<(i64, String), i64>;
+pub(super) type SurplusOfTags = HashMap<(RepoId, String), i64>;
 
 impl Transaction<'_> {
     /// Forgets those that are too many of their tags, of `limit` changes after `after` in the order
@@ -84,7 +88,7 @@ impl Transaction<'_> {
             "SELECT {OLD}, repository_id FROM tag_history WHERE id > ?1 ORDER BY id LIMIT ?2"
         ))?;
         let mut rows = statement.query(params![after, limit])?;
-        let (mut by_repository, mut last) = (BTreeMap::<i64, Vec<Old>>::new(), None);
+        let (mut by_repository, mut last) = (BTreeMap::<RepoId, Vec<Old>>::new(), None);
         while let Some(row) = rows.next()? {
             let (old, repository) = (old(row)?, row.get(6)?);
             last = Some(old.id);
@@ -112,7 +116,10 @@ impl Reader<'_> {
 
     /// The newest change of a repository beyond those that are kept of one; none if there is none.
     /// Not for each push: it walks as many entries of an index as are kept.
-    pub(crate) fn surplus_of_history(&self, repository: i64) -> Result<Option<i64>, StorageError> {
+    pub(crate) fn surplus_of_history(
+        &self,
+        repository: RepoId,
+    ) -> Result<Option<i64>, StorageError> {
         let mut statement = self.prepare_cached(
             "SELECT id FROM tag_history INDEXED BY tag_history_by_repository
              WHERE repository_id = ?1
@@ -126,7 +133,7 @@ impl Reader<'_> {
     /// How many changes of a repository there are up to this one, without those that are old.
     pub(crate) fn count_forgettable(
         &self,
-        repository: i64,
+        repository: RepoId,
         last: i64,
         old: i64,
     ) -> Result<u64, StorageError> {
@@ -155,7 +162,7 @@ impl Transaction<'_> {
              ORDER BY coalesce(changed_tick, changed_at) LIMIT ?2"
         ))?;
         let mut rows = statement.query(params![until, STEP_ROWS / ROWS_EACH])?;
-        let mut by_repository: BTreeMap<i64, Vec<Old>> = BTreeMap::new();
+        let mut by_repository: BTreeMap<RepoId, Vec<Old>> = BTreeMap::new();
         while let Some(row) = rows.next()? {
             by_repository.entry(row.get(6)?).or_default().push(old(row)?);
         }
@@ -169,7 +176,7 @@ impl Transaction<'_> {
     /// how many.
     pub(crate) fn forget_changes_until(
         &self,
-        repository: i64,
+        repository: RepoId,
         last: i64,
     ) -> Result<usize, StorageError> {
         let old = self
@@ -186,7 +193,7 @@ impl Transaction<'_> {
 
 impl Reader<'_> {
     /// The repository after this one.
-    pub(crate) fn next_repository(&self, after: i64) -> Result<Option<i64>, StorageError> {
+    pub(crate) fn next_repository(&self, after: RepoId) -> Result<Option<RepoId>, StorageError> {
         let mut statement =
             self.prepare_cached("SELECT id FROM repositories WHERE id > ?1 ORDER BY id LIMIT 1")?;
         Ok(statement.query_row([after], |row| row.get(0)).optional()?)
@@ -225,7 +232,7 @@ fn old(row: &Row<'_>) -> rusqlite::Result<Old> {
 /// for each.
 fn forget_of_repository(
     transaction: &Transaction<'_>,
-    repository: i64,
+    repository: RepoId,
     old: &[Old],
 ) -> Result<(), StorageError> {
     forget(transaction, repository, old)?;
@@ -241,7 +248,11 @@ fn forget_of_repository(
 }
 
 /// Changes at most [`ROWS_EACH`] rows for each of these, but one.
-fn forget(transaction: &Transaction<'_>, repository: i64, old: &[Old]) -> Result<(), StorageError> {
+fn forget(
+    transaction: &Transaction<'_>,
+    repository: RepoId,
+    old: &[Old],
+) -> Result<(), StorageError> {
     let mut forgotten: HashMap<&str, i64> = HashMap::new();
     for change in old {
         let Old { id, tag, before, after, changed_tick, .. } = change;

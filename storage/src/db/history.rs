@@ -4,6 +4,7 @@ use oci::{Digest, RepoName, Tag};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::column::{Text, parsed, parsed_if_any};
+use super::key::RepoId;
 use super::transaction::Reader;
 use crate::account::UserName;
 use crate::error::StorageError;
@@ -61,7 +62,7 @@ impl Reader<'_> {
     /// The last change of a tag.
     pub(super) fn last_tag_change(
         &self,
-        repository: i64,
+        repository: RepoId,
         tag: &Tag,
     ) -> Result<Option<TagChange>, StorageError> {
         let mut statement = self.prepare_cached(
@@ -91,7 +92,7 @@ impl Reader<'_> {
     /// forgotten: then the tag may have named anything that came before.
     pub(super) fn tag_before(
         &self,
-        repository: i64,
+        repository: RepoId,
         tag: &Tag,
         time: i64,
     ) -> Result<Then, StorageError> {
@@ -129,7 +130,7 @@ impl Reader<'_> {
     /// Tags that named this manifest last and are not there now, `limit` at most.
     pub(super) fn tags_gone_from(
         &self,
-        repository: i64,
+        repository: RepoId,
         digest: &Digest,
         limit: usize,
     ) -> Result<Vec<Tag>, StorageError> {

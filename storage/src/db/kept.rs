@@ -6,10 +6,11 @@
 use oci::Digest;
 use rusqlite::{OptionalExtension, params};
 
-use super::collect::{After, Held, STEP_ROWS, held, key};
 use super::column::{Text, parsed};
+use super::key::{After, EdgeKey, Held, RepoId, STEP_ROWS, held, row_key};
 use super::transaction::Reader;
 use crate::error::StorageError;
+use crate::page::Page;
 
 /// What keeps a manifest that no tag leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Reader<'_> {
             "SELECT repository_id, digest, size FROM repository_manifests
              WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
         )?;
-        let (repository, digest) = key(after);
+        let (repository, digest) = row_key(after);
         let rows = statement.query_map(params![repository, Text(&digest), STEP_ROWS], |row| {
             Ok((held(row)?, row.get(2)?))
         })?;
@@ -145,20 +146,13 @@ impl Look<'_> {
     }
 }
 
-/// The last row of a page of what a manifest names.
-pub(crate) type Place = (String, Digest);
-
-/// A page of the blobs that a manifest names.
-pub(crate) struct Blobs {
-    /// With their bytes.
-    pub(crate) page: Vec<(Digest, u64)>,
-    /// Where the next page begins, if there is one.
-    pub(crate) next: Option<Place>,
-}
-
 impl Reader<'_> {
     /// A page of the blobs that a manifest names, after `after`.
-    pub(crate) fn blobs_of(&self, of: &Held, after: Option<&Place>) -> Result<Blobs, StorageError> {
+    pub(crate) fn blobs_of(
+        &self,
+        of: &Held,
+        after: Option<&EdgeKey>,
+    ) -> Result<Page<(Digest, u64), EdgeKey>, StorageError> {
         let nowhere = (String::new(), String::new());
         let after = after.map_or(nowhere, |(kind, child)| (kind.clone(), child.to_string()));
         let mut statement = self.prepare_cached(
@@ -175,21 +169,21 @@ impl Reader<'_> {
         ])?;
         let (mut page, mut last, mut count) = (Vec::new(), None, 0);
         while let Some(row) = rows.next()? {
-            let place: Place = (row.get(0)?, parsed(row, 1)?);
+            let place: EdgeKey = (row.get(0)?, parsed(row, 1)?);
             if place.0 != "child" && place.0 != "subject" {
                 page.push((place.1, row.get::<_, Option<u64>>(2)?.unwrap_or(0)));
             }
             count += 1;
             last = Some(place);
         }
-        Ok(Blobs { page, next: last.filter(|_| count == STEP_ROWS) })
+        Ok(Page { entries: page, next: last.filter(|_| count == STEP_ROWS) })
     }
 }
 
 /// A place among those who name a blob: a repository that holds it, and an edge in there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Naming {
-    repository: i64,
+    repository: RepoId,
     kind: String,
     parent: String,
 }
@@ -234,7 +228,7 @@ fn is_needed(
     )?;
     while *left > 0 {
         let holder = holders.query_row(params![Text(&blob), after.repository], |row| row.get(0));
-        let Some(repository): Option<i64> = holder.optional()? else { return Ok(Some(false)) };
+        let Some(repository): Option<RepoId> = holder.optional()? else { return Ok(Some(false)) };
         if repository != after.repository {
             *after = Naming { repository, ..Naming::default() };
         }
@@ -251,7 +245,7 @@ fn is_needed(
         }
         match last.filter(|_| count == *left) {
             Some((kind, parent)) => *after = Naming { repository, kind, parent },
-            None => *after = Naming { repository: repository + 1, ..Naming::default() },
+            None => *after = Naming { repository: repository.next(), ..Naming::default() },
         }
         *left = left.saturating_sub(count + 1);
     }

@@ -11,6 +11,7 @@ use oci::Digest;
 use rusqlite::params;
 
 use super::column::Text;
+use super::key::RepoId;
 use super::transaction::Transaction;
 use crate::error::StorageError;
 
@@ -23,7 +24,7 @@ impl Transaction<'_> {
     /// counts, since what is older stays.
     pub(super) fn note_listed(
         &self,
-        repository: i64,
+        repository: RepoId,
         manifest: &Digest,
     ) -> Result<(), StorageError> {
         self.note_some_listed(repository, manifest, usize::MAX).map(drop)
@@ -32,7 +33,7 @@ impl Transaction<'_> {
     /// The same for `limit` of them at most; returns of how many it was noted.
     pub(super) fn note_some_listed(
         &self,
-        repository: i64,
+        repository: RepoId,
         manifest: &Digest,
         limit: usize,
     ) -> Result<usize, StorageError> {

@@ -8,11 +8,11 @@ use std::collections::HashSet;
 use oci::{Digest, RepoName, Tag};
 use rusqlite::{OptionalExtension, params};
 
-use super::collect::STEP_ROWS;
 use super::column::{Text, parsed};
+use super::key::{RepoId, RowKey, STEP_ROWS};
 use super::transaction::{Reader, Transaction};
-use super::verify::Place;
 use crate::error::StorageError;
+use crate::page::Page;
 
 /// How much is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Reader<'_> {
     /// holds.
     pub(crate) fn lost_part_of(
         &self,
-        repository: i64,
+        repository: RepoId,
         manifest: &Digest,
     ) -> Result<Option<Digest>, StorageError> {
         let mut statement = self.prepare_cached(&format!(
@@ -85,7 +85,7 @@ impl Reader<'_> {
     /// Whether a manifest of a repository cannot be pulled without one of these.
     pub(crate) fn needs_any(
         &self,
-        repository: i64,
+        repository: RepoId,
         manifest: &Digest,
         these: &HashSet<String>,
     ) -> Result<bool, StorageError> {
@@ -143,8 +143,8 @@ impl Reader<'_> {
     pub(crate) fn hurt_manifests(
         &self,
         also: &HashSet<String>,
-        after: &Place,
-    ) -> Result<(Vec<HurtManifest>, Option<Place>), StorageError> {
+        after: &RowKey,
+    ) -> Result<Page<HurtManifest, RowKey>, StorageError> {
         let mut statement = self.prepare_cached(
             "SELECT repository_id, digest FROM repository_manifests
              WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
@@ -152,7 +152,7 @@ impl Reader<'_> {
         let rows = statement.query_map(params![after.0, after.1, STEP_ROWS], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
-        let page: Vec<(i64, String)> = rows.collect::<Result<_, _>>()?;
+        let page: Vec<(RepoId, String)> = rows.collect::<Result<_, _>>()?;
         let mut found = Vec::new();
         for (repository, text) in &page {
             let Ok(digest) = text.parse::<Digest>() else { continue };
@@ -162,14 +162,14 @@ impl Reader<'_> {
                 found.push(hurt_manifest(self, *repository, digest)?);
             }
         }
-        let is_full = page.len() == STEP_ROWS;
-        Ok((found, page.into_iter().next_back().filter(|_| is_full)))
+        let next = Page::of(page, STEP_ROWS, RowKey::clone).next;
+        Ok(Page { entries: found, next })
     }
 }
 
 fn hurt_manifest(
     reader: &Reader<'_>,
-    repository: i64,
+    repository: RepoId,
     digest: Digest,
 ) -> Result<HurtManifest, StorageError> {
     let name = reader.repository_name(repository)?;

@@ -9,6 +9,7 @@ use oci::{Digest, RepoName, Tag};
 use rusqlite::{OptionalExtension, params};
 
 use super::column::{Text, parsed};
+use super::key::RepoId;
 use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 
@@ -50,7 +51,11 @@ impl Reader<'_> {
     }
 
     /// Refuses if the tag is protected.
-    pub(super) fn refuse_protected(&self, repository: i64, tag: &Tag) -> Result<(), StorageError> {
+    pub(super) fn refuse_protected(
+        &self,
+        repository: RepoId,
+        tag: &Tag,
+    ) -> Result<(), StorageError> {
         let mut statement = self.prepare_cached(
             "SELECT 1 FROM protected_tags WHERE repository_id = ?1 AND name = ?2",
         )?;
@@ -61,7 +66,7 @@ impl Reader<'_> {
     }
 
     /// Refuses if any tag of the repository is protected.
-    pub(super) fn refuse_any_protected(&self, repository: i64) -> Result<(), StorageError> {
+    pub(super) fn refuse_any_protected(&self, repository: RepoId) -> Result<(), StorageError> {
         match any(self, repository)? {
             Some(tag) => Err(protected(self, repository, tag)),
             None => Ok(()),
@@ -71,7 +76,7 @@ impl Reader<'_> {
     /// Refuses if a protected tag names the manifest, or an index that leads to it.
     pub(super) fn refuse_needed_by_protected(
         &self,
-        repository: i64,
+        repository: RepoId,
         digest: &Digest,
     ) -> Result<(), StorageError> {
         if any(self, repository)?.is_none() {
@@ -97,13 +102,13 @@ impl Reader<'_> {
     }
 }
 
-fn any(reader: &Reader<'_>, repository: i64) -> Result<Option<Tag>, StorageError> {
+fn any(reader: &Reader<'_>, repository: RepoId) -> Result<Option<Tag>, StorageError> {
     let mut statement = reader
         .prepare_cached("SELECT name FROM protected_tags WHERE repository_id = ?1 LIMIT 1")?;
     Ok(statement.query_row([repository], |row| parsed(row, 0)).optional()?)
 }
 
-fn protected(reader: &Reader<'_>, repository: i64, tag: Tag) -> StorageError {
+fn protected(reader: &Reader<'_>, repository: RepoId, tag: Tag) -> StorageError {
     match reader.repository_name(repository) {
         Ok(repository) => StorageError::TagProtected { repository, tag },
         Err(error) => error,
@@ -111,7 +116,7 @@ fn protected(reader: &Reader<'_>, repository: i64, tag: Tag) -> StorageError {
 }
 
 /// The repository's row, if it has this tag.
-fn with_tag(reader: &Reader<'_>, name: &RepoName, tag: &Tag) -> Result<i64, StorageError> {
+fn with_tag(reader: &Reader<'_>, name: &RepoName, tag: &Tag) -> Result<RepoId, StorageError> {
     if let Some(id) = reader.repository_id(name)?
         && reader.tag_target(id, tag)?.is_some()
     {

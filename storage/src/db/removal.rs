@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use oci::{Digest, EdgeKind, Reference, RepoName, Tag};
 use rusqlite::{OptionalExtension, params};
 
-use super::collect::STEP_ROWS;
 use super::column::{Text, parsed};
+use super::key::{RepoId, STEP_ROWS};
 use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 
@@ -102,7 +102,7 @@ impl Transaction<'_> {
 }
 
 /// Takes tags and manifests out of a repository.
-fn apply(transaction: &Transaction<'_>, id: i64, removal: &Removal) -> Result<(), StorageError> {
+fn apply(transaction: &Transaction<'_>, id: RepoId, removal: &Removal) -> Result<(), StorageError> {
     for (tag, _) in &removal.tags {
         transaction.remove_tag_of(id, tag, None)?;
     }
@@ -203,7 +203,7 @@ impl Transaction<'_> {
 /// A manifest of the repository that lists this one, or that this one refers to.
 fn above_of(
     reader: &Reader<'_>,
-    repository: i64,
+    repository: RepoId,
     digest: &Digest,
 ) -> Result<Option<Digest>, StorageError> {
     if let Some(index) = reader.parent_of(repository, digest)? {
@@ -236,7 +236,7 @@ impl Going {
 
 struct Plan<'a> {
     reader: &'a Reader<'a>,
-    id: i64,
+    id: RepoId,
     going: Going,
 }
 

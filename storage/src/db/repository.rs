@@ -5,30 +5,31 @@ use rusqlite::{OptionalExtension, params};
 
 use super::again::RENEWED_TICKS;
 use super::column::{Text, parsed};
+use super::key::RepoId;
 use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 
 impl Transaction<'_> {
     /// The row of a repository, made if it is missing: the first push makes a repository.
-    pub(super) fn ensure_repository(&self, name: &RepoName) -> Result<i64, StorageError> {
+    pub(super) fn ensure_repository(&self, name: &RepoName) -> Result<RepoId, StorageError> {
         if let Some(id) = self.repository_id(name)? {
             return Ok(id);
         }
         self.prepare_cached("INSERT INTO repositories (name) VALUES (?1)")?
             .execute(params![Text(&name)])?;
-        Ok(self.last_insert_rowid())
+        Ok(RepoId::kept(self.last_insert_rowid()))
     }
 }
 
 impl Reader<'_> {
     /// The row of a repository.
-    pub(crate) fn repository_id(&self, name: &RepoName) -> Result<Option<i64>, StorageError> {
+    pub(crate) fn repository_id(&self, name: &RepoName) -> Result<Option<RepoId>, StorageError> {
         let mut statement = self.prepare_cached("SELECT id FROM repositories WHERE name = ?1")?;
         Ok(statement.query_row(params![Text(&name)], |row| row.get(0)).optional()?)
     }
 
     /// The name of a repository whose row is known.
-    pub(crate) fn repository_name(&self, repository: i64) -> Result<RepoName, StorageError> {
+    pub(crate) fn repository_name(&self, repository: RepoId) -> Result<RepoName, StorageError> {
         let mut statement = self.prepare_cached("SELECT name FROM repositories WHERE id = ?1")?;
         Ok(statement.query_row([repository], |row| parsed(row, 0))?)
     }

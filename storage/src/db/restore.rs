@@ -12,6 +12,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::column::{Text, parsed};
 use super::history::Then;
+use super::key::RepoId;
 use super::transaction::{Reader, Transaction};
 use crate::clock::BEGINNING;
 use crate::error::StorageError;
@@ -173,7 +174,7 @@ struct Deleted {
 /// stays deleted, as an index may lack children. Returns what is back.
 fn put_all_again(
     transaction: &Transaction<'_>,
-    repository: i64,
+    repository: RepoId,
     digest: &Digest,
     has_file: &dyn Fn(&Digest, u64) -> Result<bool, StorageError>,
 ) -> Result<Vec<Digest>, StorageError> {
@@ -199,7 +200,7 @@ fn put_all_again(
 
 fn deleted(
     reader: &Reader<'_>,
-    repository: i64,
+    repository: RepoId,
     digest: &Digest,
 ) -> Result<Option<Deleted>, StorageError> {
     let mut statement = reader.prepare_cached(
@@ -214,7 +215,7 @@ fn deleted(
 
 fn deleted_referrers(
     reader: &Reader<'_>,
-    repository: i64,
+    repository: RepoId,
     subject: &Deleted,
 ) -> Result<Vec<Digest>, StorageError> {
     let mut statement = reader.prepare_cached(
@@ -231,7 +232,7 @@ fn deleted_referrers(
 /// Puts a deleted manifest again: what a push checks is checked.
 fn put_again(
     transaction: &Transaction<'_>,
-    repository: i64,
+    repository: RepoId,
     deleted: &Deleted,
     has_file: &dyn Fn(&Digest, u64) -> Result<bool, StorageError>,
 ) -> Result<(), StorageError> {

@@ -3,7 +3,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::collect::STEP_ROWS;
+use super::key::STEP_ROWS;
 use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 

@@ -9,6 +9,7 @@ use oci::{Digest, RepoName};
 use rusqlite::params;
 
 use super::column::{Text, parsed};
+use super::key::{EdgeKey, RepoId};
 use super::transaction::Reader;
 use crate::error::StorageError;
 
@@ -37,9 +38,6 @@ pub struct RepositorySpace {
     pub held_alone: Space,
 }
 
-/// The last row of a page of what a manifest names.
-pub(crate) type Place = (String, Digest);
-
 impl Reader<'_> {
     /// Adds up a page of the blobs of one manifest that no manifest holds but those in `gone`.
     /// `seen` grows, so that each blob counts once. Returns where the next page begins, if there is
@@ -50,8 +48,8 @@ impl Reader<'_> {
         manifest: &Digest,
         gone: &HashSet<Digest>,
         seen: &mut HashSet<Digest>,
-        after: Option<&Place>,
-    ) -> Result<(Space, Option<Place>), StorageError> {
+        after: Option<&EdgeKey>,
+    ) -> Result<(Space, Option<EdgeKey>), StorageError> {
         let Some(id) = self.repository_id(name)? else { return Ok(Default::default()) };
         let nowhere = (String::new(), String::new());
         let after = after.map_or(nowhere, |(kind, child)| (kind.clone(), child.to_string()));
@@ -74,7 +72,7 @@ impl Reader<'_> {
         let (mut space, mut last, mut count) = (Space::default(), None, 0);
         let mut rows = page.query(params![id, Text(manifest), after.0, after.1, PAGE_ENTRIES])?;
         while let Some(row) = rows.next()? {
-            let place: Place = (row.get(0)?, parsed(row, 1)?);
+            let place: EdgeKey = (row.get(0)?, parsed(row, 1)?);
             let blob = place.1;
             count += 1;
             last = Some(place);
@@ -85,7 +83,7 @@ impl Reader<'_> {
             let mut others = holders.query([Text(&blob)])?;
             let mut is_free = true;
             while let Some(row) = others.next()? {
-                let (repository, parent): (i64, Digest) = (row.get(0)?, parsed(row, 1)?);
+                let (repository, parent): (RepoId, Digest) = (row.get(0)?, parsed(row, 1)?);
                 if repository != id || !gone.contains(&parent) {
                     is_free = false;
                     break;

@@ -4,6 +4,7 @@ use oci::{Digest, RepoName, Tag};
 use rusqlite::{OptionalExtension, params};
 
 use super::column::{Text, parsed};
+use super::key::RepoId;
 use super::transaction::{Reader, Transaction};
 use crate::account::UserName;
 use crate::error::StorageError;
@@ -13,7 +14,7 @@ impl Transaction<'_> {
     /// protected tag stays where it is.
     pub(super) fn set_tag(
         &self,
-        repository: i64,
+        repository: RepoId,
         tag: &Tag,
         digest: &Digest,
         by: Option<&UserName>,
@@ -51,7 +52,7 @@ impl Transaction<'_> {
     /// The same, with the repository found.
     pub(super) fn remove_tag_of(
         &self,
-        repository: i64,
+        repository: RepoId,
         tag: &Tag,
         by: Option<&UserName>,
     ) -> Result<bool, StorageError> {
@@ -68,7 +69,7 @@ impl Reader<'_> {
     /// The tags that name a manifest.
     pub(super) fn tags_of(
         &self,
-        repository: i64,
+        repository: RepoId,
         digest: &Digest,
     ) -> Result<Vec<Tag>, StorageError> {
         let mut statement =
@@ -80,7 +81,7 @@ impl Reader<'_> {
     /// What a tag names.
     pub(super) fn tag_target(
         &self,
-        repository: i64,
+        repository: RepoId,
         tag: &Tag,
     ) -> Result<Option<Digest>, StorageError> {
         let mut statement =
@@ -91,7 +92,7 @@ impl Reader<'_> {
 
 fn note(
     transaction: &Transaction<'_>,
-    repository: i64,
+    repository: RepoId,
     tag: &Tag,
     before: Option<&Digest>,
     after: Option<&Digest>,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName, StatedSize, Tag};
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
+use super::key::{RepoId, RowKey};
 use super::*;
 
 mod work;
@@ -37,7 +38,7 @@ fn plans(
         }
     };
     connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(remember)).unwrap();
-    work(&Transaction::new(connection, 0)).unwrap();
+    work(&Transaction::new(connection, crate::clock::wall_seconds())).unwrap();
     connection.trace_v2(TraceEventCodes::empty(), None::<fn(TraceEvent<'_>)>).unwrap();
     let statements: Vec<String> = traced.try_iter().collect();
     assert!(!statements.is_empty(), "nothing was traced");
@@ -134,10 +135,10 @@ fn reads_walk_no_table_and_sort_nothing() {
         ("verify: blobs", &|c| c.blobs_to_verify("sha256:7").map(drop)),
         ("verify: manifests", &|c| c.manifests_to_verify("sha256:7").map(drop)),
         ("verify: manifest", &|c| c.manifest_bytes(&blob).map(drop)),
-        ("verify: holders", &|c| c.holders_of(&blob, 7).map(drop)),
+        ("verify: holders", &|c| c.holders_of(&blob, row(7)).map(drop)),
         ("verify: holder", &|c| c.first_holder_of(&blob).map(drop)),
         ("verify: sizes", &|c| c.sizes_of(&[StatedSize { child: digest("7"), size: 1 }]).map(drop)),
-        ("verify: edges", &|c| c.edges_of(1, &blob, &place_of_edge()).map(drop)),
+        ("verify: edges", &|c| c.edges_of(row(1), &blob, &place_of_edge()).map(drop)),
         ("verify: naming", &|c| c.dangling(verify::Naming::Manifests, &place()).map(drop)),
         ("verify: tags", &|c| c.dangling(verify::Naming::Tags, &place()).map(drop)),
         ("verify: links", &|c| c.dangling(verify::Naming::Links, &place()).map(drop)),
@@ -147,8 +148,12 @@ fn reads_walk_no_table_and_sort_nothing() {
     }
 }
 
-fn place() -> verify::Place {
-    (1, "a".to_owned())
+fn row(number: i64) -> RepoId {
+    RepoId::kept(number)
+}
+
+fn place() -> RowKey {
+    (row(1), "a".to_owned())
 }
 
 fn place_of_edge() -> (String, String) {
@@ -163,8 +168,8 @@ fn what_needs_a_lost_blob_is_found_along_the_edges() {
     // The rows of the walk itself are scanned, and no table is.
     let of_the_walk = ["SCAN within", "SCAN w", "SCAN CONSTANT ROW"];
     for steps in [
-        plans(&mut connection, |c| c.lost_part_of(1, &manifest).map(drop)),
-        plans(&mut connection, |c| c.needs_any(1, &manifest, &these).map(drop)),
+        plans(&mut connection, |c| c.lost_part_of(row(1), &manifest).map(drop)),
+        plans(&mut connection, |c| c.needs_any(row(1), &manifest, &these).map(drop)),
         plans(&mut connection, |c| c.hurt_manifests(&these, &place()).map(drop)),
     ] {
         let steps: Vec<String> =
@@ -217,8 +222,8 @@ fn writes_walk_no_table_and_sort_nothing() {
         ("regain blob", &|c| c.regain_blob(&blob).map(drop)),
         ("lose manifest", &|c| c.lose_manifest(manifest.digest(), b"").map(drop)),
         ("regain manifest", &|c| c.regain_manifest(manifest.digest()).map(drop)),
-        ("mend edges", &|c| c.mend_edges(2, manifest.digest(), manifest.edges()).map(drop)),
-        ("mend type", &|c| c.mend_type(1, manifest.digest(), "a", "b").map(drop)),
+        ("mend edges", &|c| c.mend_edges(row(2), manifest.digest(), manifest.edges()).map(drop)),
+        ("mend type", &|c| c.mend_type(row(1), manifest.digest(), "a", "b").map(drop)),
         ("remove link", &|c| c.remove_link(&place()).map(drop)),
         ("note task", &|c| c.note_upkeep("a", "{}").and_then(|()| c.forget_upkeep("a"))),
     ];
@@ -230,7 +235,7 @@ fn writes_walk_no_table_and_sort_nothing() {
 #[test]
 fn collection_reads_and_changes_no_more_than_its_step() {
     let (_directory, _database, mut connection) = filled();
-    let held = |digest| collect::Held { repository: 1, digest };
+    let held = |digest| key::Held { repository: row(1), digest };
     let (after, blob) = (Some(held(digest("7"))), digest("7"));
     let manifest = held(*index(&digest("subject"), "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Transaction<'_>) -> Result<(), StorageError>;
@@ -257,7 +262,7 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         ("named", &|c| c.is_named(&manifest, &|_| false).map(drop)),
         ("renew", &|c| c.renew_links(&[held(blob)])),
         ("unlink", &|c| c.unlink(&[held(blob)], 9).map(drop)),
-        ("tags", &|c| c.tagged(&(0, "a".to_owned())).map(drop)),
+        ("tags", &|c| c.tagged(&(row(0), "a".to_owned())).map(drop)),
         ("below", &|c| c.walk_below(&mut below::Below::all_of(&manifest).to_vec()).map(drop)),
         ("manifests", &|c| c.held_manifests(&after).map(drop)),
         ("listed", &|c| look(c).listed(&manifest, Some(blob)).map(drop)),
@@ -277,12 +282,12 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         ("files", &|c| c.seen_files("w").map(drop)),
         ("forget files", &|c| c.forget_seen_files(&["x".to_owned()])),
         ("without rows", &|c| c.without_rows(&[blob]).map(drop)),
-        ("repositories", &|c| c.repository_ids(1).map(drop)),
-        ("drop repositories", &|c| c.drop_repositories(&[1]).map(drop)),
-        ("surplus", &|c| c.surplus_of_history(1).map(drop)),
-        ("count surplus", &|c| c.count_forgettable(1, 7, 7).map(drop)),
-        ("forget surplus", &|c| c.forget_changes_until(1, 7).map(drop)),
-        ("repository", &|c| c.next_repository(1).map(drop)),
+        ("repositories", &|c| c.repository_ids(row(1)).map(drop)),
+        ("drop repositories", &|c| c.drop_repositories(&[row(1)]).map(drop)),
+        ("surplus", &|c| c.surplus_of_history(row(1)).map(drop)),
+        ("count surplus", &|c| c.count_forgettable(row(1), 7, 7).map(drop)),
+        ("forget surplus", &|c| c.forget_changes_until(row(1), 7).map(drop)),
+        ("repository", &|c| c.next_repository(row(1)).map(drop)),
     ];
     for (what, work) in steps {
         assert_indexed(what, &plans(&mut connection, work));

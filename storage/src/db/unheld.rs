@@ -5,6 +5,7 @@ use oci::Digest;
 use rusqlite::params;
 
 use super::column::Text;
+use super::key::RepoId;
 use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 
@@ -21,7 +22,7 @@ impl Reader<'_> {
     /// Those of `needed` that a repository does not hold.
     pub(crate) fn unheld(
         &self,
-        repository: i64,
+        repository: RepoId,
         needed: &[Digest],
     ) -> Result<Vec<Unheld>, StorageError> {
         let mut statement = self.prepare_cached(
@@ -48,7 +49,7 @@ impl Transaction<'_> {
     /// file was read and is good, or it is pushed.
     pub(crate) fn hold_again(
         &self,
-        repository: i64,
+        repository: RepoId,
         manifest: &Digest,
         blobs: &[(Unheld, u64)],
     ) -> Result<bool, StorageError> {

@@ -5,11 +5,12 @@
 use oci::{Digest, Edge, Manifest, RepoName, StatedSize};
 use rusqlite::{OptionalExtension, params};
 
-use super::collect::STEP_ROWS;
 use super::column::{Text, parsed};
+use super::key::{RepoId, RowKey, STEP_ROWS};
 use super::lost::Losing;
 use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
+use crate::page::Page;
 
 /// The row of a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Reader<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     /// The repository's row.
-    pub(crate) repository: i64,
+    pub(crate) repository: RepoId,
     /// The type that the manifest was pushed with.
     pub(crate) media_type: String,
     /// What lists show of it; none if it is deleted.
@@ -96,7 +97,7 @@ impl Reader<'_> {
     pub(crate) fn holders_of(
         &self,
         digest: &Digest,
-        after: i64,
+        after: RepoId,
     ) -> Result<Vec<Holder>, StorageError> {
         let mut statement = self.prepare_cached(
             "SELECT repository_id, media_type, size, subject, artifact_type, annotations
@@ -146,7 +147,7 @@ impl Reader<'_> {
     /// Whether a repository holds a manifest, or held it until it was deleted and may have it back.
     pub(crate) fn holds_or_held_manifest(
         &self,
-        repository: i64,
+        repository: RepoId,
         digest: &Digest,
     ) -> Result<bool, StorageError> {
         let mut statement = self.prepare_cached(
@@ -161,7 +162,7 @@ impl Reader<'_> {
     /// Edges of a manifest as they stand there, kind and child, after `after`.
     pub(crate) fn edges_of(
         &self,
-        repository: i64,
+        repository: RepoId,
         parent: &Digest,
         after: &(String, String),
     ) -> Result<Vec<(String, String)>, StorageError> {
@@ -181,7 +182,7 @@ impl Transaction<'_> {
     /// it any more.
     pub(crate) fn mend_edges(
         &self,
-        repository: i64,
+        repository: RepoId,
         parent: &Digest,
         missing: &[Edge],
     ) -> Result<bool, StorageError> {
@@ -196,7 +197,7 @@ impl Transaction<'_> {
     /// gone.
     pub(crate) fn remove_edges(
         &self,
-        repository: i64,
+        repository: RepoId,
         parent: &Digest,
         surplus: &[(String, String)],
     ) -> Result<bool, StorageError> {
@@ -215,7 +216,7 @@ impl Transaction<'_> {
     /// more.
     pub(crate) fn mend_shown(
         &self,
-        repository: i64,
+        repository: RepoId,
         digest: &Digest,
         shown: &Shown,
     ) -> Result<bool, StorageError> {
@@ -240,7 +241,7 @@ impl Transaction<'_> {
     /// hold the manifest any more.
     pub(crate) fn mend_type(
         &self,
-        repository: i64,
+        repository: RepoId,
         digest: &Digest,
         kept: &str,
         own: &str,
@@ -271,9 +272,6 @@ impl Reader<'_> {
     }
 }
 
-/// A place in the order of rows that belong to repositories.
-pub(crate) type Place = (i64, String);
-
 /// Tables whose rows name something of another table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Naming {
@@ -289,7 +287,7 @@ pub(crate) enum Naming {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dangling {
     /// The row.
-    pub(crate) place: Place,
+    pub(crate) place: RowKey,
     /// Its repository.
     pub(crate) repository: String,
     /// What it names.
@@ -302,8 +300,8 @@ impl Reader<'_> {
     pub(crate) fn dangling(
         &self,
         naming: Naming,
-        after: &Place,
-    ) -> Result<(Vec<Dangling>, Option<Place>), StorageError> {
+        after: &RowKey,
+    ) -> Result<Page<Dangling, RowKey>, StorageError> {
         let (table, key, named) = match naming {
             Naming::Manifests => {
                 ("repository_manifests", "digest", "manifests n WHERE n.digest = t.digest")
@@ -326,7 +324,7 @@ impl Reader<'_> {
         let mut rows = statement.query(params![after.0, after.1, STEP_ROWS])?;
         let (mut found, mut last, mut count) = (Vec::new(), None, 0);
         while let Some(row) = rows.next()? {
-            let place: Place = (row.get(0)?, row.get(1)?);
+            let place: RowKey = (row.get(0)?, row.get(1)?);
             if !row.get::<_, bool>(4)? {
                 let repository = row.get::<_, Option<String>>(3)?.unwrap_or_default();
                 found.push(Dangling { place: place.clone(), repository, digest: row.get(2)? });
@@ -334,7 +332,7 @@ impl Reader<'_> {
             last = Some(place);
             count += 1;
         }
-        Ok((found, last.filter(|_| count == STEP_ROWS)))
+        Ok(Page { entries: found, next: last.filter(|_| count == STEP_ROWS) })
     }
 }
 
@@ -356,7 +354,7 @@ impl Transaction<'_> {
     }
 
     /// Takes a link away that names no blob; false if by now it does.
-    pub(crate) fn remove_link(&self, place: &Place) -> Result<bool, StorageError> {
+    pub(crate) fn remove_link(&self, place: &RowKey) -> Result<bool, StorageError> {
         let mut statement = self.prepare_cached(
             "DELETE FROM repository_blobs WHERE repository_id = ?1 AND digest = ?2
              AND NOT EXISTS (SELECT 1 FROM blobs WHERE digest = ?2)",

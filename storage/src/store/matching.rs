@@ -6,6 +6,7 @@ use super::Store;
 use crate::db::Transaction;
 use crate::db::removal::{Going, Removal, RemovalStep};
 use crate::error::StorageError;
+use crate::page::Page;
 
 impl Store {
     /// Finds out what goes when all tags go for which a pattern stands, and changes nothing: all of
@@ -21,7 +22,7 @@ impl Store {
     ) -> Result<Removal, StorageError> {
         let (mut going, mut after) = (Going::default(), None);
         loop {
-            let (tags, next) = self.matching(name, pattern, after.as_ref())?;
+            let Page { entries: tags, next } = self.matching(name, pattern, after.as_ref())?;
             going = self.database.read(|reader| reader.plan_removal_of_tags(name, &tags, going))?;
             if next.is_none() {
                 return Ok(going.into_removal());
@@ -42,7 +43,7 @@ impl Store {
         pattern: &TagPattern,
         after: Option<&Tag>,
     ) -> Result<(RemovalStep, Option<Tag>), StorageError> {
-        let (tags, next) = self.matching(name, pattern, after)?;
+        let Page { entries: tags, next } = self.matching(name, pattern, after)?;
         if tags.is_empty() {
             return Ok((RemovalStep::default(), next));
         }
@@ -60,7 +61,7 @@ impl Store {
         name: &RepoName,
         pattern: &TagPattern,
         after: Option<&Tag>,
-    ) -> Result<(Vec<Tag>, Option<Tag>), StorageError> {
+    ) -> Result<Page<Tag, Tag>, StorageError> {
         self.database.read(|reader| reader.matching_tags(name, pattern, after, STEP_TAGS))
     }
 }

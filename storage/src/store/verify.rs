@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::claims::Claim;
-use crate::db::Reader;
-use crate::db::Transaction;
+use crate::db::key::RepoId;
 use crate::db::lost::{HurtManifest, Losing, Lost, LostDigests};
 use crate::db::upkeep;
+use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
+use crate::page::Page;
 use crate::verify::{
     Finding, Hurt, Identity, Image, Position, Scrub, Seen, Verification, Verified, Walk,
 };
@@ -117,18 +118,18 @@ impl Store {
         if also.is_empty() && self.lost()?.is_nothing() {
             return Ok(hurt);
         }
-        let mut after = (i64::MIN, String::new());
+        let mut after = (RepoId::BEFORE_ALL, String::new());
         loop {
             let page = |reader: &Reader<'_>| reader.hurt_manifests(&also, &after);
-            let (found, last) = self.database.read(page)?;
-            for image in found.into_iter().flat_map(images) {
+            let Page { entries, next } = self.database.read(page)?;
+            for image in entries.into_iter().flat_map(images) {
                 match hurt.images.len() < limit {
                     true => hurt.images.push(image),
                     false => hurt.more += 1,
                 }
             }
-            match last {
-                Some(last) => after = last,
+            match next {
+                Some(next) => after = next,
                 None => break,
             }
         }

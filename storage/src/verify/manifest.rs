@@ -10,7 +10,7 @@ use super::walk::{Going, Walk};
 use super::{Finding, Missized};
 use crate::db::Reader;
 use crate::db::Transaction;
-use crate::db::collect::STEP_ROWS;
+use crate::db::key::{RepoId, STEP_ROWS};
 use crate::db::lost::Losing;
 use crate::db::verify::{Holder, Shown};
 use crate::error::StorageError;
@@ -81,7 +81,7 @@ impl Walk<'_> {
 
     /// Compares what each repository records of a manifest with what it says.
     fn check_holders(&mut self, digest: &Digest, bytes: &Bytes) -> Result<(), StorageError> {
-        let mut after = i64::MIN;
+        let mut after = RepoId::BEFORE_ALL;
         loop {
             let page = |reader: &Reader<'_>| reader.holders_of(digest, after);
             let page = self.store.database.read_afresh(page)?;
@@ -199,7 +199,7 @@ impl Walk<'_> {
 
     fn recorded_edges(
         &self,
-        repository: i64,
+        repository: RepoId,
         parent: &Digest,
     ) -> Result<BTreeSet<(String, String)>, StorageError> {
         let (mut all, mut after) = (BTreeSet::new(), (String::new(), String::new()));

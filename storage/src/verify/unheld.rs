@@ -7,7 +7,7 @@ use super::{Damage, Finding};
 use crate::blob::file_size;
 use crate::db::Reader;
 use crate::db::Transaction;
-use crate::db::collect::STEP_ROWS;
+use crate::db::key::STEP_ROWS;
 use crate::db::unheld::{ROWS_EACH, Unheld};
 use crate::db::verify::Holder;
 use crate::error::StorageError;

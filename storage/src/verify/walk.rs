@@ -11,12 +11,13 @@ use super::{Finding, OnStep, Phase, Position, Verification, Verified};
 use crate::collect::files::named_files;
 use crate::db::Reader;
 use crate::db::Transaction;
-use crate::db::collect::STEP_ROWS;
+use crate::db::key::{RepoId, STEP_ROWS};
 use crate::db::lost::Losing;
 use crate::db::repository::HeldBlob;
 use crate::db::verify::{BlobRow, Dangling, Naming};
 use crate::error::StorageError;
 use crate::layout::Layout;
+use crate::page::Page;
 use crate::store::Store;
 
 /// One verification at work.
@@ -92,13 +93,15 @@ impl<'a> Walk<'a> {
 
     fn walk_naming(&mut self, naming: Naming) -> Going {
         loop {
-            let after = (self.verified.position.number, self.verified.position.after.clone());
+            let Position { number, after, .. } = &self.verified.position;
+            let after = (RepoId::kept(*number), after.clone());
             let page = |reader: &Reader<'_>| reader.dangling(naming, &after);
-            let (found, last) = self.store.database.read(page)?;
-            for row in found {
+            let Page { entries, next } = self.store.database.read(page)?;
+            for row in entries {
                 self.mend_naming(naming, row)?;
             }
-            let Some((number, after)) = last else { return Ok(ControlFlow::Continue(())) };
+            let Some((repository, after)) = next else { return Ok(ControlFlow::Continue(())) };
+            let number = repository.number();
             let phase = self.verified.position.phase;
             self.verified.position = Position { phase, number, after };
             if self.step().is_break() {

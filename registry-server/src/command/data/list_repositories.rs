@@ -28,6 +28,10 @@ impl Command for ListRepositories {
 
     fn run(self, context: &mut Context<'_>) -> Result<Self::Reply, CommandError> {
         let after = self.after.as_ref().map(RepoName::as_str);
-        Ok(Page::of(context.store.repositories(after, PAGE_ENTRIES)?, RepoName::clone))
+        Ok(Page::of(
+            context.store.repositories(after, PAGE_ENTRIES)?,
+            PAGE_ENTRIES,
+            RepoName::clone,
+        ))
     }
 }

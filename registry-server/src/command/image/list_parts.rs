@@ -69,7 +69,7 @@ impl Command for ListParts {
         // A manifest that was deleted since has no parts any more.
         let parts: Vec<Part> = parts.unwrap_or_default().into_iter().map(part).collect();
         let next = skip.saturating_add(parts.len());
-        Ok(Page::of(parts, |_| next))
+        Ok(Page::of(parts, PAGE_ENTRIES, |_| next))
     }
 }
 

@@ -58,6 +58,6 @@ impl Command for ListTags {
             let protected = protected.contains(&tag);
             TagEntry { tag, digest, protected }
         };
-        Ok(Page::of(page.into_iter().map(entry).collect(), |last| last.tag.clone()))
+        Ok(Page::of(page.into_iter().map(entry).collect(), PAGE_ENTRIES, |last| last.tag.clone()))
     }
 }

@@ -69,6 +69,6 @@ impl Command for ShowHistory {
             changed_at: change.changed_at,
             by: change.changed_by,
         };
-        Ok(Page::of(page.into_iter().map(change).collect(), |last| last.id))
+        Ok(Page::of(page.into_iter().map(change).collect(), PAGE_ENTRIES, |last| last.id))
     }
 }

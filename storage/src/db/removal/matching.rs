@@ -10,6 +10,7 @@ use super::super::column::parsed;
 use super::super::transaction::{Reader, Transaction};
 use super::{Going, Plan, Removal, apply};
 use crate::error::StorageError;
+use crate::page::Page;
 
 impl Reader<'_> {
     /// Tags for which a pattern stands, after `after` in their order, `limit` at most. Returns the
@@ -20,7 +21,7 @@ impl Reader<'_> {
         pattern: &TagPattern,
         after: Option<&Tag>,
         limit: usize,
-    ) -> Result<(Vec<Tag>, Option<Tag>), StorageError> {
+    ) -> Result<Page<Tag, Tag>, StorageError> {
         let Some(id) = self.repository_id(name)? else { return Ok(Default::default()) };
         let prefix = pattern.prefix();
         // Of two bounds SQLite would seek one and walk from there to the other.
@@ -37,7 +38,7 @@ impl Reader<'_> {
         while let Some(row) = rows.next()? {
             let tag: Tag = parsed(row, 0)?;
             if !tag.as_str().starts_with(prefix) {
-                return Ok((found, None));
+                return Ok(Page { entries: found, next: None });
             }
             if pattern.matches(&tag) {
                 found.push(tag.clone());
@@ -45,10 +46,10 @@ impl Reader<'_> {
             count += 1;
             last = Some(tag);
             if found.len() == limit {
-                return Ok((found, last));
+                return Ok(Page { entries: found, next: last });
             }
         }
-        Ok((found, last.filter(|_| count == PAGE_TAGS)))
+        Ok(Page { entries: found, next: last.filter(|_| count == PAGE_TAGS) })
     }
 
     /// Adds to what goes these tags, as far as they are there, and what then nothing else keeps.

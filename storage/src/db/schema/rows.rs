@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use super::bytes;
 use crate::db::Transaction;
 use crate::db::forget::SurplusOfTags;
+use crate::db::key::RepoId;
 use crate::error::StorageError;
 
 /// Changes of rows.
@@ -78,7 +79,7 @@ fn manifests(transaction: &Transaction<'_>, place: &mut Place) -> Result<bool, S
         if is_ahead {
             // By the times of their pushes, as long as these are what is known.
             if let Ok(digest) = digest.parse::<Digest>() {
-                transaction.note_listed(repository, &digest)?;
+                transaction.note_listed(RepoId::kept(repository), &digest)?;
             }
             push.execute(params![repository, digest])?;
         }
