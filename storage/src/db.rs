@@ -26,22 +26,19 @@ use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::space::Space;
 
-pub(crate) mod again;
 pub(crate) mod backups;
-pub(crate) mod below;
 pub(crate) mod collect;
 mod column;
 pub(crate) mod copy;
 pub(crate) mod deleted_links;
-pub(crate) mod forget;
-mod frozen;
+pub(crate) mod descendants;
 mod gate;
 pub(crate) mod history;
+pub(crate) mod history_bounds;
 pub(crate) mod inspect;
-pub(crate) mod kept;
 pub(crate) mod key;
 pub(crate) mod list;
-mod listed;
+mod listed_age;
 pub(crate) mod lost;
 pub(crate) mod manifest;
 mod open;
@@ -49,20 +46,23 @@ mod open;
 pub(crate) mod probe;
 pub(crate) mod protection;
 mod put;
+mod read_only;
 mod readers;
 pub(crate) mod removal;
+pub(crate) mod repeated_push;
 pub(crate) mod repository;
 pub(crate) mod restore;
 mod schema;
+mod schema_check;
 pub(crate) mod schema_fault;
-pub(crate) mod seen;
-mod shape;
-pub(crate) mod space;
+pub(crate) mod seen_files;
 #[cfg(test)]
-pub(crate) mod steps;
+pub(crate) mod step_count;
 pub(crate) mod tag;
+pub(crate) mod totals;
 mod transaction;
-pub(crate) mod unheld;
+pub(crate) mod unheld_blobs;
+pub(crate) mod untagged;
 pub(crate) mod upkeep;
 pub(crate) mod user;
 pub(crate) mod verify;
@@ -180,7 +180,7 @@ impl Database {
         self.write_rows(0, work)
     }
 
-    /// The same for a write of about so many rows more than most: one of many lets others go first.
+    /// Runs a write of about so many rows more than most: one of many lets others go first.
     pub(crate) fn write_rows<T, F>(&self, rows: usize, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
@@ -195,8 +195,7 @@ impl Database {
         }
     }
 
-    /// The same for a write that makes room, or will, or mends: on a full disk with what the
-    /// reserve holds.
+    /// Runs a write that makes room, or will, or mends: on a full disk with what the reserve holds.
     pub(crate) fn write_to_free<T, F>(&self, work: F) -> Result<T, StorageError>
     where
         T: Send + 'static,
@@ -205,7 +204,7 @@ impl Database {
         self.space.with_reserve(|| self.write(work.clone()))
     }
 
-    /// The same for a write that is a step of many, which must not keep pushes waiting: it changes
+    /// Runs a write that is a step of many, which must not keep pushes waiting: it changes
     /// at most [`key::STEP_ROWS`] rows.
     pub(crate) fn step_to_free<T, F>(&self, work: F) -> Result<T, StorageError>
     where
@@ -221,7 +220,7 @@ impl Database {
         })
     }
 
-    /// The same for a step that mends, or notes, what somebody who read found wrong. The writing
+    /// Runs a step that mends, or notes, what somebody who read found wrong. The writing
     /// connection may remember it as it was, and would find nothing to mend.
     pub(crate) fn step_to_mend<T, F>(&self, work: F) -> Result<T, StorageError>
     where
@@ -285,7 +284,7 @@ impl Database {
         self.readers.run(work)
     }
 
-    /// The same of what lies in the database now, whatever a connection remembers of it: memory may
+    /// Reads what lies in the database now, whatever a connection remembers of it: memory may
     /// be right where the disk is wrong, and the next reader gets what the disk holds.
     pub(crate) fn read_afresh<T>(
         &self,

@@ -54,7 +54,7 @@ pub use db::manifest::{LongManifest, StoredManifest};
 pub use db::removal::{Keeper, Removal, RemovalStep};
 pub use db::restore::{RestorePoint, Restored};
 pub use db::schema_fault::SchemaFault;
-pub use db::space::{RepositorySpace, Space};
+pub use db::totals::{BlobTotal, RepositoryTotal};
 pub use db::user::{Role, RoleError, User};
 pub use db::{OnFatal, OnTrouble};
 pub use error::StorageError;

@@ -2,7 +2,7 @@
 
 use oci::{Digest, ImageName, PastedPattern, RepoName, TagPattern};
 use serde::{Deserialize, Serialize};
-use storage::{Removal, Space, Store};
+use storage::{BlobTotal, Removal, Store};
 
 use super::names::{named, repository_of};
 use super::{CommandError, PAGE_ENTRIES};
@@ -50,7 +50,7 @@ pub struct RemovedImage {
 
 impl RemovedImage {
     /// What a removal takes, before anything has changed.
-    fn planned(image: String, name: &RepoName, removal: &Removal, space: Space) -> Self {
+    fn planned(image: String, name: &RepoName, removal: &Removal, space: BlobTotal) -> Self {
         let first = |digests: &[Digest]| digests.iter().take(PAGE_ENTRIES).copied().collect();
         let tags = removal.tags.iter().take(PAGE_ENTRIES).map(|(tag, _)| named(name, tag));
         Self {

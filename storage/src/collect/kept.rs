@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::reached::Reached;
 use super::{Flow, Run};
 use crate::db::Reader;
-use crate::db::kept::{Keeper, Listed, Look, Naming};
 use crate::db::key::{After, Held};
+use crate::db::untagged::{KeptBy, Listed, Look, NamingCursor};
 use crate::error::StorageError;
 use crate::page::Page;
 
@@ -60,13 +60,13 @@ impl KeptUntagged {
         all
     }
 
-    fn of(&mut self, keeper: Keeper) -> &mut Share {
+    fn of(&mut self, keeper: KeptBy) -> &mut Share {
         match keeper {
-            Keeper::Index => &mut self.listed,
-            Keeper::Subject => &mut self.referrers,
-            Keeper::Time => &mut self.recent,
-            Keeper::FormerTag => &mut self.once_tagged,
-            Keeper::Nothing => &mut self.never_tagged,
+            KeptBy::Index => &mut self.listed,
+            KeptBy::Subject => &mut self.referrers,
+            KeptBy::Time => &mut self.recent,
+            KeptBy::FormerTag => &mut self.once_tagged,
+            KeptBy::Nothing => &mut self.never_tagged,
         }
     }
 }
@@ -113,11 +113,11 @@ impl Run<'_> {
     }
 
     /// What keeps a manifest that no tag leads to.
-    fn keeper_of(&self, manifest: &Held) -> Result<Keeper, StorageError> {
+    fn keeper_of(&self, manifest: &Held) -> Result<KeptBy, StorageError> {
         let (mut after, mut can_be_listed) = (None, false);
         loop {
             match self.look(|look| look.listed(manifest, after))? {
-                Listed::Now => return Ok(Keeper::Index),
+                Listed::Now => return Ok(KeptBy::Index),
                 Listed::Further(last, can_come_back) => {
                     (after, can_be_listed) = (Some(last), can_be_listed | can_come_back);
                 }
@@ -141,7 +141,7 @@ impl Run<'_> {
             let page = |reader: &Reader<'_>| reader.blobs_of(manifest, place.as_ref());
             let Page { entries: mut page, next } = self.store.database.read(page)?;
             page.retain(|(blob, _)| !is_seen(blob));
-            let (mut rest, mut after) = (page.as_slice(), Naming::default());
+            let (mut rest, mut after) = (page.as_slice(), NamingCursor::default());
             while !rest.is_empty() {
                 let needed = self.store.database.read(|reader| {
                     reader.are_needed(rest, &mut after, &|held| reached.has(held))

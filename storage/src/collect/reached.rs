@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use super::{Flow, Run};
 use crate::db::Reader;
-use crate::db::below::Below;
+use crate::db::descendants::Below;
 use crate::db::key::{Held, RepoId};
 
 /// Manifests that tags lead to. Of each 8 bytes are kept: two that share them count as one, which

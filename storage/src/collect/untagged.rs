@@ -10,8 +10,8 @@ use super::{Flow, Run};
 use crate::clock::BEGINNING;
 use crate::db::Reader;
 use crate::db::Transaction;
-use crate::db::below::Below;
 use crate::db::collect::{Rule, Untagged};
+use crate::db::descendants::Below;
 use crate::db::key::{After, Held, STEP_ROWS};
 use crate::error::StorageError;
 

@@ -30,7 +30,7 @@ pub(super) fn parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(
     row.get(column).map(|Text(value)| value)
 }
 
-/// The same of a column that may be empty.
+/// The value whose text stands in a column that may be empty.
 pub(super) fn parsed_if_any<T: FromStr<Err: Error + Send + Sync + 'static>>(
     row: &Row<'_>,
     column: usize,

@@ -61,7 +61,7 @@ impl Reader<'_> {
         Ok(Some(manifest))
     }
 
-    /// The same of one longer than `whole_bytes`, held against its digest, with its bytes if there
+    /// A manifest longer than `whole_bytes`, held against its digest, with its bytes if there
     /// is room for so many. `None` of any other.
     pub(crate) fn long_manifest(
         &self,
@@ -174,7 +174,7 @@ impl Transaction<'_> {
         self.remove_manifest_of(id, digest, by)
     }
 
-    /// The same, with the repository found.
+    /// Removes a manifest of a repository as [`Transaction::remove_manifest`] does.
     pub(super) fn remove_manifest_of(
         &self,
         id: RepoId,

@@ -2,16 +2,17 @@
 //!
 //! The file belongs to the service's user, a backup lies where others may write, and root opens
 //! both. So before a row is read, the schema is held against the one that the migrations make
-//! ([`super::shape`]); and nothing that a schema could bring along runs, whatever it says. What
-//! SQLite keeps for a while stays in memory: with a full /var/tmp, where it would go otherwise,
-//! the registry works as ever. `.cargo/config.toml` leaves out of SQLite what is not used here.
+//! ([`super::schema_check`]); and nothing that a schema could bring along runs, whatever it says.
+//! What SQLite keeps for a while stays in memory: with a full /var/tmp, where it would go
+//! otherwise, the registry works as ever. `.cargo/config.toml` leaves out of SQLite what is not
+//! used here.
 
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{frozen, shape};
+use super::{read_only, schema_check};
 use crate::error::StorageError;
 
 /// A connection that writes to a database that is there; one thread at a time uses it. A file of
@@ -20,14 +21,14 @@ pub(super) fn open_to_write(path: &Path) -> Result<Connection, StorageError> {
     open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
 }
 
-/// The same for one that only reads.
+/// A connection that only reads a database that is there.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
     open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
-/// The same for one that only reads where the disk is read-only, and so nobody writes.
+/// A connection that only reads where the disk is read-only, and so nobody writes.
 pub(super) fn open_frozen(path: &Path) -> Result<Connection, StorageError> {
-    prepared(frozen::open(path)?, path)
+    prepared(read_only::open(path)?, path)
 }
 
 fn open(path: &Path, access: OpenFlags) -> Result<Connection, StorageError> {
@@ -37,7 +38,7 @@ fn open(path: &Path, access: OpenFlags) -> Result<Connection, StorageError> {
 
 fn prepared(connection: Connection, path: &Path) -> Result<Connection, StorageError> {
     harden(&connection)?;
-    shape::check(&connection, path)?;
+    schema_check::check(&connection, path)?;
     Ok(connection)
 }
 

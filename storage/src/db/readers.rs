@@ -60,7 +60,7 @@ impl Readers {
         self.run_on(kept, work)
     }
 
-    /// The same with a connection that remembers no pages: of those that are kept, the one that
+    /// Lends a connection that remembers no pages: of those that are kept, the one that
     /// would miss them least.
     pub(super) fn run_afresh<T>(
         &self,
@@ -86,7 +86,7 @@ impl Readers {
             None => self.open()?,
         };
         #[cfg(test)]
-        let work = |reader: &Reader<'_>| super::steps::of_read(|| work(reader));
+        let work = |reader: &Reader<'_>| super::step_count::of_read(|| work(reader));
         let result = work(&Reader::new(&connection, wall_seconds()));
         if matches!(result, Err(StorageError::Database(_))) {
             // A new one begins with what the disk holds, whatever this one made of a failure.
@@ -126,7 +126,7 @@ impl Readers {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         give_clock(&connection, &self.clock)?;
         #[cfg(test)]
-        let connection = super::steps::counted(connection)?;
+        let connection = super::step_count::counted(connection)?;
         Ok(connection)
     }
 

@@ -3,9 +3,9 @@
 use oci::{Digest, RepoName};
 use rusqlite::{OptionalExtension, params};
 
-use super::again::RENEWED_TICKS;
 use super::column::{Text, parsed};
 use super::key::RepoId;
+use super::repeated_push::RENEWED_TICKS;
 use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 
@@ -59,7 +59,7 @@ impl Reader<'_> {
         Ok(self.held_blobs(name, std::slice::from_ref(digest))?.pop().flatten())
     }
 
-    /// The same of many blobs, in their order.
+    /// The blobs of these that the repository holds, in their order, also those that are lost.
     pub(crate) fn held_blobs(
         &self,
         name: &RepoName,

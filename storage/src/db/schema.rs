@@ -27,15 +27,15 @@ mod rows;
 pub(super) mod tests;
 
 use migrations::MIGRATIONS;
-use rows::{Place, Rows};
+use rows::{Rows, StepCursor};
 
 /// A part of a migration: one transaction, or one for each step.
 #[derive(Clone, Copy)]
 pub(super) enum Part {
     /// Statements that change the schema, and rows of which there are few.
     Sql(&'static str),
-    /// The same where it grows with the rows that there are, with how many bytes it adds to the
-    /// log.
+    /// Statements whose work grows with the rows that there are, with how many bytes it adds to
+    /// the log.
     Large(&'static str, fn(&Reader<'_>) -> Result<u64, StorageError>),
     /// Changes of rows. The schema stays.
     Rows(Rows),
@@ -132,7 +132,7 @@ fn change_rows(
 ) -> Result<(), StorageError> {
     let tick = connection.query_row("SELECT tick FROM clock", [], |row| row.get(0))?;
     give_clock(connection, &Arc::new(Clock::from(tick)))?;
-    let mut place = Place::default();
+    let mut place = StepCursor::default();
     loop {
         let transaction = begin(connection)?;
         let step = Transaction::new(&transaction, wall_seconds());

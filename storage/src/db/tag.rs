@@ -49,7 +49,7 @@ impl Transaction<'_> {
         self.remove_tag_of(id, tag, by)
     }
 
-    /// The same, with the repository found.
+    /// Removes a tag of a repository and nothing else; false if it was not there.
     pub(super) fn remove_tag_of(
         &self,
         repository: RepoId,

@@ -124,7 +124,7 @@ fn reads_walk_no_table_and_sort_nothing() {
         ("push again", &|c| {
             let tags = ["t7".parse().unwrap()];
             let change = c.change_by_push(&name, &index(&subject, "a/7"), &tags)?;
-            assert_eq!(change, again::Change::Nothing);
+            assert_eq!(change, repeated_push::Change::Nothing);
             Ok(())
         }),
         ("stored blob", &|c| c.sound_size(&blob).map(drop)),
@@ -139,9 +139,9 @@ fn reads_walk_no_table_and_sort_nothing() {
         ("verify: holder", &|c| c.first_holder_of(&blob).map(drop)),
         ("verify: sizes", &|c| c.sizes_of(&[StatedSize { child: digest("7"), size: 1 }]).map(drop)),
         ("verify: edges", &|c| c.edges_of(row(1), &blob, &place_of_edge()).map(drop)),
-        ("verify: naming", &|c| c.dangling(verify::Naming::Manifests, &place()).map(drop)),
-        ("verify: tags", &|c| c.dangling(verify::Naming::Tags, &place()).map(drop)),
-        ("verify: links", &|c| c.dangling(verify::Naming::Links, &place()).map(drop)),
+        ("verify: naming", &|c| c.dangling(verify::NamingTable::Manifests, &place()).map(drop)),
+        ("verify: tags", &|c| c.dangling(verify::NamingTable::Tags, &place()).map(drop)),
+        ("verify: links", &|c| c.dangling(verify::NamingTable::Links, &place()).map(drop)),
     ];
     for (what, work) in reads {
         assert_indexed(what, &plans(&mut connection, work));
@@ -244,8 +244,8 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         collect::Rule::Untagged { until: 9, since: 9 },
         collect::Rule::Unlisted { until: 9, within: 9 },
     ];
-    fn look<'a>(reader: &'a Reader<'a>) -> kept::Look<'a> {
-        kept::Look { reader, is_leaving: &|_| false, pushed_until: 9, tagged_until: 9 }
+    fn look<'a>(reader: &'a Reader<'a>) -> untagged::Look<'a> {
+        untagged::Look { reader, is_leaving: &|_| false, pushed_until: 9, tagged_until: 9 }
     }
     let steps: [(&str, Work<'_>); 36] = [
         ("expired", &|c| c.expired(&after, 9).map(drop)),
@@ -263,7 +263,7 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         ("renew", &|c| c.renew_links(&[held(blob)])),
         ("unlink", &|c| c.unlink(&[held(blob)], 9).map(drop)),
         ("tags", &|c| c.tagged(&(row(0), "a".to_owned())).map(drop)),
-        ("below", &|c| c.walk_below(&mut below::Below::all_of(&manifest).to_vec()).map(drop)),
+        ("below", &|c| c.walk_below(&mut descendants::Below::all_of(&manifest).to_vec()).map(drop)),
         ("manifests", &|c| c.held_manifests(&after).map(drop)),
         ("listed", &|c| look(c).listed(&manifest, Some(blob)).map(drop)),
         ("keeper", &|c| look(c).keeper(&manifest, false).map(drop)),
@@ -271,7 +271,7 @@ fn collection_reads_and_changes_no_more_than_its_step() {
             c.blobs_of(&manifest, Some(&("child".to_owned(), blob))).map(drop)
         }),
         ("whether they are needed", &|c| {
-            c.are_needed(&[(blob, 1)], &mut kept::Naming::default(), &|_| false).map(drop)
+            c.are_needed(&[(blob, 1)], &mut untagged::NamingCursor::default(), &|_| false).map(drop)
         }),
         ("deleted links", &|c| c.deleted_links(&after).map(drop)),
         ("release", &|c| c.release_deleted_links(&[held(blob)])),

@@ -61,7 +61,7 @@ impl Reader<'_> {
 
 /// A repository that holds a manifest, or held it until it was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Holder {
+pub(crate) struct HoldingRepository {
     /// The repository's row.
     pub(crate) repository: RepoId,
     /// The type that the manifest was pushed with.
@@ -98,7 +98,7 @@ impl Reader<'_> {
         &self,
         digest: &Digest,
         after: RepoId,
-    ) -> Result<Vec<Holder>, StorageError> {
+    ) -> Result<Vec<HoldingRepository>, StorageError> {
         let mut statement = self.prepare_cached(
             "SELECT repository_id, media_type, size, subject, artifact_type, annotations
              FROM repository_manifests INDEXED BY repository_manifests_by_digest
@@ -111,7 +111,11 @@ impl Reader<'_> {
                 artifact_type: row.get(4)?,
                 annotations: row.get(5)?,
             };
-            Ok(Holder { repository: row.get(0)?, media_type: row.get(1)?, shown: Some(shown) })
+            Ok(HoldingRepository {
+                repository: row.get(0)?,
+                media_type: row.get(1)?,
+                shown: Some(shown),
+            })
         })?;
         let mut holders = held.collect::<Result<Vec<_>, _>>()?;
         let mut statement = self.prepare_cached(
@@ -121,7 +125,7 @@ impl Reader<'_> {
              ORDER BY repository_id LIMIT ?3",
         )?;
         let deleted = statement.query_map(params![Text(&digest), after, STEP_ROWS], |row| {
-            Ok(Holder { repository: row.get(0)?, media_type: row.get(1)?, shown: None })
+            Ok(HoldingRepository { repository: row.get(0)?, media_type: row.get(1)?, shown: None })
         })?;
         for holder in deleted {
             holders.push(holder?);
@@ -274,7 +278,7 @@ impl Reader<'_> {
 
 /// Tables whose rows name something of another table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Naming {
+pub(crate) enum NamingTable {
     /// Manifests of repositories, which name bytes.
     Manifests,
     /// Tags, which name manifests.
@@ -299,20 +303,22 @@ impl Reader<'_> {
     /// and the last of those, none at the end of the table.
     pub(crate) fn dangling(
         &self,
-        naming: Naming,
+        naming: NamingTable,
         after: &RowKey,
     ) -> Result<Page<Dangling, RowKey>, StorageError> {
         let (table, key, named) = match naming {
-            Naming::Manifests => {
+            NamingTable::Manifests => {
                 ("repository_manifests", "digest", "manifests n WHERE n.digest = t.digest")
             }
-            Naming::Tags => (
+            NamingTable::Tags => (
                 "tags",
                 "name",
                 "repository_manifests n
                  WHERE n.repository_id = t.repository_id AND n.digest = t.digest",
             ),
-            Naming::Links => ("repository_blobs", "digest", "blobs n WHERE n.digest = t.digest"),
+            NamingTable::Links => {
+                ("repository_blobs", "digest", "blobs n WHERE n.digest = t.digest")
+            }
         };
         let mut statement = self.prepare_cached(&format!(
             "SELECT t.repository_id, t.{key}, t.digest,

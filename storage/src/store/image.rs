@@ -10,7 +10,7 @@ use crate::blob::has_file;
 use crate::db::Transaction;
 use crate::db::inspect::{HeldBytes, ManifestInfo};
 use crate::db::removal::{Removal, RemovalStep};
-use crate::db::space::{RepositorySpace, Space};
+use crate::db::totals::{BlobTotal, RepositoryTotal};
 use crate::error::StorageError;
 
 /// One thing that a manifest names.
@@ -152,9 +152,13 @@ impl Store {
     ///
     /// # Errors
     /// Trouble with the database.
-    pub fn space_of(&self, name: &RepoName, manifests: &[Digest]) -> Result<Space, StorageError> {
+    pub fn space_of(
+        &self,
+        name: &RepoName,
+        manifests: &[Digest],
+    ) -> Result<BlobTotal, StorageError> {
         let gone: HashSet<Digest> = manifests.iter().copied().collect();
-        let (mut seen, mut space) = (HashSet::new(), Space::default());
+        let (mut seen, mut space) = (HashSet::new(), BlobTotal::default());
         for manifest in manifests {
             let mut after = None;
             loop {
@@ -181,7 +185,7 @@ impl Store {
         &self,
         name: &RepoName,
         after: Option<&Digest>,
-    ) -> Result<(RepositorySpace, Option<Digest>), StorageError> {
+    ) -> Result<(RepositoryTotal, Option<Digest>), StorageError> {
         self.database.read(|reader| reader.held_in(name, after))
     }
 

@@ -12,7 +12,7 @@ use crate::db::Reader;
 use crate::db::Transaction;
 use crate::db::key::{RepoId, STEP_ROWS};
 use crate::db::lost::Losing;
-use crate::db::verify::{Holder, Shown};
+use crate::db::verify::{HoldingRepository, Shown};
 use crate::error::StorageError;
 
 impl Walk<'_> {
@@ -113,7 +113,11 @@ impl Walk<'_> {
     }
 
     /// Lets a repository serve a manifest under a type that it has.
-    fn check_type(&mut self, holder: &Holder, manifest: &Manifest) -> Result<(), StorageError> {
+    fn check_type(
+        &mut self,
+        holder: &HoldingRepository,
+        manifest: &Manifest,
+    ) -> Result<(), StorageError> {
         let (repository, digest) = (holder.repository, *manifest.digest());
         let (kept, own) = (holder.media_type.clone(), manifest.media_type().clone());
         if kept == own.as_str() {
@@ -153,7 +157,11 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn check_record(&mut self, holder: &Holder, manifest: &Manifest) -> Result<(), StorageError> {
+    fn check_record(
+        &mut self,
+        holder: &HoldingRepository,
+        manifest: &Manifest,
+    ) -> Result<(), StorageError> {
         let recorded = self.recorded_edges(holder.repository, manifest.digest())?;
         let text = |edge: &Edge| (edge.kind.as_str().to_owned(), edge.child.to_string());
         let expected: BTreeSet<_> = manifest.edges().iter().map(text).collect();

@@ -8,8 +8,8 @@ use crate::blob::file_size;
 use crate::db::Reader;
 use crate::db::Transaction;
 use crate::db::key::STEP_ROWS;
-use crate::db::unheld::{ROWS_EACH, Unheld};
-use crate::db::verify::Holder;
+use crate::db::unheld_blobs::{ROWS_EACH, Unheld};
+use crate::db::verify::HoldingRepository;
 use crate::error::StorageError;
 
 impl Walk<'_> {
@@ -17,7 +17,7 @@ impl Walk<'_> {
     /// lost, so that the manifest is not answered; if it has a file, that is read later on.
     pub(super) fn check_needed(
         &mut self,
-        holder: &Holder,
+        holder: &HoldingRepository,
         manifest: &Manifest,
     ) -> Result<(), StorageError> {
         let (repository, digest) = (holder.repository, *manifest.digest());

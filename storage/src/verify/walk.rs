@@ -14,7 +14,7 @@ use crate::db::Transaction;
 use crate::db::key::{RepoId, STEP_ROWS};
 use crate::db::lost::Losing;
 use crate::db::repository::HeldBlob;
-use crate::db::verify::{BlobRow, Dangling, Naming};
+use crate::db::verify::{BlobRow, Dangling, NamingTable};
 use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::page::Page;
@@ -67,9 +67,9 @@ impl<'a> Walk<'a> {
     fn walk(&mut self, phase: Phase) -> Going {
         match phase {
             Phase::Manifests => self.walk_manifests(),
-            Phase::Holders => self.walk_naming(Naming::Manifests),
-            Phase::Tags => self.walk_naming(Naming::Tags),
-            Phase::Links => self.walk_naming(Naming::Links),
+            Phase::Holders => self.walk_naming(NamingTable::Manifests),
+            Phase::Tags => self.walk_naming(NamingTable::Tags),
+            Phase::Links => self.walk_naming(NamingTable::Links),
             Phase::Blobs => self.walk_blobs(),
             Phase::Files => self.walk_files(),
         }
@@ -91,7 +91,7 @@ impl<'a> Walk<'a> {
         ControlFlow::Continue(())
     }
 
-    fn walk_naming(&mut self, naming: Naming) -> Going {
+    fn walk_naming(&mut self, naming: NamingTable) -> Going {
         loop {
             let Position { number, after, .. } = &self.verified.position;
             let after = (RepoId::kept(*number), after.clone());
@@ -110,10 +110,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn mend_naming(&mut self, naming: Naming, row: Dangling) -> Result<(), StorageError> {
+    fn mend_naming(&mut self, naming: NamingTable, row: Dangling) -> Result<(), StorageError> {
         let Dangling { place, repository, digest } = row;
         match naming {
-            Naming::Manifests => match digest.parse::<Digest>() {
+            NamingTable::Manifests => match digest.parse::<Digest>() {
                 Ok(parsed) => {
                     let stand_in =
                         move |transaction: &Transaction<'_>| transaction.stand_in(&parsed);
@@ -129,10 +129,10 @@ impl<'a> Walk<'a> {
                 }
                 Err(_) => self.verified.add(Finding::Name(digest)),
             },
-            Naming::Tags => {
+            NamingTable::Tags => {
                 self.verified.add(Finding::Tag { repository, tag: place.1, digest });
             }
-            Naming::Links => {
+            NamingTable::Links => {
                 let remove = move |transaction: &Transaction<'_>| transaction.remove_link(&place);
                 if self.how.is_dry_run || self.store.database.step_to_mend(remove)? {
                     self.verified.add(Finding::Link { repository, digest });

@@ -4,7 +4,7 @@
 use oci::TagPattern;
 
 use super::*;
-use crate::db::steps::{self, Steps};
+use crate::db::step_count::{self, Steps};
 
 /// Builds something of this size.
 type Build = fn(&Store, usize);
@@ -15,7 +15,7 @@ fn assert_linear(what: &str, build: Build, work: impl Fn(&Store)) {
     let [small, large] = [SMALL, 3 * SMALL].map(|size| {
         let (_directory, store) = old();
         build(&store, size);
-        steps::of(|| work(&store)).1
+        step_count::of(|| work(&store)).1
     });
     let Steps { all, longest } = large;
     assert!(all <= 5 * small.all, "{what}: {small:?}, {large:?}");

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::bytes;
 use crate::db::Transaction;
-use crate::db::forget::SurplusOfTags;
+use crate::db::history_bounds::SurplusOfTags;
 use crate::db::key::RepoId;
 use crate::error::StorageError;
 
@@ -25,7 +25,7 @@ pub(in crate::db) enum Rows {
 
 /// Where the next step begins.
 #[derive(Debug, Default)]
-pub(in crate::db) struct Place {
+pub(in crate::db) struct StepCursor {
     number: i64,
     text: String,
     left: Option<u64>,
@@ -37,7 +37,7 @@ impl Rows {
     pub(super) fn step(
         self,
         transaction: &Transaction<'_>,
-        place: &mut Place,
+        place: &mut StepCursor,
         room_bytes: u64,
     ) -> Result<bool, StorageError> {
         match self {
@@ -49,7 +49,7 @@ impl Rows {
     }
 }
 
-fn manifests(transaction: &Transaction<'_>, place: &mut Place) -> Result<bool, StorageError> {
+fn manifests(transaction: &Transaction<'_>, place: &mut StepCursor) -> Result<bool, StorageError> {
     let mut page = transaction.prepare_cached(
         "SELECT repository_id, digest, pushed_tick IS NULL AND pushed_at > tick(),
                 subject IS NULL AND (artifact_type IS NOT NULL OR annotations IS NOT NULL)
@@ -89,7 +89,7 @@ fn manifests(transaction: &Transaction<'_>, place: &mut Place) -> Result<bool, S
 
 fn deleted_manifests(
     transaction: &Transaction<'_>,
-    place: &mut Place,
+    place: &mut StepCursor,
 ) -> Result<bool, StorageError> {
     let last = transaction
         .prepare_cached(
@@ -112,7 +112,10 @@ fn deleted_manifests(
     Ok(last.is_none())
 }
 
-fn changes_ahead(transaction: &Transaction<'_>, place: &mut Place) -> Result<bool, StorageError> {
+fn changes_ahead(
+    transaction: &Transaction<'_>,
+    place: &mut StepCursor,
+) -> Result<bool, StorageError> {
     let last = transaction
         .prepare_cached("SELECT id FROM tag_history WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2")?
         .query_row(params![place.number, CHANGES - 1], |row| row.get(0))
@@ -129,7 +132,7 @@ fn changes_ahead(transaction: &Transaction<'_>, place: &mut Place) -> Result<boo
 
 fn surplus_changes(
     transaction: &Transaction<'_>,
-    place: &mut Place,
+    place: &mut StepCursor,
     room_bytes: u64,
 ) -> Result<bool, StorageError> {
     let left = match place.left {

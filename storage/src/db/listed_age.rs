@@ -30,7 +30,8 @@ impl Transaction<'_> {
         self.note_some_listed(repository, manifest, usize::MAX).map(drop)
     }
 
-    /// The same for `limit` of them at most; returns of how many it was noted.
+    /// Notes the ages that [`Transaction::note_listed`] does, of `limit` manifests at most; returns
+    /// of how many.
     pub(super) fn note_some_listed(
         &self,
         repository: RepoId,

@@ -1,7 +1,7 @@
 //! What lies in manifests that no tag leads to, and what keeps each of them: a few rows at a time.
 //!
-//! What tags lead to is found downwards, once for a whole run ([`super::below`]). Upwards, every
-//! manifest and every blob would have all that lies above it walked anew.
+//! What tags lead to is found downwards, once for a whole run ([`super::descendants`]). Upwards,
+//! every manifest and every blob would have all that lies above it walked anew.
 
 use oci::Digest;
 use rusqlite::{OptionalExtension, params};
@@ -14,7 +14,7 @@ use crate::page::Page;
 
 /// What keeps a manifest that no tag leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keeper {
+pub(crate) enum KeptBy {
     /// An index lists it, to which no tag leads either.
     Index,
     /// It refers to a manifest, to which no tag leads either.
@@ -99,7 +99,7 @@ impl Look<'_> {
     }
 
     /// What keeps a manifest that no index lists; `can_be_listed` if one can come back that did.
-    pub(crate) fn keeper(&self, of: &Held, can_be_listed: bool) -> Result<Keeper, StorageError> {
+    pub(crate) fn keeper(&self, of: &Held, can_be_listed: bool) -> Result<KeptBy, StorageError> {
         let Held { repository, digest } = of;
         let subject = self.reader.subject_of(*repository, digest)?;
         let subject = subject.map(|digest| Held { repository: *repository, digest });
@@ -107,7 +107,7 @@ impl Look<'_> {
         if let Some(Held { digest, .. }) = &subject
             && self.reader.holds_manifest(*repository, digest)?
         {
-            return Ok(Keeper::Subject);
+            return Ok(KeptBy::Subject);
         }
         let mut row = self.reader.prepare_cached(
             "SELECT coalesce(pushed_tick, pushed_at) > ?3, was_tagged FROM repository_manifests
@@ -126,9 +126,9 @@ impl Look<'_> {
         };
         let can_be_tagged = changed.is_some_and(|at| at > self.tagged_until);
         if is_young || can_be_tagged || can_be_listed || can_refer {
-            return Ok(Keeper::Time);
+            return Ok(KeptBy::Time);
         }
-        Ok(if was_tagged || changed.is_some() { Keeper::FormerTag } else { Keeper::Nothing })
+        Ok(if was_tagged || changed.is_some() { KeptBy::FormerTag } else { KeptBy::Nothing })
     }
 
     /// When a tag last came to a manifest or left it: what was noted last was last.
@@ -182,7 +182,7 @@ impl Reader<'_> {
 
 /// A place among those who name a blob: a repository that holds it, and an edge in there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Naming {
+pub(crate) struct NamingCursor {
     repository: RepoId,
     kind: String,
     parent: String,
@@ -195,7 +195,7 @@ impl Reader<'_> {
     pub(crate) fn are_needed(
         &self,
         blobs: &[(Digest, u64)],
-        after: &mut Naming,
+        after: &mut NamingCursor,
         is_reached: &dyn Fn(&Held) -> bool,
     ) -> Result<Vec<bool>, StorageError> {
         let (mut needed, mut left) = (Vec::new(), STEP_ROWS);
@@ -204,7 +204,7 @@ impl Reader<'_> {
                 Some(is_needed) => needed.push(is_needed),
                 None => break,
             }
-            *after = Naming::default();
+            *after = NamingCursor::default();
         }
         Ok(needed)
     }
@@ -214,7 +214,7 @@ impl Reader<'_> {
 fn is_needed(
     reader: &Reader<'_>,
     blob: &Digest,
-    after: &mut Naming,
+    after: &mut NamingCursor,
     left: &mut usize,
     is_reached: &dyn Fn(&Held) -> bool,
 ) -> Result<Option<bool>, StorageError> {
@@ -230,7 +230,7 @@ fn is_needed(
         let holder = holders.query_row(params![Text(&blob), after.repository], |row| row.get(0));
         let Some(repository): Option<RepoId> = holder.optional()? else { return Ok(Some(false)) };
         if repository != after.repository {
-            *after = Naming { repository, ..Naming::default() };
+            *after = NamingCursor { repository, ..NamingCursor::default() };
         }
         let key = params![repository, Text(&blob), after.kind, after.parent, *left];
         let mut rows = namings.query(key)?;
@@ -244,8 +244,10 @@ fn is_needed(
             last = Some((row.get(0)?, naming.digest.to_string()));
         }
         match last.filter(|_| count == *left) {
-            Some((kind, parent)) => *after = Naming { repository, kind, parent },
-            None => *after = Naming { repository: repository.next(), ..Naming::default() },
+            Some((kind, parent)) => *after = NamingCursor { repository, kind, parent },
+            None => {
+                *after = NamingCursor { repository: repository.next(), ..NamingCursor::default() }
+            }
         }
         *left = left.saturating_sub(count + 1);
     }

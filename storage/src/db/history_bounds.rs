@@ -53,7 +53,7 @@ fn surplus_of_tag(
 }
 
 impl Reader<'_> {
-    /// The same of all tags that have more, by their repositories. It walks all.
+    /// Up to which change each tag has more than are kept of one. It walks the changes of all tags.
     pub(super) fn surplus_of_tags(&self) -> Result<SurplusOfTags, StorageError> {
         let mut tags = self.prepare_cached(
             "SELECT repository_id, name FROM tag_history INDEXED BY tag_history_by_tag

@@ -15,14 +15,14 @@ use crate::error::StorageError;
 
 /// Blobs in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Space {
+pub struct BlobTotal {
     /// How many there are.
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
 }
 
-impl AddAssign for Space {
+impl AddAssign for BlobTotal {
     fn add_assign(&mut self, other: Self) {
         self.blobs = self.blobs.saturating_add(other.blobs);
         self.bytes = self.bytes.saturating_add(other.bytes);
@@ -31,11 +31,11 @@ impl AddAssign for Space {
 
 /// What the manifests of a repository hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RepositorySpace {
+pub struct RepositoryTotal {
     /// All of it, whoever else holds it.
-    pub held: Space,
+    pub held: BlobTotal,
     /// What no other repository holds.
-    pub held_alone: Space,
+    pub held_alone: BlobTotal,
 }
 
 impl Reader<'_> {
@@ -49,7 +49,7 @@ impl Reader<'_> {
         gone: &HashSet<Digest>,
         seen: &mut HashSet<Digest>,
         after: Option<&EdgeKey>,
-    ) -> Result<(Space, Option<EdgeKey>), StorageError> {
+    ) -> Result<(BlobTotal, Option<EdgeKey>), StorageError> {
         let Some(id) = self.repository_id(name)? else { return Ok(Default::default()) };
         let nowhere = (String::new(), String::new());
         let after = after.map_or(nowhere, |(kind, child)| (kind.clone(), child.to_string()));
@@ -69,7 +69,7 @@ impl Reader<'_> {
              AND m.digest = e.parent
              WHERE l.digest = ?1",
         )?;
-        let (mut space, mut last, mut count) = (Space::default(), None, 0);
+        let (mut space, mut last, mut count) = (BlobTotal::default(), None, 0);
         let mut rows = page.query(params![id, Text(manifest), after.0, after.1, PAGE_ENTRIES])?;
         while let Some(row) = rows.next()? {
             let place: EdgeKey = (row.get(0)?, parsed(row, 1)?);
@@ -91,7 +91,7 @@ impl Reader<'_> {
             }
             if is_free {
                 for bytes in size.query_map(params![id, Text(&blob)], |row| row.get(0))? {
-                    space += Space { blobs: 1, bytes: bytes? };
+                    space += BlobTotal { blobs: 1, bytes: bytes? };
                 }
             }
         }
@@ -104,7 +104,7 @@ impl Reader<'_> {
         &self,
         name: &RepoName,
         after: Option<&Digest>,
-    ) -> Result<(RepositorySpace, Option<Digest>), StorageError> {
+    ) -> Result<(RepositoryTotal, Option<Digest>), StorageError> {
         let Some(id) = self.repository_id(name)? else { return Ok(Default::default()) };
         let after = after.map_or_else(String::new, Digest::to_string);
         let mut page = self.prepare_cached(
@@ -124,14 +124,14 @@ impl Reader<'_> {
              AND m.digest = e.parent
              WHERE l.digest = ?1 AND l.repository_id <> ?2 LIMIT 1",
         )?;
-        let (mut space, mut last, mut count) = (RepositorySpace::default(), None, 0);
+        let (mut space, mut last, mut count) = (RepositoryTotal::default(), None, 0);
         let mut rows = page.query(params![id, after, PAGE_ENTRIES])?;
         while let Some(row) = rows.next()? {
             let (blob, bytes): (Digest, u64) = (parsed(row, 0)?, row.get(1)?);
             count += 1;
             last = Some(blob);
             if here.exists(params![id, Text(&blob)])? {
-                let one = Space { blobs: 1, bytes };
+                let one = BlobTotal { blobs: 1, bytes };
                 space.held += one;
                 if !elsewhere.exists(params![Text(&blob), id])? {
                     space.held_alone += one;
