@@ -8,11 +8,10 @@ use std::ops::ControlFlow;
 
 use super::{Flow, Run};
 use crate::clock::BEGINNING;
-use crate::db::Reader;
-use crate::db::Transaction;
 use crate::db::collect::{Rule, Untagged};
 use crate::db::descendants::Below;
 use crate::db::key::{After, Held, STEP_ROWS};
+use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
 
 impl Run<'_> {

@@ -9,12 +9,11 @@ use super::Store;
 use super::blob::TRIES;
 use crate::account::UserName;
 use crate::blob::has_file;
-use crate::db::Reader;
-use crate::db::Transaction;
 use crate::db::list::{PageSize, Referrer};
 use crate::db::lost::Losing;
 use crate::db::manifest::{LongManifest, StoredManifest};
 use crate::db::repeated_push::Change;
+use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
 
 impl Store {

@@ -8,11 +8,10 @@ use oci::{Digest, Edge, Manifest, WrongSizes};
 
 use super::walk::{Going, Walk};
 use super::{Finding, Missized};
-use crate::db::Reader;
-use crate::db::Transaction;
 use crate::db::key::{RepoId, STEP_ROWS};
 use crate::db::lost::Losing;
 use crate::db::verify::{HoldingRepository, Shown};
+use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
 
 impl Walk<'_> {

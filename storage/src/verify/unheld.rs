@@ -5,11 +5,10 @@ use oci::{Digest, Manifest};
 use super::walk::Walk;
 use super::{Damage, Finding};
 use crate::blob::file_size;
-use crate::db::Reader;
-use crate::db::Transaction;
 use crate::db::key::STEP_ROWS;
 use crate::db::unheld_blobs::{ROWS_EACH, Unheld};
 use crate::db::verify::HoldingRepository;
+use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
 
 impl Walk<'_> {

@@ -1,7 +1,7 @@
 //! Images as a whole: what goes with one, what stays, and what is missing.
 
 use oci::{Algorithm, Digest, EdgeKind, Manifest, MediaType, Reference, RepoName, Tag, TagPattern};
-use storage::{Keeper, PartState, RemovalStep, RestorePoint, Space, StorageError, Store};
+use storage::{BlobTotal, Keeper, PartState, RemovalStep, RestorePoint, StorageError, Store};
 
 use crate::support::{blob_path, directory, image, index, open, parse, push, repo, sha256, tag};
 use crate::tag::{index_of, referrer};
@@ -66,7 +66,7 @@ fn an_image_goes_with_what_nothing_else_keeps() {
     assert!(tags.contains(&tag("first")) && tags.contains(&twice), "{tags:?}");
     assert_eq!((removed.sparse, removed.kept_by), (vec![], None));
     // The layer of one image, before and after; the configuration is everybody's.
-    let one_layer = Space { blobs: 1, bytes: 1000 };
+    let one_layer = BlobTotal { blobs: 1, bytes: 1000 };
     assert_eq!(store.space_of(&name, &removed.manifests), Ok(one_layer));
     for kept in [&shared, &tagged, &second, &kept] {
         let there = store.manifest(&name, &Reference::Digest(*kept.digest())).unwrap();
@@ -174,12 +174,12 @@ fn blobs_that_another_repository_holds_are_not_freed() {
     push_image(&store, &name, 2, &["v2"]);
     let there = push_image(&store, &other, 1, &["v1"]);
     let all = |name| store.space_in(name, None).unwrap().0.held_alone;
-    assert_eq!(all(&name), Space { blobs: 1, bytes: 1000 });
-    assert_eq!(store.space_of(&name, &[*here.digest()]), Ok(Space::default()));
+    assert_eq!(all(&name), BlobTotal { blobs: 1, bytes: 1000 });
+    assert_eq!(store.space_of(&name, &[*here.digest()]), Ok(BlobTotal::default()));
     remove(&store, &other, &by_tag("v1"));
-    assert_eq!(store.space_of(&other, &[*there.digest()]), Ok(Space::default()));
-    assert_eq!(store.space_of(&name, &[*here.digest()]), Ok(Space { blobs: 1, bytes: 1000 }));
-    assert_eq!(all(&name), Space { blobs: 3, bytes: 2002 });
+    assert_eq!(store.space_of(&other, &[*there.digest()]), Ok(BlobTotal::default()));
+    assert_eq!(store.space_of(&name, &[*here.digest()]), Ok(BlobTotal { blobs: 1, bytes: 1000 }));
+    assert_eq!(all(&name), BlobTotal { blobs: 3, bytes: 2002 });
 }
 
 #[test]
