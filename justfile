@@ -49,13 +49,13 @@ run:
 # Measures the file that is given away against Debian's docker-registry. Some minutes, and 2.5 GiB
 # of disk.
 load:
-    RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' cargo build --release --locked --target x86_64-unknown-linux-gnu --bin registry
+    cargo static
     cargo run --release --locked -p tests --bin load
 
 # The same with less work: rough figures, in the time that CI has. The generator itself is the one
 # that the tests have built; what it measures is not.
 load-short:
-    RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' cargo build --release --locked --target x86_64-unknown-linux-gnu --bin registry
+    cargo static
     cargo run --locked -p tests --bin load -- --short
 
 # Kills the server 500 times under load, and holds it against a model after each. Some minutes.
@@ -75,7 +75,7 @@ soak-collect:
 soak-short:
     SOAK_SECONDS=120 cargo test -p tests --test suite --locked -- --ignored --nocapture soak::
 
-# The file that is given away: target/x86_64-unknown-linux-gnu/release/registry. It is static, so
-# the crate getrandom must be told to call the kernel: it would look for the call in a library.
+# The file that is given away: target/x86_64-unknown-linux-gnu/release/registry. The command stands
+# with its flags in .cargo/config.toml.
 release:
-    RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' cargo build --release --locked --target x86_64-unknown-linux-gnu --bin registry
+    cargo static

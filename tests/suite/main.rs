@@ -23,6 +23,7 @@ mod crash;
 mod database;
 mod descriptors;
 mod df;
+mod documents;
 mod faults;
 mod fixture;
 mod full;
