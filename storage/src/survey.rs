@@ -7,7 +7,7 @@ use durable::IoError;
 
 use crate::error::StorageError;
 use crate::layout::Layout;
-use crate::lock::Holder;
+use crate::process::lock::LockHolder;
 
 /// What a directory is, as far as looking tells: it may be another a moment later.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Survey {
     /// What is there.
     pub content: Content,
     /// The process that owns it, if one runs.
-    pub holder: Option<Holder>,
+    pub holder: Option<LockHolder>,
 }
 
 /// What is in a directory in which a store may be or become.
@@ -52,6 +52,6 @@ impl Survey {
                 Err(error) => return Err(error),
             },
         };
-        Ok(Self { content, holder: Holder::of(&layout.lock())? })
+        Ok(Self { content, holder: LockHolder::of(&layout.lock())? })
     }
 }

@@ -15,12 +15,13 @@ use std::time::Duration;
 use oci::{Digest, MediaType, Reference, RepoName, WrongSizes};
 use serde::{Deserialize, Serialize};
 
-mod file;
+use crate::content::BlobDamage;
+
 mod manifest;
+mod pace;
 mod unheld;
 mod walk;
 
-pub(crate) use file::{Identity, Seen, look};
 pub(crate) use walk::Walk;
 
 /// How a store is verified.
@@ -116,7 +117,7 @@ pub enum Finding {
         /// The blob.
         digest: Digest,
         /// What is wrong with its file.
-        damage: Damage,
+        damage: BlobDamage,
         /// Where the file was put.
         put_aside: Option<PathBuf>,
     },
@@ -290,41 +291,6 @@ impl fmt::Display for Finding {
                      the kernel's log, and restore it from a backup if it stays so"
                 )
             }
-        }
-    }
-}
-
-/// What is wrong with the file of a blob.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Damage {
-    /// It is not there.
-    Missing,
-    /// It has another size.
-    Size {
-        /// The size it should have, in bytes.
-        expected: u64,
-        /// The size it has.
-        found: u64,
-    },
-    /// It holds other bytes.
-    Bytes,
-    /// Something else is there in its place.
-    NoFile,
-    /// The disk does not give it back. It may be good, so it stays where it is: hidden, and looked
-    /// at again by each verification.
-    Unreadable(String),
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("its file is missing"),
-            Self::Size { expected, found } => {
-                write!(f, "its file has {found} bytes and not {expected}")
-            }
-            Self::Bytes => f.write_str("its file holds other bytes"),
-            Self::NoFile => f.write_str("what is in its place is no regular file"),
-            Self::Unreadable(message) => write!(f, "its file cannot be read: {message}"),
         }
     }
 }

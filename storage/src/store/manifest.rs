@@ -8,7 +8,6 @@ use oci::{Digest, Manifest, Reference, RepoName, Tag, WrongSizes};
 use super::Store;
 use super::blob::TRIES;
 use crate::account::UserName;
-use crate::blob::has_file;
 use crate::db::again::{self, Change};
 use crate::db::list::{self, PageSize, Referrer};
 use crate::db::lost::{self, Losing};
@@ -109,12 +108,12 @@ impl Store {
         digest: &Digest,
         find: impl FnOnce() -> Result<Option<T>, StorageError>,
     ) -> Result<Option<T>, StorageError> {
-        if !self.recent.tell(name.as_str(), digest) {
+        if !self.told.tell(name.as_str(), digest) {
             return Err(StorageError::Closed);
         }
         let found = find()?;
         if found.is_none() {
-            self.recent.take_back(name.as_str(), digest);
+            self.told.take_back(name.as_str(), digest);
         }
         Ok(found)
     }
@@ -177,7 +176,7 @@ impl Store {
             // It is remembered first and looked for then, so that collection does not take it in
             // between. What a delete that commits after that look takes was there when it was
             // pushed: the two came at once, and the delete is the later one.
-            self.recent.tell(name.as_str(), &digest);
+            self.told.tell(name.as_str(), &digest);
             changes = change()?;
             if changes == Change::Nothing {
                 return Ok(());
@@ -193,7 +192,7 @@ impl Store {
         };
         self.database.write_rows(rows, put)?;
         // Without regard to the clock, which may be set.
-        self.recent.tell(name.as_str(), &digest);
+        self.told.tell(name.as_str(), &digest);
         let before = self.tags_pushed.fetch_add(count, Ordering::Relaxed);
         if before / LOOK_CHANGES != before.saturating_add(count) / LOOK_CHANGES {
             // The push is done. What cannot be forgotten now is for the next look, or collection.
@@ -217,7 +216,7 @@ impl Store {
         let is_gone = self.database.write_to_free(move |connection| {
             manifest::remove(connection, &repository, &manifest, by.as_ref())
         })?;
-        self.recent.take_back(name.as_str(), digest);
+        self.told.take_back(name.as_str(), digest);
         Ok(is_gone)
     }
 
@@ -325,7 +324,7 @@ impl Store {
             let held = |connection: &_| repository::held_blobs(connection, name, page);
             for (digest, held) in page.iter().zip(self.database.read(held)?) {
                 match held {
-                    Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
+                    Some(blob) if !blob.is_lost && self.content.has_file(digest, blob.size)? => {
                         found.insert(*digest, blob.size);
                     }
                     _ => absent.push(*digest),

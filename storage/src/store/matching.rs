@@ -50,7 +50,7 @@ impl Store {
         let repository = name.clone();
         let remove = move |connection: &_| removal::remove_tags(connection, &repository, &tags);
         let Removal { tags, manifests, .. } = self.database.write_to_free(remove)?;
-        manifests.iter().for_each(|digest| self.recent.take_back(name.as_str(), digest));
+        manifests.iter().for_each(|digest| self.told.take_back(name.as_str(), digest));
         let step = RemovalStep { tags: tags.len() as u64, manifests: manifests.len() as u64 };
         Ok((step, next))
     }

@@ -8,11 +8,10 @@ use oci::{Algorithm, RepoName};
 use super::Store;
 use crate::account::Account;
 use crate::collect::seen::upload_name;
+use crate::content::Spool;
+use crate::content::upload::{UploadId, UploadWriter};
 use crate::error::StorageError;
-use crate::sessions::{Ended, Found};
-use crate::spool::Spool;
-use crate::upload::UploadId;
-use crate::upload::UploadWriter;
+use crate::process::sessions::{KnownSession, SweptUploads};
 
 impl Store {
     /// Whether the disk has room for an upload of so many bytes more, above what uploads leave
@@ -115,7 +114,7 @@ impl Store {
     /// will ask for it any more. On a read-only disk it stays.
     pub fn forget_finished_upload(&self, name: &RepoName, user: &Account, id: UploadId) {
         if self.space.check_writable().is_ok()
-            && matches!(self.sessions.find(name, user, id), Ok(Found::Finished(_)))
+            && matches!(self.sessions.find(name, user, id), Ok(KnownSession::Finished(_)))
         {
             self.sessions.forget_finished(id);
         }
@@ -139,7 +138,7 @@ impl Store {
         &self,
         idle: Duration,
         is_dry_run: bool,
-    ) -> Result<Ended, StorageError> {
+    ) -> Result<SweptUploads, StorageError> {
         let ended = self.sessions.sweep(idle, is_dry_run, &|halves| {
             let names: Vec<String> = halves.iter().map(upload_name).collect();
             self.known_for(&names, idle, is_dry_run)

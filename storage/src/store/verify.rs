@@ -1,23 +1,20 @@
 //! Verifying the store: now, or on a schedule; and what is lost.
 
 use std::collections::HashSet;
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use durable::{At, sync_directory};
 use oci::{Digest, Reference};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::claims::Claim;
+use crate::content::{Identity, Reread};
 use crate::db::lost::{self, HurtManifest, Losing, Lost, LostDigests};
 use crate::db::{upkeep, verify};
 use crate::error::StorageError;
-use crate::verify::{
-    Finding, Hurt, Identity, Image, Position, Scrub, Seen, Verification, Verified, Walk,
-};
+use crate::process::claims::Claim;
+use crate::verify::{Finding, Hurt, Image, Position, Scrub, Verification, Verified, Walk};
 
 impl Store {
     /// Reads everything again and mends what it can, or only tells: see [`Finding`]. `on_step`
@@ -145,24 +142,16 @@ impl Store {
     pub(crate) fn lose_blob(
         &self,
         digest: &Digest,
-        seen: &Seen,
+        reread: &Reread,
     ) -> Result<Option<(Losing, Option<PathBuf>)>, StorageError> {
-        let hidden = self.hide_blob(digest, seen.identity.as_ref())?;
+        let hidden = self.hide_blob(digest, reread.identity.as_ref())?;
         let Some((_claim, losing)) = hidden else { return Ok(None) };
-        let path = self.layout.blob(digest);
-        if losing == Losing::IsGone || seen.identity.is_none() || seen.is_unreadable() {
+        if losing == Losing::IsGone || reread.identity.is_none() || reread.is_unreadable() {
             // What cannot be read now may be good, and is answered again when it was read.
             return Ok(Some((losing, None)));
         }
-        let aside = self.layout.damaged_blob(digest);
-        // On a disk that fails it may have to stay: the row hides it.
-        let is_aside = fs::rename(&path, &aside).is_ok();
-        if is_aside {
-            // The new name before the old one's end, so that the file has one at any time.
-            let _ = sync_directory(&self.layout.damaged());
-            let _ = path.parent().map_or(Ok(()), sync_directory);
-        }
-        Ok(Some((losing, is_aside.then_some(aside))))
+        // Where it has to stay, the row hides it.
+        Ok(Some((losing, self.content.set_aside(digest))))
     }
 
     /// Calls a blob lost and leaves its file; none if by now another file is in its place. Nobody
@@ -173,7 +162,7 @@ impl Store {
         identity: Option<&Identity>,
     ) -> Result<Option<(Claim<'_>, Losing)>, StorageError> {
         let claim = self.claims.claim(digest);
-        if Identity::at(&self.layout.blob(digest)).as_ref() != identity {
+        if self.content.identity(digest).as_ref() != identity {
             return Ok(None);
         }
         let lost = *digest;
@@ -189,17 +178,14 @@ impl Store {
     pub(crate) fn regain_blob(
         &self,
         digest: &Digest,
-        seen: &Seen,
+        reread: &Reread,
     ) -> Result<Option<bool>, StorageError> {
         let _claim = self.claims.claim(digest);
-        let path = self.layout.blob(digest);
-        let Some(file) = seen.file.as_ref().filter(|_| Identity::at(&path) == seen.identity) else {
+        let synced = self.content.sync_reread(digest, reread);
+        if !synced.map_err(|error| self.space.explained(error))? {
             return Ok(None);
-        };
-        let synced = file.sync_all().at("sync", &path);
-        let synced = synced.and_then(|()| path.parent().map_or(Ok(()), sync_directory));
-        synced.map_err(|error| self.space.explained(error.into()))?;
-        let (found, size) = (*digest, seen.length);
+        }
+        let (found, size) = (*digest, reread.length);
         let regain = move |connection: &_| {
             let is_mended = verify::mend_size(connection, &found, size)?;
             Ok(lost::regain_blob(connection, &found)? || is_mended)

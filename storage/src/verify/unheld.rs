@@ -2,9 +2,9 @@
 
 use oci::{Digest, Manifest};
 
+use super::Finding;
 use super::walk::Walk;
-use super::{Damage, Finding};
-use crate::blob::file_size;
+use crate::content::BlobDamage;
 use crate::db::collect::STEP_ROWS;
 use crate::db::repository;
 use crate::db::unheld::{self as rows, ROWS_EACH, Unheld};
@@ -27,7 +27,7 @@ impl Walk<'_> {
             if unheld.is_empty() {
                 continue;
             }
-            let file = |unheld: &Unheld| file_size(&self.store.layout, &unheld.digest);
+            let file = |unheld: &Unheld| self.store.content.file_size(&unheld.digest);
             let files = unheld.iter().map(file).collect::<Result<Vec<_>, _>>()?;
             let again: Vec<(Unheld, u64)> =
                 unheld.iter().zip(&files).map(|(blob, file)| (*blob, file.unwrap_or(0))).collect();
@@ -41,7 +41,7 @@ impl Walk<'_> {
             for (Unheld { digest, is_known }, file) in unheld.into_iter().zip(files) {
                 self.verified.add(match is_known || file.is_some() {
                     true => Finding::Unheld { repository: name.clone(), digest },
-                    false => Finding::Blob { digest, damage: Damage::Missing, put_aside: None },
+                    false => Finding::Blob { digest, damage: BlobDamage::Missing, put_aside: None },
                 });
             }
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use storage::{Holder, OnHeld, OpenOptions, StorageError, Store, Survey};
+use storage::{LockHolder, OnHeld, OpenOptions, StorageError, Store, Survey};
 
 use crate::support::{directory, fatal, open, push, repo, try_open};
 
@@ -106,7 +106,7 @@ fn who_waits_gets_the_store_when_it_is_dropped() {
     let root = home.path().to_owned();
     let waiting = std::thread::spawn(move || {
         let questions = AtomicUsize::new(0);
-        let on_held = |holder: &Holder| {
+        let on_held = |holder: &LockHolder| {
             questions.fetch_add(1, Ordering::Relaxed);
             asked.send(holder.to_string()).unwrap();
             OnHeld::Wait
@@ -139,7 +139,7 @@ fn who_waits_gets_the_store_when_it_is_dropped() {
 #[test]
 fn of_two_first_starts_at_once_one_makes_the_store() {
     let home = directory();
-    let wait = |_: &Holder| OnHeld::Wait;
+    let wait = |_: &LockHolder| OnHeld::Wait;
     let options = || OpenOptions {
         may_create: true,
         uploads_per_user: 1,

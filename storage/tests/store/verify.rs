@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName};
-use storage::{Damage, Finding, Image, Lost, Scrub, StorageError, Store, Verification, Verified};
+use storage::{
+    BlobDamage, Finding, Image, Lost, Scrub, StorageError, Store, Verification, Verified,
+};
 
 use crate::support::{
     account, blob_path, directory, files, image, open, parse, pull, push, repo, sha256, sha512,
@@ -101,7 +103,7 @@ fn a_flipped_byte_is_hidden_with_all_that_needs_it_until_the_next_push() {
         found.findings,
         [Finding::Blob {
             digest: scene.layer,
-            damage: Damage::Bytes,
+            damage: BlobDamage::Bytes,
             put_aside: Some(aside.clone()),
         }]
     );
@@ -154,7 +156,7 @@ fn files_that_are_cut_gone_or_no_files_are_lost_whatever_names_them() {
     let store = open(home.path());
     let name = repo("a");
     let [cut, gone, long] = [b"to be cut".as_slice(), b"gone", b"long"]
-        .map(|content| (content, push(&store, &name, content), Option::<Damage>::None));
+        .map(|content| (content, push(&store, &name, content), Option::<BlobDamage>::None));
     let odd = push(&store, &name, b"odd");
     let path = |digest: &Digest| blob_path(home.path(), digest);
     fs::write(path(&cut.1), "to be").unwrap();
@@ -170,13 +172,13 @@ fn files_that_are_cut_gone_or_no_files_are_lost_whatever_names_them() {
     flip(&path(&wide));
 
     let aside = |digest: &Digest| Some(damaged(home.path(), digest));
-    let no_file = Damage::NoFile;
+    let no_file = BlobDamage::NoFile;
     let mut expected = vec![
-        (cut.1, Damage::Size { expected: 9, found: 5 }, aside(&cut.1)),
-        (gone.1, Damage::Missing, None),
-        (long.1, Damage::Size { expected: 4, found: 6 }, aside(&long.1)),
+        (cut.1, BlobDamage::Size { expected: 9, found: 5 }, aside(&cut.1)),
+        (gone.1, BlobDamage::Missing, None),
+        (long.1, BlobDamage::Size { expected: 4, found: 6 }, aside(&long.1)),
         (odd, no_file, aside(&odd)),
-        (wide, Damage::Bytes, aside(&wide)),
+        (wide, BlobDamage::Bytes, aside(&wide)),
     ];
     expected.sort_by_key(|(digest, ..)| digest.to_string());
     let blob = |(digest, damage, put_aside)| Finding::Blob { digest, damage, put_aside };
@@ -200,7 +202,8 @@ fn a_dry_run_tells_the_same_and_changes_nothing() {
     let before = tree(home.path());
     let how = Verification { is_dry_run: true, ..Verification::default() };
     let told = store.verify(&how, &mut |_| ControlFlow::Continue(())).unwrap();
-    let expected = Finding::Blob { digest: scene.layer, damage: Damage::Bytes, put_aside: None };
+    let expected =
+        Finding::Blob { digest: scene.layer, damage: BlobDamage::Bytes, put_aside: None };
     assert_eq!(told.findings, [expected]);
     assert_eq!(tree(home.path()), before);
     assert_eq!(store.lost(), Ok(Lost::default()));

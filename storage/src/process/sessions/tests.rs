@@ -1,13 +1,13 @@
 //! What only the inside of the sessions shows: that one is never two, and that asking for one
 //! waits for no disk.
 
+use std::fs;
 use std::sync::mpsc;
 
 use super::*;
 use crate::account::UserId;
-use crate::blob::{Left, Unpublished};
+use crate::content::upload::UploadWriter;
 use crate::space::Space;
-use crate::upload::UploadWriter;
 
 fn sessions(limit: usize) -> (tempfile::TempDir, Sessions) {
     let directory = tempfile::tempdir().unwrap();
@@ -98,8 +98,9 @@ fn a_session_that_the_disk_ended_is_not_kept_for_ever() {
     let writer = UploadWriter::open(session, layout.clone(), space).unwrap();
     let digest = oci::Digest::of(Algorithm::Sha256, b"");
     let fail = |left| {
-        let unpublished = |_: &_, _: &_, _| Err(Unpublished { error: StorageError::Full, left });
-        writer.commit(&sessions, &digest, unpublished)
+        let outcome = Err(Unpublished { error: StorageError::Full, left });
+        sessions.conclude(writer.check_digest(&digest).unwrap(), &outcome);
+        outcome.map_err(|unpublished| unpublished.error)
     };
     // A commit that leaves the bytes as they were can be tried again.
     assert_eq!(fail(Left::Intact), Err(StorageError::Full));
@@ -109,7 +110,7 @@ fn a_session_that_the_disk_ended_is_not_kept_for_ever() {
     assert_eq!(fs::read_dir(layout.uploads()).unwrap().count(), 0);
     assert_eq!(
         sessions.sweep(Duration::from_secs(3600), false, &|_| Ok(Vec::new())),
-        Ok(Ended::default())
+        Ok(SweptUploads::default())
     );
     assert_eq!(sessions.count(), 0);
 }
