@@ -33,9 +33,9 @@ pub(crate) mod files;
 mod history;
 mod kept;
 mod reached;
-pub(crate) mod seen;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unnamed_files;
 mod untagged;
 
 pub use kept::{KeptUntagged, Share};
@@ -223,7 +223,7 @@ impl Run<'_> {
             unless_stopped!(self.stray_files());
         }
         if !self.is_dry_run {
-            self.store.forget_seen()?;
+            self.store.forget_named_files()?;
         }
         unless_stopped!(self.repositories());
         self.kept()

@@ -12,7 +12,7 @@
 //! files of blobs and uploads; `db` is the database; `clock` is what ages are counted on; `process`
 //! is what only the process that owns the store knows or holds; `store` puts them together;
 //! `collect` keeps it small; `verify` reads everything again; [`backup`] takes copies of a store
-//! and makes one of a copy; `survey` only looks.
+//! and makes one of a copy; `directory_state` only looks.
 
 pub mod backup;
 
@@ -22,6 +22,7 @@ mod clock;
 mod collect;
 mod content;
 mod db;
+mod directory_state;
 mod error;
 mod layout;
 mod medium;
@@ -29,7 +30,6 @@ mod process;
 mod shell;
 mod space;
 mod store;
-mod survey;
 mod verify;
 
 pub use account::{Account, UserId, UserName, UserNameError};
@@ -50,11 +50,11 @@ pub use db::shape::SchemaFault;
 pub use db::space::{RepositorySpace, Space};
 pub use db::user::{Role, RoleError, User};
 pub use db::{OnFatal, OnTrouble};
+pub use directory_state::{DirectoryContent, DirectoryState};
 pub use error::StorageError;
 pub use layout::{DATA_MODE, Layout};
 pub use medium::{Foreign, Medium, is_read_only};
 pub use process::lock::{LockHolder, OnHeld};
 pub use shell::shell_word;
 pub use store::{ImagePart, ManifestContent, OpenOptions, PartState, Pushed, Snapshot, Store};
-pub use survey::{Content, Survey};
-pub use verify::{Finding, Hurt, Image, Missized, Position, Scrub, Verification, Verified};
+pub use verify::{BrokenImages, Finding, Image, Missized, Position, Scrub, Verification, Verified};

@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use crate::content::BlobDamage;
 
 mod manifest;
+mod needed_blobs;
 mod pace;
-mod unheld;
 mod walk;
 
-pub(crate) use walk::Walk;
+pub(crate) use walk::VerificationRun;
 
 /// How a store is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -297,7 +297,7 @@ impl fmt::Display for Finding {
 
 /// Images that cannot be pulled because of what is lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hurt {
+pub struct BrokenImages {
     /// The first of them.
     pub images: Vec<Image>,
     /// How many more there are.
@@ -326,7 +326,7 @@ impl fmt::Display for Image {
 /// Where a walk through a store stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    pub(crate) phase: Phase,
+    pub(crate) phase: VerifyPhase,
     /// The row of the repository, or the number of the directory, where that counts.
     pub(crate) number: i64,
     /// The last key that is done.
@@ -336,7 +336,7 @@ pub struct Position {
 /// What a walk is at, in its order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Phase {
+pub(crate) enum VerifyPhase {
     /// The bytes of manifests, and what is recorded of them.
     #[default]
     Manifests,
@@ -352,7 +352,7 @@ pub(crate) enum Phase {
     Files,
 }
 
-impl Phase {
+impl VerifyPhase {
     pub(crate) fn next(self) -> Option<Self> {
         match self {
             Self::Manifests => Some(Self::Holders),

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use oci::Digest;
 
-use super::seen::damaged_name;
+use super::unnamed_files::damaged_name;
 use super::{Flow, Run};
 use crate::db::collect::{self as rows, STEP_ROWS};
 use crate::error::StorageError;

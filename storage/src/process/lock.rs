@@ -62,7 +62,8 @@ impl StoreLock {
         Ok(Self { _file: Some(file), _directory: directory })
     }
 
-    /// The same where nothing can be written: whoever comes second is not told by whom it is held.
+    /// Takes the lock where nothing can be written: whoever comes second is not told by whom it is
+    /// held.
     pub(crate) fn acquire_read_only(
         path: &Path,
         on_held: &dyn Fn(&LockHolder) -> OnHeld,

@@ -27,8 +27,9 @@ impl Store {
         }
     }
 
-    /// The same for somebody who may push, and who will name the blob in a manifest without pushing
-    /// it if it is there: collection then leaves it for the grace time.
+    /// The size of a blob, for somebody who may push and will name the blob in a manifest without
+    /// pushing it if it is there: collection then leaves it for the grace time. There is an
+    /// answer where [`Store::blob_size`] has one.
     ///
     /// # Errors
     /// [`StorageError::Closed`] after [`Store::close`]; trouble with the database.

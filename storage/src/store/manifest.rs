@@ -51,9 +51,9 @@ impl Store {
         }
     }
 
-    /// The same, but of one that is longer than `whole_bytes` and for whose bytes `has_room` finds
-    /// none only what is to be known before it is sent: its bytes are held against its digest a
-    /// piece at a time, and left where they are.
+    /// Finds a manifest to answer with. Of one that is longer than `whole_bytes`, and for whose
+    /// bytes `has_room` finds no room, that is only what is to be known before it is sent: its
+    /// bytes are held against its digest a piece at a time, and left where they are.
     ///
     /// Who may push will name the manifest in an index, or call it copied, without pushing it if it
     /// is there: collection then leaves it for the grace time.
@@ -133,7 +133,8 @@ impl Store {
         self.push_manifest(name, manifest, tags, by).map(drop)
     }
 
-    /// The same, and says what whoever pushed it should know.
+    /// Stores a manifest as [`Store::put_manifest`] does, and says what whoever pushed it should
+    /// know.
     ///
     /// # Errors
     /// Those of [`Store::put_manifest`].

@@ -58,7 +58,7 @@ impl Store {
         Ok(Snapshot { path: self.layout.database(), copy: None })
     }
 
-    /// The same where the disk can be written.
+    /// Copies the database while it is written to, on a disk that can be written.
     fn copied_snapshot(
         &self,
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,

@@ -7,7 +7,7 @@ use oci::{Algorithm, RepoName};
 
 use super::Store;
 use crate::account::Account;
-use crate::collect::seen::upload_name;
+use crate::collect::unnamed_files::upload_name;
 use crate::content::Spool;
 use crate::content::upload::{UploadId, UploadWriter};
 use crate::error::StorageError;

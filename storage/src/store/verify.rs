@@ -14,7 +14,9 @@ use crate::db::lost::{self, HurtManifest, Losing, Lost, LostDigests};
 use crate::db::{upkeep, verify};
 use crate::error::StorageError;
 use crate::process::claims::Claim;
-use crate::verify::{Finding, Hurt, Image, Position, Scrub, Verification, Verified, Walk};
+use crate::verify::{
+    BrokenImages, Finding, Image, Position, Scrub, Verification, VerificationRun, Verified,
+};
 
 impl Store {
     /// Reads everything again and mends what it can, or only tells: see [`Finding`]. `on_step`
@@ -30,7 +32,7 @@ impl Store {
         if !how.is_dry_run {
             self.space.check_writable()?;
         }
-        let verified = Walk::new(self, *how, Verified::default(), on_step).run()?;
+        let verified = VerificationRun::new(self, *how, Verified::default(), on_step).run()?;
         if verified.is_done && !how.is_dry_run {
             self.note_verified(&verified)?;
         }
@@ -63,7 +65,7 @@ impl Store {
         };
         let verification =
             Verification { bytes_per_second: how.bytes_per_second, is_dry_run: false };
-        let verified = Walk::new(self, verification, begun, &mut step).run()?;
+        let verified = VerificationRun::new(self, verification, begun, &mut step).run()?;
         outcome?;
         match verified.is_done {
             true => self.note_verified(&verified)?,
@@ -102,24 +104,28 @@ impl Store {
     ///
     /// # Errors
     /// Trouble with the database.
-    pub fn hurt(&self, findings: &[Finding], limit: usize) -> Result<Hurt, StorageError> {
+    pub fn broken_images(
+        &self,
+        findings: &[Finding],
+        limit: usize,
+    ) -> Result<BrokenImages, StorageError> {
         let losses = findings.iter().filter_map(|finding| match finding {
             Finding::Blob { digest, .. } | Finding::Manifest(digest) => Some(digest.to_string()),
             _ => None,
         });
         let also: HashSet<String> = losses.collect();
-        let mut hurt = Hurt::default();
+        let mut broken = BrokenImages::default();
         if also.is_empty() && self.lost()?.is_nothing() {
-            return Ok(hurt);
+            return Ok(broken);
         }
         let mut after = (i64::MIN, String::new());
         loop {
             let page = |connection: &_| lost::hurt(connection, &also, &after);
             let (found, last) = self.database.read(page)?;
             for image in found.into_iter().flat_map(images) {
-                match hurt.images.len() < limit {
-                    true => hurt.images.push(image),
-                    false => hurt.more += 1,
+                match broken.images.len() < limit {
+                    true => broken.images.push(image),
+                    false => broken.more += 1,
                 }
             }
             match last {
@@ -127,8 +133,8 @@ impl Store {
                 None => break,
             }
         }
-        hurt.images.sort_by_cached_key(Image::to_string);
-        Ok(hurt)
+        broken.images.sort_by_cached_key(Image::to_string);
+        Ok(broken)
     }
 
     /// Calls a blob lost and puts its file aside; none if by now another file is in its place.

@@ -123,7 +123,7 @@ fn a_manifest_with_other_bytes_is_hidden_in_every_repository_until_one_gets_it_a
             assert_eq!(get(&store, name, "image"), lost(&manifest));
             assert_eq!(get(&store, name, "list"), lost(&list));
         }
-        assert_eq!(store.hurt(&[], 9).unwrap().images.len(), 4);
+        assert_eq!(store.broken_images(&[], 9).unwrap().images.len(), 4);
         assert_eq!(looked_at(&store, &list), (false, vec![PartState::Lost]));
         assert_eq!(looked_at(&store, &manifest), (true, vec![]), "nobody knows what it named");
         // A push into one repository brings the bytes that both serve.

@@ -1,4 +1,4 @@
-//! The walk through a store, a page at a time, in the order of [`Phase`].
+//! The walk through a store, a page at a time, in the order of [`VerifyPhase`].
 
 use std::ops::ControlFlow;
 
@@ -6,7 +6,7 @@ use durable::IoError;
 use oci::{Algorithm, Digest};
 
 use super::pace::Pace;
-use super::{Finding, OnStep, Phase, Position, Verification, Verified};
+use super::{Finding, OnStep, Position, Verification, Verified, VerifyPhase};
 use crate::content::{Listing, Reread};
 use crate::db::collect::{STEP_ROWS, without_rows};
 use crate::db::lost::Losing;
@@ -17,7 +17,7 @@ use crate::layout::Layout;
 use crate::store::Store;
 
 /// One verification at work.
-pub(crate) struct Walk<'a> {
+pub(crate) struct VerificationRun<'a> {
     pub(super) store: &'a Store,
     pub(super) how: Verification,
     pub(super) verified: Verified,
@@ -28,7 +28,7 @@ pub(crate) struct Walk<'a> {
 /// Whether to go on, or trouble.
 pub(super) type Going = Result<ControlFlow<()>, StorageError>;
 
-impl<'a> Walk<'a> {
+impl<'a> VerificationRun<'a> {
     /// A walk that begins, or goes on from where an earlier one was.
     pub(crate) fn new(
         store: &'a Store,
@@ -60,14 +60,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn walk(&mut self, phase: Phase) -> Going {
+    fn walk(&mut self, phase: VerifyPhase) -> Going {
         match phase {
-            Phase::Manifests => self.walk_manifests(),
-            Phase::Holders => self.walk_naming(Naming::Manifests),
-            Phase::Tags => self.walk_naming(Naming::Tags),
-            Phase::Links => self.walk_naming(Naming::Links),
-            Phase::Blobs => self.walk_blobs(),
-            Phase::Files => self.walk_files(),
+            VerifyPhase::Manifests => self.walk_manifests(),
+            VerifyPhase::Holders => self.walk_naming(Naming::Manifests),
+            VerifyPhase::Tags => self.walk_naming(Naming::Tags),
+            VerifyPhase::Links => self.walk_naming(Naming::Links),
+            VerifyPhase::Blobs => self.walk_blobs(),
+            VerifyPhase::Files => self.walk_files(),
         }
     }
 

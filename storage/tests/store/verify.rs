@@ -129,7 +129,7 @@ fn a_flipped_byte_is_hidden_with_all_that_needs_it_until_the_next_push() {
         store.put_manifest(&scene.name, again, vec![], None),
         Err(StorageError::MissingBlobs(vec![scene.layer]))
     );
-    let hurt = store.hurt(&[], 10).unwrap();
+    let hurt = store.broken_images(&[], 10).unwrap();
     let name = |reference| Image { repository: scene.name.clone(), reference };
     let mut names = hurt.images.clone();
     names.sort_by_key(Image::to_string);
@@ -137,7 +137,10 @@ fn a_flipped_byte_is_hidden_with_all_that_needs_it_until_the_next_push() {
     expected.push(name(Reference::Digest(scene.outer)));
     assert_eq!((names, hurt.more), (expected, 0));
     assert_eq!(
-        (store.hurt(&[], 1).unwrap().images.len(), store.hurt(&[], 1).unwrap().more),
+        (
+            store.broken_images(&[], 1).unwrap().images.len(),
+            store.broken_images(&[], 1).unwrap().more
+        ),
         (1, 3)
     );
     assert_eq!(verify(&store).findings, [], "what is known to be lost is not found again");
@@ -146,7 +149,7 @@ fn a_flipped_byte_is_hidden_with_all_that_needs_it_until_the_next_push() {
     assert_eq!(scene.answers(&store), vec![Ok(true); 6]);
     assert_eq!(pull(&store, &scene.name, &scene.layer).unwrap(), LAYER);
     assert_eq!(store.lost(), Ok(Lost::default()));
-    assert_eq!(store.hurt(&[], 10).unwrap().images, []);
+    assert_eq!(store.broken_images(&[], 10).unwrap().images, []);
     assert_eq!(verify(&store).findings, []);
 }
 
@@ -210,7 +213,7 @@ fn a_dry_run_tells_the_same_and_changes_nothing() {
     assert_eq!(scene.answers(&store), vec![Ok(true); 6]);
     assert_eq!(store.last_verified(), Ok(None));
     let names = |findings: &[Finding]| {
-        let hurt = store.hurt(findings, 10).unwrap();
+        let hurt = store.broken_images(findings, 10).unwrap();
         hurt.images.iter().map(Image::to_string).collect::<Vec<_>>()
     };
     let told = names(&told.findings);

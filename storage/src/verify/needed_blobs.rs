@@ -3,7 +3,7 @@
 use oci::{Digest, Manifest};
 
 use super::Finding;
-use super::walk::Walk;
+use super::walk::VerificationRun;
 use crate::content::BlobDamage;
 use crate::db::collect::STEP_ROWS;
 use crate::db::repository;
@@ -11,7 +11,7 @@ use crate::db::unheld::{self as rows, ROWS_EACH, Unheld};
 use crate::db::verify::Holder;
 use crate::error::StorageError;
 
-impl Walk<'_> {
+impl VerificationRun<'_> {
     /// Lets a repository hold again what a manifest of it needs. What has no row gets one that is
     /// lost, so that the manifest is not answered; if it has a file, that is read later on.
     pub(super) fn check_needed(

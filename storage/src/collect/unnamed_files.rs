@@ -39,7 +39,7 @@ impl Store {
     }
 
     /// Forgets the files that are gone, or that a row names by now.
-    pub(super) fn forget_seen(&self) -> Result<(), StorageError> {
+    pub(super) fn forget_named_files(&self) -> Result<(), StorageError> {
         let mut after = String::new();
         loop {
             let page = self.database.read(|connection| seen::page(connection, &after))?;
