@@ -30,7 +30,7 @@ pub use copy::CopyOutcome;
 pub use damage::BlobDamage;
 #[cfg(test)]
 pub(crate) use damage::is_of_the_disk;
-pub(crate) use publication::{Left, Synced, Unpublished};
+pub(crate) use publication::{Left, Unpublished};
 pub use reader::{BlobContent, BlobReader};
 pub(crate) use reread::{Identity, Reread};
 pub(crate) use shard::Listing;

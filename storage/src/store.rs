@@ -168,9 +168,9 @@ impl Store {
         start: Start,
     ) -> Self {
         let clock = database.clock();
-        let sessions = Sessions::new(layout.clone(), options.uploads_per_user, Arc::clone(clock));
-        let told = ToldDigests::new(Arc::clone(clock), start.promises);
         let content = Content::new(&layout);
+        let sessions = Sessions::new(content.clone(), options.uploads_per_user, Arc::clone(clock));
+        let told = ToldDigests::new(Arc::clone(clock), start.promises);
         Self {
             layout,
             content,

@@ -94,12 +94,11 @@ impl Verified {
 
 /// A manifest that says sizes that are others, which only whoever made it can mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a manifest and what is wrong with it say what they are")]
 pub struct Missized {
     /// A repository that holds it.
     pub repository: RepoName,
-    /// The manifest.
     pub manifest: Digest,
-    /// The sizes.
     pub wrong: WrongSizes,
 }
 
@@ -111,10 +110,10 @@ impl fmt::Display for Missized {
 
 /// One thing that was wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "repository, tag, digest and path say what they are")]
 pub enum Finding {
     /// A blob is lost.
     Blob {
-        /// The blob.
         digest: Digest,
         /// What is wrong with its file.
         damage: BlobDamage,
@@ -127,19 +126,13 @@ pub enum Finding {
     /// mended.
     BlobSize(Digest),
     /// A repository did not hold a blob that a manifest of it needs. It holds it again.
-    Unheld {
-        /// The repository.
-        repository: RepoName,
-        /// The blob.
-        digest: Digest,
-    },
+    Unheld { repository: RepoName, digest: Digest },
     /// The bytes of a manifest are not those that its digest names.
     Manifest(Digest),
     /// A manifest that was lost has its bytes again.
     ManifestFound(Digest),
     /// A manifest that has its bytes cannot be read.
     ManifestUnread {
-        /// The manifest.
         digest: Digest,
         /// Why not.
         message: String,
@@ -149,9 +142,7 @@ pub enum Finding {
     /// A repository served a manifest under a type that the document does not have, as programs
     /// before took it from a header. It is mended.
     Type {
-        /// The repository.
         repository: RepoName,
-        /// The manifest.
         digest: Digest,
         /// What it was served as.
         kept: String,
@@ -160,25 +151,17 @@ pub enum Finding {
     },
     /// A tag names a manifest that the repository does not hold.
     Tag {
-        /// The repository's name.
         repository: String,
-        /// The tag.
         tag: String,
         /// What it names.
         digest: String,
     },
     /// A repository held a blob that does not exist. It holds it no more.
-    Link {
-        /// The repository's name.
-        repository: String,
-        /// The digest of the blob.
-        digest: String,
-    },
+    Link { repository: String, digest: String },
     /// The name of a blob or a manifest in the database is no digest.
     Name(String),
     /// A directory cannot be read.
     Directory {
-        /// The directory.
         path: PathBuf,
         /// The system's words.
         message: String,
@@ -306,8 +289,8 @@ pub struct BrokenImages {
 
 /// An image by its name in this registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a repository says what it is")]
 pub struct Image {
-    /// The repository.
     pub repository: RepoName,
     /// The tag, or the digest of one that has no tag.
     pub reference: Reference,

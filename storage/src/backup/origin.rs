@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use durable::{IoError, Links, open_regular};
+use durable::IoError;
 use oci::{Algorithm, Digest};
 
 use super::mark::Mark;
@@ -78,7 +78,7 @@ impl Origin {
     /// # Errors
     /// Trouble with the disk.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StorageError> {
-        Ok(open_regular(&self.layout.blob(digest), Links::Refuse)?)
+        Content::new(&self.layout).open_own(digest)
     }
 
     /// Opens the database, and its log, if the registry's disk had no room for it when the backup

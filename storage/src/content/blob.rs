@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use durable::{At, IoError, remove, sync_directory};
+use durable::{At, IoError, Links, open_regular, remove, sync_directory};
 use oci::Digest;
 
 use super::hashing::hash_all;
@@ -51,6 +51,12 @@ impl Content {
         let path = self.layout.blob(digest);
         let file = self.open_sized(&path, size)?;
         Ok(file.map(|file| BlobReader::new(file, path, size)))
+    }
+
+    /// Opens the file of a blob where somebody else may have laid something in its place; `None`
+    /// if there is none, and no link is followed.
+    pub(crate) fn open_own(&self, digest: &Digest) -> Result<Option<File>, StorageError> {
+        Ok(open_regular(&self.layout.blob(digest), Links::Refuse)?)
     }
 
     /// Removes the file of a blob; false if there is none. The caller holds the claim on it.

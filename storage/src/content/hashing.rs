@@ -67,3 +67,48 @@ pub(super) fn hash_all(
 
 /// How much of a file is in memory.
 const PIECE_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use oci::Digest;
+
+    use super::*;
+
+    #[test]
+    fn each_piece_is_told_once_and_hashed_once() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("file");
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(2 * PIECE_BYTES + 7).collect();
+        fs::write(&path, &bytes).unwrap();
+        let file = File::open(&path).unwrap();
+        let whole = Digest::of(Algorithm::Sha256, &bytes);
+        let (mut told, most) = (Vec::new(), u64::MAX);
+        let read = hash_while_reading(&file, Algorithm::Sha256, most, |offset, piece| {
+            assert_eq!(offset, told.len() as u64);
+            told.extend_from_slice(piece);
+            ControlFlow::<()>::Continue(())
+        });
+        let ControlFlow::Continue(hashed) = read.unwrap() else { panic!("nobody stopped it") };
+        assert_eq!((hashed.length, hashed.hasher.finish()), (bytes.len() as u64, whole));
+        assert_eq!(told, bytes);
+        let stopped =
+            hash_while_reading(&file, Algorithm::Sha256, most, |offset, _| match offset {
+                0 => ControlFlow::Continue(()),
+                offset => ControlFlow::Break(offset),
+            });
+        assert!(matches!(stopped, Ok(ControlFlow::Break(at)) if at == PIECE_BYTES as u64));
+    }
+
+    #[test]
+    fn a_file_that_ends_early_has_no_hash() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("file");
+        fs::write(&path, "four").unwrap();
+        let file = File::open(&path).unwrap();
+        let hash = |length| hash_all(&file, &path, Algorithm::Sha256, length);
+        assert_eq!(hash(3).unwrap().finish(), Digest::of(Algorithm::Sha256, b"fou"));
+        assert_eq!(hash(5).unwrap_err().kind, ErrorKind::UnexpectedEof);
+    }
+}

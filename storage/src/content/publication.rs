@@ -44,12 +44,19 @@ pub(crate) struct Synced<'a> {
     directory: File,
 }
 
-impl<'a> Synced<'a> {
-    /// Syncs the content of a checked upload.
-    pub(crate) fn new(
-        content: &Content,
+impl Content {
+    /// Syncs the bytes of a checked upload, which then gets the name of its blob by
+    /// [`Synced::place`] or [`Synced::replace`].
+    pub(crate) fn sync<'a>(
+        &self,
         upload: &'a CheckedUpload<'_>,
-    ) -> Result<Self, Unpublished> {
+    ) -> Result<Synced<'a>, Unpublished> {
+        Synced::new(self, upload)
+    }
+}
+
+impl<'a> Synced<'a> {
+    fn new(content: &Content, upload: &'a CheckedUpload<'_>) -> Result<Self, Unpublished> {
         let (file, from) = (upload.file(), upload.path());
         let to = content.layout.blob(&upload.blob().digest);
         let shard = to.parent().unwrap_or(content.layout.root()).to_owned();

@@ -47,3 +47,37 @@ impl Content {
         Ok(listing)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Layout;
+
+    #[test]
+    fn only_files_named_as_blobs_of_the_directory_are_blobs() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        layout.make_directories().unwrap();
+        let digest = Digest::of(Algorithm::Sha256, b"a blob");
+        let prefix = digest.bytes()[0];
+        let path = layout.blob(&digest);
+        fs::write(&path, "").unwrap();
+        let mut foreign = vec![
+            path.with_extension("mine"),
+            // As a blob of another directory is named, and of another algorithm.
+            path.with_file_name(format!("{:02x}{}", prefix ^ 1, &digest.hex()[2..])),
+            path.with_file_name(Digest::of(Algorithm::Sha512, b"a blob").hex()),
+        ];
+        foreign.iter().for_each(|path| fs::write(path, "").unwrap());
+        let directory = path.with_file_name(format!("{}{}", &digest.hex()[..2], "0".repeat(62)));
+        fs::create_dir(&directory).unwrap();
+        foreign.push(directory);
+        let mut listing = Content::new(&layout).list(Algorithm::Sha256, prefix).unwrap();
+        assert_eq!(listing.blobs, [digest]);
+        listing.foreign.sort_unstable();
+        foreign.sort_unstable();
+        assert_eq!(listing.foreign, foreign);
+        let empty = Content::new(&layout).list(Algorithm::Sha512, prefix).unwrap();
+        assert!(empty.blobs.is_empty() && empty.foreign.is_empty());
+    }
+}

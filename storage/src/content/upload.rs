@@ -15,12 +15,16 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::sync::Arc;
 
 use durable::At;
-use oci::Digest;
+use oci::{Algorithm, Digest, RepoName};
 
-use super::Content;
+use super::{Content, Spool};
+use crate::account::Account;
+use crate::clock::Clock;
 use crate::error::StorageError;
+use crate::space::Space;
 
 mod checked;
 pub(crate) mod id;
@@ -37,6 +41,51 @@ pub use writer::UploadWriter;
 use meta::Meta;
 
 impl Content {
+    /// Begins a session: makes its two files.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub(crate) fn begin_upload(
+        &self,
+        repository: &RepoName,
+        user: &Account,
+        algorithm: Algorithm,
+        clock: &Arc<Clock>,
+    ) -> Result<Session, StorageError> {
+        Session::create(&self.layout, repository, user, algorithm, clock)
+    }
+
+    /// Finds a session that an earlier process began; `None` if what is left of its files says
+    /// nothing, which is what a crash may leave.
+    pub(crate) fn recover_upload(&self, id: UploadId, clock: &Arc<Clock>) -> Option<Recovered> {
+        Session::recover(&self.layout, id, clock)
+    }
+
+    /// Takes a session over for writing. Reads the bytes that an earlier process left.
+    ///
+    /// # Errors
+    /// [`StorageError::UploadUnknown`] if it is over or its file is gone; trouble with the disk.
+    pub(crate) fn open_upload(
+        &self,
+        session: Arc<Session>,
+        space: &Arc<Space>,
+    ) -> Result<UploadWriter, StorageError> {
+        UploadWriter::open(session, self.layout.clone(), Arc::clone(space))
+    }
+
+    /// Ends a session and removes its files; false if it was over already.
+    pub(crate) fn cancel_upload(&self, session: &Session) -> bool {
+        session.cancel(&self.layout)
+    }
+
+    /// A file for what comes slowly and is read as a whole when it is there.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub(crate) fn spool(&self, space: &Arc<Space>) -> Result<Spool, StorageError> {
+        Spool::new(&self.layout.uploads(), Arc::clone(space))
+    }
+
     /// The sessions of which there is a file.
     ///
     /// # Errors

@@ -11,7 +11,6 @@ use crate::clock::Clock;
 use crate::content::upload::{CheckedUpload, Finished, Recovered, Session, UploadId};
 use crate::content::{Content, Left, SizedDigest, Unpublished};
 use crate::error::StorageError;
-use crate::layout::Layout;
 
 mod finished;
 
@@ -40,7 +39,6 @@ pub(crate) type MayGo<'a> = &'a dyn Fn(&[UploadId]) -> Result<Vec<bool>, Storage
 /// or when the sweep meets them.
 pub(crate) struct Sessions {
     content: Content,
-    layout: Layout,
     limit_per_user: usize,
     table: Mutex<Table>,
     clock: Arc<Clock>,
@@ -72,9 +70,8 @@ impl KnownSession {
 }
 
 impl Sessions {
-    pub(crate) fn new(layout: Layout, limit_per_user: usize, clock: Arc<Clock>) -> Self {
-        let content = Content::new(&layout);
-        Self { content, layout, limit_per_user, table: Mutex::default(), clock }
+    pub(crate) fn new(content: Content, limit_per_user: usize, clock: Arc<Clock>) -> Self {
+        Self { content, limit_per_user, table: Mutex::default(), clock }
     }
 
     /// Begins a session. At the limit, the one of this user that was idle longest ends for it.
@@ -84,7 +81,7 @@ impl Sessions {
         user: &Account,
         algorithm: Algorithm,
     ) -> Result<UploadId, StorageError> {
-        let session = Session::create(&self.layout, repository, user, algorithm, &self.clock)?;
+        let session = self.content.begin_upload(repository, user, algorithm, &self.clock)?;
         let id = session.id;
         self.lock().open.insert(id, Arc::new(session));
         // Counted with the new one in, so that sessions begun at once cannot pass the limit.
@@ -198,7 +195,7 @@ impl Sessions {
             return false;
         }
         table.finished.remove(id);
-        table.recover(&self.layout, &self.clock, id).is_some()
+        table.recover(&self.content, &self.clock, id).is_some()
     }
 
     /// Ends the session and removes its files; false if it was over already.
@@ -206,7 +203,7 @@ impl Sessions {
     /// It is forgotten only when it is over: as long as its files are there, a request must find
     /// this session and not recover another one that writes to the same file.
     pub(crate) fn cancel(&self, session: &Session) -> bool {
-        let was_open = session.cancel(&self.layout);
+        let was_open = self.content.cancel_upload(session);
         self.forget(session.id);
         was_open
     }
@@ -281,7 +278,7 @@ impl Sessions {
 
     fn load(&self, id: UploadId) -> Option<KnownSession> {
         // Locked while the two files are looked at: one session must never become two.
-        self.lock().recover(&self.layout, &self.clock, id)
+        self.lock().recover(&self.content, &self.clock, id)
     }
 
     fn is_finished_for(&self, id: UploadId, idle: Duration) -> bool {
@@ -315,7 +312,7 @@ impl Table {
     /// Finds a session, of an earlier process too.
     fn recover(
         &mut self,
-        layout: &Layout,
+        content: &Content,
         clock: &Arc<Clock>,
         id: UploadId,
     ) -> Option<KnownSession> {
@@ -325,7 +322,7 @@ impl Table {
         if let Some(finished) = self.finished.get(id) {
             return Some(KnownSession::Finished(finished.clone()));
         }
-        Some(match Session::recover(layout, id, clock)? {
+        Some(match content.recover_upload(id, clock)? {
             Recovered::Open(session) => {
                 self.open.insert(id, Arc::clone(&session));
                 KnownSession::Open(session)

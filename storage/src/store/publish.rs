@@ -4,7 +4,7 @@ use oci::{Digest, RepoName};
 
 use super::Store;
 use crate::content::upload::{CheckedUpload, UploadWriter};
-use crate::content::{Left, SizedDigest, Synced, Unpublished};
+use crate::content::{Left, SizedDigest, Unpublished};
 use crate::db::repository;
 use crate::error::StorageError;
 use crate::process::claims::Turn;
@@ -75,7 +75,7 @@ impl Store {
         let (name, blob) = (&upload.session().repository, upload.blob());
         let digest = blob.digest;
         let row = self.database.read_afresh(|connection| repository::blob(connection, &digest))?;
-        let synced = Synced::new(&self.content, upload)?;
+        let synced = self.content.sync(upload)?;
         let Some(row) = row else {
             self.put_back_before(blob)?;
             let placed = synced.place()?;

@@ -1,6 +1,5 @@
 //! Upload sessions: beginning, continuing and ending them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use oci::{Algorithm, RepoName};
@@ -30,7 +29,7 @@ impl Store {
     /// Trouble with the disk, [`StorageError::NoRoom`] in particular.
     pub fn spool(&self, bytes: u64) -> Result<Spool, StorageError> {
         self.check_room(bytes)?;
-        Spool::new(&self.layout.uploads(), Arc::clone(&self.space))
+        self.content.spool(&self.space)
     }
 
     /// Begins an upload session whose bytes are hashed with `algorithm` as they come.
@@ -74,8 +73,7 @@ impl Store {
         // What is finished or unknown is told on a read-only disk, too.
         let session = self.open_session(name, user, id)?;
         self.space.check_writable()?;
-        let (layout, space) = (self.layout.clone(), Arc::clone(&self.space));
-        let opened = UploadWriter::open(session, layout, space);
+        let opened = self.content.open_upload(session, &self.space);
         opened.map_err(|error| self.space.explained(error)).inspect_err(|error| {
             if *error == StorageError::UploadUnknown {
                 self.sessions.forget(id);

@@ -55,7 +55,7 @@ impl<'a> CheckedUpload<'a> {
         &self.path
     }
 
-    /// The session.
+    /// The session that the bytes came for.
     pub(crate) fn session(&self) -> &Session {
         self.session
     }

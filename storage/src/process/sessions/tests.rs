@@ -6,14 +6,14 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::account::UserId;
-use crate::content::upload::UploadWriter;
+use crate::layout::Layout;
 use crate::space::Space;
 
 fn sessions(limit: usize) -> (tempfile::TempDir, Sessions) {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path());
     layout.make_directories().unwrap();
-    (directory, Sessions::new(layout, limit, Arc::new(Clock::from(1))))
+    (directory, Sessions::new(Content::new(&layout), limit, Arc::new(Clock::from(1))))
 }
 
 fn names() -> (RepoName, Account) {
@@ -95,7 +95,7 @@ fn a_session_that_the_disk_ended_is_not_kept_for_ever() {
     let session = sessions.find(&name, &user, id).unwrap().open().unwrap();
     let layout = Layout::new(directory.path());
     let space = Arc::new(Space::new(&layout, 0));
-    let writer = UploadWriter::open(session, layout.clone(), space).unwrap();
+    let writer = Content::new(&layout).open_upload(session, &space).unwrap();
     let digest = oci::Digest::of(Algorithm::Sha256, b"");
     let fail = |left| {
         let outcome = Err(Unpublished { error: StorageError::Full, left });
