@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use certs::{RootKey, ServerName};
-use storage::{Holder, Medium, OnHeld, Scrub, StorageError, Store};
+use storage::{LockHolder, Medium, OnHeld, Scrub, StorageError, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -70,7 +70,7 @@ impl Server {
         let (settings, bounds, telling) = (config.clone(), limits.clone(), notifier.clone());
         let open = move || {
             telling.starting(&format!("opening {}", settings.data_dir.display()));
-            let on_held = |holder: &Holder| {
+            let on_held = |holder: &LockHolder| {
                 let sentence = format!("waiting for {holder}, which owns the data directory");
                 warn!("{sentence}");
                 telling.starting(&sentence);

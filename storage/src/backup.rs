@@ -27,8 +27,8 @@ mod origin;
 mod restore;
 mod target;
 
+pub use content::Blobs;
 pub(crate) use content::missing;
-pub use content::{Blobs, Taken};
 pub use database::DatabaseFiles;
 pub use error::BackupError;
 pub use filling::Filling;
@@ -37,6 +37,8 @@ pub(crate) use mark::forget;
 pub use origin::Origin;
 pub use restore::Restoring;
 pub use target::Target;
+
+pub use crate::content::CopyOutcome;
 
 /// Small files by their names.
 pub type SmallFiles = BTreeMap<String, Vec<u8>>;

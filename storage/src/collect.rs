@@ -20,7 +20,6 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use durable::remove;
 use oci::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -35,9 +34,9 @@ pub(crate) mod files;
 mod history;
 mod kept;
 mod reached;
-pub(crate) mod seen;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unnamed_files;
 mod untagged;
 
 pub use kept::{KeptUntagged, Share};
@@ -214,10 +213,10 @@ impl Run<'_> {
         unless_stopped!(self.surplus_changes());
         self.damaged_files()?;
         // Who was told what before that time, nobody knows.
-        let missing = self.keep.grace.saturating_sub(self.store.recent.age());
+        let missing = self.keep.grace.saturating_sub(self.store.told.age());
         self.done.blobs_wait_seconds =
             missing.as_secs().saturating_add(u64::from(missing.subsec_nanos() > 0));
-        self.store.recent.forget_old(self.keep.grace);
+        self.store.told.forget_old(self.keep.grace);
         if missing.is_zero() {
             unless_stopped!(self.untagged_manifests());
             unless_stopped!(self.deleted_links());
@@ -226,7 +225,7 @@ impl Run<'_> {
             unless_stopped!(self.stray_files());
         }
         if !self.is_dry_run {
-            self.store.forget_seen()?;
+            self.store.forget_named_files()?;
         }
         unless_stopped!(self.repositories());
         self.kept()
@@ -292,7 +291,7 @@ impl Run<'_> {
             page.retain(|link| {
                 link.is_old
                     && !link.is_named
-                    && store.recent.condemn(&link.name, &link.held.digest, grace)
+                    && store.told.condemn(&link.name, &link.held.digest, grace)
             });
             let step: Vec<Held> = page.iter().map(|link| link.held.clone()).collect();
             let outcome = if self.is_dry_run || step.is_empty() {
@@ -303,7 +302,7 @@ impl Run<'_> {
             };
             let are_taken = outcome.is_ok() && !self.is_dry_run;
             let blobs = page.iter().map(|link| (&*link.name, &link.held.digest));
-            store.recent.release(blobs, are_taken);
+            store.told.release(blobs, are_taken);
             self.done.links += outcome?;
             unless_stopped!(self.step());
             after = Some(last);
@@ -352,7 +351,7 @@ impl Run<'_> {
         let dropped = self.store.database.step_to_free(drop)?;
         for digest in &dropped {
             // If it stays, it is a file without a row, which the next run finds.
-            remove(&self.store.layout.blob(digest))?;
+            self.store.content.remove(digest)?;
         }
         Ok(dropped)
     }

@@ -7,11 +7,11 @@ use durable::{IoError, ReadError};
 use oci::{Digest, RepoName, Tag};
 use thiserror::Error;
 
+use crate::byte_count::ByteCount;
 use crate::db::schema_fault::SchemaFault;
-use crate::lock::Holder;
-use crate::medium::Foreign;
+use crate::medium::foreign::Foreign;
+use crate::process::lock::holder::LockHolder;
 use crate::shell::shell_word;
-use crate::space::ByteCount;
 
 /// A failure of the store.
 ///
@@ -212,7 +212,7 @@ pub enum StorageError {
     },
     /// Another process owns the store.
     #[error("{0} owns this registry: stop it, or wait until it ends")]
-    Owned(Holder),
+    Owned(LockHolder),
     /// The directory holds a store of a later version.
     #[error(
         "{} has format {found}, this program knows {known}: use a later program", .path.display()

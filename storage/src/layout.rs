@@ -31,8 +31,8 @@ use durable::{
 };
 use oci::{Algorithm, Digest};
 
+use crate::content::upload::id::UploadId;
 use crate::error::StorageError;
-use crate::upload::UploadId;
 
 /// The version of the layout that this program writes.
 pub(crate) const FORMAT: u32 = 1;

@@ -8,43 +8,37 @@
 //! its name only when it is complete, checked and synced; readers never wait for the writer.
 //!
 //! Modules in reading order: `account` tells users of one name apart; `layout` draws the tree on
-//! disk; `durable`, `blob`, `upload` and `sessions` are the files;
-//! `db` is the database; `clock` is what ages are counted on; `medium` is what a store lies
-//! on; `space` and `reserve` are about what to do when the disk is full; `lock` keeps others out,
-//! and `claims`, `hold` and `recent` whoever would take what another one needs, `promises` over a
-//! stop; `store` puts them together; `collect` keeps it small; `verify` reads everything again;
-//! [`backup`] takes copies of a store and makes one of a copy; `survey` only looks.
+//! disk, `medium` says what it lies on, and `space` what to do when that is full; `content` is the
+//! files of blobs and uploads; `db` is the database; `clock` is what ages are counted on; `process`
+//! is what only the process that owns the store knows or holds; `store` puts them together;
+//! `collect` keeps it small; `verify` reads everything again; [`backup`] takes copies of a store
+//! and makes one of a copy; `directory_state` only looks.
 
 pub mod backup;
 
 mod account;
-mod blob;
-mod claims;
+mod byte_count;
 mod clock;
 mod collect;
+mod content;
 mod db;
+mod directory_state;
 mod error;
-mod hold;
 mod layout;
-mod lock;
 mod medium;
 mod page;
-mod promises;
-mod recent;
-mod reserve;
-mod sessions;
+mod process;
 mod shell;
 mod space;
-mod spool;
 mod store;
-mod survey;
-mod upload;
 mod verify;
 
 pub use account::{Account, UserId, UserName, UserNameError};
 pub use backup::BackupError;
-pub use blob::{BlobContent, BlobReader};
+pub use byte_count::ByteCount;
 pub use collect::{Collected, Keep, KeptUntagged, OnStep, Share};
+pub use content::upload::{UploadId, UploadIdError, UploadWriter};
+pub use content::{BlobContent, BlobDamage, BlobReader, Spool};
 pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::history::TagChange;
 pub use db::inspect::ManifestInfo;
@@ -57,15 +51,12 @@ pub use db::schema_fault::SchemaFault;
 pub use db::totals::{BlobTotal, RepositoryTotal};
 pub use db::user::{Role, RoleError, User};
 pub use db::{OnFatal, OnTrouble};
+pub use directory_state::{DirectoryContent, DirectoryState};
 pub use error::StorageError;
 pub use layout::{DATA_MODE, Layout};
-pub use lock::{Holder, OnHeld};
 pub use medium::{Foreign, Medium, is_read_only};
 pub use page::Page;
+pub use process::lock::{LockHolder, OnHeld};
 pub use shell::shell_word;
-pub use space::ByteCount;
-pub use spool::Spool;
 pub use store::{ImagePart, ManifestContent, OpenOptions, PartState, Pushed, Snapshot, Store};
-pub use survey::{Content, Survey};
-pub use upload::{UploadId, UploadIdError, UploadWriter};
-pub use verify::{Damage, Finding, Hurt, Image, Missized, Position, Scrub, Verification, Verified};
+pub use verify::{BrokenImages, Finding, Image, Missized, Position, Scrub, Verification, Verified};

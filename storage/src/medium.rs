@@ -1,16 +1,21 @@
 //! What a store lies on: of what kind its file system is, whether it can be written, and whether
 //! it is one.
 
-use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use durable::At;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatVfsMountFlags, StatxFlags, open, statx};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use crate::error::StorageError;
 use crate::layout::Layout;
+
+pub(crate) mod foreign;
+pub(crate) mod read_only;
+
+pub use foreign::Foreign;
+pub(crate) use read_only::is_mounted_read_only;
+pub use read_only::is_read_only;
 
 /// The kind of a file system, as far as it matters to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,36 +27,6 @@ pub enum Medium {
     /// Behind a network or another program: what is locked or synced there is somebody else's
     /// promise.
     Foreign(Foreign),
-}
-
-/// A file system behind a network or another program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Foreign {
-    /// NFS.
-    Nfs,
-    /// CIFS and every other version of SMB.
-    Smb,
-    /// A program of its own, such as sshfs; also virtiofs.
-    Fuse,
-    /// Ceph.
-    Ceph,
-    /// A directory of another host over 9P, as virtual machines have them.
-    Plan9,
-    /// AFS.
-    Afs,
-}
-
-impl fmt::Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nfs => "NFS",
-            Self::Smb => "CIFS or SMB",
-            Self::Fuse => "FUSE",
-            Self::Ceph => "Ceph",
-            Self::Plan9 => "9P",
-            Self::Afs => "AFS",
-        })
-    }
 }
 
 impl Medium {
@@ -93,23 +68,6 @@ impl Medium {
             _ => Self::Disk,
         }
     }
-}
-
-/// Whether a directory's file system is mounted read-only, as far as the table of mounts tells.
-/// Waits for no disk.
-pub(crate) fn is_mounted_read_only(directory: &Path) -> bool {
-    let found = rustix::fs::statvfs(directory);
-    found.is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
-}
-
-/// Whether nothing can be written below a directory because its file system is read-only.
-///
-/// One that turned read-only after a failure may still be mounted writable by its flags: newer
-/// kernels tell only whoever writes. A nameless file, which is gone at once, is such a write.
-pub fn is_read_only(directory: &Path) -> bool {
-    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    is_mounted_read_only(directory)
-        || matches!(open(directory, flags, Mode::RUSR | Mode::WUSR), Err(Errno::ROFS))
 }
 
 /// Checks that files can be renamed from each directory of a store to each other. A link or a
@@ -176,13 +134,5 @@ mod tests {
         if memory.exists() {
             assert_eq!(Medium::of(&memory.join("not/there")), Ok(Medium::Memory));
         }
-    }
-
-    #[test]
-    fn a_directory_that_can_be_written_is_not_read_only() {
-        let directory = tempfile::tempdir().unwrap();
-        assert!(!is_read_only(directory.path()));
-        assert!(!is_read_only(&directory.path().join("missing")));
-        assert!(std::fs::read_dir(directory.path()).unwrap().next().is_none());
     }
 }

@@ -1,7 +1,6 @@
 //! Room on the file system of a store: how much there is, how much of it uploads may take, and
 //! the reserve with which removing, collecting and mending work when there is none.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,23 +11,10 @@ use rustix::io::Errno;
 use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::medium::{is_mounted_read_only, is_read_only};
-use crate::reserve::Reserve;
 
-/// A number of bytes that is written for people, as in `1.5 GiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByteCount(pub u64);
+mod reserve;
 
-impl fmt::Display for ByteCount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut size = self.0 as f64;
-        let mut unit = 0;
-        while size >= 1024.0 && unit + 1 < UNITS.len() {
-            size /= 1024.0;
-            unit += 1;
-        }
-        if unit == 0 { write!(f, "{} B", self.0) } else { write!(f, "{size:.1} {}", UNITS[unit]) }
-    }
-}
+use reserve::Reserve;
 
 /// What one store may take of its file system.
 #[derive(Debug)]
@@ -164,17 +150,3 @@ impl Space {
 const FLOOR_SHARE: u64 = 20;
 /// What the database asks for at once, and more.
 const PROBE_BYTES: u64 = 64 * 1024;
-const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_for_people() {
-        assert_eq!(ByteCount(u64::MAX).to_string(), "16384.0 PiB");
-        assert_eq!(ByteCount(1023).to_string(), "1023 B");
-        assert_eq!(ByteCount(1536).to_string(), "1.5 KiB");
-        assert_eq!(ByteCount(5 << 40).to_string(), "5.0 TiB");
-    }
-}

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::claims::Claims;
+use crate::content::Content;
 use crate::db::list::Counts;
 use crate::db::{Database, OnFatal, OnTrouble, Reading};
 use crate::error::StorageError;
-use crate::hold::Holds;
 use crate::layout::Layout;
-use crate::lock::{Holder, OnHeld, StoreLock};
 use crate::medium::{self, Medium, is_read_only};
-use crate::promises::Promises;
-use crate::recent::Recent;
-use crate::sessions::Sessions;
+use crate::process::claims::Claims;
+use crate::process::deletion_holds::DeletionHolds;
+use crate::process::lock::{LockHolder, OnHeld, StoreLock};
+use crate::process::promises::Promises;
+use crate::process::sessions::Sessions;
+use crate::process::told::ToldDigests;
+use crate::process::users_version::UsersVersion;
 use crate::space::Space;
 
 mod backup;
@@ -55,7 +57,7 @@ pub struct OpenOptions<'a> {
     /// readers that overlap have let it grow.
     pub read_pause_time: Duration,
     /// Asked once, when another process owns the store, whether to wait for it.
-    pub on_held: &'a dyn Fn(&Holder) -> OnHeld,
+    pub on_held: &'a dyn Fn(&LockHolder) -> OnHeld,
     /// Whether it may lie behind a network or another program.
     pub allow_network_fs: bool,
     /// Called when the database failed in a way that only a new process can mend.
@@ -84,19 +86,19 @@ struct Start {
 /// All verbs block on the disk; none of them waits for a client.
 pub struct Store {
     pub(crate) layout: Layout,
+    pub(crate) content: Content,
     pub(crate) sessions: Sessions,
     pub(crate) database: Database,
     pub(crate) claims: Claims,
-    pub(crate) recent: Recent,
+    pub(crate) told: ToldDigests,
     pub(crate) space: Arc<Space>,
-    /// Grows with each change of a user, so that whoever remembers a password can tell.
-    users_version: AtomicU64,
+    users_version: UsersVersion,
     on_trouble: OnTrouble,
     /// Tags that pushes named since the store was opened.
     tags_pushed: AtomicU64,
     is_new: bool,
     is_closed: AtomicBool,
-    holds: Holds,
+    deletion_holds: DeletionHolds,
     has_snapshot: Arc<AtomicBool>,
     // Last, because fields are dropped in order: the lock goes when nothing is open any more.
     _lock: StoreLock,
@@ -166,21 +168,23 @@ impl Store {
         start: Start,
     ) -> Self {
         let clock = database.clock();
-        let sessions = Sessions::new(layout.clone(), options.uploads_per_user, Arc::clone(clock));
-        let recent = Recent::new(Arc::clone(clock), start.promises);
+        let content = Content::new(&layout);
+        let sessions = Sessions::new(content.clone(), options.uploads_per_user, Arc::clone(clock));
+        let told = ToldDigests::new(Arc::clone(clock), start.promises);
         Self {
             layout,
+            content,
             sessions,
             database,
             claims: Claims::default(),
-            recent,
+            told,
             space,
-            users_version: AtomicU64::new(0),
+            users_version: UsersVersion::default(),
             on_trouble: options.on_trouble,
             tags_pushed: AtomicU64::new(0),
             is_new: start.is_new,
             is_closed: AtomicBool::new(false),
-            holds: Holds::default(),
+            deletion_holds: DeletionHolds::default(),
             has_snapshot: Arc::default(),
             _lock: start.lock,
         }
@@ -237,7 +241,7 @@ impl Store {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        let promises = self.recent.close();
+        let promises = self.told.close();
         if self.space.check_writable().is_ok() {
             promises.leave(&self.layout, &self.database);
         }

@@ -15,13 +15,14 @@ use std::time::Duration;
 use oci::{Digest, MediaType, Reference, RepoName, WrongSizes};
 use serde::{Deserialize, Serialize};
 
-mod file;
+use crate::content::BlobDamage;
+
 mod manifest;
-mod unheld;
+mod needed_blobs;
+mod pace;
 mod walk;
 
-pub(crate) use file::{Identity, Seen, look};
-pub(crate) use walk::Walk;
+pub(crate) use walk::VerificationRun;
 
 /// How a store is verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,12 +94,11 @@ impl Verified {
 
 /// A manifest that says sizes that are others, which only whoever made it can mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a manifest and what is wrong with it say what they are")]
 pub struct Missized {
     /// A repository that holds it.
     pub repository: RepoName,
-    /// The manifest.
     pub manifest: Digest,
-    /// The sizes.
     pub wrong: WrongSizes,
 }
 
@@ -110,13 +110,13 @@ impl fmt::Display for Missized {
 
 /// One thing that was wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "repository, tag, digest and path say what they are")]
 pub enum Finding {
     /// A blob is lost.
     Blob {
-        /// The blob.
         digest: Digest,
         /// What is wrong with its file.
-        damage: Damage,
+        damage: BlobDamage,
         /// Where the file was put.
         put_aside: Option<PathBuf>,
     },
@@ -126,19 +126,13 @@ pub enum Finding {
     /// mended.
     BlobSize(Digest),
     /// A repository did not hold a blob that a manifest of it needs. It holds it again.
-    Unheld {
-        /// The repository.
-        repository: RepoName,
-        /// The blob.
-        digest: Digest,
-    },
+    Unheld { repository: RepoName, digest: Digest },
     /// The bytes of a manifest are not those that its digest names.
     Manifest(Digest),
     /// A manifest that was lost has its bytes again.
     ManifestFound(Digest),
     /// A manifest that has its bytes cannot be read.
     ManifestUnread {
-        /// The manifest.
         digest: Digest,
         /// Why not.
         message: String,
@@ -148,9 +142,7 @@ pub enum Finding {
     /// A repository served a manifest under a type that the document does not have, as programs
     /// before took it from a header. It is mended.
     Type {
-        /// The repository.
         repository: RepoName,
-        /// The manifest.
         digest: Digest,
         /// What it was served as.
         kept: String,
@@ -159,25 +151,17 @@ pub enum Finding {
     },
     /// A tag names a manifest that the repository does not hold.
     Tag {
-        /// The repository's name.
         repository: String,
-        /// The tag.
         tag: String,
         /// What it names.
         digest: String,
     },
     /// A repository held a blob that does not exist. It holds it no more.
-    Link {
-        /// The repository's name.
-        repository: String,
-        /// The digest of the blob.
-        digest: String,
-    },
+    Link { repository: String, digest: String },
     /// The name of a blob or a manifest in the database is no digest.
     Name(String),
     /// A directory cannot be read.
     Directory {
-        /// The directory.
         path: PathBuf,
         /// The system's words.
         message: String,
@@ -294,44 +278,9 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What is wrong with the file of a blob.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Damage {
-    /// It is not there.
-    Missing,
-    /// It has another size.
-    Size {
-        /// The size it should have, in bytes.
-        expected: u64,
-        /// The size it has.
-        found: u64,
-    },
-    /// It holds other bytes.
-    Bytes,
-    /// Something else is there in its place.
-    NoFile,
-    /// The disk does not give it back. It may be good, so it stays where it is: hidden, and looked
-    /// at again by each verification.
-    Unreadable(String),
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("its file is missing"),
-            Self::Size { expected, found } => {
-                write!(f, "its file has {found} bytes and not {expected}")
-            }
-            Self::Bytes => f.write_str("its file holds other bytes"),
-            Self::NoFile => f.write_str("what is in its place is no regular file"),
-            Self::Unreadable(message) => write!(f, "its file cannot be read: {message}"),
-        }
-    }
-}
-
 /// Images that cannot be pulled because of what is lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hurt {
+pub struct BrokenImages {
     /// The first of them.
     pub images: Vec<Image>,
     /// How many more there are.
@@ -340,8 +289,8 @@ pub struct Hurt {
 
 /// An image by its name in this registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "a repository says what it is")]
 pub struct Image {
-    /// The repository.
     pub repository: RepoName,
     /// The tag, or the digest of one that has no tag.
     pub reference: Reference,
@@ -360,7 +309,7 @@ impl fmt::Display for Image {
 /// Where a walk through a store stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    pub(crate) phase: Phase,
+    pub(crate) phase: VerifyPhase,
     /// The row of the repository, or the number of the directory, where that counts.
     pub(crate) number: i64,
     /// The last key that is done.
@@ -370,7 +319,7 @@ pub struct Position {
 /// What a walk is at, in its order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Phase {
+pub(crate) enum VerifyPhase {
     /// The bytes of manifests, and what is recorded of them.
     #[default]
     Manifests,
@@ -386,7 +335,7 @@ pub(crate) enum Phase {
     Files,
 }
 
-impl Phase {
+impl VerifyPhase {
     pub(crate) fn next(self) -> Option<Self> {
         match self {
             Self::Manifests => Some(Self::Holders),

@@ -171,8 +171,8 @@ fn a_server_that_runs_is_an_error_that_names_it() {
     let error = initialize(&config, RootKey::InDirectory).err().expect("an owner");
     let owner = format!("process {} (registry serve) owns this registry", instance.pid());
     assert!(error.to_string().starts_with(&owner), "{error}");
-    let survey = storage::Survey::of(instance.data()).expect("a look");
-    assert_eq!(survey.content, storage::Content::Store { format: 1 });
+    let survey = storage::DirectoryState::of(instance.data()).expect("a look");
+    assert_eq!(survey.content, storage::DirectoryContent::Store { format: 1 });
     let holder = survey.holder.expect("an owner").to_string();
     assert_eq!(holder, format!("process {} (registry serve)", instance.pid()));
     assert_eq!(login(&instance, USER, &instance.password()), 200);

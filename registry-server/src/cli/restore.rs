@@ -12,7 +12,7 @@ use clap::Args;
 use durable::make_with_parents;
 use oci::{Algorithm, Digest};
 use serde::Serialize;
-use storage::backup::{BackupError, Origin, Restoring, SmallFiles, Taken, read_small};
+use storage::backup::{BackupError, CopyOutcome, Origin, Restoring, SmallFiles, read_small};
 use storage::{DATA_MODE, Layout, StorageError, shell_word};
 
 use super::DataDir;
@@ -189,10 +189,10 @@ impl Run<'_> {
                     meter.advance(count);
                     ControlFlow::Continue(())
                 };
-                Ok(restoring.blobs().take(&digest, size, file, &mut tell)?)
+                Ok(restoring.blobs().take(&digest, size, &file, &mut tell)?)
             })?;
             // One with wrong bytes is found missing in the end, if the database names it.
-            if let Taken::Whole(length) = taken {
+            if let CopyOutcome::Whole(length) = taken {
                 self.summary.copied_blobs += 1;
                 self.summary.copied_bytes += length;
             }

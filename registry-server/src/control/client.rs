@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
-use storage::{Holder, Layout, Medium, OnHeld, OpenOptions, StorageError, Store};
+use storage::{Layout, LockHolder, Medium, OnHeld, OpenOptions, StorageError, Store};
 use thiserror::Error;
 use tracing::error;
 
@@ -164,7 +164,7 @@ fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
             reserve_bytes: limits.reserve_bytes,
             idle_connections: limits.database_readers(),
             read_pause_time: limits.read_pause_time,
-            on_held: &|_: &Holder| OnHeld::GiveUp,
+            on_held: &|_: &LockHolder| OnHeld::GiveUp,
             allow_network_fs,
             on_fatal: end_process,
             on_trouble: log_trouble,

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use anyhow::{Context, anyhow};
 use certs::{CertError, Change, Ensured, RootKey, ServerCertificate, ServerName, TlsFile};
 use durable::{Access, write_whole};
-use storage::{Holder, OnHeld, OpenOptions, Role, Store, UserName};
+use storage::{LockHolder, OnHeld, OpenOptions, Role, Store, UserName};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::{info, warn};
@@ -157,7 +157,7 @@ pub(super) fn open_store(
     config: &Config,
     may_create: bool,
     limits: &Limits,
-    on_held: &dyn Fn(&Holder) -> OnHeld,
+    on_held: &dyn Fn(&LockHolder) -> OnHeld,
 ) -> anyhow::Result<Store> {
     let Limits { uploads_per_user, reserve_bytes, read_pause_time, .. } = *limits;
     let options = OpenOptions {

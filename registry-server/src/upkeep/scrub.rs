@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use storage::{Finding, Hurt, Image, Lost, Scrub, StorageError, Store, Verified};
+use storage::{BrokenImages, Finding, Image, Lost, Scrub, StorageError, Store, Verified};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
@@ -47,12 +47,12 @@ fn scrub(store: &Store, how: &Scrub, wanted: &Weak<()>) -> Result<(), StorageErr
     if !verified.is_done {
         return Ok(());
     }
-    log_verified(&verified, store.lost()?, &store.hurt(&[], HURT_IMAGES)?);
+    log_verified(&verified, store.lost()?, &store.broken_images(&[], HURT_IMAGES)?);
     Ok(())
 }
 
 /// Logs the end of a verification, and what is lost now, whenever that was found.
-pub(crate) fn log_verified(verified: &Verified, lost: Lost, hurt: &Hurt) {
+pub(crate) fn log_verified(verified: &Verified, lost: Lost, hurt: &BrokenImages) {
     let Verified { manifests, blobs, blob_bytes, .. } = verified;
     info!(manifests, blobs, blob_bytes, "every stored byte was read and checked");
     let missized = verified.missized.len() as u64 + verified.more_missized;

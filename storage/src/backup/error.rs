@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use durable::IoError;
 use thiserror::Error;
 
+use crate::byte_count::ByteCount;
 use crate::error::StorageError;
-use crate::lock::Holder;
+use crate::process::lock::LockHolder;
 use crate::shell::shell_word;
-use crate::space::ByteCount;
 
 /// A backup or a restore that is refused, or fails.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -122,7 +122,7 @@ pub enum BackupError {
         /// The directory.
         path: PathBuf,
         /// Who uses it.
-        holder: Holder,
+        holder: LockHolder,
     },
     /// There is a store where one is to be restored.
     #[error(

@@ -12,9 +12,10 @@ use super::database::DatabaseFiles;
 use super::mark::Mark;
 use super::{SmallFiles, read_directory, read_small};
 use crate::clock::wall_seconds;
+use crate::content::Content;
 use crate::error::StorageError;
 use crate::layout::{FORMAT, Layout};
-use crate::lock::StoreLock;
+use crate::process::lock::StoreLock;
 
 /// A directory that is filled with the backup of one store.
 ///
@@ -129,14 +130,15 @@ impl Filling {
         prefix: u8,
         named: &[Digest],
     ) -> Result<u64, StorageError> {
-        let directory = self.layout.shard(algorithm, prefix);
-        let named: BTreeSet<String> = named.iter().map(Digest::hex).collect();
+        let content = Content::new(&self.layout);
+        let named: BTreeSet<&Digest> = named.iter().collect();
+        let listing = content.list(algorithm, prefix)?;
         let mut count = 0;
-        for entry in fs::read_dir(&directory).at("list", &directory)? {
-            let entry = entry.at("list", &directory)?;
-            if !named.contains(&*entry.file_name().to_string_lossy()) {
-                count += u64::from(remove(&entry.path())?);
-            }
+        for digest in listing.blobs.iter().filter(|digest| !named.contains(digest)) {
+            count += u64::from(content.remove(digest)?);
+        }
+        for path in listing.foreign {
+            count += u64::from(remove(&path)?);
         }
         Ok(count)
     }

@@ -1,18 +1,19 @@
 //! The backup that a store is restored from. It is only read: it may lie on a disk that cannot be
 //! written.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use durable::{At, Links, open_regular};
+use durable::IoError;
 use oci::{Algorithm, Digest};
 
 use super::mark::Mark;
 use super::{BackupError, DatabaseFiles, SmallFiles, read_directory, read_small};
+use crate::content::Content;
 use crate::error::StorageError;
 use crate::layout::Layout;
-use crate::lock::Holder;
+use crate::process::lock::LockHolder;
 
 /// A whole backup.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl Origin {
         let no_backup = || BackupError::NoBackup(directory.to_owned());
         let damaged = |error| BackupError::of_backup(directory, error);
         let mark = Mark::read(&layout).map_err(damaged)?.ok_or_else(no_backup)?;
-        if let Some(holder) = Holder::of(&layout.lock())? {
+        if let Some(holder) = LockHolder::of(&layout.lock())? {
             return Err(BackupError::InUse { path: directory.to_owned(), holder });
         }
         layout.format().map_err(damaged)?.ok_or_else(no_backup)?;
@@ -59,20 +60,15 @@ impl Origin {
         algorithm: Algorithm,
         prefix: u8,
     ) -> Result<Vec<(Digest, u64)>, StorageError> {
-        let directory = self.layout.shard(algorithm, prefix);
-        let listed = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            listed => listed.at("list", &directory)?,
-        };
-        let mut blobs = Vec::new();
-        for entry in listed {
-            let entry = entry.at("list", &directory)?;
-            let digest = format!("{algorithm}:{}", entry.file_name().to_string_lossy()).parse();
-            let metadata = entry.metadata().at("look at", &entry.path())?;
-            if let (Ok(digest), true) = (digest, metadata.is_file()) {
-                blobs.push((digest, metadata.len()));
+        let content = Content::new(&self.layout);
+        let listed = match content.list(algorithm, prefix) {
+            Err(StorageError::Io(IoError { kind: ErrorKind::NotFound, .. })) => {
+                return Ok(Vec::new());
             }
-        }
+            listed => listed?.blobs,
+        };
+        let size = |digest: Digest| Some((digest, content.bytes_under_name(&digest)?));
+        let mut blobs: Vec<(Digest, u64)> = listed.into_iter().filter_map(size).collect();
         blobs.sort_unstable();
         Ok(blobs)
     }
@@ -82,7 +78,7 @@ impl Origin {
     /// # Errors
     /// Trouble with the disk.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<File>, StorageError> {
-        Ok(open_regular(&self.layout.blob(digest), Links::Refuse)?)
+        Content::new(&self.layout).open_own(digest)
     }
 
     /// Opens the database, and its log, if the registry's disk had no room for it when the backup

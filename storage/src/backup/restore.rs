@@ -12,7 +12,7 @@ use super::{BackupError, DatabaseFiles, SmallFiles, mark};
 use crate::db::copy::{self, BlobIndex};
 use crate::error::StorageError;
 use crate::layout::{LOST_AND_FOUND, Layout};
-use crate::lock::{OnHeld, StoreLock};
+use crate::process::lock::{OnHeld, StoreLock};
 
 /// A directory into which a backup is restored. Its caller runs as its owner.
 ///

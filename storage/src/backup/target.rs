@@ -15,7 +15,7 @@ use super::mark::{LastRun, Mark};
 use crate::clock::wall_seconds;
 use crate::error::StorageError;
 use crate::layout::{LOST_AND_FOUND, Layout};
-use crate::lock::{OnHeld, StoreLock};
+use crate::process::lock::{OnHeld, StoreLock};
 
 /// A directory that becomes, or is, the backup of one store. Nobody else writes there meanwhile.
 #[derive(Debug)]

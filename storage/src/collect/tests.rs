@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::account::{Account, UserId};
 use crate::layout::Layout;
-use crate::lock::OnHeld;
+use crate::process::lock::OnHeld;
 use crate::store::OpenOptions;
 use crate::{RemovalStep, RestorePoint};
 

@@ -110,7 +110,7 @@ impl Run<'_> {
         manifests: &[Untagged],
         rule: Rule,
     ) -> Result<Vec<Held>, StorageError> {
-        let (recent, grace) = (&self.store.recent, self.keep.grace);
+        let (recent, grace) = (&self.store.told, self.keep.grace);
         let is_untold = |found: &&Untagged| recent.condemn(&found.name, &found.held.digest, grace);
         let due: Vec<&Untagged> = manifests.iter().filter(is_untold).collect();
         let step: Vec<Held> = due.iter().map(|found| found.held.clone()).collect();

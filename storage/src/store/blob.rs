@@ -5,11 +5,10 @@ use std::ops::ControlFlow;
 use oci::{Digest, RepoName};
 
 use super::Store;
-use crate::blob::{BlobContent, BlobReader, file_size, has_file};
+use crate::content::{BlobContent, BlobReader};
 use crate::db::Transaction;
 use crate::db::lost::Losing;
 use crate::error::StorageError;
-use crate::verify::{Identity, look};
 
 impl Store {
     /// The size of a blob, if the repository holds it and its file is there: who is told that a
@@ -20,15 +19,16 @@ impl Store {
     pub fn blob_size(&self, name: &RepoName, digest: &Digest) -> Result<Option<u64>, StorageError> {
         let held = self.database.read(|reader| reader.held_blob(name, digest))?;
         match held {
-            Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
+            Some(blob) if !blob.is_lost && self.content.has_file(digest, blob.size)? => {
                 Ok(Some(blob.size))
             }
             _ => Ok(None),
         }
     }
 
-    /// The same for somebody who may push, and who will name the blob in a manifest without pushing
-    /// it if it is there: collection then leaves it for the grace time.
+    /// The size of a blob, for somebody who may push and will name the blob in a manifest without
+    /// pushing it if it is there: collection then leaves it for the grace time. There is an
+    /// answer where [`Store::blob_size`] has one.
     ///
     /// # Errors
     /// [`StorageError::Closed`] after [`Store::close`]; trouble with the database.
@@ -37,12 +37,12 @@ impl Store {
         name: &RepoName,
         digest: &Digest,
     ) -> Result<Option<u64>, StorageError> {
-        if !self.recent.tell(name.as_str(), digest) {
+        if !self.told.tell(name.as_str(), digest) {
             return Err(StorageError::Closed);
         }
         let size = self.blob_size(name, digest)?;
         if size.is_none() {
-            self.recent.take_back(name.as_str(), digest);
+            self.told.take_back(name.as_str(), digest);
         }
         Ok(size)
     }
@@ -89,7 +89,7 @@ impl Store {
         let remove =
             move |transaction: &Transaction<'_>| transaction.remove_blob(&repository, &blob);
         let is_gone = self.database.write_to_free(remove)?;
-        self.recent.take_back(name.as_str(), digest);
+        self.told.take_back(name.as_str(), digest);
         Ok(is_gone)
     }
 
@@ -109,7 +109,7 @@ impl Store {
             return Ok(false);
         }
         // First, as when a blob is pushed.
-        self.recent.tell(name.as_str(), digest);
+        self.told.tell(name.as_str(), digest);
         let (from, to, blob) = (from.cloned(), name.clone(), *digest);
         let mount =
             move |transaction: &Transaction<'_>| transaction.mount_blob(from.as_ref(), &to, &blob);
@@ -124,14 +124,14 @@ impl Store {
     /// nobody can tell.
     pub(super) fn forget_unless_held(&self, name: &RepoName, digest: &Digest) {
         if matches!(self.blob_size(name, digest), Ok(None)) {
-            self.recent.take_back(name.as_str(), digest);
+            self.told.take_back(name.as_str(), digest);
         }
     }
 
     /// Whether the blob has a row and is not lost, and has the file that the row promises.
     pub(super) fn is_stored(&self, digest: &Digest) -> Result<bool, StorageError> {
         let size = self.database.read(|reader| reader.sound_size(digest))?;
-        size.map_or(Ok(false), |size| has_file(&self.layout, digest, size))
+        size.map_or(Ok(false), |size| self.content.has_file(digest, size))
     }
 
     /// Hands the file of a blob to `take`, which says `None` if it is no good.
@@ -147,7 +147,7 @@ impl Store {
             if blob.is_lost {
                 break;
             }
-            if let Some(reader) = BlobReader::open(&self.layout, digest, blob.size)?
+            if let Some(reader) = self.content.open(digest, blob.size)?
                 && let Some(taken) = take(reader)?
             {
                 return Ok(Some(taken));
@@ -165,27 +165,26 @@ impl Store {
     ///
     /// Whether this can be noted or not, nobody is answered from that file.
     pub(super) fn lose_found(&self, digest: &Digest, size: u64) -> Result<bool, StorageError> {
-        let path = self.layout.blob(digest);
         // Nobody who waits for an answer waits until so much is read. The file stays where it is:
         // if it is its recorded size that is wrong, verification finds the bytes right.
-        let length = file_size(&self.layout, digest)?;
+        let length = self.content.file_size(digest)?;
         let noted = if length.is_some_and(|length| length > LOOKED_AT_BYTES) {
             if length == Some(size) {
                 return Ok(false);
             }
-            let hidden = self.hide_blob(digest, Identity::at(&path).as_ref());
+            let hidden = self.hide_blob(digest, self.content.identity(digest).as_ref());
             hidden.map(|hidden| hidden.map(|(_, losing)| losing))
         } else {
-            let seen = look(&path, digest, size, &mut |_| ControlFlow::Continue(()))?;
-            let ControlFlow::Continue(seen) = seen else { return Ok(false) };
-            if seen.is_unreadable() {
+            let reread = self.content.reread(digest, size, &mut |_| ControlFlow::Continue(()))?;
+            let ControlFlow::Continue(reread) = reread else { return Ok(false) };
+            if reread.is_unreadable() {
                 // Whoever reads it again hears what the disk says.
                 return Ok(false);
             }
-            if seen.damage.is_none() {
-                let regained = match seen.length == size {
+            if reread.damage.is_none() {
+                let regained = match reread.length == size {
                     true => Ok(None),
-                    false => self.regain_blob(digest, &seen),
+                    false => self.regain_blob(digest, &reread),
                 };
                 return match regained {
                     // Its size stays wrong, so whoever looks again finds the same.
@@ -193,7 +192,7 @@ impl Store {
                     regained => regained.map(|_| false),
                 };
             }
-            self.lose_blob(digest, &seen).map(|lost| lost.map(|(losing, _)| losing))
+            self.lose_blob(digest, &reread).map(|lost| lost.map(|(losing, _)| losing))
         };
         match noted {
             Ok(None | Some(Losing::IsGone)) => return Ok(false),

@@ -1,21 +1,17 @@
 //! Sessions whose bytes are no longer their own: they became a blob, or the process died when they
 //! were about to. Rows and the file of that blob tell which.
 
-use std::fs::File;
-use std::io::ErrorKind;
 use std::sync::Arc;
 
-use durable::{At, IoError, sync_directory};
 use oci::{Digest, RepoName};
 
 use super::Store;
 use crate::account::Account;
-use crate::blob::{has_file, hash_file};
+use crate::content::SizedDigest;
+use crate::content::upload::{Finished, Session, UploadId, UploadWriter};
 use crate::db::Reader;
 use crate::error::StorageError;
-use crate::sessions::Found;
-use crate::upload::UploadId;
-use crate::upload::{Becoming, Finished, Session, UploadWriter};
+use crate::process::sessions::KnownSession;
 
 impl Store {
     /// Takes a session over to make it a blob; none if that is done already, for this digest, and
@@ -39,7 +35,7 @@ impl Store {
             outcome => return outcome.map(Some),
         }
         match self.sessions.find(name, user, id)? {
-            Found::Finished(finished)
+            KnownSession::Finished(finished)
                 if finished.blob.digest == *digest && self.is_become(name, &finished)? =>
             {
                 self.sessions.note_published(id);
@@ -58,7 +54,7 @@ impl Store {
         id: UploadId,
     ) -> Result<Arc<Session>, StorageError> {
         let mut found = self.sessions.find(name, user, id)?;
-        if let Found::Finished(finished) = &found
+        if let KnownSession::Finished(finished) = &found
             && !finished.is_published
             // Without the claim nearly always: the blob has a row.
             && self.is_without_row(finished.blob)?
@@ -85,8 +81,8 @@ impl Store {
     /// Gives back its bytes to the session whose process died between the rename and the row, if
     /// the file of this blob is one that no row names: a commit is about to put another in its
     /// place. The caller holds the claim.
-    pub(super) fn put_back_before(&self, blob: Becoming) -> Result<(), StorageError> {
-        if has_file(&self.layout, &blob.digest, blob.size)? {
+    pub(super) fn put_back_before(&self, blob: SizedDigest) -> Result<(), StorageError> {
+        if self.content.has_file(&blob.digest, blob.size)? {
             self.sessions.meet_all()?;
             self.put_back_claimed(blob);
         }
@@ -95,7 +91,7 @@ impl Store {
 
     /// Gives the session that was about to become a blob its bytes back, if they have the name of
     /// the blob and no row names it.
-    fn put_back_of(&self, blob: Becoming) -> Result<(), StorageError> {
+    fn put_back_of(&self, blob: SizedDigest) -> Result<(), StorageError> {
         self.space.check_writable()?;
         // With it, no row is on its way.
         let _claim = self.claims.claim(&blob.digest);
@@ -105,16 +101,19 @@ impl Store {
         Ok(())
     }
 
-    fn put_back_claimed(&self, blob: Becoming) {
+    fn put_back_claimed(&self, blob: SizedDigest) {
         if let Some(id) = self.sessions.unpublished().get(&blob) {
             self.sessions.put_back(*id);
         }
     }
 
     /// Whether the file of a blob is there and no row names it.
-    fn is_without_row(&self, Becoming { digest, size }: Becoming) -> Result<bool, StorageError> {
+    fn is_without_row(
+        &self,
+        SizedDigest { digest, size }: SizedDigest,
+    ) -> Result<bool, StorageError> {
         let row = self.database.read(|reader| reader.stored_blob(&digest))?;
-        Ok(row.is_none() && has_file(&self.layout, &digest, size)?)
+        Ok(row.is_none() && self.content.has_file(&digest, size)?)
     }
 
     /// Whether a session's repository holds the blob that it became. One of which nobody has heard
@@ -135,32 +134,10 @@ impl Store {
             return Ok(false);
         }
         self.space.check_writable()?;
-        if !self.make_durable(blob)? {
+        if !self.content.make_durable(blob)? {
             return Ok(false);
         }
         self.add_blob(name, blob)?;
         is_there()
-    }
-
-    /// Whether the file of a blob has the right bytes, which are durable then. The caller holds the
-    /// claim.
-    ///
-    /// Crash argument: the process that put the file there may have died before it synced the name;
-    /// that is done before the row is mended.
-    fn make_durable(&self, Becoming { digest, size }: Becoming) -> Result<bool, StorageError> {
-        let path = self.layout.blob(&digest);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(IoError::new("open", &path, &error).into()),
-        };
-        if file.metadata().at("read the size of", &path)?.len() != size
-            || hash_file(&file, &path, digest.algorithm(), size)?.finish() != digest
-        {
-            return Ok(false);
-        }
-        file.sync_all().at("sync", &path)?;
-        path.parent().map_or(Ok(()), sync_directory)?;
-        Ok(true)
     }
 }

@@ -6,7 +6,6 @@ use oci::{Descriptor, Digest, EdgeKind, Reference, RepoName};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::blob::has_file;
 use crate::db::Transaction;
 use crate::db::inspect::{HeldBytes, ManifestInfo};
 use crate::db::removal::{Removal, RemovalStep};
@@ -125,7 +124,7 @@ impl Store {
             move |transaction: &Transaction<'_>| transaction.remove_image(&repository, &reference);
         let removal = self.database.write_to_free(remove)?;
         let gone = removal.manifests.iter();
-        gone.for_each(|digest| self.recent.take_back(name.as_str(), digest));
+        gone.for_each(|digest| self.told.take_back(name.as_str(), digest));
         Ok(removal)
     }
 
@@ -140,7 +139,7 @@ impl Store {
         loop {
             let done = self.database.step_to_free(remove.clone())?;
             let gone = done.manifests.iter();
-            gone.for_each(|digest| self.recent.take_back(name.as_str(), digest));
+            gone.for_each(|digest| self.told.take_back(name.as_str(), digest));
             if done.step != RemovalStep::default() || !done.has_more {
                 return Ok(done.step);
             }
@@ -217,7 +216,7 @@ impl Store {
         }
         let held = self.database.read(|c| c.held_blob(name, digest))?;
         Ok(match held {
-            Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
+            Some(blob) if !blob.is_lost && self.content.has_file(digest, blob.size)? => {
                 (PartState::Present, Some(blob.size), false)
             }
             Some(_) => (PartState::Lost, None, false),

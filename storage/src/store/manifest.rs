@@ -8,7 +8,6 @@ use oci::{Digest, Manifest, Reference, RepoName, Tag, WrongSizes};
 use super::Store;
 use super::blob::TRIES;
 use crate::account::UserName;
-use crate::blob::has_file;
 use crate::db::list::{PageSize, Referrer};
 use crate::db::lost::Losing;
 use crate::db::manifest::{LongManifest, StoredManifest};
@@ -52,9 +51,9 @@ impl Store {
         }
     }
 
-    /// The same, but of one that is longer than `whole_bytes` and for whose bytes `has_room` finds
-    /// none only what is to be known before it is sent: its bytes are held against its digest a
-    /// piece at a time, and left where they are.
+    /// Finds a manifest to answer with. Of one that is longer than `whole_bytes`, and for whose
+    /// bytes `has_room` finds no room, that is only what is to be known before it is sent: its
+    /// bytes are held against its digest a piece at a time, and left where they are.
     ///
     /// Who may push will name the manifest in an index, or call it copied, without pushing it if it
     /// is there: collection then leaves it for the grace time.
@@ -109,12 +108,12 @@ impl Store {
         digest: &Digest,
         find: impl FnOnce() -> Result<Option<T>, StorageError>,
     ) -> Result<Option<T>, StorageError> {
-        if !self.recent.tell(name.as_str(), digest) {
+        if !self.told.tell(name.as_str(), digest) {
             return Err(StorageError::Closed);
         }
         let found = find()?;
         if found.is_none() {
-            self.recent.take_back(name.as_str(), digest);
+            self.told.take_back(name.as_str(), digest);
         }
         Ok(found)
     }
@@ -134,7 +133,8 @@ impl Store {
         self.push_manifest(name, manifest, tags, by).map(drop)
     }
 
-    /// The same, and says what whoever pushed it should know.
+    /// Stores a manifest as [`Store::put_manifest`] does, and says what whoever pushed it should
+    /// know.
     ///
     /// # Errors
     /// Those of [`Store::put_manifest`].
@@ -175,7 +175,7 @@ impl Store {
             // It is remembered first and looked for then, so that collection does not take it in
             // between. What a delete that commits after that look takes was there when it was
             // pushed: the two came at once, and the delete is the later one.
-            self.recent.tell(name.as_str(), &digest);
+            self.told.tell(name.as_str(), &digest);
             changes = change()?;
             if changes == Change::Nothing {
                 return Ok(());
@@ -191,7 +191,7 @@ impl Store {
         };
         self.database.write_rows(rows, put)?;
         // Without regard to the clock, which may be set.
-        self.recent.tell(name.as_str(), &digest);
+        self.told.tell(name.as_str(), &digest);
         let before = self.tags_pushed.fetch_add(count, Ordering::Relaxed);
         if before / LOOK_CHANGES != before.saturating_add(count) / LOOK_CHANGES {
             // The push is done. What cannot be forgotten now is for the next look, or collection.
@@ -215,7 +215,7 @@ impl Store {
         let is_gone = self.database.write_to_free(move |transaction| {
             transaction.remove_manifest(&repository, &manifest, by.as_ref())
         })?;
-        self.recent.take_back(name.as_str(), digest);
+        self.told.take_back(name.as_str(), digest);
         Ok(is_gone)
     }
 
@@ -322,7 +322,7 @@ impl Store {
             let held = |reader: &Reader<'_>| reader.held_blobs(name, page);
             for (digest, held) in page.iter().zip(self.database.read(held)?) {
                 match held {
-                    Some(blob) if !blob.is_lost && has_file(&self.layout, digest, blob.size)? => {
+                    Some(blob) if !blob.is_lost && self.content.has_file(digest, blob.size)? => {
                         found.insert(*digest, blob.size);
                     }
                     _ => absent.push(*digest),

@@ -51,7 +51,7 @@ impl Store {
         let remove =
             move |transaction: &Transaction<'_>| transaction.remove_tags(&repository, &tags);
         let Removal { tags, manifests, .. } = self.database.write_to_free(remove)?;
-        manifests.iter().for_each(|digest| self.recent.take_back(name.as_str(), digest));
+        manifests.iter().for_each(|digest| self.told.take_back(name.as_str(), digest));
         let step = RemovalStep { tags: tags.len() as u64, manifests: manifests.len() as u64 };
         Ok((step, next))
     }

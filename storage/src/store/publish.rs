@@ -1,16 +1,13 @@
 //! Making an upload a blob: the order of file and rows, and what each failure leaves.
 
-use std::fs::File;
-use std::path::Path;
-
 use oci::{Digest, RepoName};
 
 use super::Store;
-use crate::blob::{Left, Synced, Unpublished};
-use crate::claims::Turn;
+use crate::content::upload::{CheckedUpload, UploadWriter};
+use crate::content::{Left, SizedDigest, Unpublished};
 use crate::db::Transaction;
 use crate::error::StorageError;
-use crate::upload::{Becoming, UploadWriter};
+use crate::process::claims::Turn;
 
 impl Store {
     /// Makes the bytes of a session a blob of its repository. Durable on return.
@@ -29,35 +26,36 @@ impl Store {
         digest: &Digest,
     ) -> Result<(), StorageError> {
         let session = upload.session();
-        let outcome = upload.commit(&self.sessions, digest, |file, path, size| {
-            let blob = Becoming { digest: *digest, size };
-            // Remembered first and linked then: a link that is there and young stays as old as it
-            // is, and collection must not take it in between.
-            self.recent.tell(session.repository.as_str(), digest);
-            let published = self.publish(&session.repository, file, path, blob);
-            if published.is_err() {
-                self.forget_unless_held(&session.repository, digest);
-            }
-            published
-        });
+        let checked = upload.check_digest(digest);
+        let outcome = checked.and_then(|checked| self.commit_checked(checked));
         if session.is_over() {
             self.sessions.forget(session.id);
         }
         outcome.map_err(|error| self.space.explained(error))
     }
 
+    /// Publishes a checked upload and ends its session, unless something failed that left the
+    /// upload as it was.
+    fn commit_checked(&self, upload: CheckedUpload<'_>) -> Result<(), StorageError> {
+        let (name, blob) = (&upload.session().repository, upload.blob());
+        // Remembered first and linked then: a link that is there and young stays as old as it is,
+        // and collection must not take it in between.
+        self.told.tell(name.as_str(), &blob.digest);
+        let published = self.publish(&upload);
+        if published.is_err() {
+            self.forget_unless_held(name, &blob.digest);
+        }
+        self.sessions.conclude(upload, &published);
+        published.map_err(|unpublished| unpublished.error)
+    }
+
     /// Publishes checked bytes, or relies on somebody who publishes the same meanwhile.
-    fn publish(
-        &self,
-        name: &RepoName,
-        file: &File,
-        path: &Path,
-        blob: Becoming,
-    ) -> Result<(), Unpublished> {
+    fn publish(&self, upload: &CheckedUpload<'_>) -> Result<(), Unpublished> {
+        let (name, blob) = (&upload.session().repository, upload.blob());
         loop {
             match self.claims.claim_to_publish(&blob.digest) {
                 Turn::Publish(publication) => {
-                    self.publish_alone(name, file, path, blob)?;
+                    self.publish_alone(upload)?;
                     publication.succeeded();
                     return Ok(());
                 }
@@ -73,16 +71,11 @@ impl Store {
     /// Publishes checked bytes. The caller holds the claim: collection takes no file away between
     /// the look at the row and the file that it needs, and what is put back after a failure is not
     /// what somebody else's row stands for.
-    fn publish_alone(
-        &self,
-        name: &RepoName,
-        file: &File,
-        path: &Path,
-        blob: Becoming,
-    ) -> Result<(), Unpublished> {
+    fn publish_alone(&self, upload: &CheckedUpload<'_>) -> Result<(), Unpublished> {
+        let (name, blob) = (&upload.session().repository, upload.blob());
         let digest = blob.digest;
         let row = self.database.read_afresh(|reader| reader.stored_blob(&digest))?;
-        let synced = Synced::new(&self.layout, file, path, &digest)?;
+        let synced = self.content.sync(upload)?;
         let Some(row) = row else {
             self.put_back_before(blob)?;
             let placed = synced.place()?;
@@ -106,7 +99,7 @@ impl Store {
     fn link_stored(
         &self,
         name: &RepoName,
-        Becoming { digest, size }: Becoming,
+        SizedDigest { digest, size }: SizedDigest,
     ) -> Result<Option<bool>, StorageError> {
         let name = name.clone();
         let link =
@@ -118,7 +111,7 @@ impl Store {
     pub(super) fn add_blob(
         &self,
         name: &RepoName,
-        Becoming { digest, size }: Becoming,
+        SizedDigest { digest, size }: SizedDigest,
     ) -> Result<(), StorageError> {
         let name = name.clone();
         let add = move |transaction: &Transaction<'_>| transaction.add_blob(&name, &digest, size);

@@ -14,7 +14,7 @@ use super::Store;
 use crate::backup::BackupError;
 use crate::db::copy;
 use crate::error::StorageError;
-use crate::hold::{Hold, Unlinking};
+use crate::process::deletion_holds::{DeletionHold, Unlinking};
 
 /// A database in the data directory that nobody writes to. While it lives, collection unlinks no
 /// blob that it names; its end may wait for the disk.
@@ -29,7 +29,7 @@ pub struct Snapshot {
 struct Copied {
     path: PathBuf,
     is_taken: Arc<AtomicBool>,
-    _hold: Hold,
+    _hold: DeletionHold,
 }
 
 impl Store {
@@ -58,7 +58,7 @@ impl Store {
         Ok(Snapshot { path: self.layout.database(), copy: None })
     }
 
-    /// The same where the disk can be written.
+    /// Copies the database while it is written to, on a disk that can be written.
     fn copied_snapshot(
         &self,
         on_progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
@@ -72,7 +72,7 @@ impl Store {
         let copy = Copied {
             path: path.clone(),
             is_taken: Arc::clone(&self.has_snapshot),
-            _hold: self.holds.hold(),
+            _hold: self.deletion_holds.hold(),
         };
         remove_copy(&path)?;
         let needed_bytes = self.snapshot_bytes()?;
@@ -120,7 +120,7 @@ impl Store {
     /// The right to unlink files that rows name or named, for one short step; none while somebody
     /// copies them. Then they are for a later run.
     pub(crate) fn begin_unlinking(&self) -> Option<Unlinking> {
-        self.holds.begin_unlinking()
+        self.deletion_holds.begin_unlinking()
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use oci::{Digest, Reference, RepoName, Tag};
 
 use super::Store;
-use crate::blob::has_file;
 use crate::db::history::TagChange;
 use crate::db::restore::{RestorePoint, Restored};
 use crate::error::StorageError;
@@ -41,9 +40,9 @@ impl Store {
         tag: &Tag,
         point: RestorePoint,
     ) -> Result<Restored, StorageError> {
-        let (repository, tag, layout) = (name.clone(), tag.clone(), self.layout.clone());
+        let (repository, tag, content) = (name.clone(), tag.clone(), self.content.clone());
         let restored = self.database.write(move |transaction| {
-            let has_file = |blob: &Digest, size| has_file(&layout, blob, size);
+            let has_file = |blob: &Digest, size| content.has_file(blob, size);
             transaction.restore_tag(&repository, &tag, point, &has_file)
         })?;
         self.tell_restored(name, &restored.manifests);
@@ -78,17 +77,17 @@ impl Store {
         digest: &Digest,
     ) -> Result<Vec<Digest>, StorageError> {
         // First, since no tag may lead to it.
-        self.recent.tell(name.as_str(), digest);
-        let (repository, manifest, layout) = (name.clone(), *digest, self.layout.clone());
+        self.told.tell(name.as_str(), digest);
+        let (repository, manifest, content) = (name.clone(), *digest, self.content.clone());
         let restored = self.database.write(move |transaction| {
-            let has_file = |blob: &Digest, size| has_file(&layout, blob, size);
+            let has_file = |blob: &Digest, size| content.has_file(blob, size);
             transaction.restore_manifest(&repository, &manifest, &has_file)
         });
         let came_back = restored.as_ref().is_ok_and(|manifests| !manifests.is_empty());
         // Unless it was there before.
         let reference = Reference::Digest(*digest);
         if !came_back && matches!(self.manifest(name, &reference), Ok(None)) {
-            self.recent.take_back(name.as_str(), digest);
+            self.told.take_back(name.as_str(), digest);
         }
         let manifests = restored?;
         self.tell_restored(name, &manifests);
@@ -99,7 +98,7 @@ impl Store {
     /// does with what somebody was told of.
     fn tell_restored(&self, name: &RepoName, manifests: &[Digest]) {
         for digest in manifests {
-            self.recent.tell(name.as_str(), digest);
+            self.told.tell(name.as_str(), digest);
         }
     }
 

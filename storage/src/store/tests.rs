@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::account::{Account, UserId};
-use crate::blob::BlobContent;
 use crate::collect::Keep;
+use crate::content::BlobContent;
 use crate::db::lost::Lost;
 use crate::db::manifest::StoredManifest;
 use crate::db::restore::RestorePoint;

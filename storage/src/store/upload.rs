@@ -1,18 +1,16 @@
 //! Upload sessions: beginning, continuing and ending them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use oci::{Algorithm, RepoName};
 
 use super::Store;
 use crate::account::Account;
-use crate::collect::seen::upload_name;
+use crate::collect::unnamed_files::upload_name;
+use crate::content::Spool;
+use crate::content::upload::{UploadId, UploadWriter};
 use crate::error::StorageError;
-use crate::sessions::{Ended, Found};
-use crate::spool::Spool;
-use crate::upload::UploadId;
-use crate::upload::UploadWriter;
+use crate::process::sessions::{KnownSession, SweptUploads};
 
 impl Store {
     /// Whether the disk has room for an upload of so many bytes more, above what uploads leave
@@ -31,7 +29,7 @@ impl Store {
     /// Trouble with the disk, [`StorageError::NoRoom`] in particular.
     pub fn spool(&self, bytes: u64) -> Result<Spool, StorageError> {
         self.check_room(bytes)?;
-        Spool::new(&self.layout.uploads(), Arc::clone(&self.space))
+        self.content.spool(&self.space)
     }
 
     /// Begins an upload session whose bytes are hashed with `algorithm` as they come.
@@ -75,8 +73,7 @@ impl Store {
         // What is finished or unknown is told on a read-only disk, too.
         let session = self.open_session(name, user, id)?;
         self.space.check_writable()?;
-        let (layout, space) = (self.layout.clone(), Arc::clone(&self.space));
-        let opened = UploadWriter::open(session, layout, space);
+        let opened = self.content.open_upload(session, &self.space);
         opened.map_err(|error| self.space.explained(error)).inspect_err(|error| {
             if *error == StorageError::UploadUnknown {
                 self.sessions.forget(id);
@@ -115,7 +112,7 @@ impl Store {
     /// will ask for it any more. On a read-only disk it stays.
     pub fn forget_finished_upload(&self, name: &RepoName, user: &Account, id: UploadId) {
         if self.space.check_writable().is_ok()
-            && matches!(self.sessions.find(name, user, id), Ok(Found::Finished(_)))
+            && matches!(self.sessions.find(name, user, id), Ok(KnownSession::Finished(_)))
         {
             self.sessions.forget_finished(id);
         }
@@ -139,7 +136,7 @@ impl Store {
         &self,
         idle: Duration,
         is_dry_run: bool,
-    ) -> Result<Ended, StorageError> {
+    ) -> Result<SweptUploads, StorageError> {
         let ended = self.sessions.sweep(idle, is_dry_run, &|halves| {
             let names: Vec<String> = halves.iter().map(upload_name).collect();
             self.known_for(&names, idle, is_dry_run)

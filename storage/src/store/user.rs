@@ -1,7 +1,5 @@
 //! Users.
 
-use std::sync::atomic::Ordering;
-
 use durable::IoError;
 
 use super::Store;
@@ -84,12 +82,12 @@ impl Store {
     /// A number that grows with each change of a user. Read it before the user, and what was
     /// concluded from that user holds for as long as the number stays.
     pub fn users_version(&self) -> u64 {
-        self.users_version.load(Ordering::SeqCst)
+        self.users_version.now()
     }
 
     /// What became of a change of a user, which everybody hears of.
     fn changed<T>(&self, outcome: Result<T, StorageError>) -> Result<T, StorageError> {
-        self.users_version.fetch_add(1, Ordering::SeqCst);
+        self.users_version.grow();
         outcome
     }
 }

@@ -1,25 +1,24 @@
 //! Verifying the store: now, or on a schedule; and what is lost.
 
 use std::collections::HashSet;
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use durable::{At, sync_directory};
 use oci::{Digest, Reference};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::claims::Claim;
+use crate::content::{Identity, Reread};
 use crate::db::key::RepoId;
 use crate::db::lost::{HurtManifest, Losing, Lost, LostDigests};
 use crate::db::upkeep;
 use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
 use crate::page::Page;
+use crate::process::claims::Claim;
 use crate::verify::{
-    Finding, Hurt, Identity, Image, Position, Scrub, Seen, Verification, Verified, Walk,
+    BrokenImages, Finding, Image, Position, Scrub, Verification, VerificationRun, Verified,
 };
 
 impl Store {
@@ -36,7 +35,7 @@ impl Store {
         if !how.is_dry_run {
             self.space.check_writable()?;
         }
-        let verified = Walk::new(self, *how, Verified::default(), on_step).run()?;
+        let verified = VerificationRun::new(self, *how, Verified::default(), on_step).run()?;
         if verified.is_done && !how.is_dry_run {
             self.note_verified(&verified)?;
         }
@@ -69,7 +68,7 @@ impl Store {
         };
         let verification =
             Verification { bytes_per_second: how.bytes_per_second, is_dry_run: false };
-        let verified = Walk::new(self, verification, begun, &mut step).run()?;
+        let verified = VerificationRun::new(self, verification, begun, &mut step).run()?;
         outcome?;
         match verified.is_done {
             true => self.note_verified(&verified)?,
@@ -108,24 +107,28 @@ impl Store {
     ///
     /// # Errors
     /// Trouble with the database.
-    pub fn hurt(&self, findings: &[Finding], limit: usize) -> Result<Hurt, StorageError> {
+    pub fn broken_images(
+        &self,
+        findings: &[Finding],
+        limit: usize,
+    ) -> Result<BrokenImages, StorageError> {
         let losses = findings.iter().filter_map(|finding| match finding {
             Finding::Blob { digest, .. } | Finding::Manifest(digest) => Some(digest.to_string()),
             _ => None,
         });
         let also: HashSet<String> = losses.collect();
-        let mut hurt = Hurt::default();
+        let mut broken = BrokenImages::default();
         if also.is_empty() && self.lost()?.is_nothing() {
-            return Ok(hurt);
+            return Ok(broken);
         }
         let mut after = (RepoId::BEFORE_ALL, String::new());
         loop {
             let page = |reader: &Reader<'_>| reader.hurt_manifests(&also, &after);
             let Page { entries, next } = self.database.read(page)?;
             for image in entries.into_iter().flat_map(images) {
-                match hurt.images.len() < limit {
-                    true => hurt.images.push(image),
-                    false => hurt.more += 1,
+                match broken.images.len() < limit {
+                    true => broken.images.push(image),
+                    false => broken.more += 1,
                 }
             }
             match next {
@@ -133,8 +136,8 @@ impl Store {
                 None => break,
             }
         }
-        hurt.images.sort_by_cached_key(Image::to_string);
-        Ok(hurt)
+        broken.images.sort_by_cached_key(Image::to_string);
+        Ok(broken)
     }
 
     /// Calls a blob lost and puts its file aside; none if by now another file is in its place.
@@ -148,24 +151,16 @@ impl Store {
     pub(crate) fn lose_blob(
         &self,
         digest: &Digest,
-        seen: &Seen,
+        reread: &Reread,
     ) -> Result<Option<(Losing, Option<PathBuf>)>, StorageError> {
-        let hidden = self.hide_blob(digest, seen.identity.as_ref())?;
+        let hidden = self.hide_blob(digest, reread.identity.as_ref())?;
         let Some((_claim, losing)) = hidden else { return Ok(None) };
-        let path = self.layout.blob(digest);
-        if losing == Losing::IsGone || seen.identity.is_none() || seen.is_unreadable() {
+        if losing == Losing::IsGone || reread.identity.is_none() || reread.is_unreadable() {
             // What cannot be read now may be good, and is answered again when it was read.
             return Ok(Some((losing, None)));
         }
-        let aside = self.layout.damaged_blob(digest);
-        // On a disk that fails it may have to stay: the row hides it.
-        let is_aside = fs::rename(&path, &aside).is_ok();
-        if is_aside {
-            // The new name before the old one's end, so that the file has one at any time.
-            let _ = sync_directory(&self.layout.damaged());
-            let _ = path.parent().map_or(Ok(()), sync_directory);
-        }
-        Ok(Some((losing, is_aside.then_some(aside))))
+        // Where it has to stay, the row hides it.
+        Ok(Some((losing, self.content.set_aside(digest))))
     }
 
     /// Calls a blob lost and leaves its file; none if by now another file is in its place. Nobody
@@ -176,7 +171,7 @@ impl Store {
         identity: Option<&Identity>,
     ) -> Result<Option<(Claim<'_>, Losing)>, StorageError> {
         let claim = self.claims.claim(digest);
-        if Identity::at(&self.layout.blob(digest)).as_ref() != identity {
+        if self.content.identity(digest).as_ref() != identity {
             return Ok(None);
         }
         let lost = *digest;
@@ -192,17 +187,14 @@ impl Store {
     pub(crate) fn regain_blob(
         &self,
         digest: &Digest,
-        seen: &Seen,
+        reread: &Reread,
     ) -> Result<Option<bool>, StorageError> {
         let _claim = self.claims.claim(digest);
-        let path = self.layout.blob(digest);
-        let Some(file) = seen.file.as_ref().filter(|_| Identity::at(&path) == seen.identity) else {
+        let synced = self.content.sync_reread(digest, reread);
+        if !synced.map_err(|error| self.space.explained(error))? {
             return Ok(None);
-        };
-        let synced = file.sync_all().at("sync", &path);
-        let synced = synced.and_then(|()| path.parent().map_or(Ok(()), sync_directory));
-        synced.map_err(|error| self.space.explained(error.into()))?;
-        let (found, size) = (*digest, seen.length);
+        }
+        let (found, size) = (*digest, reread.length);
         let regain = move |transaction: &Transaction<'_>| {
             let is_mended = transaction.mend_size(&found, size)?;
             Ok(transaction.regain_blob(&found)? || is_mended)

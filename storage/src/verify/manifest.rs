@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use oci::{Digest, Edge, Manifest, WrongSizes};
 
-use super::walk::{Going, Walk};
+use super::walk::{Going, VerificationRun};
 use super::{Finding, Missized};
 use crate::db::key::{RepoId, STEP_ROWS};
 use crate::db::lost::Losing;
@@ -14,7 +14,7 @@ use crate::db::verify::{HoldingRepository, Shown};
 use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
 
-impl Walk<'_> {
+impl VerificationRun<'_> {
     pub(super) fn walk_manifests(&mut self) -> Going {
         loop {
             let after = self.verified.position.after.clone();

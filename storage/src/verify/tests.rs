@@ -121,7 +121,7 @@ fn a_manifest_with_other_bytes_is_hidden_in_every_repository_until_one_gets_it_a
             assert_eq!(get(&store, name, "image"), lost(&manifest));
             assert_eq!(get(&store, name, "list"), lost(&list));
         }
-        assert_eq!(store.hurt(&[], 9).unwrap().images.len(), 4);
+        assert_eq!(store.broken_images(&[], 9).unwrap().images.len(), 4);
         assert_eq!(looked_at(&store, &list), (false, vec![PartState::Lost]));
         assert_eq!(looked_at(&store, &manifest), (true, vec![]), "nobody knows what it named");
         // A push into one repository brings the bytes that both serve.
@@ -290,7 +290,7 @@ fn a_repository_holds_what_its_manifests_need_or_does_not_answer_them() {
     // And its file as well: the image is not answered until the blob is pushed again.
     spoil(&home, &format!("DELETE FROM blobs WHERE digest = '{layer}'"));
     std::fs::remove_file(store.layout().blob(&layer)).unwrap();
-    let missing = Finding::Blob { digest: layer, damage: Damage::Missing, put_aside: None };
+    let missing = Finding::Blob { digest: layer, damage: BlobDamage::Missing, put_aside: None };
     for is_dry_run in [true, false] {
         assert!(is_answered());
         let found = verify(&store, is_dry_run);
@@ -345,7 +345,7 @@ fn no_step_changes_more_rows_than_one_step_may() {
 #[test]
 fn only_failures_of_the_disk_are_damage() {
     use rustix::io::Errno;
-    let of = |errno: Errno| file::is_of_the_disk(&errno.into());
+    let of = |errno: Errno| crate::content::is_of_the_disk(&errno.into());
     assert!([Errno::IO, Errno::UCLEAN, Errno::BADMSG].into_iter().all(of));
     assert!(![Errno::ACCESS, Errno::MFILE, Errno::NOMEM, Errno::NOENT].into_iter().any(of));
 }

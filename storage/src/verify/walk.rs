@@ -1,14 +1,13 @@
-//! The walk through a store, a page at a time, in the order of [`Phase`].
+//! The walk through a store, a page at a time, in the order of [`VerifyPhase`].
 
-use std::fs;
 use std::ops::ControlFlow;
 
 use durable::IoError;
 use oci::{Algorithm, Digest};
 
-use super::file::{self, Pace, Seen};
-use super::{Finding, OnStep, Phase, Position, Verification, Verified};
-use crate::collect::files::named_files;
+use super::pace::Pace;
+use super::{Finding, OnStep, Position, Verification, Verified, VerifyPhase};
+use crate::content::{Listing, Reread};
 use crate::db::key::{RepoId, STEP_ROWS};
 use crate::db::lost::Losing;
 use crate::db::repository::HeldBlob;
@@ -20,7 +19,7 @@ use crate::page::Page;
 use crate::store::Store;
 
 /// One verification at work.
-pub(crate) struct Walk<'a> {
+pub(crate) struct VerificationRun<'a> {
     pub(super) store: &'a Store,
     pub(super) how: Verification,
     pub(super) verified: Verified,
@@ -31,7 +30,7 @@ pub(crate) struct Walk<'a> {
 /// Whether to go on, or trouble.
 pub(super) type Going = Result<ControlFlow<()>, StorageError>;
 
-impl<'a> Walk<'a> {
+impl<'a> VerificationRun<'a> {
     /// A walk that begins, or goes on from where an earlier one was.
     pub(crate) fn new(
         store: &'a Store,
@@ -63,14 +62,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn walk(&mut self, phase: Phase) -> Going {
+    fn walk(&mut self, phase: VerifyPhase) -> Going {
         match phase {
-            Phase::Manifests => self.walk_manifests(),
-            Phase::Holders => self.walk_naming(NamingTable::Manifests),
-            Phase::Tags => self.walk_naming(NamingTable::Tags),
-            Phase::Links => self.walk_naming(NamingTable::Links),
-            Phase::Blobs => self.walk_blobs(),
-            Phase::Files => self.walk_files(),
+            VerifyPhase::Manifests => self.walk_manifests(),
+            VerifyPhase::Holders => self.walk_naming(NamingTable::Manifests),
+            VerifyPhase::Tags => self.walk_naming(NamingTable::Tags),
+            VerifyPhase::Links => self.walk_naming(NamingTable::Links),
+            VerifyPhase::Blobs => self.walk_blobs(),
+            VerifyPhase::Files => self.walk_files(),
         }
     }
 
@@ -166,7 +165,7 @@ impl<'a> Walk<'a> {
     }
 
     fn check_blob(&mut self, digest: &Digest, size: u64) -> Going {
-        let path = self.store.layout().blob(digest);
+        let content = &self.store.content;
         let before = self.verified.blob_bytes;
         let mut has_file = false;
         for attempt in 0..TRIES {
@@ -175,13 +174,13 @@ impl<'a> Walk<'a> {
                 self.verified.blob_bytes += bytes as u64;
                 self.took(bytes)
             };
-            match file::look(&path, digest, size, &mut on_piece)? {
+            match content.reread(digest, size, &mut on_piece)? {
                 ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
                 // A disk may stumble once.
-                ControlFlow::Continue(seen) if seen.is_unreadable() && attempt == 0 => {}
-                ControlFlow::Continue(seen) => {
-                    has_file = seen.identity.is_some();
-                    if self.settle(digest, size, &seen)? {
+                ControlFlow::Continue(reread) if reread.is_unreadable() && attempt == 0 => {}
+                ControlFlow::Continue(reread) => {
+                    has_file = reread.identity.is_some();
+                    if self.settle(digest, size, &reread)? {
                         break;
                     }
                     // Somebody put another file there meanwhile: that one counts.
@@ -193,20 +192,25 @@ impl<'a> Walk<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Acts on what was seen of a file; false if by now another one is in its place.
-    fn settle(&mut self, digest: &Digest, size: u64, seen: &Seen) -> Result<bool, StorageError> {
+    /// Acts on what a file was found to be; false if by now another one is in its place.
+    fn settle(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+        reread: &Reread,
+    ) -> Result<bool, StorageError> {
         let row = self.store.database.read_afresh(|reader| reader.stored_blob(digest))?;
         let Some(HeldBlob { is_lost, .. }) = row else { return Ok(true) };
         let is_dry_run = self.how.is_dry_run;
-        let Some(damage) = seen.damage.clone() else {
+        let Some(damage) = reread.damage.clone() else {
             let finding = match is_lost {
                 true => Finding::BlobFound(*digest),
-                false if seen.length != size => Finding::BlobSize(*digest),
+                false if reread.length != size => Finding::BlobSize(*digest),
                 false => return Ok(true),
             };
             match is_dry_run {
                 true => self.verified.add(finding),
-                false => match self.store.regain_blob(digest, seen)? {
+                false => match self.store.regain_blob(digest, reread)? {
                     None => return Ok(false),
                     Some(true) => self.verified.add(finding),
                     Some(false) => {}
@@ -214,12 +218,12 @@ impl<'a> Walk<'a> {
             }
             return Ok(true);
         };
-        if is_lost && seen.identity.is_none() {
+        if is_lost && reread.identity.is_none() {
             return Ok(true);
         }
         let put_aside = match is_dry_run {
             true => None,
-            false => match self.store.lose_blob(digest, seen)? {
+            false => match self.store.lose_blob(digest, reread)? {
                 None => return Ok(false),
                 Some((Losing::IsGone, _)) => return Ok(true),
                 // Hidden before, and its file will not move.
@@ -245,10 +249,10 @@ impl<'a> Walk<'a> {
 
     /// Counts the files of a directory that no row names.
     fn walk_shard(&mut self, algorithm: Algorithm, prefix: u8) -> Result<(), StorageError> {
-        let path = self.store.layout.shard(algorithm, prefix);
-        let digests = match named_files(&path, algorithm) {
-            Ok((digests, _)) => digests,
+        let digests = match self.store.content.list(algorithm, prefix) {
+            Ok(Listing { blobs, .. }) => blobs,
             Err(StorageError::Io(IoError { message, .. })) => {
+                let path = self.store.layout.shard(algorithm, prefix);
                 self.verified.add(Finding::Directory { path, message });
                 return Ok(());
             }
@@ -257,9 +261,9 @@ impl<'a> Walk<'a> {
         for page in digests.chunks(STEP_ROWS) {
             let without_rows = |reader: &Reader<'_>| reader.without_rows(page);
             for digest in self.store.database.read(without_rows)? {
-                let metadata = fs::symlink_metadata(self.store.layout.blob(&digest));
                 self.verified.stray_files += 1;
-                self.verified.stray_bytes += metadata.map_or(0, |metadata| metadata.len());
+                self.verified.stray_bytes +=
+                    self.store.content.bytes_under_name(&digest).unwrap_or(0);
             }
         }
         Ok(())

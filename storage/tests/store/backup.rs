@@ -7,7 +7,7 @@ use std::path::Path;
 
 use oci::Digest;
 use storage::backup::{
-    BackupError, DatabaseFiles, Filling, Origin, Restoring, SmallFiles, Taken, Target,
+    BackupError, CopyOutcome, DatabaseFiles, Filling, Origin, Restoring, SmallFiles, Target,
     read_directory,
 };
 use storage::{Layout, StorageError, Store};
@@ -36,8 +36,8 @@ fn copy_blobs(store: &Store, filling: &Filling) -> usize {
         for blob in store.named_blobs(algorithm, prefix).unwrap() {
             let file = File::open(store.layout().blob_file(&blob.digest)).unwrap();
             let mut silent = |_| ControlFlow::Continue(());
-            let taken = filling.blobs().take(&blob.digest, blob.size, file, &mut silent);
-            assert_eq!(taken, Ok(Taken::Whole(blob.size)));
+            let taken = filling.blobs().take(&blob.digest, blob.size, &file, &mut silent);
+            assert_eq!(taken, Ok(CopyOutcome::Whole(blob.size)));
             count += 1;
         }
         filling.blobs().sync_shard(algorithm, prefix).unwrap();
@@ -65,8 +65,8 @@ fn a_log_goes_along_with_its_database_and_is_moved_into_it_where_it_is_restored_
         for (digest, size) in origin.shard(algorithm, prefix).unwrap() {
             let file = origin.open_blob(&digest).unwrap().unwrap();
             let mut silent = |_| ControlFlow::Continue(());
-            let taken = restoring.blobs().take(&digest, size, file, &mut silent);
-            assert_eq!(taken, Ok(Taken::Whole(size)));
+            let taken = restoring.blobs().take(&digest, size, &file, &mut silent);
+            assert_eq!(taken, Ok(CopyOutcome::Whole(size)));
         }
     }
     let database = origin.open_database().unwrap();
@@ -116,8 +116,8 @@ fn a_blob_that_is_longer_than_its_row_says_is_wrong_and_not_copied_further() {
         heard += count;
         ControlFlow::Continue(())
     };
-    let taken = filling.blobs().take(&digests[0], 3, file, &mut hear);
-    assert_eq!((taken, heard), (Ok(Taken::Wrong), 0));
+    let taken = filling.blobs().take(&digests[0], 3, &file, &mut hear);
+    assert_eq!((taken, heard), (Ok(CopyOutcome::Wrong), 0));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use storage::{Holder, OnHeld, OpenOptions, StorageError, Store, Survey};
+use storage::{DirectoryState, LockHolder, OnHeld, OpenOptions, StorageError, Store};
 
 use crate::support::{directory, fatal, open, push, repo, try_open};
 
@@ -33,7 +33,7 @@ fn nobody_is_named_who_does_not_hold_it() {
             panic!("{what}: two owners at once");
         };
         assert_eq!(holder.to_string(), unknown_in(home.path()), "{what}");
-        assert_eq!(Survey::of(home.path()).unwrap().holder, Some(holder), "{what}");
+        assert_eq!(DirectoryState::of(home.path()).unwrap().holder, Some(holder), "{what}");
     };
     let store = open(home.path());
     for (what, text) in [
@@ -71,13 +71,13 @@ fn a_lock_file_that_somebody_removed_lets_nobody_in() {
         };
         assert_eq!(holder.to_string(), unknown_in(home.path()));
         assert!(!home.path().join("lock").exists());
-        assert_eq!(Survey::of(home.path()).unwrap().holder, Some(holder));
+        assert_eq!(DirectoryState::of(home.path()).unwrap().holder, Some(holder));
         // Nor does a file that somebody else puts there.
         std::fs::write(home.path().join("lock"), "").unwrap();
         assert!(matches!(try_open(home.path(), true).err(), Some(StorageError::Owned(_))));
     }
     drop(store);
-    assert_eq!(Survey::of(home.path()).unwrap().holder, None);
+    assert_eq!(DirectoryState::of(home.path()).unwrap().holder, None);
     assert!(try_open(home.path(), true).is_ok());
 }
 
@@ -93,7 +93,7 @@ fn a_program_of_before_that_locks_the_file_alone_is_an_owner_too() {
         panic!("two owners at once");
     };
     assert_eq!(holder.to_string(), "process 1 (registry serve)");
-    assert_eq!(Survey::of(home.path()).unwrap().holder, Some(holder));
+    assert_eq!(DirectoryState::of(home.path()).unwrap().holder, Some(holder));
     drop(before);
     assert!(try_open(home.path(), true).is_ok());
 }
@@ -106,7 +106,7 @@ fn who_waits_gets_the_store_when_it_is_dropped() {
     let root = home.path().to_owned();
     let waiting = std::thread::spawn(move || {
         let questions = AtomicUsize::new(0);
-        let on_held = |holder: &Holder| {
+        let on_held = |holder: &LockHolder| {
             questions.fetch_add(1, Ordering::Relaxed);
             asked.send(holder.to_string()).unwrap();
             OnHeld::Wait
@@ -139,7 +139,7 @@ fn who_waits_gets_the_store_when_it_is_dropped() {
 #[test]
 fn of_two_first_starts_at_once_one_makes_the_store() {
     let home = directory();
-    let wait = |_: &Holder| OnHeld::Wait;
+    let wait = |_: &LockHolder| OnHeld::Wait;
     let options = || OpenOptions {
         may_create: true,
         uploads_per_user: 1,

@@ -32,7 +32,7 @@ pub(crate) fn open_with_reserve(
     may_create: bool,
     reserve_bytes: u64,
 ) -> Result<Store, StorageError> {
-    let on_held = |_: &storage::Holder| OnHeld::GiveUp;
+    let on_held = |_: &storage::LockHolder| OnHeld::GiveUp;
     Store::open(
         root,
         &OpenOptions {

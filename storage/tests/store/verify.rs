@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName};
-use storage::{Damage, Finding, Image, Lost, Scrub, StorageError, Store, Verification, Verified};
+use storage::{
+    BlobDamage, Finding, Image, Lost, Scrub, StorageError, Store, Verification, Verified,
+};
 
 use crate::support::{
     account, blob_path, directory, files, image, open, parse, pull, push, repo, sha256, sha512,
@@ -101,7 +103,7 @@ fn a_flipped_byte_is_hidden_with_all_that_needs_it_until_the_next_push() {
         found.findings,
         [Finding::Blob {
             digest: scene.layer,
-            damage: Damage::Bytes,
+            damage: BlobDamage::Bytes,
             put_aside: Some(aside.clone()),
         }]
     );
@@ -127,7 +129,7 @@ fn a_flipped_byte_is_hidden_with_all_that_needs_it_until_the_next_push() {
         store.put_manifest(&scene.name, again, vec![], None),
         Err(StorageError::MissingBlobs(vec![scene.layer]))
     );
-    let hurt = store.hurt(&[], 10).unwrap();
+    let hurt = store.broken_images(&[], 10).unwrap();
     let name = |reference| Image { repository: scene.name.clone(), reference };
     let mut names = hurt.images.clone();
     names.sort_by_key(Image::to_string);
@@ -135,7 +137,10 @@ fn a_flipped_byte_is_hidden_with_all_that_needs_it_until_the_next_push() {
     expected.push(name(Reference::Digest(scene.outer)));
     assert_eq!((names, hurt.more), (expected, 0));
     assert_eq!(
-        (store.hurt(&[], 1).unwrap().images.len(), store.hurt(&[], 1).unwrap().more),
+        (
+            store.broken_images(&[], 1).unwrap().images.len(),
+            store.broken_images(&[], 1).unwrap().more
+        ),
         (1, 3)
     );
     assert_eq!(verify(&store).findings, [], "what is known to be lost is not found again");
@@ -144,7 +149,7 @@ fn a_flipped_byte_is_hidden_with_all_that_needs_it_until_the_next_push() {
     assert_eq!(scene.answers(&store), vec![Ok(true); 6]);
     assert_eq!(pull(&store, &scene.name, &scene.layer).unwrap(), LAYER);
     assert_eq!(store.lost(), Ok(Lost::default()));
-    assert_eq!(store.hurt(&[], 10).unwrap().images, []);
+    assert_eq!(store.broken_images(&[], 10).unwrap().images, []);
     assert_eq!(verify(&store).findings, []);
 }
 
@@ -154,7 +159,7 @@ fn files_that_are_cut_gone_or_no_files_are_lost_whatever_names_them() {
     let store = open(home.path());
     let name = repo("a");
     let [cut, gone, long] = [b"to be cut".as_slice(), b"gone", b"long"]
-        .map(|content| (content, push(&store, &name, content), Option::<Damage>::None));
+        .map(|content| (content, push(&store, &name, content), Option::<BlobDamage>::None));
     let odd = push(&store, &name, b"odd");
     let path = |digest: &Digest| blob_path(home.path(), digest);
     fs::write(path(&cut.1), "to be").unwrap();
@@ -170,13 +175,13 @@ fn files_that_are_cut_gone_or_no_files_are_lost_whatever_names_them() {
     flip(&path(&wide));
 
     let aside = |digest: &Digest| Some(damaged(home.path(), digest));
-    let no_file = Damage::NoFile;
+    let no_file = BlobDamage::NoFile;
     let mut expected = vec![
-        (cut.1, Damage::Size { expected: 9, found: 5 }, aside(&cut.1)),
-        (gone.1, Damage::Missing, None),
-        (long.1, Damage::Size { expected: 4, found: 6 }, aside(&long.1)),
+        (cut.1, BlobDamage::Size { expected: 9, found: 5 }, aside(&cut.1)),
+        (gone.1, BlobDamage::Missing, None),
+        (long.1, BlobDamage::Size { expected: 4, found: 6 }, aside(&long.1)),
         (odd, no_file, aside(&odd)),
-        (wide, Damage::Bytes, aside(&wide)),
+        (wide, BlobDamage::Bytes, aside(&wide)),
     ];
     expected.sort_by_key(|(digest, ..)| digest.to_string());
     let blob = |(digest, damage, put_aside)| Finding::Blob { digest, damage, put_aside };
@@ -200,14 +205,15 @@ fn a_dry_run_tells_the_same_and_changes_nothing() {
     let before = tree(home.path());
     let how = Verification { is_dry_run: true, ..Verification::default() };
     let told = store.verify(&how, &mut |_| ControlFlow::Continue(())).unwrap();
-    let expected = Finding::Blob { digest: scene.layer, damage: Damage::Bytes, put_aside: None };
+    let expected =
+        Finding::Blob { digest: scene.layer, damage: BlobDamage::Bytes, put_aside: None };
     assert_eq!(told.findings, [expected]);
     assert_eq!(tree(home.path()), before);
     assert_eq!(store.lost(), Ok(Lost::default()));
     assert_eq!(scene.answers(&store), vec![Ok(true); 6]);
     assert_eq!(store.last_verified(), Ok(None));
     let names = |findings: &[Finding]| {
-        let hurt = store.hurt(findings, 10).unwrap();
+        let hurt = store.broken_images(findings, 10).unwrap();
         hurt.images.iter().map(Image::to_string).collect::<Vec<_>>()
     };
     let told = names(&told.findings);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use oci::{Algorithm, Digest};
-use storage::backup::{Filling, SmallFiles, Taken, read_small};
+use storage::backup::{CopyOutcome, Filling, SmallFiles, read_small};
 use storage::{Layout, NamedBlob};
 
 use super::Summary;
@@ -103,17 +103,17 @@ impl<'a> Run<'a> {
             let taken = match self.owner.ask(move |source| source.open(&digest))? {
                 // None holds it any more, and collection was faster.
                 None if !blob.is_held => continue,
-                None => Taken::Wrong,
+                None => CopyOutcome::Wrong,
                 Some(file) => {
-                    self.filling.blobs().take(&digest, blob.size, file, &mut |count| {
+                    self.filling.blobs().take(&digest, blob.size, &file, &mut |count| {
                         self.meter.advance(count);
                         ControlFlow::Continue(())
                     })?
                 }
             };
             match taken {
-                Taken::Wrong => self.summary.not_taken.push(digest.to_string()),
-                Taken::Whole(length) => {
+                CopyOutcome::Wrong => self.summary.not_taken.push(digest.to_string()),
+                CopyOutcome::Whole(length) => {
                     self.summary.copied_blobs += 1;
                     self.summary.copied_bytes += length;
                 }

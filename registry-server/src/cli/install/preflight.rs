@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use durable::DiskSpace;
-use storage::{Content, Medium, Survey};
+use storage::{DirectoryContent, DirectoryState, Medium};
 
 use super::steps::{PROGRAM, UNIT};
 use super::wanted::Wanted;
@@ -55,7 +55,7 @@ pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
 
 /// The data directory is new, or holds a registry that nobody but our own service runs. One that
 /// was installed and is not there is waited for: another in its place would have another CA.
-fn check_data(wanted: &Wanted, found: &Survey) -> anyhow::Result<()> {
+fn check_data(wanted: &Wanted, found: &DirectoryState) -> anyhow::Result<()> {
     let data = wanted.config.data_dir.as_path();
     let installed = wanted.installed.as_ref().and_then(|old| old.settings.data_dir.clone());
     // Where a link leads counts, as it does for what is asked for.
@@ -96,12 +96,12 @@ fn check_data(wanted: &Wanted, found: &Survey) -> anyhow::Result<()> {
 }
 
 /// Looks at a data directory as its owner, who could have laid links there.
-fn survey(data: &Path) -> anyhow::Result<Survey> {
-    Ok(installer::as_owner_of(data, || Survey::of(data))??)
+fn survey(data: &Path) -> anyhow::Result<DirectoryState> {
+    Ok(installer::as_owner_of(data, || DirectoryState::of(data))??)
 }
 
-fn is_store(found: &Survey) -> bool {
-    matches!(found.content, Content::Store { .. })
+fn is_store(found: &DirectoryState) -> bool {
+    matches!(found.content, DirectoryContent::Store { .. })
 }
 
 /// A password for the first user can be read; and what to say if it comes too late.

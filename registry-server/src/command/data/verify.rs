@@ -131,7 +131,7 @@ fn report(
     is_dry_run: bool,
 ) -> Result<VerifyReport, CommandError> {
     let lost = store.lost()?;
-    let hurt = store.hurt(&verified.findings, HURT_IMAGES)?;
+    let hurt = store.broken_images(&verified.findings, HURT_IMAGES)?;
     if !is_dry_run {
         log_verified(verified, lost, &hurt);
     }

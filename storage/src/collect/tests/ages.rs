@@ -27,7 +27,8 @@ fn fill(store: &Store) {
     let stray = Digest::of(Algorithm::Sha256, b"stray");
     fs::write(store.layout.blob(&stray), b"stray").unwrap();
     fs::write(store.layout.damaged_blob(&stray), b"wrong").unwrap();
-    fs::write(store.layout.upload(crate::upload::UploadId::random().unwrap()), b"half").unwrap();
+    fs::write(store.layout.upload(crate::content::upload::UploadId::random().unwrap()), b"half")
+        .unwrap();
 }
 
 fn everything(done: &Collected) -> [u64; 7] {

@@ -64,9 +64,9 @@ fn children_pushed_by_digest_then_a_collection_then_their_index_an_hour_later_ar
     pass(&store, 2 * HOUR);
     assert_eq!(collect(&store, &keep).untagged_manifests, 0, "pushed within the grace time");
     pass(&store, 24 * HOUR);
-    assert!(children.iter().all(|digest| store.recent.tell("a", digest)));
+    assert!(children.iter().all(|digest| store.told.tell("a", digest)));
     assert_eq!(collect(&store, &keep).untagged_manifests, 0, "told within the grace time");
-    children.iter().for_each(|digest| store.recent.take_back("a", digest));
+    children.iter().for_each(|digest| store.told.take_back("a", digest));
     assert_eq!(collect(&store, &keep).untagged_manifests, 2);
 }
 

@@ -89,7 +89,7 @@ fn what_a_program_before_deleted_is_restored_as_young_as_what_is_pushed_now() {
     pass(&store, 5 * HOUR);
     store.restore_manifest(&repo("a"), &early).unwrap();
     let keep = Keep { grace: HOUR, ..UNTAGGED_TOO };
-    store.recent.take_back("a", &early);
+    store.told.take_back("a", &early);
     assert_eq!(collect(&store, &keep).untagged_manifests, 0);
 }
 
@@ -105,8 +105,8 @@ fn what_is_restored_by_its_digest_stays_for_the_grace_time_whatever_its_age() {
     pass(&store, 2 * HOUR);
     assert_eq!(collect(&store, &keep).untagged_manifests, 1);
     // What is not there, nor was, is remembered of nobody.
-    let before = store.recent.len();
+    let before = store.told.len();
     let other = Digest::of(Algorithm::Sha256, b"other");
     assert_eq!(store.restore_manifest(&repo("a"), &other), Ok(Vec::new()));
-    assert_eq!(store.recent.len(), before);
+    assert_eq!(store.told.len(), before);
 }

@@ -66,7 +66,7 @@ fn an_untagged_manifest_that_somebody_was_told_of_stays_until_an_index_names_it(
     });
     age(&store, 100 * HOUR);
     // As if an earlier process had taken them in.
-    [told, other].iter().for_each(|digest| store.recent.take_back("a", digest));
+    [told, other].iter().for_each(|digest| store.told.take_back("a", digest));
     let keep = Keep { grace: 24 * HOUR, untagged: Some(HOUR), ..NOTHING };
     let found = store.open_manifest(&repo("a"), &Reference::Digest(told), 0, true, |_| false);
     assert!(found.unwrap().is_some());
@@ -80,7 +80,7 @@ fn an_untagged_manifest_that_somebody_was_told_of_stays_until_an_index_names_it(
 #[test]
 fn nothing_is_remembered_of_what_is_gone() {
     let (_directory, store) = open();
-    let remembered = || store.recent.len();
+    let remembered = || store.told.len();
     for round in 0..3 {
         let [config, loose] = ["config", "loose"].map(|name| {
             let digest = push(&store, "a", format!("{name} {round}").as_bytes());

@@ -7,7 +7,7 @@ use oci::Algorithm;
 
 use super::*;
 use crate::account::{Account, UserId};
-use crate::lock::OnHeld;
+use crate::process::lock::OnHeld;
 use crate::store::OpenOptions;
 
 const CLIENTS: usize = 64;
@@ -77,7 +77,7 @@ fn what_is_pushed_again_is_remembered_before_its_link_is_looked_at() {
     let (_directory, store) = open();
     let (digest, own) = (Digest::of(Algorithm::Sha256, LAYER), name(0));
     store.commit_upload(&upload(&store, 0), &digest).unwrap();
-    store.recent.take_back(own.as_str(), &digest);
+    store.told.take_back(own.as_str(), &digest);
     let again = upload(&store, 0);
     thread::scope(|scope| {
         let claim = store.claims.claim(&digest);
@@ -86,8 +86,8 @@ fn what_is_pushed_again_is_remembered_before_its_link_is_looked_at() {
             thread::yield_now();
         }
         // What collection asks before it takes the link.
-        let is_taken = store.recent.condemn(own.as_str(), &digest, Duration::from_secs(60));
-        store.recent.release([(own.as_str(), &digest)].into_iter(), is_taken);
+        let is_taken = store.told.condemn(own.as_str(), &digest, Duration::from_secs(60));
+        store.told.release([(own.as_str(), &digest)].into_iter(), is_taken);
         drop(claim);
         assert_eq!(commit.join().unwrap(), Ok(()));
         assert!(!is_taken);
@@ -106,13 +106,13 @@ fn what_was_told_is_not_forgotten_by_a_look_that_failed() {
     fs::rename(&shard, &aside).unwrap();
     fs::write(&shard, "").unwrap();
     store.commit_upload(&again, &digest).unwrap_err();
-    assert!(!store.recent.condemn(own.as_str(), &digest, Duration::from_secs(60)));
+    assert!(!store.told.condemn(own.as_str(), &digest, Duration::from_secs(60)));
     fs::remove_file(&shard).unwrap();
     fs::rename(&aside, &shard).unwrap();
     // Where the look says that it is not there, nobody was told anything.
     let other = name(1);
     assert_eq!(store.mount_blob(Some(&name(2)), &other, &digest), Ok(false));
-    assert!(store.recent.condemn(other.as_str(), &digest, Duration::from_secs(60)));
+    assert!(store.told.condemn(other.as_str(), &digest, Duration::from_secs(60)));
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::account::Account;
-use crate::upload::UploadId;
-use crate::upload::{Becoming, Finished};
+use crate::content::SizedDigest;
+use crate::content::upload::{Finished, UploadId};
 
 /// The finished sessions that are remembered. Each has a `.meta` file, so that it is remembered
 /// over a restart too.
@@ -68,7 +68,7 @@ impl FinishedSessions {
     }
 
     /// Those of which nobody has heard that they became a blob, of each blob the latest.
-    pub(super) fn unpublished(&self) -> HashMap<Becoming, UploadId> {
+    pub(super) fn unpublished(&self) -> HashMap<SizedDigest, UploadId> {
         let all = self.all.iter().filter(|(_, finished)| !finished.is_published);
         let mut all: Vec<_> = all.collect();
         // The latest comes last and stays; those of this process are later than all others.
@@ -106,7 +106,7 @@ mod tests {
         Finished {
             repository: "a".parse().unwrap(),
             user: Account { name: "pusher".parse().unwrap(), id: UserId::default() },
-            blob: Becoming { digest: Digest::of(Algorithm::Sha256, b""), size: 0 },
+            blob: SizedDigest { digest: Digest::of(Algorithm::Sha256, b""), size: 0 },
             is_published,
             since: Instant::now(),
             noted: noted.map(|noted| SystemTime::UNIX_EPOCH + Duration::from_secs(noted)),

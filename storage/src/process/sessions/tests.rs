@@ -1,19 +1,19 @@
 //! What only the inside of the sessions shows: that one is never two, and that asking for one
 //! waits for no disk.
 
+use std::fs;
 use std::sync::mpsc;
 
 use super::*;
 use crate::account::UserId;
-use crate::blob::{Left, Unpublished};
+use crate::layout::Layout;
 use crate::space::Space;
-use crate::upload::UploadWriter;
 
 fn sessions(limit: usize) -> (tempfile::TempDir, Sessions) {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path());
     layout.make_directories().unwrap();
-    (directory, Sessions::new(layout, limit, Arc::new(Clock::from(1))))
+    (directory, Sessions::new(Content::new(&layout), limit, Arc::new(Clock::from(1))))
 }
 
 fn names() -> (RepoName, Account) {
@@ -95,11 +95,12 @@ fn a_session_that_the_disk_ended_is_not_kept_for_ever() {
     let session = sessions.find(&name, &user, id).unwrap().open().unwrap();
     let layout = Layout::new(directory.path());
     let space = Arc::new(Space::new(&layout, 0));
-    let writer = UploadWriter::open(session, layout.clone(), space).unwrap();
+    let writer = Content::new(&layout).open_upload(session, &space).unwrap();
     let digest = oci::Digest::of(Algorithm::Sha256, b"");
     let fail = |left| {
-        let unpublished = |_: &_, _: &_, _| Err(Unpublished { error: StorageError::Full, left });
-        writer.commit(&sessions, &digest, unpublished)
+        let outcome = Err(Unpublished { error: StorageError::Full, left });
+        sessions.conclude(writer.check_digest(&digest).unwrap(), &outcome);
+        outcome.map_err(|unpublished| unpublished.error)
     };
     // A commit that leaves the bytes as they were can be tried again.
     assert_eq!(fail(Left::Intact), Err(StorageError::Full));
@@ -109,7 +110,7 @@ fn a_session_that_the_disk_ended_is_not_kept_for_ever() {
     assert_eq!(fs::read_dir(layout.uploads()).unwrap().count(), 0);
     assert_eq!(
         sessions.sweep(Duration::from_secs(3600), false, &|_| Ok(Vec::new())),
-        Ok(Ended::default())
+        Ok(SweptUploads::default())
     );
     assert_eq!(sessions.count(), 0);
 }

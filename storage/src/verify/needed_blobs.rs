@@ -2,16 +2,16 @@
 
 use oci::{Digest, Manifest};
 
-use super::walk::Walk;
-use super::{Damage, Finding};
-use crate::blob::file_size;
+use super::Finding;
+use super::walk::VerificationRun;
+use crate::content::BlobDamage;
 use crate::db::key::STEP_ROWS;
 use crate::db::unheld_blobs::{ROWS_EACH, Unheld};
 use crate::db::verify::HoldingRepository;
 use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
 
-impl Walk<'_> {
+impl VerificationRun<'_> {
     /// Lets a repository hold again what a manifest of it needs. What has no row gets one that is
     /// lost, so that the manifest is not answered; if it has a file, that is read later on.
     pub(super) fn check_needed(
@@ -27,7 +27,7 @@ impl Walk<'_> {
             if unheld.is_empty() {
                 continue;
             }
-            let file = |unheld: &Unheld| file_size(&self.store.layout, &unheld.digest);
+            let file = |unheld: &Unheld| self.store.content.file_size(&unheld.digest);
             let files = unheld.iter().map(file).collect::<Result<Vec<_>, _>>()?;
             let again: Vec<(Unheld, u64)> =
                 unheld.iter().zip(&files).map(|(blob, file)| (*blob, file.unwrap_or(0))).collect();
@@ -42,7 +42,7 @@ impl Walk<'_> {
             for (Unheld { digest, is_known }, file) in unheld.into_iter().zip(files) {
                 self.verified.add(match is_known || file.is_some() {
                     true => Finding::Unheld { repository: name.clone(), digest },
-                    false => Finding::Blob { digest, damage: Damage::Missing, put_aside: None },
+                    false => Finding::Blob { digest, damage: BlobDamage::Missing, put_aside: None },
                 });
             }
         }

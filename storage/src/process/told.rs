@@ -15,13 +15,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use oci::{Algorithm, Digest, Hasher};
+use oci::{Algorithm, Digest};
 
+use super::promises::Promises;
 use crate::clock::{Clock, ticks};
-use crate::promises::Promises;
 
 /// What clients were told.
-pub(crate) struct Recent {
+pub(crate) struct ToldDigests {
     clock: Arc<Clock>,
     state: Mutex<State>,
     released: Condvar,
@@ -39,7 +39,7 @@ struct State {
     is_closed: bool,
 }
 
-impl Recent {
+impl ToldDigests {
     /// Goes on with what an earlier process knew, or begins to remember.
     pub(crate) fn new(clock: Arc<Clock>, before: Option<Promises>) -> Self {
         // Of the tick that has begun, a part belongs to whoever was there before.
@@ -138,13 +138,11 @@ impl Recent {
 
 /// What is kept of a blob or a manifest of a repository, the same in every process.
 fn key(repository: &str, digest: &Digest) -> u64 {
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    hasher.update(repository.as_bytes());
-    // No name of a repository has one.
-    hasher.update(b"@");
-    hasher.update(digest.bytes());
+    // No name of a repository has an at sign.
+    let pair = [repository.as_bytes(), b"@", digest.bytes()].concat();
     // Eight of the 32 bytes are as many as memory is kept for.
-    hasher.finish().bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    let hash = Digest::of(Algorithm::Sha256, &pair);
+    hash.bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 /// Whether the tick `at` lies within `grace` of the tick `now`. The begun second counts, but for a
@@ -161,34 +159,33 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use oci::Algorithm;
 
     const GRACE: Duration = Duration::from_secs(60);
 
     #[test]
     fn what_was_told_is_not_condemned_and_what_is_condemned_is_not_told() {
-        let recent = Recent::new(Arc::new(Clock::from(1)), None);
+        let told_digests = ToldDigests::new(Arc::new(Clock::from(1)), None);
         let [told, other] = ["told", "other"].map(|t| Digest::of(Algorithm::Sha256, t.as_bytes()));
-        recent.tell("a", &told);
-        assert!(!recent.condemn("a", &told, GRACE));
-        assert!(recent.condemn("a", &other, GRACE));
-        recent.tell("b", &other);
+        told_digests.tell("a", &told);
+        assert!(!told_digests.condemn("a", &told, GRACE));
+        assert!(told_digests.condemn("a", &other, GRACE));
+        told_digests.tell("b", &other);
         std::thread::scope(|scope| {
-            let ((tell, told), recent) = (mpsc::channel(), &recent);
+            let ((tell, told), told_digests) = (mpsc::channel(), &told_digests);
             scope.spawn(move || {
-                recent.tell("a", &other);
+                told_digests.tell("a", &other);
                 tell.send(()).unwrap();
             });
             // Long enough for a thread that does not wait.
             let early = told.recv_timeout(Duration::from_millis(200));
             assert!(early.is_err(), "collection decides over it");
-            recent.release([("a", &other)].into_iter(), false);
+            told_digests.release([("a", &other)].into_iter(), false);
             told.recv().unwrap();
         });
-        assert!(!recent.condemn("a", &other, GRACE));
-        recent.take_back("a", &other);
-        assert!(recent.condemn("a", &other, GRACE));
-        assert!(recent.condemn("a", &told, Duration::ZERO), "nothing is recent");
+        assert!(!told_digests.condemn("a", &other, GRACE));
+        told_digests.take_back("a", &other);
+        assert!(told_digests.condemn("a", &other, GRACE));
+        assert!(told_digests.condemn("a", &told, Duration::ZERO), "nothing is recent");
     }
 
     #[test]
@@ -201,34 +198,34 @@ mod tests {
 
     #[test]
     fn the_longest_time_there_is_forgets_nothing() {
-        let recent = Recent::new(Arc::new(Clock::from(1)), None);
+        let told_digests = ToldDigests::new(Arc::new(Clock::from(1)), None);
         let told = Digest::of(Algorithm::Sha256, b"told");
-        recent.tell("a", &told);
+        told_digests.tell("a", &told);
         assert!(is_within(5, i64::MAX, Duration::MAX));
-        recent.forget_old(Duration::from_secs(u64::MAX));
-        assert!(!recent.condemn("a", &told, Duration::from_secs(u64::MAX)));
+        told_digests.forget_old(Duration::from_secs(u64::MAX));
+        assert!(!told_digests.condemn("a", &told, Duration::from_secs(u64::MAX)));
     }
 
     #[test]
     fn it_knows_all_of_no_longer_time_than_it_remembers() {
         let clock = Arc::new(Clock::from(1));
-        let recent = Recent::new(Arc::clone(&clock), None);
+        let told_digests = ToldDigests::new(Arc::clone(&clock), None);
         clock.pass(3 * REMEMBERED);
-        assert!(recent.age() > 2 * REMEMBERED);
-        recent.forget_old(GRACE);
+        assert!(told_digests.age() > 2 * REMEMBERED);
+        told_digests.forget_old(GRACE);
         // Whoever asks for more time now has to wait for it.
-        assert!((REMEMBERED..REMEMBERED + GRACE).contains(&recent.age()));
+        assert!((REMEMBERED..REMEMBERED + GRACE).contains(&told_digests.age()));
     }
 
     #[test]
     fn nobody_is_told_anything_after_the_end() {
-        let recent = Recent::new(Arc::new(Clock::from(1)), None);
+        let told_digests = ToldDigests::new(Arc::new(Clock::from(1)), None);
         let [told, late] = ["told", "late"].map(|t| Digest::of(Algorithm::Sha256, t.as_bytes()));
-        assert!(recent.tell("a", &told));
-        let known = recent.close();
-        assert!(!recent.tell("a", &late));
+        assert!(told_digests.tell("a", &told));
+        let known = told_digests.close();
+        assert!(!told_digests.tell("a", &late));
         assert_eq!(known.told.len(), 1);
-        let next = Recent::new(Arc::new(Clock::from(1)), Some(known));
+        let next = ToldDigests::new(Arc::new(Clock::from(1)), Some(known));
         assert!(!next.condemn("a", &told, GRACE) && next.condemn("b", &told, GRACE));
     }
 }

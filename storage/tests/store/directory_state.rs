@@ -4,13 +4,13 @@ use std::fs;
 use std::io::ErrorKind;
 
 use durable::IoError;
-use storage::{Content, StorageError, Survey};
+use storage::{DirectoryContent, DirectoryState, StorageError};
 
 use crate::support::{directory, open, tree, try_open};
 
 /// What is there, when nobody owns it.
-fn content(root: &std::path::Path) -> Content {
-    let survey = Survey::of(root).unwrap();
+fn content(root: &std::path::Path) -> DirectoryContent {
+    let survey = DirectoryState::of(root).unwrap();
     assert_eq!(survey.holder, None);
     survey.content
 }
@@ -19,20 +19,20 @@ fn content(root: &std::path::Path) -> Content {
 fn what_is_in_a_directory_is_told_and_nothing_appears_there() {
     let home = directory();
     let root = home.path().join("data");
-    assert_eq!(content(&root), Content::Absent);
+    assert_eq!(content(&root), DirectoryContent::Absent);
     fs::create_dir(&root).unwrap();
-    assert_eq!(content(&root), Content::Empty);
+    assert_eq!(content(&root), DirectoryContent::Empty);
     fs::create_dir(root.join("lost+found")).unwrap();
-    assert_eq!(content(&root), Content::Empty, "the root of a file system");
+    assert_eq!(content(&root), DirectoryContent::Empty, "the root of a file system");
     assert_eq!(tree(&root).len(), 1, "looking made something");
     drop(try_open(&root, true).unwrap());
     let before = tree(&root);
-    assert_eq!(content(&root), Content::Unfinished);
+    assert_eq!(content(&root), DirectoryContent::Unfinished);
     assert_eq!(tree(&root), before);
     drop(open(&root));
-    assert_eq!(content(&root), Content::Store { format: 1 });
+    assert_eq!(content(&root), DirectoryContent::Store { format: 1 });
     fs::remove_file(root.join("lock")).unwrap();
-    assert_eq!(content(&root), Content::Store { format: 1 });
+    assert_eq!(content(&root), DirectoryContent::Store { format: 1 });
     assert!(!root.join("lock").exists());
 }
 
@@ -44,11 +44,11 @@ fn the_owner_is_named_while_it_runs_and_does_not_notice() {
         if finished {
             store.finish_creation().unwrap();
         }
-        let holder = Survey::of(home.path()).unwrap().holder.expect("an owner");
+        let holder = DirectoryState::of(home.path()).unwrap().holder.expect("an owner");
         let expected = format!("process {} (", std::process::id());
         assert!(holder.to_string().starts_with(&expected), "{holder}");
         drop(store);
-        assert_eq!(Survey::of(home.path()).unwrap().holder, None);
+        assert_eq!(DirectoryState::of(home.path()).unwrap().holder, None);
     }
     assert!(try_open(home.path(), false).is_ok(), "looking keeps nobody out");
 }
@@ -59,12 +59,12 @@ fn what_cannot_be_a_store_is_refused_as_an_open_would_refuse_it() {
     fs::write(home.path().join("holiday.jpg"), "").unwrap();
     let error =
         StorageError::ForeignDirectory { path: home.path().into(), entry: "holiday.jpg".into() };
-    assert_eq!(Survey::of(home.path()), Err(error));
+    assert_eq!(DirectoryState::of(home.path()), Err(error));
     assert!(matches!(
-        Survey::of(&home.path().join("holiday.jpg")),
+        DirectoryState::of(&home.path().join("holiday.jpg")),
         Err(StorageError::Io(IoError { kind: ErrorKind::NotADirectory, .. }))
     ));
     fs::write(home.path().join("FORMAT"), "2\n").unwrap();
     let error = StorageError::NewerFormat { path: home.path().into(), found: 2, known: 1 };
-    assert_eq!(Survey::of(home.path()), Err(error));
+    assert_eq!(DirectoryState::of(home.path()), Err(error));
 }

@@ -2,15 +2,14 @@
 //! aside, half of an upload session. It is noted when a run first meets it, and goes when a later
 //! run finds it noted for long enough.
 
-use std::fs;
 use std::time::Duration;
 
 use oci::Digest;
 
+use crate::content::upload::UploadId;
 use crate::db::key::STEP_ROWS;
 use crate::error::StorageError;
 use crate::store::Store;
-use crate::upload::UploadId;
 
 impl Store {
     /// Which of these files have been known for this time. Those that nobody met before are noted,
@@ -39,7 +38,7 @@ impl Store {
     }
 
     /// Forgets the files that are gone, or that a row names by now.
-    pub(super) fn forget_seen(&self) -> Result<(), StorageError> {
+    pub(super) fn forget_named_files(&self) -> Result<(), StorageError> {
         let mut after = String::new();
         loop {
             let page = self.database.read(|reader| reader.seen_files(&after))?;
@@ -61,13 +60,13 @@ impl Store {
     /// Whether a file is there and no row names it.
     fn is_unnamed(&self, name: &str) -> Result<bool, StorageError> {
         if let Some(name) = name.strip_prefix(DAMAGED) {
-            return Ok(fs::symlink_metadata(self.layout.damaged().join(name)).is_ok());
+            return Ok(self.content.is_set_aside(name));
         }
         if let Some(id) = name.strip_prefix(UPLOAD) {
             return Ok(id.parse().is_ok_and(|id| self.sessions.is_half(id)));
         }
         let Ok(digest) = name.parse::<Digest>() else { return Ok(false) };
-        if fs::symlink_metadata(self.layout.blob(&digest)).is_err() {
+        if self.content.bytes_under_name(&digest).is_none() {
             return Ok(false);
         }
         let without_row = self.database.read(|reader| reader.without_rows(&[digest]))?;

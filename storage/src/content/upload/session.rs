@@ -1,40 +1,20 @@
-//! Upload sessions: bytes that have no digest yet.
-//!
-//! A session is two files in `uploads/`: its bytes, and whose it is. Its offset is the length of
-//! the first file, so what was acknowledged with 202 survives the death of the process. The hash
-//! of the bytes so far lives in memory and is rebuilt by reading after a restart. Nothing here is
-//! synced until the commit: a power cut may cost an unfinished upload, and if it tears one, the
-//! digest at the end does not match, so wrong bytes never become a blob.
-//!
-//! The commit takes the first file away. The second one says then which blob it became, and stays
-//! for a while: whoever did not hear the answer may ask again. If the process dies amid the commit,
-//! it tells where the bytes are.
-//!
-//! One request writes to a session at a time. A later request takes the session over, because the
-//! earlier one may belong to a connection that is dead without anyone having noticed.
+//! One upload session: what is in memory beside its two files.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use durable::{IoError, create_private};
 use oci::{Algorithm, Hasher, RepoName};
 
+use super::id::UploadId;
+use super::meta::Meta;
+use super::used;
 use crate::account::Account;
 use crate::clock::Clock;
+use crate::content::SizedDigest;
 use crate::error::StorageError;
 use crate::layout::Layout;
-
-mod id;
-mod meta;
-mod writer;
-
-pub use id::{UploadId, UploadIdError};
-pub(crate) use meta::Becoming;
-use meta::Meta;
-pub use writer::UploadWriter;
-
-mod used;
 
 /// One open session, as this process knows it.
 #[derive(Debug)]
@@ -42,10 +22,10 @@ pub(crate) struct Session {
     pub(crate) id: UploadId,
     pub(crate) repository: RepoName,
     pub(crate) user: Account,
-    algorithm: Algorithm,
+    pub(super) algorithm: Algorithm,
     /// The length of the first line of its `.meta` file.
-    meta_bytes: u64,
-    clock: Arc<Clock>,
+    pub(super) meta_bytes: u64,
+    pub(super) clock: Arc<Clock>,
     /// Locked while the disk works for the session.
     state: Mutex<State>,
     /// Apart from the state, and changed only with it locked: whoever asks waits for no disk.
@@ -53,21 +33,21 @@ pub(crate) struct Session {
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     /// `None` until the bytes that an earlier process received were read.
-    hasher: Option<Hasher>,
+    pub(super) hasher: Option<Hasher>,
 }
 
 #[derive(Debug)]
-struct Progress {
-    offset: u64,
+pub(super) struct Progress {
+    pub(super) offset: u64,
     /// Set when the session is committed, cancelled or broken.
-    is_over: bool,
+    pub(super) is_over: bool,
     /// Which writer the session belongs to; a later writer has a higher number.
-    writer: u64,
-    last_used: Instant,
+    pub(super) writer: u64,
+    pub(super) last_used: Instant,
     /// The tick that stands in its file.
-    noted_tick: i64,
+    pub(super) noted_tick: i64,
 }
 
 /// What an earlier process left of a session.
@@ -85,7 +65,7 @@ pub(crate) struct Finished {
     pub(crate) repository: RepoName,
     pub(crate) user: Account,
     /// The blob that it became, or was about to become.
-    pub(crate) blob: Becoming,
+    pub(crate) blob: SizedDigest,
     /// Whether it did: its repository got the blob. If not, nobody has heard so.
     pub(crate) is_published: bool,
     /// When it ended, or was first met by this process.
@@ -165,6 +145,24 @@ impl Session {
         if progress.is_over { Err(StorageError::UploadUnknown) } else { Ok(progress.offset) }
     }
 
+    /// Notes that it was used, if that was not noted within the last hour. What the disk refuses
+    /// makes the session look older than it is, and harms nobody else. The caller has its state
+    /// locked.
+    pub(super) fn note_use(&self, layout: &Layout) {
+        let now = self.clock.now();
+        let mut progress = self.progress();
+        if now.saturating_sub(progress.noted_tick) < used::NOTE_TICKS {
+            return;
+        }
+        progress.noted_tick = now;
+        drop(progress);
+        let path = layout.upload_meta(self.id);
+        if let Ok(file) = OpenOptions::new().write(true).open(&path) {
+            let Self { repository, user, algorithm, .. } = self;
+            let _ = Meta::write(&file, &path, repository, user, *algorithm, now);
+        }
+    }
+
     /// When the session was last used.
     pub(crate) fn last_used(&self) -> Instant {
         self.progress().last_used
@@ -180,14 +178,26 @@ impl Session {
         let _state = self.lock();
         let was_open = !self.is_over();
         if was_open {
-            remove_files(layout, self.id);
-            self.progress().is_over = true;
+            self.abandon(layout);
         }
         was_open
     }
 
+    /// Removes the files of the session, which ends with them. The caller has its state locked. It
+    /// is over only when they are gone: what is over is forgotten, and what is not known is looked
+    /// for among the files.
+    pub(super) fn abandon(&self, layout: &Layout) {
+        remove_files(layout, self.id);
+        self.end();
+    }
+
+    /// Says that the session is over.
+    pub(super) fn end(&self) {
+        self.progress().is_over = true;
+    }
+
     /// What it is once its bytes have become this blob, or have its name alone.
-    pub(crate) fn finished(&self, blob: Becoming, is_published: bool) -> Finished {
+    pub(crate) fn finished(&self, blob: SizedDigest, is_published: bool) -> Finished {
         let (repository, user) = (self.repository.clone(), self.user.clone());
         Finished { repository, user, blob, is_published, since: Instant::now(), noted: None }
     }
@@ -198,26 +208,17 @@ impl Session {
         self.lock()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Notes of a session without bytes that it has become its blob. If the disk refuses that, the blob
-/// is given to its repository once more when the client asks again.
-pub(crate) fn note_published(layout: &Layout, id: UploadId) {
-    let path = layout.upload_meta(id);
-    if let Some(Meta { becoming: Some(blob), first_bytes, .. }) = Meta::read(&path) {
-        let _ = meta::note_published(&path, first_bytes, blob);
-    }
-}
-
 /// Removes what is left of a session. What cannot be removed is reclaimed when it has expired.
-pub(crate) fn remove_files(layout: &Layout, id: UploadId) {
+pub(super) fn remove_files(layout: &Layout, id: UploadId) {
     let _ = fs::remove_file(layout.upload(id));
     let _ = fs::remove_file(layout.upload_meta(id));
 }

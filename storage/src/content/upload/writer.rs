@@ -1,9 +1,8 @@
-//! Adding bytes to a session, and making it a blob.
+//! Adding bytes to a session, and checking them when all are there.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
@@ -11,11 +10,12 @@ use bytes::Bytes;
 use durable::IoError;
 use oci::Digest;
 
-use super::{Becoming, Session, State, meta, remove_files};
-use crate::blob::{Left, Unpublished, hash_file};
+use super::checked::CheckedUpload;
+use super::session::{Session, State};
+use crate::content::SizedDigest;
+use crate::content::hashing::hash_all;
 use crate::error::StorageError;
 use crate::layout::Layout;
-use crate::sessions::Sessions;
 use crate::space::Space;
 
 /// The right of one request to add bytes to a session, until another request takes over.
@@ -47,7 +47,7 @@ impl UploadWriter {
             Err(error) => return Err(IoError::new("open", &path, &error).into()),
         };
         if state.hasher.is_none() {
-            state.hasher = Some(hash_file(&file, &path, session.algorithm, offset)?);
+            state.hasher = Some(hash_all(&file, &path, session.algorithm, offset)?);
         }
         let mut progress = session.progress();
         progress.writer += 1;
@@ -117,27 +117,18 @@ impl UploadWriter {
         Ok(end)
     }
 
-    /// Checks the bytes against the digest and hands the file to `publish`, which makes it a blob.
-    /// The session is over when this returns, unless something failed that left the upload intact.
+    /// Checks the bytes against the digest. Until what it returns is dropped, nobody adds bytes to
+    /// the session, takes it over or ends it.
     ///
-    /// Crash argument: which blob the session becomes is noted before its file is renamed or
-    /// removed, so a killed process leaves the bytes here or a note where they are. That it has
-    /// become the blob is noted behind the row and before the answer, so whoever heard of it is
-    /// never taken for one who waits. A power cut may leave the notes without the bytes or the
-    /// bytes without the notes; no answer relied on either.
-    pub(crate) fn commit(
-        &self,
-        sessions: &Sessions,
-        digest: &Digest,
-        publish: impl FnOnce(&File, &Path, u64) -> Result<(), Unpublished>,
-    ) -> Result<(), StorageError> {
-        let (path, meta_path) =
-            (self.layout.upload(self.session.id), self.layout.upload_meta(self.session.id));
+    /// # Errors
+    /// [`StorageError::DigestMismatch`], which ends the session; trouble with the disk.
+    pub(crate) fn check_digest(&self, digest: &Digest) -> Result<CheckedUpload<'_>, StorageError> {
         let state = self.state()?;
+        let path = self.layout.upload(self.session.id);
         let size = self.session.offset()?;
         let running = match &state.hasher {
             Some(hasher) if hasher.algorithm() == digest.algorithm() => hasher.clone(),
-            _ => hash_file(&self.file, &path, digest.algorithm(), size)
+            _ => hash_all(&self.file, &path, digest.algorithm(), size)
                 .inspect_err(|_| self.abandon())?,
         };
         let actual = running.finish();
@@ -146,31 +137,13 @@ impl UploadWriter {
             self.abandon();
             return Err(StorageError::DigestMismatch { expected: *digest, actual });
         }
-        let blob = Becoming { digest: *digest, size };
-        meta::note(&meta_path, self.session.meta_bytes, blob)?;
-        let outcome = publish(&self.file, &path, size);
-        match &outcome {
-            Err(Unpublished { left: Left::Intact, .. }) => {}
-            Err(Unpublished { left: Left::Nothing, .. }) => self.abandon(),
-            Ok(()) | Err(Unpublished { left: Left::Placed, .. }) => {
-                let is_published = outcome.is_ok();
-                if is_published {
-                    let _ = meta::note_published(&meta_path, self.session.meta_bytes, blob);
-                }
-                // It is still there if somebody else's publication served.
-                let _ = fs::remove_file(&path);
-                sessions.finish(&self.session, blob, is_published);
-                self.session.progress().is_over = true;
-            }
-        }
-        outcome.map_err(|unpublished| unpublished.error)
+        let blob = SizedDigest { digest: *digest, size };
+        CheckedUpload::new(&self.session, &self.layout, &self.file, state, blob)
     }
 
-    /// Ends the session. The caller has its state locked. It is over only when its files are gone:
-    /// what is over is forgotten, and what is not known is looked for among the files.
+    /// Ends the session. The caller has its state locked.
     fn abandon(&self) {
-        remove_files(&self.layout, self.session.id);
-        self.session.progress().is_over = true;
+        self.session.abandon(&self.layout);
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>, StorageError> {

@@ -12,9 +12,9 @@ use durable::{At, IoError};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
+use super::upload::id::UploadId;
 use crate::error::StorageError;
 use crate::space::Space;
-use crate::upload::UploadId;
 
 /// Bytes that were received so far of something that is to be read as a whole.
 #[derive(Debug)]

@@ -7,30 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Session;
 use super::meta::Meta;
 use crate::clock::Clock;
-use crate::layout::Layout;
-
-impl Session {
-    /// Notes that it was used, if that was not noted within the last hour. What the disk refuses
-    /// makes the session look older than it is, and harms nobody else. The caller has its state
-    /// locked.
-    pub(super) fn note_use(&self, layout: &Layout) {
-        let now = self.clock.now();
-        let mut progress = self.progress();
-        if now.saturating_sub(progress.noted_tick) < NOTE_TICKS {
-            return;
-        }
-        progress.noted_tick = now;
-        drop(progress);
-        let path = layout.upload_meta(self.id);
-        if let Ok(file) = OpenOptions::new().write(true).open(&path) {
-            let Self { repository, user, algorithm, .. } = self;
-            let _ = Meta::write(&file, &path, repository, user, *algorithm, now);
-        }
-    }
-}
 
 /// What is known of the uses of a session that an earlier process left.
 pub(super) struct Before {
@@ -63,4 +41,4 @@ pub(super) fn before(path: &Path, meta: &Meta, clock: &Arc<Clock>) -> Before {
 }
 
 /// Ticks of use after which it is noted again.
-const NOTE_TICKS: i64 = 3600;
+pub(super) const NOTE_TICKS: i64 = 3600;

@@ -1,13 +1,9 @@
-//! The lock that makes one process the owner of a store.
-//!
-//! It is two: one on the directory itself, which nobody removes, and one on a file in it, which
-//! also says who holds them and is all that programs before this one take. They are taken in this
-//! order, and nobody waits for the first with the second in hand: no two ever wait for each other.
+//! Who holds the lock on a store, for whoever has to wait or to refuse.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,28 +12,27 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use crate::error::StorageError;
-use crate::medium::is_read_only;
+use crate::medium::read_only::is_read_only;
 use crate::shell::shell_word;
 
 /// Who holds a store, as far as that can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct LockHolder {
     directory: PathBuf,
     named: Option<Named>,
 }
 
 /// A process as the lock file names it, which is more than a number only for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Named {
+pub(super) struct Named {
     process: Pid,
     command: String,
 }
 
-impl Holder {
+impl LockHolder {
     /// Who holds the store whose lock file is `path` now, if anybody does. Makes and changes
     /// nothing.
-    pub(crate) fn of(path: &Path) -> Result<Option<Self>, StorageError> {
+    pub(crate) fn of(path: &Path) -> Result<Option<Self>, IoError> {
         let directory = directory_of(path);
         if is_held(directory)? || is_held(path)? { Ok(Some(Self::read(path))) } else { Ok(None) }
     }
@@ -45,7 +40,7 @@ impl Holder {
     /// Who the lock file says it is, where that is true: the file itself is locked, which only the
     /// owner of the directory can do, and the process that it names lives. One that came to a disk
     /// that is read-only could not write who it is. The text only informs; the wait is the same.
-    fn read(path: &Path) -> Self {
+    pub(super) fn read(path: &Path) -> Self {
         let directory = directory_of(path);
         let is_told = matches!(is_held(path), Ok(true)) && !is_read_only(directory);
         let named = is_told.then(|| Named::read(path)).flatten();
@@ -53,7 +48,7 @@ impl Holder {
     }
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.named {
             Some(named) => named.fmt(f),
@@ -68,7 +63,7 @@ impl fmt::Display for Holder {
 
 impl Named {
     /// This process.
-    fn own() -> Self {
+    pub(super) fn own() -> Self {
         let command = std::env::args().nth(1).unwrap_or_default();
         let command = command.chars().filter(is_of_command).take(COMMAND_CHARACTERS).collect();
         Self { process: rustix::process::getpid(), command }
@@ -105,109 +100,8 @@ impl fmt::Display for Named {
     }
 }
 
-/// What to do when another process owns a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnHeld {
-    /// Wait until it ends.
-    Wait,
-    /// Fail with [`StorageError::Owned`].
-    GiveUp,
-}
-
-/// The lock on a store, held until it is dropped or the process ends.
-#[derive(Debug)]
-pub(crate) struct StoreLock {
-    _file: Option<File>,
-    _directory: File,
-}
-
-impl StoreLock {
-    /// Takes the lock whose file is `path`, in the store's directory; if another process has it,
-    /// asks `on_held` whether to wait for it.
-    pub(crate) fn acquire(
-        path: &Path,
-        on_held: &dyn Fn(&Holder) -> OnHeld,
-    ) -> Result<Self, StorageError> {
-        close_to_others(directory_of(path))?;
-        let directory = lock_directory(path, on_held)?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .at("open", path)?;
-        lock(&file, path, path, on_held)?;
-        file.set_permissions(Permissions::from_mode(0o600)).at("set the mode of", path)?;
-        let holder = format!("{}\n", Named::own());
-        // The text only informs; a full disk must not keep the store closed for want of it.
-        let _ = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(holder.as_bytes()));
-        Ok(Self { _file: Some(file), _directory: directory })
-    }
-
-    /// The same where nothing can be written: whoever comes second is not told by whom it is held.
-    pub(crate) fn acquire_read_only(
-        path: &Path,
-        on_held: &dyn Fn(&Holder) -> OnHeld,
-    ) -> Result<Self, StorageError> {
-        let directory = lock_directory(path, on_held)?;
-        let file = match path.is_file() {
-            true => Some(File::open(path).at("open", path)?),
-            false => None,
-        };
-        if let Some(file) = &file {
-            lock(file, path, path, on_held)?;
-        }
-        Ok(Self { _file: file, _directory: directory })
-    }
-}
-
-/// Takes from everybody but the owner of a directory what lets him open it: whoever can open one
-/// can lock it, for as long as he likes. To pass through it, to the CA, takes less.
-fn close_to_others(directory: &Path) -> Result<(), StorageError> {
-    let permissions = directory.metadata().at("look at", directory)?.permissions();
-    match permissions.mode() & OPENING {
-        0 => Ok(()),
-        _ => {
-            let closed = Permissions::from_mode(permissions.mode() & !OPENING);
-            Ok(fs::set_permissions(directory, closed).at("set the mode of", directory)?)
-        }
-    }
-}
-
-fn lock_directory(path: &Path, on_held: &dyn Fn(&Holder) -> OnHeld) -> Result<File, StorageError> {
-    let directory = directory_of(path);
-    let file = File::open(directory).at("open", directory)?;
-    lock(&file, directory, path, on_held)?;
-    Ok(file)
-}
-
-/// Locks what is opened at `at`; `path` is the file that names who holds it.
-fn lock(
-    file: &File,
-    at: &Path,
-    path: &Path,
-    on_held: &dyn Fn(&Holder) -> OnHeld,
-) -> Result<(), StorageError> {
-    match try_lock(file) {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            let holder = Holder::read(path);
-            match on_held(&holder) {
-                OnHeld::Wait => Ok(file.lock().at("lock", at)?),
-                OnHeld::GiveUp => Err(StorageError::Owned(holder)),
-            }
-        }
-        Err(TryLockError::Error(error)) => Err(IoError::new("lock", at, &error).into()),
-    }
-}
-
 /// Tries for a moment: whoever only looks whether it is held holds it meanwhile.
-fn try_lock(file: &File) -> Result<(), TryLockError> {
+pub(super) fn try_lock(file: &File) -> Result<(), TryLockError> {
     for _ in 0..TRIES {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
@@ -218,7 +112,7 @@ fn try_lock(file: &File) -> Result<(), TryLockError> {
 }
 
 /// Whether somebody has locked what is here, if anything is.
-fn is_held(path: &Path) -> Result<bool, StorageError> {
+fn is_held(path: &Path) -> Result<bool, IoError> {
     let is_directory = match path.metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Ok(found) if !found.is_file() && !found.is_dir() => return Ok(false),
@@ -235,12 +129,12 @@ fn is_held(path: &Path) -> Result<bool, StorageError> {
     match tried {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(IoError::new("lock", path, &error).into()),
+        Err(TryLockError::Error(error)) => Err(IoError::new("lock", path, &error)),
     }
 }
 
 /// The store's directory.
-fn directory_of(path: &Path) -> &Path {
+pub(super) fn directory_of(path: &Path) -> &Path {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
 }
@@ -249,8 +143,6 @@ fn is_of_command(c: &char) -> bool {
     c.is_ascii_graphic() || *c == ' '
 }
 
-/// What a mode lets others do who open a directory, or change it.
-const OPENING: u32 = 0o066;
 /// How the lock file names a process.
 const BEFORE_PROCESS: &str = "process ";
 const BEFORE_COMMAND: &str = " (registry ";

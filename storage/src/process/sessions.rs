@@ -1,19 +1,16 @@
 //! All upload sessions: finding them, bounding them and letting them expire.
 
-use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use durable::At;
 use oci::{Algorithm, RepoName};
 
 use crate::account::Account;
 use crate::clock::Clock;
+use crate::content::upload::{CheckedUpload, Finished, Recovered, Session, UploadId};
+use crate::content::{Content, Left, SizedDigest, Unpublished};
 use crate::error::StorageError;
-use crate::layout::Layout;
-use crate::upload::UploadId;
-use crate::upload::{Becoming, Finished, Recovered, Session, note_published, remove_files};
 
 mod finished;
 
@@ -21,14 +18,14 @@ use finished::FinishedSessions;
 
 /// What a sweep ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct SweptUploads {
     /// How many sessions.
     pub(crate) sessions: u64,
     /// The bytes that had come for them.
     pub(crate) bytes: u64,
 }
 
-impl Ended {
+impl SweptUploads {
     fn add(&mut self, bytes: u64) {
         self.sessions += 1;
         self.bytes += bytes;
@@ -41,28 +38,28 @@ pub(crate) type MayGo<'a> = &'a dyn Fn(&[UploadId]) -> Result<Vec<bool>, Storage
 /// The sessions this process knows. Those of an earlier process come in when they are asked for,
 /// or when the sweep meets them.
 pub(crate) struct Sessions {
-    layout: Layout,
+    content: Content,
     limit_per_user: usize,
-    known: Mutex<Known>,
+    table: Mutex<Table>,
     clock: Arc<Clock>,
 }
 
 #[derive(Default)]
-struct Known {
+struct Table {
     open: HashMap<UploadId, Arc<Session>>,
     finished: FinishedSessions,
 }
 
 /// A session as this process knows it.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum KnownSession {
     /// It is open.
     Open(Arc<Session>),
     /// Its bytes became a blob, or an earlier process died when they were about to.
     Finished(Finished),
 }
 
-impl Found {
+impl KnownSession {
     /// The session, if it is open.
     pub(crate) fn open(self) -> Option<Arc<Session>> {
         match self {
@@ -73,8 +70,8 @@ impl Found {
 }
 
 impl Sessions {
-    pub(crate) fn new(layout: Layout, limit_per_user: usize, clock: Arc<Clock>) -> Self {
-        Self { layout, limit_per_user, known: Mutex::default(), clock }
+    pub(crate) fn new(content: Content, limit_per_user: usize, clock: Arc<Clock>) -> Self {
+        Self { content, limit_per_user, table: Mutex::default(), clock }
     }
 
     /// Begins a session. At the limit, the one of this user that was idle longest ends for it.
@@ -84,7 +81,7 @@ impl Sessions {
         user: &Account,
         algorithm: Algorithm,
     ) -> Result<UploadId, StorageError> {
-        let session = Session::create(&self.layout, repository, user, algorithm, &self.clock)?;
+        let session = self.content.begin_upload(repository, user, algorithm, &self.clock)?;
         let id = session.id;
         self.lock().open.insert(id, Arc::new(session));
         // Counted with the new one in, so that sessions begun at once cannot pass the limit.
@@ -100,11 +97,13 @@ impl Sessions {
         repository: &RepoName,
         user: &Account,
         id: UploadId,
-    ) -> Result<Found, StorageError> {
+    ) -> Result<KnownSession, StorageError> {
         let found = self.load(id).ok_or(StorageError::UploadUnknown)?;
         let is_theirs = match &found {
-            Found::Open(session) => session.repository == *repository && session.user == *user,
-            Found::Finished(finished) => {
+            KnownSession::Open(session) => {
+                session.repository == *repository && session.user == *user
+            }
+            KnownSession::Finished(finished) => {
                 finished.repository == *repository && finished.user == *user
             }
         };
@@ -116,15 +115,28 @@ impl Sessions {
         self.lock().open.remove(&id);
     }
 
-    /// Remembers that a session has become this blob, or that its bytes have the name of it.
-    pub(crate) fn finish(&self, session: &Session, blob: Becoming, is_published: bool) {
+    /// Ends the session of a checked upload as its publication did, unless that left the upload as
+    /// it was.
+    pub(crate) fn conclude(&self, upload: CheckedUpload<'_>, outcome: &Result<(), Unpublished>) {
+        match outcome {
+            Err(Unpublished { left: Left::Intact, .. }) => {}
+            Err(Unpublished { left: Left::Nothing, .. }) => upload.abandon(),
+            Ok(()) | Err(Unpublished { left: Left::Placed, .. }) => {
+                let finished = upload.finish(outcome.is_ok());
+                self.add_finished(upload.session().id, finished);
+                upload.end();
+            }
+        }
+    }
+
+    fn add_finished(&self, id: UploadId, finished: Finished) {
         let forgotten = {
-            let mut known = self.lock();
-            known.open.remove(&session.id);
-            known.finished.add(session.id, session.finished(blob, is_published))
+            let mut table = self.lock();
+            table.open.remove(&id);
+            table.finished.add(id, finished)
         };
         for id in forgotten {
-            remove_files(&self.layout, id);
+            self.content.remove_upload(id);
         }
     }
 
@@ -133,35 +145,35 @@ impl Sessions {
     pub(crate) fn trim_finished(&self) {
         let forgotten = self.lock().finished.trim();
         for id in forgotten {
-            remove_files(&self.layout, id);
+            self.content.remove_upload(id);
         }
     }
 
     /// Forgets a finished session and what was noted of it.
     pub(crate) fn forget_finished(&self, id: UploadId) {
         if self.lock().finished.remove(id) {
-            remove_files(&self.layout, id);
+            self.content.remove_upload(id);
         }
     }
 
     /// Makes known what an earlier process left.
     pub(crate) fn meet_all(&self) -> Result<(), StorageError> {
-        for id in self.listed()? {
+        for id in self.content.uploads()? {
             self.load(id);
         }
         Ok(())
     }
 
     /// The sessions without bytes of which nobody has heard that they became a blob, with that
-    /// blob: of each blob the one that was to become it last, as far as they are known.
-    pub(crate) fn unpublished(&self) -> HashMap<Becoming, UploadId> {
+    /// blob: of each blob the one that was to become it last, as far as they are table.
+    pub(crate) fn unpublished(&self) -> HashMap<SizedDigest, UploadId> {
         self.lock().finished.unpublished()
     }
 
     /// Remembers of a session that it has become its blob.
     pub(crate) fn note_published(&self, id: UploadId) {
         if self.lock().finished.note_published(id) {
-            note_published(&self.layout, id);
+            self.content.note_published(id);
         }
     }
 
@@ -177,14 +189,13 @@ impl Sessions {
     /// that one goes back to its session, so two of them wait for one file only where an earlier
     /// program wrote their notes.
     pub(crate) fn put_back(&self, id: UploadId) -> bool {
-        let mut known = self.lock();
-        let Some(finished) = known.finished.get(id) else { return known.open.contains_key(&id) };
-        let file = self.layout.blob(&finished.blob.digest);
-        if fs::rename(file, self.layout.upload(id)).is_err() {
+        let mut table = self.lock();
+        let Some(finished) = table.finished.get(id) else { return table.open.contains_key(&id) };
+        if !self.content.make_upload_again(&finished.blob.digest, id) {
             return false;
         }
-        known.finished.remove(id);
-        known.recover(&self.layout, &self.clock, id).is_some()
+        table.finished.remove(id);
+        table.recover(&self.content, &self.clock, id).is_some()
     }
 
     /// Ends the session and removes its files; false if it was over already.
@@ -192,19 +203,19 @@ impl Sessions {
     /// It is forgotten only when it is over: as long as its files are there, a request must find
     /// this session and not recover another one that writes to the same file.
     pub(crate) fn cancel(&self, session: &Session) -> bool {
-        let was_open = session.cancel(&self.layout);
+        let was_open = self.content.cancel_upload(session);
         self.forget(session.id);
         was_open
     }
 
     /// Ends every session of a user, of an earlier process too, and forgets the finished ones.
     pub(crate) fn end_all_of(&self, user: &Account) -> Result<(), StorageError> {
-        for id in self.listed()? {
+        for id in self.content.uploads()? {
             match self.load(id) {
-                Some(Found::Open(session)) if session.user == *user => {
+                Some(KnownSession::Open(session)) if session.user == *user => {
                     self.cancel(&session);
                 }
-                Some(Found::Finished(_)) if self.is_finished_of(id, user) => {
+                Some(KnownSession::Finished(_)) if self.is_finished_of(id, user) => {
                     self.forget_finished(id);
                 }
                 Some(_) | None => {}
@@ -220,8 +231,7 @@ impl Sessions {
 
     /// Whether there is a file of a session, and no session.
     pub(crate) fn is_half(&self, id: UploadId) -> bool {
-        let files = [self.layout.upload(id), self.layout.upload_meta(id)];
-        files.iter().any(|path| path.exists()) && self.load(id).is_none()
+        self.content.has_upload(id) && self.load(id).is_none()
     }
 
     /// Ends every session that nobody used for `idle`, and makes known those that an earlier
@@ -232,18 +242,18 @@ impl Sessions {
         idle: Duration,
         is_dry_run: bool,
         may_go: MayGo<'_>,
-    ) -> Result<Ended, StorageError> {
-        let (mut ended, mut halves) = (Ended::default(), Vec::new());
-        for id in self.listed()? {
-            let held = self.bytes(id);
+    ) -> Result<SweptUploads, StorageError> {
+        let (mut ended, mut halves) = (SweptUploads::default(), Vec::new());
+        for id in self.content.uploads()? {
+            let held = self.content.upload_bytes(id);
             match self.load(id) {
-                Some(Found::Open(session)) if session.last_used().elapsed() < idle => {}
-                Some(Found::Open(session)) if is_dry_run || self.cancel(&session) => {
+                Some(KnownSession::Open(session)) if session.last_used().elapsed() < idle => {}
+                Some(KnownSession::Open(session)) if is_dry_run || self.cancel(&session) => {
                     ended.add(held);
                 }
-                Some(Found::Open(_)) => {}
+                Some(KnownSession::Open(_)) => {}
                 // Nothing of it was open, so nothing ends.
-                Some(Found::Finished(_)) => {
+                Some(KnownSession::Finished(_)) => {
                     if !is_dry_run && self.is_finished_for(id, idle) {
                         self.forget_finished(id);
                     }
@@ -256,9 +266,9 @@ impl Sessions {
             if !self.is_half(id) {
                 continue;
             }
-            ended.add(self.bytes(id));
+            ended.add(self.content.upload_bytes(id));
             if !is_dry_run {
-                remove_files(&self.layout, id);
+                self.content.remove_upload(id);
             }
         }
         // A session that a failing disk ended has no files that the walk could meet.
@@ -266,25 +276,9 @@ impl Sessions {
         Ok(ended)
     }
 
-    /// The sessions of which there is a file.
-    fn listed(&self) -> Result<HashSet<UploadId>, StorageError> {
-        let uploads = self.layout.uploads();
-        let mut listed = HashSet::new();
-        for entry in fs::read_dir(&uploads).at("list", &uploads)? {
-            let name = entry.at("list", &uploads)?.file_name();
-            listed.extend(name.to_string_lossy().trim_end_matches(".meta").parse::<UploadId>());
-        }
-        Ok(listed)
-    }
-
-    /// How many bytes came for a session.
-    fn bytes(&self, id: UploadId) -> u64 {
-        fs::metadata(self.layout.upload(id)).map_or(0, |file| file.len())
-    }
-
-    fn load(&self, id: UploadId) -> Option<Found> {
+    fn load(&self, id: UploadId) -> Option<KnownSession> {
         // Locked while the two files are looked at: one session must never become two.
-        self.lock().recover(&self.layout, &self.clock, id)
+        self.lock().recover(&self.content, &self.clock, id)
     }
 
     fn is_finished_for(&self, id: UploadId, idle: Duration) -> bool {
@@ -296,8 +290,8 @@ impl Sessions {
     }
 
     fn longest_idle_beyond_limit(&self, user: &Account, newest: UploadId) -> Option<Arc<Session>> {
-        let known = self.lock();
-        let open = &known.open;
+        let table = self.lock();
+        let open = &table.open;
         if open.len() <= self.limit_per_user {
             return None;
         }
@@ -309,28 +303,33 @@ impl Sessions {
         others.min_by_key(|session| session.last_used()).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
+impl Table {
     /// Finds a session, of an earlier process too.
-    fn recover(&mut self, layout: &Layout, clock: &Arc<Clock>, id: UploadId) -> Option<Found> {
+    fn recover(
+        &mut self,
+        content: &Content,
+        clock: &Arc<Clock>,
+        id: UploadId,
+    ) -> Option<KnownSession> {
         if let Some(session) = self.open.get(&id) {
-            return Some(Found::Open(Arc::clone(session)));
+            return Some(KnownSession::Open(Arc::clone(session)));
         }
         if let Some(finished) = self.finished.get(id) {
-            return Some(Found::Finished(finished.clone()));
+            return Some(KnownSession::Finished(finished.clone()));
         }
-        Some(match Session::recover(layout, id, clock)? {
+        Some(match content.recover_upload(id, clock)? {
             Recovered::Open(session) => {
                 self.open.insert(id, Arc::clone(&session));
-                Found::Open(session)
+                KnownSession::Open(session)
             }
             Recovered::Finished(finished) => {
                 self.finished.add_old(id, finished.clone());
-                Found::Finished(finished)
+                KnownSession::Finished(finished)
             }
         })
     }

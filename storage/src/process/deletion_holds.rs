@@ -1,6 +1,6 @@
 //! Holding deletions off: while somebody copies what the store names, no file of it may go.
 //!
-//! Who copies takes a [`Hold`]. Who unlinks (collection) takes an [`Unlinking`] for
+//! Who copies takes a [`DeletionHold`]. Who unlinks (collection) takes an [`Unlinking`] for
 //! each short step and gets none while a hold lasts; it goes on with something else, or tries again
 //! later. So nobody waits long: a hold waits for the steps under way, and these wait for nothing.
 
@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The holds on one store's files.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Holds(Arc<Shared>);
+pub(crate) struct DeletionHolds(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -25,23 +25,23 @@ struct State {
 /// While it lives, collection unlinks no file that the store names.
 #[derive(Debug)]
 #[must_use = "deletions go on when it is dropped"]
-pub(crate) struct Hold(Arc<Shared>);
+pub(crate) struct DeletionHold(Arc<Shared>);
 
 /// The right to unlink files, for one short step.
 #[derive(Debug)]
 #[must_use = "the right ends when it is dropped"]
 pub(crate) struct Unlinking(Arc<Shared>);
 
-impl Holds {
-    /// Holds deletions off, as soon as the steps that unlink now have ended.
-    pub(crate) fn hold(&self) -> Hold {
+impl DeletionHolds {
+    /// DeletionHolds deletions off, as soon as the steps that unlink now have ended.
+    pub(crate) fn hold(&self) -> DeletionHold {
         let mut state = self.0.lock();
         // First, so that no further step begins while this one waits.
         state.holds += 1;
         while state.unlinking > 0 {
             state = self.0.unlinked.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        Hold(Arc::clone(&self.0))
+        DeletionHold(Arc::clone(&self.0))
     }
 
     /// The right to unlink, for one short step; none while deletions are held off.
@@ -55,7 +55,7 @@ impl Holds {
     }
 }
 
-impl Drop for Hold {
+impl Drop for DeletionHold {
     fn drop(&mut self) {
         self.0.lock().holds -= 1;
     }
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn nobody_unlinks_while_deletions_are_held_off() {
-        let holds = Holds::default();
+        let holds = DeletionHolds::default();
         let (first, second) = (holds.hold(), holds.hold());
         assert!(holds.begin_unlinking().is_none());
         drop(first);
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_hold_waits_for_the_step_under_way_and_lets_no_other_begin() {
-        let holds = Holds::default();
+        let holds = DeletionHolds::default();
         let step = holds.begin_unlinking().unwrap();
         let (sender, held) = mpsc::channel();
         let other = holds.clone();

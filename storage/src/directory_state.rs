@@ -7,20 +7,20 @@ use durable::IoError;
 
 use crate::error::StorageError;
 use crate::layout::Layout;
-use crate::lock::Holder;
+use crate::process::lock::LockHolder;
 
 /// What a directory is, as far as looking tells: it may be another a moment later.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Survey {
+pub struct DirectoryState {
     /// What is there.
-    pub content: Content,
+    pub content: DirectoryContent,
     /// The process that owns it, if one runs.
-    pub holder: Option<Holder>,
+    pub holder: Option<LockHolder>,
 }
 
 /// What is in a directory in which a store may be or become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum DirectoryContent {
     /// There is no such directory.
     Absent,
     /// It is empty, or the empty root of a file system.
@@ -34,7 +34,7 @@ pub enum Content {
     },
 }
 
-impl Survey {
+impl DirectoryState {
     /// Looks at `root`. Makes and changes nothing, not even a lock file.
     ///
     /// # Errors
@@ -44,14 +44,16 @@ impl Survey {
     pub fn of(root: &Path) -> Result<Self, StorageError> {
         let layout = Layout::new(root);
         let content = match layout.format()? {
-            Some(format) => Content::Store { format },
+            Some(format) => DirectoryContent::Store { format },
             None => match layout.has_remains() {
-                Ok(true) => Content::Unfinished,
-                Ok(false) => Content::Empty,
-                Err(StorageError::Io(IoError { kind: ErrorKind::NotFound, .. })) => Content::Absent,
+                Ok(true) => DirectoryContent::Unfinished,
+                Ok(false) => DirectoryContent::Empty,
+                Err(StorageError::Io(IoError { kind: ErrorKind::NotFound, .. })) => {
+                    DirectoryContent::Absent
+                }
                 Err(error) => return Err(error),
             },
         };
-        Ok(Self { content, holder: Holder::of(&layout.lock())? })
+        Ok(Self { content, holder: LockHolder::of(&layout.lock())? })
     }
 }

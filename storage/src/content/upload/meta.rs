@@ -16,19 +16,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use durable::{At, Links, read_within};
-use oci::{Algorithm, Digest, RepoName};
+use oci::{Algorithm, RepoName};
 use serde::{Deserialize, Serialize};
 
 use crate::account::{Account, UserId};
+use crate::content::SizedDigest;
 use crate::error::StorageError;
-
-/// The blob that a session becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Becoming {
-    pub(crate) digest: Digest,
-    /// Its size in bytes.
-    pub(crate) size: u64,
-}
 
 /// What a `.meta` file says.
 pub(super) struct Meta {
@@ -37,7 +30,8 @@ pub(super) struct Meta {
     pub(super) algorithm: Algorithm,
     /// When somebody used it, as `used` notes it; none if an older program wrote the file.
     pub(super) used_tick: Option<i64>,
-    pub(super) becoming: Option<Becoming>,
+    /// The blob that the session becomes.
+    pub(super) becoming: Option<SizedDigest>,
     /// Whether it has become that blob.
     pub(super) is_published: bool,
     /// The length of the first line, behind which the second begins.
@@ -105,7 +99,11 @@ impl Meta {
 
 /// Writes the second line of the file at `path`, or writes it anew: what a longer one left behind
 /// it is never read, and no third line stays.
-pub(super) fn note(path: &Path, first_bytes: u64, becoming: Becoming) -> Result<(), StorageError> {
+pub(super) fn note(
+    path: &Path,
+    first_bytes: u64,
+    becoming: SizedDigest,
+) -> Result<(), StorageError> {
     let line = second_line(becoming)?;
     write(path, first_bytes, &[b"\n", line.as_slice(), b"\n\n"].concat())
 }
@@ -114,7 +112,7 @@ pub(super) fn note(path: &Path, first_bytes: u64, becoming: Becoming) -> Result<
 pub(super) fn note_published(
     path: &Path,
     first_bytes: u64,
-    becoming: Becoming,
+    becoming: SizedDigest,
 ) -> Result<(), StorageError> {
     let before = b"\n\n".len() + second_line(becoming)?.len();
     write(path, first_bytes.saturating_add(before as u64), &[PUBLISHED, b"\n"].concat())
@@ -125,13 +123,13 @@ fn write(path: &Path, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
     Ok(file.write_all_at(bytes, offset).at("write", path)?)
 }
 
-fn second_line(Becoming { digest, size }: Becoming) -> Result<Vec<u8>, StorageError> {
+fn second_line(SizedDigest { digest, size }: SizedDigest) -> Result<Vec<u8>, StorageError> {
     text(&SecondLine { digest: digest.to_string(), size })
 }
 
-fn becoming(line: &[u8]) -> Option<Becoming> {
+fn becoming(line: &[u8]) -> Option<SizedDigest> {
     let second: SecondLine = serde_json::from_slice(line).ok()?;
-    Some(Becoming { digest: second.digest.parse().ok()?, size: second.size })
+    Some(SizedDigest { digest: second.digest.parse().ok()?, size: second.size })
 }
 
 fn text(line: &impl Serialize) -> Result<Vec<u8>, StorageError> {
@@ -148,6 +146,8 @@ const MOST_BYTES: u64 = 64 * 1024;
 mod tests {
     use std::fs;
 
+    use oci::Digest;
+
     use super::*;
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
         let read = || Meta::read(&path).unwrap();
         assert_eq!((read().becoming, read().first_bytes), (None, first));
         for (algorithm, size) in [(Algorithm::Sha512, 123_456), (Algorithm::Sha256, 7)] {
-            let becoming = Becoming { digest: Digest::of(algorithm, b"content"), size };
+            let becoming = SizedDigest { digest: Digest::of(algorithm, b"content"), size };
             note(&path, first, becoming).unwrap();
             assert_eq!((read().becoming, read().first_bytes), (Some(becoming), first));
             assert!(!read().is_published);

@@ -1,0 +1,125 @@
+//! Giving the bytes of an upload the name of a blob.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use durable::At;
+
+use super::Content;
+use super::upload::CheckedUpload;
+use crate::error::StorageError;
+
+/// Why an upload did not become a blob.
+pub(crate) struct Unpublished {
+    /// What failed.
+    pub(crate) error: StorageError,
+    /// What is left of the upload.
+    pub(crate) left: Left,
+}
+
+/// What a failure leaves of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It is where it was, as it was: to be tried again when there is space, for example.
+    Intact,
+    /// Its file has the name of the blob, complete and synced, but the row could not be written
+    /// that makes it one: what was noted beside the upload tells where it is.
+    Placed,
+    /// Nothing that may be used: after a failed sync nothing of it is to be synced again.
+    Nothing,
+}
+
+impl From<StorageError> for Unpublished {
+    fn from(error: StorageError) -> Self {
+        Self { error, left: Left::Intact }
+    }
+}
+
+/// A checked upload whose content is synced, on its way to its final name.
+pub(crate) struct Synced<'a> {
+    from: &'a Path,
+    to: PathBuf,
+    /// The directory of the final name.
+    shard: PathBuf,
+    directory: File,
+}
+
+impl Content {
+    /// Syncs the bytes of a checked upload, which then gets the name of its blob by
+    /// [`Synced::place`] or [`Synced::replace`].
+    pub(crate) fn sync<'a>(
+        &self,
+        upload: &'a CheckedUpload<'_>,
+    ) -> Result<Synced<'a>, Unpublished> {
+        Synced::new(self, upload)
+    }
+}
+
+impl<'a> Synced<'a> {
+    fn new(content: &Content, upload: &'a CheckedUpload<'_>) -> Result<Self, Unpublished> {
+        let (file, from) = (upload.file(), upload.path());
+        let to = content.layout.blob(&upload.blob().digest);
+        let shard = to.parent().unwrap_or(content.layout.root()).to_owned();
+        let directory = File::open(&shard).at("open", &shard).map_err(StorageError::from)?;
+        file.sync_data().at("sync", from).map_err(|error| broken(error.into()))?;
+        Ok(Self { from, to, shard, directory })
+    }
+
+    /// Gives it the name of a blob that no row names yet.
+    ///
+    /// Crash argument: the content is synced before the rename and the directory after it. A crash
+    /// before the last step leaves either the upload or a complete blob that no row names; neither
+    /// is visible. The row is written only after this returns. Who holds the claim is alone with
+    /// the name, so what is removed after a failed sync is nobody's but ours.
+    pub(crate) fn place(self) -> Result<Placed<'a>, Unpublished> {
+        self.rename()?;
+        match self.sync_directory() {
+            Ok(()) => Ok(Placed { from: self.from, to: self.to }),
+            Err(error) => {
+                // Whoever asks for it would be answered from a name that may not last.
+                let _ = fs::remove_file(&self.to);
+                Err(broken(error))
+            }
+        }
+    }
+
+    /// Gives it the name of a blob that a row names, over the file that is there.
+    ///
+    /// Crash argument: the name leads to the old file or to the new one at any moment, and the new
+    /// one is complete and synced. So nothing is worse than it was if the sync of the directory
+    /// fails: the file stays, because the row names it, and the upload is over.
+    pub(crate) fn replace(self) -> Result<(), Unpublished> {
+        self.rename()?;
+        self.sync_directory().map_err(broken)
+    }
+
+    /// What is not renamed is where it was; the directory may have no room for one more name.
+    fn rename(&self) -> Result<(), StorageError> {
+        Ok(fs::rename(self.from, &self.to).at("rename", self.from)?)
+    }
+
+    fn sync_directory(&self) -> Result<(), StorageError> {
+        Ok(self.directory.sync_all().at("sync", &self.shard)?)
+    }
+}
+
+/// A blob that is in place and has no row yet.
+pub(crate) struct Placed<'a> {
+    from: &'a Path,
+    to: PathBuf,
+}
+
+impl Placed<'_> {
+    /// Makes it the upload again that it was, after `error` kept its row from being written.
+    ///
+    /// Crash argument: whichever of the two names a crash leaves, no row names the file, so it is
+    /// the upload's, which knows both.
+    pub(crate) fn put_back(self, error: StorageError) -> Unpublished {
+        let is_back = fs::rename(&self.to, self.from).is_ok();
+        Unpublished { error, left: if is_back { Left::Intact } else { Left::Placed } }
+    }
+}
+
+fn broken(error: StorageError) -> Unpublished {
+    Unpublished { error, left: Left::Nothing }
+}

@@ -1,0 +1,82 @@
+//! Reading a blob.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use durable::{At, IoError};
+use oci::Digest;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Advice, fadvise};
+use rustix::io::{Errno, pread};
+
+use crate::error::StorageError;
+
+/// A blob that is open for reading. It stays readable even if it is deleted meanwhile.
+#[derive(Debug)]
+pub struct BlobReader {
+    file: File,
+    path: PathBuf,
+    size: u64,
+}
+
+impl BlobReader {
+    /// The open file at a path, which has `size` bytes.
+    pub(super) fn new(file: File, path: PathBuf, size: u64) -> Self {
+        // Only a hint: reading works without it.
+        let _ = fadvise(&file, 0, None, Advice::Sequential);
+        Self { file, path, size }
+    }
+
+    /// The size of the blob in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads at most `length` bytes from `offset`, and fewer only at the end of the blob.
+    ///
+    /// # Errors
+    /// Fails when the disk does, and when the file ends before its recorded size.
+    pub fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, StorageError> {
+        let rest = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = length.min(rest);
+        // Not zeroed first: that costs a tenth of sending a blob.
+        let mut piece = Vec::with_capacity(wanted);
+        while piece.len() < wanted {
+            let position = offset + piece.len() as u64;
+            match pread(&self.file, spare_capacity(&mut piece), position) {
+                Err(Errno::INTR) => {}
+                Ok(0) => {
+                    let error = io::Error::from(ErrorKind::UnexpectedEof);
+                    return Err(IoError::new("read", &self.path, &error).into());
+                }
+                outcome => drop(outcome.at("read", &self.path)?),
+            }
+        }
+        // The allocator may have given more room than was asked for.
+        piece.truncate(wanted);
+        Ok(piece)
+    }
+
+    /// Reads all of the blob; `None` if its bytes are not those that `digest` names, or end early.
+    pub(crate) fn whole(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
+        match self.read_at(0, usize::MAX) {
+            Ok(bytes) => {
+                let is_right = Digest::of(digest.algorithm(), &bytes) == *digest;
+                Ok(is_right.then(|| Bytes::from(bytes)))
+            }
+            Err(StorageError::Io(IoError { kind: ErrorKind::UnexpectedEof, .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A blob on its way out.
+#[derive(Debug)]
+pub enum BlobContent {
+    /// All of its bytes, which were held against the digest.
+    Whole(Bytes),
+    /// Its file, of which nothing was read yet.
+    File(BlobReader),
+}
