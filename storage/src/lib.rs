@@ -7,7 +7,8 @@
 //! What it promises: a verb that says "durable on return" has synced files and rows; content has
 //! its name only when it is complete, checked and synced; readers never wait for the writer.
 //!
-//! Modules in reading order: `account` tells users of one name apart; `layout` draws the tree on
+//! Modules in reading order: `account` tells users of one name apart, `actor` says
+//! who changes something; `layout` draws the tree on
 //! disk; `durable`, `blob`, `upload` and `sessions` are the files;
 //! `db` is the database; `clock` is what ages are counted on; `medium` is what a store lies
 //! on; `space` and `reserve` are about what to do when the disk is full; `lock` keeps others out,
@@ -18,6 +19,7 @@
 pub mod backup;
 
 mod account;
+mod actor;
 mod blob;
 mod claims;
 mod clock;
@@ -41,6 +43,7 @@ mod upload;
 mod verify;
 
 pub use account::{Account, UserId, UserName, UserNameError};
+pub use actor::{Actor, HostUser, HostUserError};
 pub use backup::BackupError;
 pub use blob::{BlobContent, BlobReader};
 pub use collect::{Collected, Keep, KeptUntagged, OnStep, Share};

@@ -8,7 +8,7 @@ use rusqlite::{Connection, MAIN_DB, OptionalExtension, params};
 
 use super::column::{Text, parsed, parsed_if_any};
 use super::{listed, lost, protection, repository, tag, unix_now};
-use crate::account::UserName;
+use crate::actor::Actor;
 use crate::clock::BEGINNING;
 use crate::error::StorageError;
 
@@ -168,7 +168,7 @@ pub(crate) fn put(
     manifest: &Manifest,
     lost: &[Digest],
     tags: &[Tag],
-    by: Option<&UserName>,
+    by: Option<&Actor>,
 ) -> Result<(), StorageError> {
     let id = repository::ensure(connection, name)?;
     store(connection, id, manifest, lost, Coming::Pushed)?;
@@ -291,7 +291,7 @@ pub(crate) fn remove(
     connection: &Connection,
     name: &RepoName,
     digest: &Digest,
-    by: Option<&UserName>,
+    by: Option<&Actor>,
 ) -> Result<bool, StorageError> {
     let Some(id) = repository::find(connection, name)? else { return Ok(false) };
     listed::note(connection, id, digest)?;
@@ -303,7 +303,7 @@ pub(super) fn remove_row(
     connection: &Connection,
     id: i64,
     digest: &Digest,
-    by: Option<&UserName>,
+    by: Option<&Actor>,
 ) -> Result<bool, StorageError> {
     if !is_held(connection, id, digest)? {
         return Ok(false);

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::collect::STEP_ROWS;
 use super::column::{Text, parsed};
 use super::{listed, manifest, protection, repository, tag};
+use crate::actor::Actor;
 use crate::error::StorageError;
 
 mod matching;
@@ -89,22 +90,28 @@ pub(crate) fn remove(
     connection: &Connection,
     name: &RepoName,
     reference: &Reference,
+    by: Option<&Actor>,
 ) -> Result<Removal, StorageError> {
     let removal = plan(connection, name, reference)?;
     if let Some(id) = repository::find(connection, name)? {
-        apply(connection, id, &removal)?;
+        apply(connection, id, &removal, by)?;
     }
     Ok(removal)
 }
 
 /// Takes tags and manifests out of a repository.
-fn apply(connection: &Connection, id: i64, removal: &Removal) -> Result<(), StorageError> {
+fn apply(
+    connection: &Connection,
+    id: i64,
+    removal: &Removal,
+    by: Option<&Actor>,
+) -> Result<(), StorageError> {
     for (tag, _) in &removal.tags {
-        tag::remove_row(connection, id, tag, None)?;
+        tag::remove_row(connection, id, tag, by)?;
     }
     for digest in &removal.manifests {
         listed::note(connection, id, digest)?;
-        manifest::remove_row(connection, id, digest, None)?;
+        manifest::remove_row(connection, id, digest, by)?;
     }
     Ok(())
 }
@@ -142,6 +149,7 @@ pub(crate) struct RemovedSome {
 pub(crate) fn remove_some(
     connection: &Connection,
     name: &RepoName,
+    by: Option<&Actor>,
 ) -> Result<RemovedSome, StorageError> {
     let mut done = RemovedSome::default();
     let Some(id) = repository::find(connection, name)? else { return Ok(done) };
@@ -151,7 +159,7 @@ pub(crate) fn remove_some(
         .query_map(params![id, STEP_ENTRIES], |row| parsed(row, 0))?
         .collect::<Result<_, _>>()?;
     for tag in &tags {
-        tag::remove_row(connection, id, tag, None)?;
+        tag::remove_row(connection, id, tag, by)?;
     }
     if !tags.is_empty() {
         done.step.tags = tags.len() as u64;
@@ -182,7 +190,7 @@ pub(crate) fn remove_some(
                     break;
                 }
                 left -= noted;
-                if manifest::remove_row(connection, id, &digest, None)? {
+                if manifest::remove_row(connection, id, &digest, by)? {
                     done.manifests.push(digest);
                     left -= ROWS_OF_ONE;
                 }

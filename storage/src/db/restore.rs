@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::column::{Text, parsed};
 use super::history::{self, Then};
 use super::{deleted_links, manifest, repository, tag};
+use crate::actor::Actor;
 use crate::clock::BEGINNING;
 use crate::error::StorageError;
 
@@ -47,6 +48,7 @@ pub(crate) fn restore(
     name: &RepoName,
     tag: &Tag,
     point: RestorePoint,
+    by: Option<&Actor>,
     has_file: &dyn Fn(&Digest, u64) -> Result<bool, StorageError>,
 ) -> Result<Restored, StorageError> {
     let unknown = || StorageError::NothingToUndo { repository: name.clone(), tag: tag.clone() };
@@ -74,14 +76,14 @@ pub(crate) fn restore(
         },
     };
     let Some(digest) = after else {
-        tag::remove_row(connection, id, tag, None)?;
+        tag::remove_row(connection, id, tag, by)?;
         return Ok(Restored { before, after, manifests: Vec::new() });
     };
     let manifests = put_all_again(connection, id, &digest, has_file)?;
     if !manifest::is_held(connection, id, &digest)? {
         return Err(collected(name, digest));
     }
-    tag::set(connection, id, tag, &digest, None)?;
+    tag::set(connection, id, tag, &digest, by)?;
     Ok(Restored { before, after, manifests })
 }
 

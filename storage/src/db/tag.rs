@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::column::{Text, parsed};
 use super::{forget, protection, repository, unix_now};
-use crate::account::UserName;
+use crate::actor::Actor;
 use crate::error::StorageError;
 
 /// Lets a tag name a manifest that the repository holds, and notes it if that is a change. A
@@ -15,7 +15,7 @@ pub(super) fn set(
     repository: i64,
     tag: &Tag,
     digest: &Digest,
-    by: Option<&UserName>,
+    by: Option<&Actor>,
 ) -> Result<(), StorageError> {
     let before = named(connection, repository, tag)?;
     let is_change = before.as_ref() != Some(digest);
@@ -42,7 +42,7 @@ pub(crate) fn remove(
     connection: &Connection,
     name: &RepoName,
     tag: &Tag,
-    by: Option<&UserName>,
+    by: Option<&Actor>,
 ) -> Result<bool, StorageError> {
     let Some(id) = repository::find(connection, name)? else { return Ok(false) };
     remove_row(connection, id, tag, by)
@@ -53,7 +53,7 @@ pub(super) fn remove_row(
     connection: &Connection,
     repository: i64,
     tag: &Tag,
-    by: Option<&UserName>,
+    by: Option<&Actor>,
 ) -> Result<bool, StorageError> {
     let Some(before) = named(connection, repository, tag)? else { return Ok(false) };
     protection::refuse_protected(connection, repository, tag)?;
@@ -93,14 +93,19 @@ fn note(
     tag: &Tag,
     before: Option<&Digest>,
     after: Option<&Digest>,
-    by: Option<&UserName>,
+    by: Option<&Actor>,
 ) -> Result<(), StorageError> {
+    let (user, on_host) = match by {
+        Some(Actor::User(user)) => (Some(user), None),
+        Some(Actor::Host(person)) => (None, Some(person)),
+        None => (None, None),
+    };
     // The first one that is known of a tag says what its repository knows no more.
     connection
         .prepare_cached(
             "INSERT INTO tag_history (repository_id, name, before, after, changed_at, changed_by,
-                                      changed_tick, forgotten_until)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, tick(),
+                                      changed_on_host, changed_tick, forgotten_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, tick(),
                      iif(EXISTS (SELECT 1 FROM tag_history WHERE repository_id = ?1 AND name = ?2),
                          NULL, (SELECT forgotten_until FROM repositories WHERE id = ?1)))",
         )?
@@ -110,7 +115,8 @@ fn note(
             before.map(Text),
             after.map(Text),
             unix_now(),
-            by.map(Text)
+            user.map(Text),
+            on_host.map(Text)
         ])?;
     Ok(())
 }

@@ -314,7 +314,7 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
         ("plan of tags", &|c| {
             removal::plan_tags(c, &name, &likewise, removal::Going::default()).map(drop)
         }),
-        ("remove tags", &|c| removal::remove_tags(c, &name, &likewise).map(drop)),
+        ("remove tags", &|c| removal::remove_tags(c, &name, &likewise, None).map(drop)),
         ("history", &|c| history::changes(c, &name, None, None, 10).map(drop)),
         ("history of a tag", &|c| history::changes(c, &name, Some(&tag), Some(9), 10).map(drop)),
         ("gone tags", &|c| restore::gone_tags(c, &name, &[shown], 10).map(drop)),
@@ -328,23 +328,23 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
         ("remove beside", &|c| removal::plan(c, &name, &by_digest).map(drop)),
         ("unprotect", &|c| protection::unprotect(c, &name, &"t8".parse().unwrap()).map(drop)),
         ("plan", &|c| removal::plan(c, &name, &by_tag).map(drop)),
-        ("remove", &|c| removal::remove(c, &name, &by_digest).map(drop)),
-        ("restore", &|c| restore::restore(c, &name, &tag, last, &|_, _| Ok(true)).map(drop)),
+        ("remove", &|c| removal::remove(c, &name, &by_digest, None).map(drop)),
+        ("restore", &|c| restore::restore(c, &name, &tag, last, None, &|_, _| Ok(true)).map(drop)),
         ("restore by time", &|c| {
-            let refusal = restore::restore(c, &name, &tag, then, &|_, _| Ok(true));
+            let refusal = restore::restore(c, &name, &tag, then, None, &|_, _| Ok(true));
             assert!(matches!(refusal, Err(StorageError::NotThereThen { .. })));
             Ok(())
         }),
         ("deleted", &|c| restore::deleted_since(c, &name, 1, Some(&shown), 10).map(drop)),
         ("restore if gone", &|c| {
             let point = restore::RestorePoint::IfGone(shown);
-            restore::restore(c, &name, &tag, point, &|_, _| Ok(true)).map(drop)
+            restore::restore(c, &name, &tag, point, None, &|_, _| Ok(true)).map(drop)
         }),
         ("restore manifest", &|c| {
             restore::restore_manifest(c, &name, &shown, &|_, _| Ok(true)).map(drop)
         }),
         ("plan of all", &|c| removal::plan_all(c, &name).map(drop)),
-        ("remove all", &|c| removal::remove_some(c, &name).map(drop)),
+        ("remove all", &|c| removal::remove_some(c, &name, None).map(drop)),
         ("space of", &|c| {
             let seen = &mut std::collections::HashSet::new();
             space::only_held_by(c, &name, &shown, &gone, seen, Some(&after)).map(drop)
@@ -399,10 +399,10 @@ fn an_image_whose_edges_collection_began_to_take_comes_back_whole() {
     let restored = database.write(move |connection| {
         manifest::put(connection, &name, &child, &[], &[], None)?;
         manifest::put(connection, &name, &list, &[], std::slice::from_ref(&tag), None)?;
-        removal::remove(connection, &name, &Reference::Tag(tag.clone()))?;
+        removal::remove(connection, &name, &Reference::Tag(tag.clone()), None)?;
         connection.execute("DELETE FROM edges", [])?;
         let last = restore::RestorePoint::LastChange;
-        restore::restore(connection, &name, &tag, last, &|_, _| Ok(true))
+        restore::restore(connection, &name, &tag, last, None, &|_, _| Ok(true))
     });
     assert_eq!(restored.unwrap().manifests, [list_digest, child_digest]);
 }

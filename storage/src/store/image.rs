@@ -6,6 +6,7 @@ use oci::{Descriptor, Digest, EdgeKind, Reference, RepoName};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use crate::actor::Actor;
 use crate::blob::has_file;
 use crate::db::inspect::{self, HeldBytes, ManifestInfo};
 use crate::db::removal::{self, Removal, RemovalStep};
@@ -119,9 +120,11 @@ impl Store {
         &self,
         name: &RepoName,
         reference: &Reference,
+        by: Option<&Actor>,
     ) -> Result<Removal, StorageError> {
-        let (repository, reference) = (name.clone(), reference.clone());
-        let remove = move |connection: &_| removal::remove(connection, &repository, &reference);
+        let (repository, reference, by) = (name.clone(), reference.clone(), by.cloned());
+        let remove =
+            move |connection: &_| removal::remove(connection, &repository, &reference, by.as_ref());
         let removal = self.database.write_to_free(remove)?;
         let gone = removal.manifests.iter();
         gone.for_each(|digest| self.recent.take_back(name.as_str(), digest));
@@ -133,9 +136,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StorageError::TagProtected`] while any tag of the repository is protected.
-    pub fn remove_some(&self, name: &RepoName) -> Result<RemovalStep, StorageError> {
-        let repository = name.clone();
-        let remove = move |connection: &_| removal::remove_some(connection, &repository);
+    pub fn remove_some(
+        &self,
+        name: &RepoName,
+        by: Option<&Actor>,
+    ) -> Result<RemovalStep, StorageError> {
+        let (repository, by) = (name.clone(), by.cloned());
+        let remove =
+            move |connection: &_| removal::remove_some(connection, &repository, by.as_ref());
         loop {
             let done = self.database.step_to_free(remove.clone())?;
             let gone = done.manifests.iter();

@@ -3,6 +3,7 @@
 use oci::{RepoName, Tag, TagPattern};
 
 use super::Store;
+use crate::actor::Actor;
 use crate::db::removal::{self, Going, Removal, RemovalStep};
 use crate::error::StorageError;
 
@@ -42,13 +43,15 @@ impl Store {
         name: &RepoName,
         pattern: &TagPattern,
         after: Option<&Tag>,
+        by: Option<&Actor>,
     ) -> Result<(RemovalStep, Option<Tag>), StorageError> {
         let (tags, next) = self.matching(name, pattern, after)?;
         if tags.is_empty() {
             return Ok((RemovalStep::default(), next));
         }
-        let repository = name.clone();
-        let remove = move |connection: &_| removal::remove_tags(connection, &repository, &tags);
+        let (repository, by) = (name.clone(), by.cloned());
+        let remove =
+            move |connection: &_| removal::remove_tags(connection, &repository, &tags, by.as_ref());
         let Removal { tags, manifests, .. } = self.database.write_to_free(remove)?;
         manifests.iter().for_each(|digest| self.recent.take_back(name.as_str(), digest));
         let step = RemovalStep { tags: tags.len() as u64, manifests: manifests.len() as u64 };

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use oci::{Digest, Reference, RepoName, Tag};
 
 use super::Store;
+use crate::actor::Actor;
 use crate::blob::has_file;
 use crate::db::history::{self, TagChange};
 use crate::db::protection;
@@ -41,11 +42,13 @@ impl Store {
         name: &RepoName,
         tag: &Tag,
         point: RestorePoint,
+        by: Option<&Actor>,
     ) -> Result<Restored, StorageError> {
         let (repository, tag, layout) = (name.clone(), tag.clone(), self.layout.clone());
+        let by = by.cloned();
         let restored = self.database.write(move |connection| {
             let has_file = |blob: &Digest, size| has_file(&layout, blob, size);
-            restore::restore(connection, &repository, &tag, point, &has_file)
+            restore::restore(connection, &repository, &tag, point, by.as_ref(), &has_file)
         })?;
         self.tell_restored(name, &restored.manifests);
         Ok(restored)

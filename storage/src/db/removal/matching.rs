@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::super::column::parsed;
 use super::{Going, Plan, Removal, apply};
+use crate::actor::Actor;
 use crate::db::{repository, tag};
 use crate::error::StorageError;
 
@@ -75,10 +76,11 @@ pub(crate) fn remove_tags(
     connection: &Connection,
     name: &RepoName,
     tags: &[Tag],
+    by: Option<&Actor>,
 ) -> Result<Removal, StorageError> {
     let removal = plan_tags(connection, name, tags, Going::default())?.into_removal();
     if let Some(id) = repository::find(connection, name)? {
-        apply(connection, id, &removal)?;
+        apply(connection, id, &removal, by)?;
     }
     Ok(removal)
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use rusqlite::hooks::Wal;
 
 use super::*;
-use crate::db::{copy, unix_now};
+use crate::actor::Actor;
+use crate::db::{copy, history, unix_now};
 
 /// Makes the tables of this number.
 pub(in crate::db) fn make(connection: &Connection, number: u32) {
@@ -315,4 +316,16 @@ fn users_of_an_older_database_have_no_number_and_keep_the_rest() {
     upgrade(&mut connection);
     let query = "SELECT count(*) FROM users WHERE name = 'ann' AND role = 'push' AND id = ''";
     assert_eq!(number(&connection, query), 1);
+}
+
+#[test]
+fn changes_of_tags_in_an_older_database_are_those_of_its_users_and_of_nobody_who_is_known() {
+    let rows = "INSERT INTO repositories (id, name) VALUES (1, 'r');
+                INSERT INTO tag_history (repository_id, name, changed_at, changed_by)
+                    VALUES (1, 't', 1, 'ann'), (1, 't', 2, NULL);";
+    let mut connection = of(6, rows);
+    upgrade(&mut connection);
+    let changes = history::changes(&connection, &"r".parse().unwrap(), None, None, 9);
+    let told: Vec<_> = changes.unwrap().unwrap().into_iter().map(|it| it.changed_by).collect();
+    assert_eq!(told, [None, Some(Actor::User("ann".parse().unwrap()))]);
 }
