@@ -30,7 +30,8 @@ pub(crate) fn entry(database: &str, name: &str) -> Result<Option<String>, Instal
     }
 }
 
-/// The same, of a database that other hosts may keep, which are given so many seconds.
+/// What a database of the host holds for a name, where another host may keep it, which is given so
+/// many seconds; `None` if nothing.
 ///
 /// # Errors
 /// Those of [`entry`], and that nothing came in time.

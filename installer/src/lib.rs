@@ -10,8 +10,7 @@
 //!
 //! Modules in reading order: `step`, `plan`, `apply`, `undo`, `record`, `uninstall`; below them
 //! `unit` (the text of a service), `systemd`, `user`, `getent`, `file`, `firewall` and `command`,
-//! which touch the host; beside them `host`, `owner` and
-//! `person`.
+//! which touch the host; beside them `host`, `owner` and `person`.
 
 mod apply;
 mod command;

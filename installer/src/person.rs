@@ -26,7 +26,7 @@ impl Person {
     /// The person behind this process, which was begun as the user of this number.
     ///
     /// A user who is not in the host's own file is asked for where the host's other users are kept,
-    /// for [`PATIENCE`] at most; one who is not found is called by the number.
+    /// for two seconds at most; one who is not found is called by the number.
     pub fn of_this_process(uid: u32) -> Self {
         let sudo = std::env::var_os("SUDO_USER").filter(|name| !name.is_empty());
         let sudo = sudo.as_deref().map(OsStr::to_string_lossy).map(Into::into);
@@ -44,7 +44,7 @@ fn name_of(uid: u32) -> String {
     let known = read_within(Path::new(PASSWD), PASSWD_BYTES, Links::Follow).ok().flatten();
     let known = known.and_then(|users| name_in(&String::from_utf8_lossy(&users), uid));
     let asked = || {
-        let entry = getent::entry_within(PATIENCE, "passwd", &uid.to_string());
+        let entry = getent::entry_within(LOOKUP_SECONDS, "passwd", &uid.to_string());
         name_in(&entry.ok()??, uid)
     };
     known.or_else(asked).unwrap_or_else(|| format!("uid {uid}"))
@@ -75,8 +75,8 @@ const LOGIN_BYTES: u64 = 32;
 /// The host's own users, among whom most are: to read it is less than to run a program.
 const PASSWD: &str = "/etc/passwd";
 const PASSWD_BYTES: u64 = 1 << 20;
-/// How many seconds a directory server may take to say what a user is called.
-const PATIENCE: u8 = 2;
+/// How long a directory server may take to say what a user is called: no command waits longer.
+const LOOKUP_SECONDS: u8 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -21,8 +21,8 @@ pub enum Actor {
 /// A person who gave a command on the host, as in `alice` or `alice as root`: 1 to
 /// [`HostUser::MAX_BYTES`] printable characters of ASCII, with no space at either end.
 ///
-/// It is what the command says of itself, and no proof: the name that `sudo` leaves is a variable of
-/// the environment, which whoever gives the command can set. Nobody's rights depend on it. Only
+/// It is what the command says of itself, and no proof: the name that `sudo` leaves is a variable
+/// of the environment, which whoever gives the command can set. Nobody's rights depend on it. Only
 /// root and the owner of the data can give a command, and they can write into the database too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostUser(String);

@@ -67,3 +67,4 @@ mod undo;
 mod upload;
 mod verify;
 mod walk;
+mod who;

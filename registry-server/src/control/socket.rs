@@ -134,9 +134,9 @@ async fn answer(
     let mut reader = BufReader::new(reader.take(most));
     tokio::time::timeout(limits.head_time, reader.read_until(b'\n', &mut line)).await??;
     let (reply, kept) = match read(&line) {
-        Ok(given) => {
-            log_command(given.command.as_ref());
-            let long = begin(store, running, &blocking, given);
+        Ok(order) => {
+            log_command(order.command.as_ref());
+            let long = begin(store, running, &blocking, order);
             attend(long, &mut reader, &mut writer, limits.command_news_time).await?
         }
         Err(error) => {
@@ -158,20 +158,20 @@ async fn answer(
     Ok(())
 }
 
-/// A command that somebody gives.
-struct Given {
+/// A command, and who gives it.
+struct Order {
     command: Box<dyn AnyCommand>,
     is_long: bool,
     by: Option<Actor>,
 }
 
 /// Finds out which command a line is, and whose.
-fn read(line: &[u8]) -> serde_json::Result<Given> {
+fn read(line: &[u8]) -> serde_json::Result<Order> {
     let request: Request = serde_json::from_slice(line)?;
     let entry = Entry::find(&request.command)
         .ok_or_else(|| serde_json::Error::custom(format_args!("{:?}", request.command)))?;
     let command = entry.read(&request.arguments)?;
-    Ok(Given { command, is_long: entry.is_long, by: request.by.map(Actor::Host) })
+    Ok(Order { command, is_long: entry.is_long, by: request.by.map(Actor::Host) })
 }
 
 /// What a command brings back, and what is kept for it.
@@ -184,8 +184,8 @@ struct AtWork {
 }
 
 /// Sets a command to work. It stops when the receiver of its progress is gone.
-fn begin(store: Arc<Store>, running: Running, blocking: &Blocking, given: Given) -> AtWork {
-    let Given { command, is_long, by } = given;
+fn begin(store: Arc<Store>, running: Running, blocking: &Blocking, order: Order) -> AtWork {
+    let Order { command, is_long, by } = order;
     let (sender, progress) = mpsc::channel(1);
     let mut on_progress = move |progress: &Progress| match sender.try_send(progress.clone()) {
         Err(mpsc::error::TrySendError::Closed(_)) => ControlFlow::Break(()),
@@ -265,7 +265,7 @@ mod tests {
     fn a_command_of_another_version_says_who_asks_as_far_as_both_know_it() {
         let read_by = |more: &str| {
             let line = format!(r#"{{"command":"status","arguments":{{}}{more}}}"#);
-            read(line.as_bytes()).map(|given| given.by).map_err(|error| error.to_string())
+            read(line.as_bytes()).map(|order| order.by).map_err(|error| error.to_string())
         };
         let alice = Some(Actor::Host("alice as root".parse().unwrap()));
         assert_eq!(read_by(""), Ok(None));
