@@ -30,6 +30,24 @@ pub(crate) fn entry(database: &str, name: &str) -> Result<Option<String>, Instal
     }
 }
 
+/// What a database of the host holds for a name, where another host may keep it, which is given so
+/// many seconds; `None` if nothing.
+///
+/// # Errors
+/// Those of [`entry`], and that nothing came in time.
+pub(crate) fn entry_within(
+    seconds: u8,
+    database: &str,
+    name: &str,
+) -> Result<Option<String>, InstallError> {
+    let seconds = seconds.to_string();
+    match command::run("timeout", &["-k", "1", &seconds, "getent", database, "--", name]) {
+        Ok(printed) => Ok(Some(printed)),
+        Err(InstallError::Command { code: Some(NO_SUCH_KEY), .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The addresses in lines such as `192.0.2.1 STREAM name`, each of which comes once for each kind
 /// of socket.
 fn addresses(printed: &str) -> Vec<IpAddr> {

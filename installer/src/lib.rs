@@ -10,7 +10,7 @@
 //!
 //! Modules in reading order: `step`, `plan`, `apply`, `undo`, `record`, `uninstall`; below them
 //! `unit` (the text of a service), `systemd`, `user`, `getent`, `file`, `firewall` and `command`,
-//! which touch the host; beside them `host` and `owner`.
+//! which touch the host; beside them `host`, `owner` and `person`.
 
 mod apply;
 mod command;
@@ -20,6 +20,7 @@ mod firewall;
 mod getent;
 mod host;
 mod owner;
+mod person;
 mod plan;
 mod record;
 mod step;
@@ -35,6 +36,7 @@ pub use firewall::is_closed;
 pub use getent::addresses_of;
 pub use host::{check_host, mount_point, own_names};
 pub use owner::{OwnerError, as_owner_of, become_owner_of};
+pub use person::Person;
 pub use plan::{Plan, Planned};
 pub use record::{InstallLock, Made, Record};
 pub use step::{Need, Owner, Step};

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use installer::InstallError;
 
 use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
-use crate::control::allow_network_fs;
+use crate::control::{allow_network_fs, remember_user};
 use crate::server::unfit_names;
 use crate::text::{self, Page, note, print};
 
@@ -196,6 +196,7 @@ fn data_dir_help() -> String {
 /// Exit codes: 0 done, 1 failed, 2 wrong usage: flags that clap refuses, and settings that do not
 /// fit together.
 pub fn main() -> ExitCode {
+    remember_user();
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
         Err(error) => return misused(&error),

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use storage::{Snapshot, Store};
+use storage::{Actor, Snapshot, Store};
 
 use crate::config::Upkeep;
 
@@ -60,6 +60,8 @@ pub trait Command: Serialize + DeserializeOwned + Send + 'static {
 pub struct Context<'a> {
     /// The store, which this process owns.
     pub store: &'a Store,
+    /// Who asks; none if a program that knew no such thing passed it on.
+    pub by: Option<Actor>,
     /// The server that runs, if one does.
     pub running: Option<&'a Running>,
     /// What the settings say of upkeep.

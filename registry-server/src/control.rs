@@ -7,12 +7,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use storage::HostUser;
 
 use crate::command::Progress;
 
 mod client;
 mod lease;
 mod line;
+mod person;
 mod place;
 mod socket;
 
@@ -21,17 +23,25 @@ pub(crate) use client::{
     allow_network_fs, check_medium, end_process, is_network_fs_allowed, log_trouble,
 };
 pub use lease::Lease;
+pub(crate) use person::remember_user;
 pub(crate) use place::RUNTIME;
 pub use socket::Socket;
 
 /// A command, as it travels.
+///
+/// A command line and a server of different versions meet between an upgrade and the restart after
+/// it. So a server passes over fields that it does not know: they say more of whoever asks. What is
+/// asked stands in the arguments alone, and those know all of their fields.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Request {
     /// What it is called.
     command: String,
     /// What it asks.
     arguments: Box<RawValue>,
+    /// Who gives it on the host. The mode of the socket lets nobody but root and the owner of the
+    /// data connect, and whoever may do everything with them is believed.
+    #[serde(default)]
+    by: Option<HostUser>,
 }
 
 /// A line of the answer.

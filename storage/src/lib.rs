@@ -7,16 +7,18 @@
 //! What it promises: a verb that says "durable on return" has synced files and rows; content has
 //! its name only when it is complete, checked and synced; readers never wait for the writer.
 //!
-//! Modules in reading order: `account` tells users of one name apart; `layout` draws the tree on
-//! disk, `medium` says what it lies on, and `space` what to do when that is full; `content` is the
-//! files of blobs and uploads; `db` is the database; `clock` is what ages are counted on; `process`
-//! is what only the process that owns the store knows or holds; `store` puts them together;
+//! Modules in reading order: `account` tells users of one name apart, `actor` says who changes
+//! something; `layout` draws the tree on disk, `medium` says what it lies on, and `space` what to
+//! do when that is full; `content` is the files of blobs and uploads; `db` is the database; `clock`
+//! is what ages are counted on; `process` is what only the process that owns the store knows or
+//! holds; `store` puts them together;
 //! `collect` keeps it small; `verify` reads everything again; [`backup`] takes copies of a store
 //! and makes one of a copy; `directory_state` only looks.
 
 pub mod backup;
 
 mod account;
+mod actor;
 mod byte_count;
 mod clock;
 mod collect;
@@ -34,6 +36,7 @@ mod store;
 mod verify;
 
 pub use account::{Account, UserId, UserName, UserNameError};
+pub use actor::{Actor, HostUser, HostUserError};
 pub use backup::BackupError;
 pub use byte_count::ByteCount;
 pub use collect::{Collected, Keep, KeptUntagged, OnStep, Share};

@@ -68,3 +68,4 @@ mod undo;
 mod upload;
 mod verify;
 mod walk;
+mod who;

@@ -11,7 +11,7 @@ use crate::support::clients::Curl;
 use crate::support::process::{run, wait_until};
 use crate::support::report::skip;
 
-const OWNER: (u32, u32) = (12345, 12346);
+pub(crate) const OWNER: (u32, u32) = (12345, 12346);
 
 #[test]
 fn nothing_below_data_belongs_to_anybody_but_its_owner() {
@@ -83,7 +83,7 @@ fn others_get_through_to_the_ca_and_cannot_lock_the_directory() {
 }
 
 /// A registry whose empty data directory belongs to [`OWNER`]; none where nobody can give it away.
-fn owned(flags: &[&str]) -> Option<Instance> {
+pub(crate) fn owned(flags: &[&str]) -> Option<Instance> {
     if !rustix::process::geteuid().is_root() {
         skip("only root can give a directory to somebody else, or act as one");
         return None;

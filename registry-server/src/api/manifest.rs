@@ -6,7 +6,7 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, WARNING
 use hyper::http::request;
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use oci::{Algorithm, Digest, Manifest, ManifestError, MediaType, Reference, RepoName, Tag};
-use storage::{Account, ManifestContent, Pushed, StorageError, UserName};
+use storage::{Account, Actor, ManifestContent, Pushed, StorageError, UserName};
 
 use super::body::{BlobBody, ReplyBody, RequestBody, Source};
 use super::header::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, content_length, digest_value, value};
@@ -109,8 +109,8 @@ pub(super) async fn put(
         {
             return Err(ApiError::LoginFailed);
         }
-        let by = by.as_ref().map(|account| &account.name);
-        Ok((digest, subject, store.push_manifest(&repository, manifest, tags, by)?))
+        let by = by.map(|account| Actor::User(account.name));
+        Ok((digest, subject, store.push_manifest(&repository, manifest, tags, by.as_ref())?))
     };
     // 4 MiB take a while to parse, to hash and to store: not on a thread that others wait for.
     let pushed = match is_long {
@@ -147,7 +147,7 @@ pub(super) async fn delete(
     by: Option<&UserName>,
 ) -> Outcome {
     let (store, repository, wanted) = (Arc::clone(&app.store), name.clone(), reference.clone());
-    let by = by.cloned();
+    let by = by.cloned().map(Actor::User);
     let removed = app.blocking.write(move || match &wanted {
         Reference::Tag(tag) => store.delete_tag(&repository, tag, by.as_ref()),
         Reference::Digest(digest) => store.delete_manifest(&repository, digest, by.as_ref()),

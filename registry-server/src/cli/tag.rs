@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Subcommand;
 use oci::{Digest, ImageName, PastedImage, TagPattern};
 use serde::Serialize;
-use storage::{UserName, shell_word};
+use storage::{Actor, HostUser, UserName, shell_word};
 
 use super::DataDir;
 use super::pages::each_page;
@@ -124,7 +124,10 @@ struct Printed {
     image: ImageName,
     from: Option<Digest>,
     to: Option<Digest>,
+    /// A client's user.
     by: Option<UserName>,
+    /// A person who gave a command on the host.
+    host_user: Option<HostUser>,
 }
 
 /// Goes through the changes of tags page by page, the newest first.
@@ -157,12 +160,21 @@ fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
 }
 
 fn printed(Change { image, from, to, changed_at, by, .. }: Change) -> Printed {
-    Printed { when: time(changed_at), image, from, to, by }
+    let (by, host_user) = match by {
+        Some(Actor::User(user)) => (Some(user), None),
+        Some(Actor::Host(person)) => (None, Some(person)),
+        None => (None, None),
+    };
+    Printed { when: time(changed_at), image, from, to, by, host_user }
 }
 
 fn line(Change { image, from, to, changed_at, by, .. }: Change) -> String {
     let (when, from, to) = (time(changed_at), or_nothing(from.as_ref()), or_nothing(to.as_ref()));
-    let by = by.map_or_else(|| "a command on the host".to_owned(), |by| by.to_string());
+    let by = match by {
+        Some(Actor::User(user)) => user.to_string(),
+        Some(Actor::Host(person)) => format!("a command on the host ({person})"),
+        None => "a command on the host".to_owned(),
+    };
     format!("{when}  {image}  {from} -> {to}  by {by}")
 }
 

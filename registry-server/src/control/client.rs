@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
-use storage::{Layout, LockHolder, Medium, OnHeld, OpenOptions, StorageError, Store};
+use storage::{
+    Actor, HostUser, Layout, LockHolder, Medium, OnHeld, OpenOptions, StorageError, Store,
+};
 use thiserror::Error;
 use tracing::error;
 
 use super::lease::Lease;
+use super::person::who_asks;
 use super::socket::through;
 use super::{Line, Request, line, place};
 use crate::command::data::{SnapshotPlace, TakeSnapshot};
@@ -46,13 +49,14 @@ pub fn run_long<C: Command>(
         true => installed_upkeep(Path::new(CONFIG_FILE), data_dir)?,
         false => Upkeep::default(),
     };
+    let by = who_asks();
     match reach(data_dir)? {
-        Reached::Server(stream) => Ok(ask(stream, &command, on_progress)?.0),
+        Reached::Server(stream) => Ok(ask(stream, &command, by, on_progress)?.0),
         Reached::Store(store) => {
-            let (store, upkeep) = (&store, &upkeep);
+            let (store, upkeep, by) = (&store, &upkeep, Some(Actor::Host(by)));
             // What it keeps for whoever gave it ends here: nobody works with it.
             let mut context =
-                CommandContext { store, running: None, upkeep, on_progress, kept: None };
+                CommandContext { store, by, running: None, upkeep, on_progress, kept: None };
             command.run(&mut context).map_err(|error| Refused(error.to_string()).into())
         }
     }
@@ -89,11 +93,12 @@ pub enum Leased {
 /// # Errors
 /// What the server's reply says, and trouble on the way to it.
 pub fn run_leased(data_dir: &Path, on_progress: OnProgress<'_>) -> anyhow::Result<Leased> {
+    let by = who_asks();
     let stream = match reach(data_dir)? {
         Reached::Server(stream) => stream,
         Reached::Store(store) => return Ok(Leased::Store(store)),
     };
-    let (SnapshotPlace { name, is_copy }, stream) = ask(stream, &TakeSnapshot {}, on_progress)?;
+    let (SnapshotPlace { name, is_copy }, stream) = ask(stream, &TakeSnapshot {}, by, on_progress)?;
     // It lies in the data directory, and nowhere that the name of another one leads to.
     match Path::new(&name).file_name() == Some(name.as_ref()) {
         true => Ok(Leased::Snapshot { name, is_copy, lease: Lease(stream) }),
@@ -210,11 +215,13 @@ fn call(socket: &Path) -> io::Result<UnixStream> {
 fn ask<C: Command>(
     mut stream: UnixStream,
     command: &C,
+    by: HostUser,
     on_progress: OnProgress<'_>,
 ) -> anyhow::Result<(C::Reply, BufReader<UnixStream>)> {
     let patience = if C::IS_LONG { COMMAND_SILENCE_TIME } else { COMMAND_TIME };
     let arguments = serde_json::value::to_raw_value(command)?;
-    let mut words = serde_json::to_vec(&Request { command: C::NAME.to_owned(), arguments })?;
+    let request = Request { command: C::NAME.to_owned(), arguments, by: Some(by) };
+    let mut words = serde_json::to_vec(&request)?;
     words.push(b'\n');
     stream.set_write_timeout(Some(COMMAND_TIME)).context("cannot set a time for the command")?;
     stream.write_all(&words).context("the running server does not take the command")?;

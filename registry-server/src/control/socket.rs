@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::Error as _;
 use serde_json::value::RawValue;
-use storage::{Snapshot, Store};
+use storage::{Actor, Snapshot, Store};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -134,9 +134,9 @@ async fn answer(
     let mut reader = BufReader::new(reader.take(most));
     tokio::time::timeout(limits.head_time, reader.read_until(b'\n', &mut line)).await??;
     let (reply, kept) = match read(&line) {
-        Ok((entry, command)) => {
-            log_command(command.as_ref());
-            let long = begin(store, running, &blocking, entry.is_long, command);
+        Ok(order) => {
+            log_command(order.command.as_ref());
+            let long = begin(store, running, &blocking, order);
             attend(long, &mut reader, &mut writer, limits.command_news_time).await?
         }
         Err(error) => {
@@ -158,12 +158,20 @@ async fn answer(
     Ok(())
 }
 
-/// Finds out which command a line is.
-fn read(line: &[u8]) -> serde_json::Result<(&'static Entry, Box<dyn AnyCommand>)> {
+/// A command, and who gives it.
+struct Order {
+    command: Box<dyn AnyCommand>,
+    is_long: bool,
+    by: Option<Actor>,
+}
+
+/// Finds out which command a line is, and whose.
+fn read(line: &[u8]) -> serde_json::Result<Order> {
     let request: Request = serde_json::from_slice(line)?;
     let entry = Entry::find(&request.command)
         .ok_or_else(|| serde_json::Error::custom(format_args!("{:?}", request.command)))?;
-    Ok((entry, entry.read(&request.arguments)?))
+    let command = entry.read(&request.arguments)?;
+    Ok(Order { command, is_long: entry.is_long, by: request.by.map(Actor::Host) })
 }
 
 /// What a command brings back, and what is kept for it.
@@ -176,13 +184,8 @@ struct AtWork {
 }
 
 /// Sets a command to work. It stops when the receiver of its progress is gone.
-fn begin(
-    store: Arc<Store>,
-    running: Running,
-    blocking: &Blocking,
-    is_long: bool,
-    command: Box<dyn AnyCommand>,
-) -> AtWork {
+fn begin(store: Arc<Store>, running: Running, blocking: &Blocking, order: Order) -> AtWork {
+    let Order { command, is_long, by } = order;
     let (sender, progress) = mpsc::channel(1);
     let mut on_progress = move |progress: &Progress| match sender.try_send(progress.clone()) {
         Err(mpsc::error::TrySendError::Closed(_)) => ControlFlow::Break(()),
@@ -193,7 +196,7 @@ fn begin(
         let (store, upkeep) = (store.as_ref(), &running.upkeep);
         let running = Some(&running);
         let on_progress = &mut on_progress;
-        let mut context = Context { store, running, upkeep, on_progress, kept: None };
+        let mut context = Context { store, by, running, upkeep, on_progress, kept: None };
         let reply = command.run(&mut context).map_or_else(Line::Failed, Line::Done);
         (reply, context.kept.map(OnDisk::new))
     };
@@ -257,6 +260,24 @@ const ADDRESS_BYTES: usize = 107;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_of_another_version_says_who_asks_as_far_as_both_know_it() {
+        let read_by = |more: &str| {
+            let line = format!(r#"{{"command":"status","arguments":{{}}{more}}}"#);
+            read(line.as_bytes()).map(|order| order.by).map_err(|error| error.to_string())
+        };
+        let alice = Some(Actor::Host("alice as root".parse().unwrap()));
+        assert_eq!(read_by(""), Ok(None));
+        assert_eq!(read_by(r#","by":null"#), Ok(None));
+        assert_eq!(read_by(r#","by":"alice as root""#), Ok(alice.clone()));
+        assert_eq!(read_by(r#","by":"alice as root","session":7"#), Ok(alice));
+        let refused = read_by(r#","by":"alice\nbob""#).unwrap_err();
+        assert!(refused.starts_with("a person on the host is at most 128"), "{refused}");
+        // What a command asks is never passed over.
+        let unknown = r#"{"command":"status","arguments":{"more":1}}"#;
+        assert!(read(unknown.as_bytes()).is_err());
+    }
 
     #[tokio::test]
     async fn whoever_waits_for_silent_work_hears_that_it_goes_on() {

@@ -264,7 +264,7 @@ fn what_a_tag_named_at_a_forgotten_time_is_not_guessed() {
     let (name, tag) = (repo("a"), tags(&["moving"]).remove(0));
     let before = |hours: i64| {
         let then = RestorePoint::Before(crate::clock::wall_seconds() - hours * 3600);
-        store.restore_tag(&name, &tag, then).map(|restored| restored.after)
+        store.restore_tag(&name, &tag, then, None).map(|restored| restored.after)
     };
     collect(&store, &Keep { history: HOUR, ..NOTHING });
     let unknown = StorageError::NothingToUndo { repository: name.clone(), tag: tag.clone() };
@@ -282,7 +282,7 @@ fn a_tag_goes_back_to_an_index_that_somebody_took_a_child_from() {
     assert!(store.delete_blob(&repo("a"), &layer).unwrap());
     put(&store, "a", &index(&[], None), &["moving"]);
     let tag = tags(&["moving"]).remove(0);
-    let restored = store.restore_tag(&repo("a"), &tag, RestorePoint::LastChange).unwrap();
+    let restored = store.restore_tag(&repo("a"), &tag, RestorePoint::LastChange, None).unwrap();
     assert_eq!((restored.after, restored.manifests), (Some(sparse), Vec::new()));
 }
 

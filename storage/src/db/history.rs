@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::column::{Text, parsed, parsed_if_any};
 use super::key::RepoId;
 use super::transaction::Reader;
-use crate::account::UserName;
+use crate::actor::Actor;
 use crate::error::StorageError;
 
 /// One change of a tag.
@@ -22,8 +22,8 @@ pub struct TagChange {
     pub after: Option<Digest>,
     /// When, in seconds since 1970.
     pub changed_at: i64,
-    /// Who did it; none for a command on the host.
-    pub changed_by: Option<UserName>,
+    /// Who did it; none for a command on the host that did not say whose it is.
+    pub changed_by: Option<Actor>,
 }
 
 impl Reader<'_> {
@@ -42,15 +42,16 @@ impl Reader<'_> {
         let changes = match tag {
             Some(tag) => self
                 .prepare_cached(
-                    "SELECT id, name, before, after, changed_at, changed_by FROM tag_history
+                    "SELECT id, name, before, after, changed_at, changed_by, changed_on_host
+                     FROM tag_history
                      WHERE repository_id = ?1 AND name = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",
                 )?
                 .query_map(params![id, Text(&tag), before, limit], change)?
                 .collect::<Result<_, _>>()?,
             None => self
                 .prepare_cached(
-                    "SELECT id, name, before, after, changed_at, changed_by FROM tag_history
-                     INDEXED BY tag_history_by_repository
+                    "SELECT id, name, before, after, changed_at, changed_by, changed_on_host
+                     FROM tag_history INDEXED BY tag_history_by_repository
                      WHERE repository_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
                 )?
                 .query_map(params![id, before, limit], change)?
@@ -66,8 +67,8 @@ impl Reader<'_> {
         tag: &Tag,
     ) -> Result<Option<TagChange>, StorageError> {
         let mut statement = self.prepare_cached(
-            "SELECT id, name, before, after, changed_at, changed_by FROM tag_history
-             WHERE repository_id = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1",
+            "SELECT id, name, before, after, changed_at, changed_by, changed_on_host
+             FROM tag_history WHERE repository_id = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1",
         )?;
         Ok(statement.query_row(params![repository, Text(&tag)], change).optional()?)
     }
@@ -148,13 +149,14 @@ impl Reader<'_> {
 }
 
 fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {
+    let (user, on_host) = (parsed_if_any(row, 5)?, parsed_if_any(row, 6)?);
     Ok(TagChange {
         id: row.get(0)?,
         tag: parsed(row, 1)?,
         before: parsed_if_any(row, 2)?,
         after: parsed_if_any(row, 3)?,
         changed_at: row.get(4)?,
-        changed_by: parsed_if_any(row, 5)?,
+        changed_by: user.map(Actor::User).or(on_host.map(Actor::Host)),
     })
 }
 

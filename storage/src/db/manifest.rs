@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, params};
 use super::column::{Text, parsed, parsed_if_any};
 use super::key::RepoId;
 use super::transaction::{Reader, Transaction};
-use crate::account::UserName;
+use crate::actor::Actor;
 use crate::clock::BEGINNING;
 use crate::error::StorageError;
 
@@ -167,7 +167,7 @@ impl Transaction<'_> {
         &self,
         name: &RepoName,
         digest: &Digest,
-        by: Option<&UserName>,
+        by: Option<&Actor>,
     ) -> Result<bool, StorageError> {
         let Some(id) = self.repository_id(name)? else { return Ok(false) };
         self.note_listed(id, digest)?;
@@ -179,7 +179,7 @@ impl Transaction<'_> {
         &self,
         id: RepoId,
         digest: &Digest,
-        by: Option<&UserName>,
+        by: Option<&Actor>,
     ) -> Result<bool, StorageError> {
         if !self.holds_manifest(id, digest)? {
             return Ok(false);

@@ -9,7 +9,7 @@ use super::column::Text;
 use super::key::RepoId;
 use super::manifest::{PARENTS, held_type};
 use super::transaction::{Reader, Transaction};
-use crate::account::UserName;
+use crate::actor::Actor;
 use crate::error::StorageError;
 
 impl Transaction<'_> {
@@ -23,7 +23,7 @@ impl Transaction<'_> {
         manifest: &Manifest,
         lost: &[Digest],
         tags: &[Tag],
-        by: Option<&UserName>,
+        by: Option<&Actor>,
     ) -> Result<(), StorageError> {
         let id = self.ensure_repository(name)?;
         store(self, id, manifest, lost, Coming::Pushed)?;

@@ -13,6 +13,7 @@ use rusqlite::{OptionalExtension, params};
 use super::column::{Text, parsed};
 use super::key::{RepoId, STEP_ROWS};
 use super::transaction::{Reader, Transaction};
+use crate::actor::Actor;
 use crate::error::StorageError;
 
 mod matching;
@@ -92,23 +93,29 @@ impl Transaction<'_> {
         &self,
         name: &RepoName,
         reference: &Reference,
+        by: Option<&Actor>,
     ) -> Result<Removal, StorageError> {
         let removal = self.plan_removal(name, reference)?;
         if let Some(id) = self.repository_id(name)? {
-            apply(self, id, &removal)?;
+            apply(self, id, &removal, by)?;
         }
         Ok(removal)
     }
 }
 
 /// Takes tags and manifests out of a repository.
-fn apply(transaction: &Transaction<'_>, id: RepoId, removal: &Removal) -> Result<(), StorageError> {
+fn apply(
+    transaction: &Transaction<'_>,
+    id: RepoId,
+    removal: &Removal,
+    by: Option<&Actor>,
+) -> Result<(), StorageError> {
     for (tag, _) in &removal.tags {
-        transaction.remove_tag_of(id, tag, None)?;
+        transaction.remove_tag_of(id, tag, by)?;
     }
     for digest in &removal.manifests {
         transaction.note_listed(id, digest)?;
-        transaction.remove_manifest_of(id, digest, None)?;
+        transaction.remove_manifest_of(id, digest, by)?;
     }
     Ok(())
 }
@@ -148,7 +155,11 @@ impl Transaction<'_> {
     /// What lists a manifest goes before it, and so does what it refers to. So nothing that stays
     /// when this is cut short lacks what it had, and what is restored brings back what went after
     /// it.
-    pub(crate) fn remove_some(&self, name: &RepoName) -> Result<RemovedSome, StorageError> {
+    pub(crate) fn remove_some(
+        &self,
+        name: &RepoName,
+        by: Option<&Actor>,
+    ) -> Result<RemovedSome, StorageError> {
         let mut done = RemovedSome::default();
         let Some(id) = self.repository_id(name)? else { return Ok(done) };
         self.refuse_any_protected(id)?;
@@ -157,7 +168,7 @@ impl Transaction<'_> {
             .query_map(params![id, STEP_ENTRIES], |row| parsed(row, 0))?
             .collect::<Result<_, _>>()?;
         for tag in &tags {
-            self.remove_tag_of(id, tag, None)?;
+            self.remove_tag_of(id, tag, by)?;
         }
         if !tags.is_empty() {
             done.step.tags = tags.len() as u64;
@@ -188,7 +199,7 @@ impl Transaction<'_> {
                         break;
                     }
                     left -= noted;
-                    if self.remove_manifest_of(id, &digest, None)? {
+                    if self.remove_manifest_of(id, &digest, by)? {
                         done.manifests.push(digest);
                         left -= ROWS_OF_ONE;
                     }

@@ -14,6 +14,7 @@ use super::column::{Text, parsed};
 use super::history::Then;
 use super::key::RepoId;
 use super::transaction::{Reader, Transaction};
+use crate::actor::Actor;
 use crate::clock::BEGINNING;
 use crate::error::StorageError;
 
@@ -49,6 +50,7 @@ impl Transaction<'_> {
         name: &RepoName,
         tag: &Tag,
         point: RestorePoint,
+        by: Option<&Actor>,
         has_file: &dyn Fn(&Digest, u64) -> Result<bool, StorageError>,
     ) -> Result<Restored, StorageError> {
         let unknown = || StorageError::NothingToUndo { repository: name.clone(), tag: tag.clone() };
@@ -78,14 +80,14 @@ impl Transaction<'_> {
             },
         };
         let Some(digest) = after else {
-            self.remove_tag_of(id, tag, None)?;
+            self.remove_tag_of(id, tag, by)?;
             return Ok(Restored { before, after, manifests: Vec::new() });
         };
         let manifests = put_all_again(self, id, &digest, has_file)?;
         if !self.holds_manifest(id, &digest)? {
             return Err(collected(name, digest));
         }
-        self.set_tag(id, tag, &digest, None)?;
+        self.set_tag(id, tag, &digest, by)?;
         Ok(Restored { before, after, manifests })
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use super::column::{Text, parsed};
 use super::key::RepoId;
 use super::transaction::{Reader, Transaction};
-use crate::account::UserName;
+use crate::actor::Actor;
 use crate::error::StorageError;
 
 impl Transaction<'_> {
@@ -17,7 +17,7 @@ impl Transaction<'_> {
         repository: RepoId,
         tag: &Tag,
         digest: &Digest,
-        by: Option<&UserName>,
+        by: Option<&Actor>,
     ) -> Result<(), StorageError> {
         let before = self.tag_target(repository, tag)?;
         let is_change = before.as_ref() != Some(digest);
@@ -43,7 +43,7 @@ impl Transaction<'_> {
         &self,
         name: &RepoName,
         tag: &Tag,
-        by: Option<&UserName>,
+        by: Option<&Actor>,
     ) -> Result<bool, StorageError> {
         let Some(id) = self.repository_id(name)? else { return Ok(false) };
         self.remove_tag_of(id, tag, by)
@@ -54,7 +54,7 @@ impl Transaction<'_> {
         &self,
         repository: RepoId,
         tag: &Tag,
-        by: Option<&UserName>,
+        by: Option<&Actor>,
     ) -> Result<bool, StorageError> {
         let Some(before) = self.tag_target(repository, tag)? else { return Ok(false) };
         self.refuse_protected(repository, tag)?;
@@ -96,14 +96,19 @@ fn note(
     tag: &Tag,
     before: Option<&Digest>,
     after: Option<&Digest>,
-    by: Option<&UserName>,
+    by: Option<&Actor>,
 ) -> Result<(), StorageError> {
+    let (user, on_host) = match by {
+        Some(Actor::User(user)) => (Some(user), None),
+        Some(Actor::Host(person)) => (None, Some(person)),
+        None => (None, None),
+    };
     // The first one that is known of a tag says what its repository knows no more.
     transaction
         .prepare_cached(
             "INSERT INTO tag_history (repository_id, name, before, after, changed_at, changed_by,
-                                      changed_tick, forgotten_until)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, tick(),
+                                      changed_on_host, changed_tick, forgotten_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, tick(),
                      iif(EXISTS (SELECT 1 FROM tag_history WHERE repository_id = ?1 AND name = ?2),
                          NULL, (SELECT forgotten_until FROM repositories WHERE id = ?1)))",
         )?
@@ -113,7 +118,8 @@ fn note(
             before.map(Text),
             after.map(Text),
             transaction.now(),
-            by.map(Text)
+            user.map(Text),
+            on_host.map(Text)
         ])?;
     Ok(())
 }

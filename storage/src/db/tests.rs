@@ -313,7 +313,7 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
         ("plan of tags", &|c| {
             c.plan_removal_of_tags(&name, &likewise, removal::Going::default()).map(drop)
         }),
-        ("remove tags", &|c| c.remove_tags(&name, &likewise).map(drop)),
+        ("remove tags", &|c| c.remove_tags(&name, &likewise, None).map(drop)),
         ("history", &|c| c.tag_changes(&name, None, None, 10).map(drop)),
         ("history of a tag", &|c| c.tag_changes(&name, Some(&tag), Some(9), 10).map(drop)),
         ("gone tags", &|c| c.gone_tags(&name, &[shown], 10).map(drop)),
@@ -327,21 +327,21 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
         ("remove beside", &|c| c.plan_removal(&name, &by_digest).map(drop)),
         ("unprotect", &|c| c.unprotect_tag(&name, &"t8".parse().unwrap()).map(drop)),
         ("plan", &|c| c.plan_removal(&name, &by_tag).map(drop)),
-        ("remove", &|c| c.remove_image(&name, &by_digest).map(drop)),
-        ("restore", &|c| c.restore_tag(&name, &tag, last, &|_, _| Ok(true)).map(drop)),
+        ("remove", &|c| c.remove_image(&name, &by_digest, None).map(drop)),
+        ("restore", &|c| c.restore_tag(&name, &tag, last, None, &|_, _| Ok(true)).map(drop)),
         ("restore by time", &|c| {
-            let refusal = c.restore_tag(&name, &tag, then, &|_, _| Ok(true));
+            let refusal = c.restore_tag(&name, &tag, then, None, &|_, _| Ok(true));
             assert!(matches!(refusal, Err(StorageError::NotThereThen { .. })));
             Ok(())
         }),
         ("deleted", &|c| c.deleted_since(&name, 1, Some(&shown), 10).map(drop)),
         ("restore if gone", &|c| {
             let point = restore::RestorePoint::IfGone(shown);
-            c.restore_tag(&name, &tag, point, &|_, _| Ok(true)).map(drop)
+            c.restore_tag(&name, &tag, point, None, &|_, _| Ok(true)).map(drop)
         }),
         ("restore manifest", &|c| c.restore_manifest(&name, &shown, &|_, _| Ok(true)).map(drop)),
         ("plan of all", &|c| c.plan_removal_of_all(&name).map(drop)),
-        ("remove all", &|c| c.remove_some(&name).map(drop)),
+        ("remove all", &|c| c.remove_some(&name, None).map(drop)),
         ("space of", &|c| {
             let seen = &mut std::collections::HashSet::new();
             c.only_held_by(&name, &shown, &gone, seen, Some(&after)).map(drop)
@@ -396,10 +396,10 @@ fn an_image_whose_edges_collection_began_to_take_comes_back_whole() {
     let restored = database.write(move |connection| {
         connection.put_manifest(&name, &child, &[], &[], None)?;
         connection.put_manifest(&name, &list, &[], std::slice::from_ref(&tag), None)?;
-        connection.remove_image(&name, &Reference::Tag(tag.clone()))?;
+        connection.remove_image(&name, &Reference::Tag(tag.clone()), None)?;
         connection.execute("DELETE FROM edges", [])?;
         let last = restore::RestorePoint::LastChange;
-        connection.restore_tag(&name, &tag, last, &|_, _| Ok(true))
+        connection.restore_tag(&name, &tag, last, None, &|_, _| Ok(true))
     });
     assert_eq!(restored.unwrap().manifests, [list_digest, child_digest]);
 }

@@ -6,6 +6,7 @@ use oci::{Descriptor, Digest, EdgeKind, Reference, RepoName};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use crate::actor::Actor;
 use crate::db::Transaction;
 use crate::db::inspect::{HeldBytes, ManifestInfo};
 use crate::db::removal::{Removal, RemovalStep};
@@ -118,10 +119,12 @@ impl Store {
         &self,
         name: &RepoName,
         reference: &Reference,
+        by: Option<&Actor>,
     ) -> Result<Removal, StorageError> {
-        let (repository, reference) = (name.clone(), reference.clone());
-        let remove =
-            move |transaction: &Transaction<'_>| transaction.remove_image(&repository, &reference);
+        let (repository, reference, by) = (name.clone(), reference.clone(), by.cloned());
+        let remove = move |transaction: &Transaction<'_>| {
+            transaction.remove_image(&repository, &reference, by.as_ref())
+        };
         let removal = self.database.write_to_free(remove)?;
         let gone = removal.manifests.iter();
         gone.for_each(|digest| self.told.take_back(name.as_str(), digest));
@@ -133,9 +136,14 @@ impl Store {
     ///
     /// # Errors
     /// [`StorageError::TagProtected`] while any tag of the repository is protected.
-    pub fn remove_some(&self, name: &RepoName) -> Result<RemovalStep, StorageError> {
-        let repository = name.clone();
-        let remove = move |transaction: &Transaction<'_>| transaction.remove_some(&repository);
+    pub fn remove_some(
+        &self,
+        name: &RepoName,
+        by: Option<&Actor>,
+    ) -> Result<RemovalStep, StorageError> {
+        let (repository, by) = (name.clone(), by.cloned());
+        let remove =
+            move |transaction: &Transaction<'_>| transaction.remove_some(&repository, by.as_ref());
         loop {
             let done = self.database.step_to_free(remove.clone())?;
             let gone = done.manifests.iter();

@@ -7,7 +7,7 @@ use oci::{Digest, Manifest, Reference, RepoName, Tag, WrongSizes};
 
 use super::Store;
 use super::blob::TRIES;
-use crate::account::UserName;
+use crate::actor::Actor;
 use crate::db::list::{PageSize, Referrer};
 use crate::db::lost::Losing;
 use crate::db::manifest::{LongManifest, StoredManifest};
@@ -118,8 +118,8 @@ impl Store {
         Ok(found)
     }
 
-    /// Stores a manifest and moves the tags to it, all or nothing; `by` is who does it, none for
-    /// a command on the host. Durable on return.
+    /// Stores a manifest and moves the tags to it, all or nothing; `by` is who does it, if that is
+    /// known. Durable on return.
     ///
     /// # Errors
     /// [`StorageError::MissingBlobs`] if the repository lacks blobs that the manifest needs.
@@ -128,7 +128,7 @@ impl Store {
         name: &RepoName,
         manifest: Manifest,
         tags: Vec<Tag>,
-        by: Option<&UserName>,
+        by: Option<&Actor>,
     ) -> Result<(), StorageError> {
         self.push_manifest(name, manifest, tags, by).map(drop)
     }
@@ -143,7 +143,7 @@ impl Store {
         name: &RepoName,
         manifest: Manifest,
         tags: Vec<Tag>,
-        by: Option<&UserName>,
+        by: Option<&Actor>,
     ) -> Result<Pushed, StorageError> {
         // Here and not in the writing thread, where everybody would wait for it. The transaction
         // looks again.
@@ -165,7 +165,7 @@ impl Store {
         name: &RepoName,
         manifest: Manifest,
         tags: Vec<Tag>,
-        by: Option<&UserName>,
+        by: Option<&Actor>,
     ) -> Result<(), StorageError> {
         let digest = *manifest.digest();
         let change =
@@ -209,7 +209,7 @@ impl Store {
         &self,
         name: &RepoName,
         digest: &Digest,
-        by: Option<&UserName>,
+        by: Option<&Actor>,
     ) -> Result<bool, StorageError> {
         let (repository, manifest, by) = (name.clone(), *digest, by.cloned());
         let is_gone = self.database.write_to_free(move |transaction| {
@@ -227,7 +227,7 @@ impl Store {
         &self,
         name: &RepoName,
         tag: &Tag,
-        by: Option<&UserName>,
+        by: Option<&Actor>,
     ) -> Result<bool, StorageError> {
         let (name, tag, by) = (name.clone(), tag.clone(), by.cloned());
         self.database

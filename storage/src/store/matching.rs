@@ -3,6 +3,7 @@
 use oci::{RepoName, Tag, TagPattern};
 
 use super::Store;
+use crate::actor::Actor;
 use crate::db::Transaction;
 use crate::db::removal::{Going, Removal, RemovalStep};
 use crate::error::StorageError;
@@ -42,14 +43,16 @@ impl Store {
         name: &RepoName,
         pattern: &TagPattern,
         after: Option<&Tag>,
+        by: Option<&Actor>,
     ) -> Result<(RemovalStep, Option<Tag>), StorageError> {
         let Page { entries: tags, next } = self.matching(name, pattern, after)?;
         if tags.is_empty() {
             return Ok((RemovalStep::default(), next));
         }
-        let repository = name.clone();
-        let remove =
-            move |transaction: &Transaction<'_>| transaction.remove_tags(&repository, &tags);
+        let (repository, by) = (name.clone(), by.cloned());
+        let remove = move |transaction: &Transaction<'_>| {
+            transaction.remove_tags(&repository, &tags, by.as_ref())
+        };
         let Removal { tags, manifests, .. } = self.database.write_to_free(remove)?;
         manifests.iter().for_each(|digest| self.told.take_back(name.as_str(), digest));
         let step = RemovalStep { tags: tags.len() as u64, manifests: manifests.len() as u64 };

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use oci::{Digest, Reference, RepoName, Tag};
 
 use super::Store;
+use crate::actor::Actor;
 use crate::db::history::TagChange;
 use crate::db::restore::{RestorePoint, Restored};
 use crate::error::StorageError;
@@ -39,11 +40,13 @@ impl Store {
         name: &RepoName,
         tag: &Tag,
         point: RestorePoint,
+        by: Option<&Actor>,
     ) -> Result<Restored, StorageError> {
         let (repository, tag, content) = (name.clone(), tag.clone(), self.content.clone());
+        let by = by.cloned();
         let restored = self.database.write(move |transaction| {
             let has_file = |blob: &Digest, size| content.has_file(blob, size);
-            transaction.restore_tag(&repository, &tag, point, &has_file)
+            transaction.restore_tag(&repository, &tag, point, by.as_ref(), &has_file)
         })?;
         self.tell_restored(name, &restored.manifests);
         Ok(restored)

@@ -196,7 +196,7 @@ fn put(store: &Store, name: &str, manifest: &Manifest, tag: &str) {
 /// What becomes of a tag that is to name again what it named before a time.
 fn restored(store: &Store, tag: &str, time: i64) -> Result<Option<Digest>, StorageError> {
     let point = RestorePoint::Before(time);
-    store.restore_tag(&repo("a"), &tag.parse().unwrap(), point).map(|restored| restored.after)
+    store.restore_tag(&repo("a"), &tag.parse().unwrap(), point, None).map(|restored| restored.after)
 }
 
 fn nothing_to_undo(tag: &str) -> StorageError {

@@ -27,7 +27,7 @@ fn sorted(digests: &[&Digest]) -> Vec<Digest> {
 /// What a removal takes, which its plan told.
 fn remove(store: &Store, name: &RepoName, image: &Reference) -> storage::Removal {
     let planned = store.plan_removal(name, image).unwrap();
-    let mut removed = store.remove_image(name, image).unwrap();
+    let mut removed = store.remove_image(name, image, None).unwrap();
     assert_eq!(removed, planned);
     removed.manifests.sort();
     removed
@@ -93,7 +93,7 @@ fn a_tag_goes_alone_while_something_else_keeps_its_manifest() {
     let removed = remove(&store, &name, &Reference::Digest(*child.digest()));
     assert_eq!((removed.manifests, removed.sparse), (vec![*child.digest()], vec![*list.digest()]));
     let absent = StorageError::NoManifest { repository: name.clone(), digest: *child.digest() };
-    let refused = store.remove_image(&name, &Reference::Digest(*child.digest()));
+    let refused = store.remove_image(&name, &Reference::Digest(*child.digest()), None);
     assert_eq!(refused, Err(absent));
     let absent = StorageError::NoTag { repository: name.clone(), tag: tag("child") };
     assert_eq!(store.plan_removal(&name, &by_tag("child")), Err(absent));
@@ -109,7 +109,7 @@ fn remove_like(store: &Store, name: &RepoName, pattern: &str) -> (RemovalStep, u
     let planned = store.plan_removal_of_tags(name, &pattern).unwrap();
     let (mut all, mut after, mut steps) = (RemovalStep::default(), None, 0);
     loop {
-        let (step, next) = store.remove_tags(name, &pattern, after.as_ref()).unwrap();
+        let (step, next) = store.remove_tags(name, &pattern, after.as_ref(), None).unwrap();
         (all.tags, all.manifests) = (all.tags + step.tags, all.manifests + step.manifests);
         steps += 1;
         after = next;
@@ -196,7 +196,7 @@ fn a_whole_repository_goes_in_steps() {
     assert_eq!(store.plan_removal_of_all(&repo("c")), Ok(None));
     let (mut all, mut steps) = (RemovalStep::default(), 0);
     loop {
-        let step = store.remove_some(&name).unwrap();
+        let step = store.remove_some(&name, None).unwrap();
         if step == RemovalStep::default() {
             break;
         }
@@ -231,14 +231,14 @@ fn what_is_removed_in_steps_goes_from_the_top_and_comes_back_whole() {
         store.manifest(&name, &Reference::Digest(*manifest.digest())).unwrap().is_some()
     };
     // The tag, and one step of the manifests.
-    assert_eq!(store.remove_some(&name), Ok(RemovalStep { tags: 1, manifests: 0 }));
-    assert_eq!(store.remove_some(&name), Ok(RemovalStep { tags: 0, manifests: 127 }));
+    assert_eq!(store.remove_some(&name, None), Ok(RemovalStep { tags: 1, manifests: 0 }));
+    assert_eq!(store.remove_some(&name, None), Ok(RemovalStep { tags: 0, manifests: 127 }));
     assert!(!is_there(&list));
-    let restored = store.restore_tag(&name, &tag("v1"), RestorePoint::LastChange).unwrap();
+    let restored = store.restore_tag(&name, &tag("v1"), RestorePoint::LastChange, None).unwrap();
     assert!(restored.manifests.len() >= 127);
     assert!(is_there(&list) && is_there(&bill) && children.iter().all(is_there));
 
-    while store.remove_some(&name).unwrap() != RemovalStep::default() {}
+    while store.remove_some(&name, None).unwrap() != RemovalStep::default() {}
     let gone = store.deleted_since(&name, 1, None, 1000).unwrap();
     assert_eq!(gone.len(), 142);
     assert_eq!(store.deleted_since(&name, i64::MAX, None, 1000), Ok(vec![]));
@@ -247,7 +247,7 @@ fn what_is_removed_in_steps_goes_from_the_top_and_comes_back_whole() {
     assert_eq!(store.restore_manifest(&name, list.digest()), Ok(vec![]));
     // A tag that is there by now is left.
     store.put_manifest(&name, bill.clone(), vec![tag("v1")], None).unwrap();
-    let restored = store.restore_tag(&name, &tag("v1"), RestorePoint::IfGone(*list.digest()));
+    let restored = store.restore_tag(&name, &tag("v1"), RestorePoint::IfGone(*list.digest()), None);
     assert_eq!(restored.unwrap().after, Some(*bill.digest()));
 }
 

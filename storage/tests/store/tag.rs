@@ -1,7 +1,7 @@
 //! Tags: what was done to them, undoing it, and protecting them.
 
 use oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName, Tag};
-use storage::{RestorePoint, Restored, StorageError, Store};
+use storage::{Actor, RemovalStep, RestorePoint, Restored, StorageError, Store, TagChange};
 
 use crate::support::{
     blob_path, directory, image, index, open, parse, push, repo, sha256, tag, user,
@@ -11,8 +11,13 @@ use crate::support::{
 fn push_image(store: &Store, name: &RepoName, mark: &str, tags: &[&str]) -> Manifest {
     let manifest = image(&push(store, name, b"{}"), &[push(store, name, mark.as_bytes())]);
     let tags = tags.iter().map(|name| tag(name)).collect();
-    store.put_manifest(name, manifest.clone(), tags, Some(&user("pusher"))).unwrap();
+    store.put_manifest(name, manifest.clone(), tags, Some(&client("pusher"))).unwrap();
     manifest
+}
+
+/// A client's user.
+fn client(name: &str) -> Actor {
+    Actor::User(user(name))
 }
 
 /// An index of these manifests.
@@ -50,22 +55,22 @@ fn each_change_of_a_tag_is_told_newest_first_and_in_pages() {
     let (name, v1, v2) = (repo("a"), tag("v1"), tag("v2"));
     assert_eq!(store.tag_history(&name, None, None, 10), Ok(None));
     let (one, two) = (*index("one").digest(), *index("two").digest());
-    store.put_manifest(&name, index("one"), vec![v1.clone()], Some(&user("x"))).unwrap();
-    store.put_manifest(&name, index("one"), vec![v1.clone()], Some(&user("y"))).unwrap();
+    store.put_manifest(&name, index("one"), vec![v1.clone()], Some(&client("x"))).unwrap();
+    store.put_manifest(&name, index("one"), vec![v1.clone()], Some(&client("y"))).unwrap();
     store.put_manifest(&repo("b"), index("one"), vec![v1.clone()], None).unwrap();
     store.put_manifest(&name, index("two"), vec![v1.clone(), v2.clone()], None).unwrap();
-    store.delete_manifest(&name, &two, Some(&user("z"))).unwrap();
+    store.delete_manifest(&name, &two, Some(&client("z"))).unwrap();
     let all = store.tag_history(&name, None, None, 10).unwrap().unwrap();
     let told: Vec<_> = all
         .iter()
         .map(|it| (it.tag.as_str(), it.before, it.after, it.changed_by.clone()))
         .collect();
     let expected = [
-        ("v2", Some(two), None, Some(user("z"))),
-        ("v1", Some(two), None, Some(user("z"))),
+        ("v2", Some(two), None, Some(client("z"))),
+        ("v1", Some(two), None, Some(client("z"))),
         ("v2", None, Some(two), None),
         ("v1", Some(one), Some(two), None),
-        ("v1", None, Some(one), Some(user("x"))),
+        ("v1", None, Some(one), Some(client("x"))),
     ];
     // A manifest loses its tags in no order that anybody relies on.
     assert_eq!(told[2..], expected[2..]);
@@ -86,13 +91,53 @@ fn each_change_of_a_tag_is_told_newest_first_and_in_pages() {
 }
 
 #[test]
+fn each_verb_that_changes_a_tag_notes_who_does_it() {
+    let home = directory();
+    let store = open(home.path());
+    let (name, pattern) = (repo("a"), "v*".parse().unwrap());
+    let by = |verb: &str| Actor::Host(format!("alice as {verb}").parse().unwrap());
+    let manifest = push_image(&store, &name, "one", &["v1"]);
+    let (tag, digest) = (tag("v1"), *manifest.digest());
+    let restore = |point| store.restore_tag(&name, &tag, point, Some(&by("restore"))).unwrap();
+    store.delete_tag(&name, &tag, Some(&by("delete tag"))).unwrap();
+    store.put_manifest(&name, manifest, vec![tag.clone()], Some(&by("push"))).unwrap();
+    store.delete_manifest(&name, &digest, Some(&by("delete"))).unwrap();
+    restore(RestorePoint::LastChange);
+    store.remove_image(&name, &Reference::Tag(tag.clone()), Some(&by("remove"))).unwrap();
+    restore(RestorePoint::Digest(digest));
+    store.remove_tags(&name, &pattern, None, Some(&by("remove tags"))).unwrap();
+    restore(RestorePoint::IfGone(digest));
+    while store.remove_some(&name, Some(&by("remove some"))).unwrap() != RemovalStep::default() {}
+    // Of which nobody says who it was.
+    store.restore_tag(&name, &tag, RestorePoint::LastChange, None).unwrap();
+    let page = store.tag_history(&name, None, None, 99).unwrap().unwrap();
+    let told: Vec<_> = page.into_iter().rev().map(|change: TagChange| change.changed_by).collect();
+    let mut expected = vec![Some(client("pusher"))];
+    for verb in [
+        "delete tag",
+        "push",
+        "delete",
+        "restore",
+        "remove",
+        "restore",
+        "remove tags",
+        "restore",
+        "remove some",
+    ] {
+        expected.push(Some(by(verb)));
+    }
+    expected.push(None);
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn restoring_twice_is_restoring_nothing() {
     let home = directory();
     let store = open(home.path());
     let (name, latest) = (repo("a"), tag("latest"));
     let one = *push_image(&store, &name, "one", &["latest"]).digest();
     let two = *push_image(&store, &name, "two", &["latest"]).digest();
-    let undo = || store.restore_tag(&name, &latest, RestorePoint::LastChange);
+    let undo = || store.restore_tag(&name, &latest, RestorePoint::LastChange, None);
     for (before, after) in [(two, one), (one, two), (two, one)] {
         let restored = Restored { before: Some(before), after: Some(after), manifests: Vec::new() };
         assert_eq!(undo(), Ok(restored));
@@ -103,10 +148,10 @@ fn restoring_twice_is_restoring_nothing() {
     let other = tag("other");
     store.put_manifest(&name, index("x"), vec![other.clone()], None).unwrap();
     let last = RestorePoint::LastChange;
-    assert_eq!(store.restore_tag(&name, &other, last).unwrap().after, None);
+    assert_eq!(store.restore_tag(&name, &other, last, None).unwrap().after, None);
     assert_eq!(named(&store, &name, &other), None);
     assert!(is_there(&store, &name, index("x").digest()));
-    assert_eq!(store.restore_tag(&name, &other, last).unwrap().before, None);
+    assert_eq!(store.restore_tag(&name, &other, last, None).unwrap().before, None);
     assert_eq!(named(&store, &name, &other), Some(*index("x").digest()));
 }
 
@@ -124,14 +169,14 @@ fn a_deleted_image_comes_back_whole_with_what_was_deleted_with_it() {
     let cosign: Tag = format!("sha256-{}.sig", amd64.digest().hex()).parse().unwrap();
     store.put_manifest(&name, index("cosign"), vec![cosign.clone()], None).unwrap();
 
-    let gone = store.remove_image(&name, &Reference::Digest(*list.digest())).unwrap();
+    let gone = store.remove_image(&name, &Reference::Digest(*list.digest()), None).unwrap();
     assert_eq!(gone.tags.len(), 3, "{gone:?}");
     assert_eq!(store.counts().unwrap().manifests, 0);
     // What the blobs are named by keeps them.
     let manifest = Reference::Digest(*amd64.digest());
     assert_eq!(store.manifest(&name, &manifest), Ok(None));
 
-    let restored = store.restore_tag(&name, &v1, RestorePoint::LastChange).unwrap();
+    let restored = store.restore_tag(&name, &v1, RestorePoint::LastChange, None).unwrap();
     assert_eq!((restored.before, restored.after), (None, Some(*list.digest())));
     let mut back = restored.manifests.clone();
     back.sort();
@@ -150,7 +195,7 @@ fn a_deleted_image_comes_back_whole_with_what_was_deleted_with_it() {
     others.sort();
     assert_eq!(others, [tag("also"), cosign.clone()]);
     for other in &others {
-        store.restore_tag(&name, other, RestorePoint::LastChange).unwrap();
+        store.restore_tag(&name, other, RestorePoint::LastChange, None).unwrap();
     }
     assert_eq!(store.gone_tags(&name, &restored.manifests, 10), Ok(vec![]));
     assert_eq!(named(&store, &name, &cosign), Some(*index("cosign").digest()));
@@ -166,7 +211,7 @@ fn a_referrer_that_was_deleted_long_before_stays_deleted() {
     store.put_manifest(&name, wrong.clone(), vec![], None).unwrap();
     store.delete_manifest(&name, wrong.digest(), None).unwrap();
     store.delete_tag(&name, &tag("v1"), None).unwrap();
-    let restored = store.restore_tag(&name, &tag("v1"), RestorePoint::LastChange).unwrap();
+    let restored = store.restore_tag(&name, &tag("v1"), RestorePoint::LastChange, None).unwrap();
     assert_eq!(restored.manifests, []);
     assert!(!is_there(&store, &name, wrong.digest()));
 }
@@ -179,14 +224,14 @@ fn a_tag_is_restored_to_a_digest_and_to_a_time() {
     let one = *push_image(&store, &name, "one", &["latest"]).digest();
     let two = *push_image(&store, &name, "two", &["latest"]).digest();
     store.delete_manifest(&name, &one, None).unwrap();
-    let restored = store.restore_tag(&name, &latest, RestorePoint::Digest(one)).unwrap();
+    let restored = store.restore_tag(&name, &latest, RestorePoint::Digest(one), None).unwrap();
     assert_eq!(restored, Restored { before: Some(two), after: Some(one), manifests: vec![one] });
     let first = store.tag_history(&name, None, None, 10).unwrap().unwrap().pop().unwrap();
     let (name, tag) = (name.clone(), latest.clone());
-    let refused = store.restore_tag(&name, &tag, RestorePoint::Before(first.changed_at));
+    let refused = store.restore_tag(&name, &tag, RestorePoint::Before(first.changed_at), None);
     assert_eq!(refused, Err(StorageError::NotThereThen { repository: name.clone(), tag }));
     let later = RestorePoint::Before(i64::MAX);
-    let restored = store.restore_tag(&name, &latest, later).unwrap();
+    let restored = store.restore_tag(&name, &latest, later, None).unwrap();
     assert_eq!((restored.before, restored.after), (Some(one), Some(one)));
 }
 
@@ -197,17 +242,17 @@ fn what_is_gone_for_good_is_refused_and_nothing_changes() {
     let (name, v1) = (repo("a"), tag("v1"));
     let last = RestorePoint::LastChange;
     let nothing = StorageError::NothingToUndo { repository: name.clone(), tag: v1.clone() };
-    assert_eq!(store.restore_tag(&name, &v1, last), Err(nothing.clone()));
+    assert_eq!(store.restore_tag(&name, &v1, last, None), Err(nothing.clone()));
     let manifest = push_image(&store, &name, "layer", &["v1"]);
     let absent = tag("absent");
     let unknown = StorageError::NothingToUndo { repository: name.clone(), tag: absent.clone() };
-    assert_eq!(store.restore_tag(&name, &absent, last), Err(unknown));
+    assert_eq!(store.restore_tag(&name, &absent, last, None), Err(unknown));
 
     let never = sha256(b"never here");
-    let refused = store.restore_tag(&name, &v1, RestorePoint::Digest(never));
+    let refused = store.restore_tag(&name, &v1, RestorePoint::Digest(never), None);
     let collected = StorageError::Collected { repository: name.clone(), digest: never };
     assert_eq!(refused, Err(collected));
-    let refused = store.restore_tag(&repo("b"), &v1, RestorePoint::Digest(never));
+    let refused = store.restore_tag(&repo("b"), &v1, RestorePoint::Digest(never), None);
     let collected = StorageError::Collected { repository: repo("b"), digest: never };
     assert_eq!(refused, Err(collected));
     let digest = *manifest.digest();
@@ -216,13 +261,13 @@ fn what_is_gone_for_good_is_refused_and_nothing_changes() {
     store.delete_manifest(&name, &digest, None).unwrap();
     let layer = sha256(b"layer");
     std::fs::remove_file(blob_path(home.path(), &layer)).unwrap();
-    let refused = store.restore_tag(&name, &v1, last);
+    let refused = store.restore_tag(&name, &v1, last, None);
     let lost = StorageError::BlobsCollected { digest, blobs: vec![layer] };
     assert_eq!(refused, Err(lost));
     assert!(!is_there(&store, &name, &digest));
     assert_eq!(named(&store, &name, &v1), None);
     push(&store, &name, b"layer");
-    assert_eq!(store.restore_tag(&name, &v1, last).unwrap().manifests, [digest]);
+    assert_eq!(store.restore_tag(&name, &v1, last, None).unwrap().manifests, [digest]);
 }
 
 #[test]
@@ -252,12 +297,12 @@ fn a_protected_tag_stays_and_so_does_all_that_it_needs() {
         assert_eq!(store.delete_manifest(&name, digest, None), Err(refusal.clone()));
         let image = Reference::Digest(*digest);
         assert_eq!(store.plan_removal(&name, &image), Err(refusal.clone()));
-        assert_eq!(store.remove_image(&name, &image), Err(refusal.clone()));
+        assert_eq!(store.remove_image(&name, &image, None), Err(refusal.clone()));
     }
     assert_eq!(store.plan_removal(&name, &Reference::Tag(v1.clone())), Err(refusal.clone()));
-    assert_eq!(store.remove_some(&name), Err(refusal.clone()));
+    assert_eq!(store.remove_some(&name, None), Err(refusal.clone()));
     let to = RestorePoint::Digest(*child.digest());
-    assert_eq!(store.restore_tag(&name, &v1, to), Err(refusal));
+    assert_eq!(store.restore_tag(&name, &v1, to, None), Err(refusal));
     // What is not there is not protected, and neither are other tags.
     assert_eq!(store.delete_manifest(&name, &sha256(b"sparse"), None), Ok(false));
     assert_eq!(store.delete_tag(&name, &tag("child"), None), Ok(true));

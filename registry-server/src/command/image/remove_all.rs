@@ -78,7 +78,7 @@ impl Command for RemoveSome {
     }
 
     fn run(self, context: &mut Context<'_>) -> Result<RemovedSome, CommandError> {
-        let step = context.store.remove_some(&self.repository)?;
+        let step = context.store.remove_some(&self.repository, context.by.as_ref())?;
         Ok(RemovedSome { tags: step.tags, manifests: step.manifests })
     }
 }

@@ -41,7 +41,7 @@ impl Command for RemoveImage {
         // Before anything goes, so that trouble with adding up never hides that something went.
         let space = store.space_of(name, &removal.manifests)?;
         if !dry_run {
-            removal = store.remove_image(name, reference)?;
+            removal = store.remove_image(name, reference, context.by.as_ref())?;
         }
         let kept_by = removal.kept_by.as_ref().map(|keeper| match keeper {
             Keeper::Tag(tag) => named(name, tag),

@@ -81,7 +81,8 @@ impl Command for RemoveMatching {
 
     fn run(self, context: &mut Context<'_>) -> Result<RemovedMatching, CommandError> {
         let (name, pattern) = tags_of(context.store, &self.tags)?;
-        let (step, next) = context.store.remove_tags(&name, pattern, self.after.as_ref())?;
+        let (after, by) = (self.after.as_ref(), context.by.as_ref());
+        let (step, next) = context.store.remove_tags(&name, pattern, after, by)?;
         Ok(RemovedMatching { tags: step.tags, manifests: step.manifests, next })
     }
 }

@@ -59,7 +59,7 @@ impl Command for RestoreTag {
         };
         let store = context.store;
         let (repository, tag) = tag_of(store, &self.image)?;
-        let restored = store.restore_tag(&repository, &tag, point)?;
+        let restored = store.restore_tag(&repository, &tag, point, context.by.as_ref())?;
         let gone = store.gone_tags(&repository, &restored.manifests, PAGE_ENTRIES)?;
         Ok(RestoredTag {
             image: named(&repository, &tag),

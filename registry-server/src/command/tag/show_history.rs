@@ -2,7 +2,7 @@
 
 use oci::{Digest, ImageName, PastedImage, Reference};
 use serde::{Deserialize, Serialize};
-use storage::{TagChange, UserName};
+use storage::{Actor, TagChange};
 
 use crate::command::names::{image_of, named};
 use crate::command::{Command, CommandError, Context, PAGE_ENTRIES, Page};
@@ -30,8 +30,8 @@ pub struct Change {
     pub to: Option<Digest>,
     /// When, in seconds since 1970.
     pub changed_at: i64,
-    /// Who did it; none for a command on the host.
-    pub by: Option<UserName>,
+    /// Who did it; none for a command on the host that did not say whose it is.
+    pub by: Option<Actor>,
 }
 
 impl Command for ShowHistory {

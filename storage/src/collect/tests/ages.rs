@@ -140,7 +140,7 @@ fn what_was_deleted_in_the_first_second_of_a_store_can_be_restored() {
     let keep = Keep { deleted: DAY, history: DAY, ..UNTAGGED_TOO };
     assert_eq!(collect(&store, &keep).deleted_manifests, 0);
     let tag = tags(&["first"]).remove(0);
-    store.restore_tag(&repo("a"), &tag, RestorePoint::LastChange).unwrap();
+    store.restore_tag(&repo("a"), &tag, RestorePoint::LastChange, None).unwrap();
     assert!(has_manifest(&store, "a", &image));
 }
 

@@ -121,7 +121,7 @@ fn what_another_index_lists_or_a_subject_keeps_stays_until_that_is_gone_too() {
     delete(&store, &second);
     assert_eq!(collect(&store, &NOTHING).untagged_manifests, 1);
     assert_eq!(there(&store, [shared, kept, attested, late]), [false, true, true, true]);
-    store.remove_image(&repo("a"), &Reference::Tag(tags(&["sparse"]).remove(0))).unwrap();
+    store.remove_image(&repo("a"), &Reference::Tag(tags(&["sparse"]).remove(0)), None).unwrap();
     delete(&store, &kept);
     collect(&store, &NOTHING);
     assert!(sizes(&store).iter().all(|(_, size)| *size == 0), "{:?}", sizes(&store));
@@ -139,7 +139,7 @@ fn an_index_that_is_restored_has_its_images_and_they_go_with_it_later() {
     delete(&store, &list);
     delete(&store, &children[0]);
     assert_eq!(collect(&store, &keep).untagged_manifests, 0);
-    store.restore_tag(&repo("a"), &tag, RestorePoint::LastChange).unwrap();
+    store.restore_tag(&repo("a"), &tag, RestorePoint::LastChange, None).unwrap();
     assert_eq!(there(&store, children), [true; 2]);
     assert_eq!(collect(&store, &NOTHING).untagged_manifests, 0);
     delete(&store, &list);

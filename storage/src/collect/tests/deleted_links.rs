@@ -17,7 +17,7 @@ fn delete(store: &Store, manifest: &Digest, blobs: &[Digest]) {
 }
 
 fn restore(store: &Store) -> Result<Option<Digest>, StorageError> {
-    let restored = store.restore_tag(&repo("a"), &tags(&["v1"])[0], RestorePoint::LastChange);
+    let restored = store.restore_tag(&repo("a"), &tags(&["v1"])[0], RestorePoint::LastChange, None);
     restored.map(|restored| restored.after)
 }
 

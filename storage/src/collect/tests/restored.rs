@@ -9,7 +9,7 @@ fn change(store: &Store, statements: String) {
 fn remove_all(store: &Store) -> u64 {
     let mut manifests = 0;
     loop {
-        match store.remove_some(&repo("a")).unwrap() {
+        match store.remove_some(&repo("a"), None).unwrap() {
             step if step == RemovalStep::default() => return manifests,
             step => manifests += step.manifests,
         }
@@ -33,7 +33,7 @@ fn what_was_pushed_for_itself_is_so_when_all_was_removed_and_an_index_is_restore
     );
     assert_eq!(remove_all(&store), 3);
     let tag = tags(&["t"]).remove(0);
-    let restored = store.restore_tag(&repo("a"), &tag, RestorePoint::LastChange).unwrap();
+    let restored = store.restore_tag(&repo("a"), &tag, RestorePoint::LastChange, None).unwrap();
     assert_eq!(restored.manifests.len(), 3);
     delete(&store, &list);
     pass(&store, 1000 * HOUR);

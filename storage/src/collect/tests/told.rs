@@ -94,8 +94,8 @@ fn nothing_is_remembered_of_what_is_gone() {
         assert_eq!(store.delete_blob(&repo("a"), &loose), Ok(true));
         match round {
             0 => assert_eq!(store.delete_manifest(&repo("a"), &image, None), Ok(true)),
-            1 => drop(store.remove_image(&repo("a"), &Reference::Digest(image)).unwrap()),
-            _ => while store.remove_some(&repo("a")).unwrap() != RemovalStep::default() {},
+            1 => drop(store.remove_image(&repo("a"), &Reference::Digest(image), None).unwrap()),
+            _ => while store.remove_some(&repo("a"), None).unwrap() != RemovalStep::default() {},
         }
         assert_eq!(remembered(), 1);
         assert_eq!(collect(&store, &NOTHING).blobs, 2);

@@ -9,6 +9,7 @@ use rusqlite::params;
 use super::super::column::parsed;
 use super::super::transaction::{Reader, Transaction};
 use super::{Going, Plan, Removal, apply};
+use crate::actor::Actor;
 use crate::error::StorageError;
 use crate::page::Page;
 
@@ -80,10 +81,11 @@ impl Transaction<'_> {
         &self,
         name: &RepoName,
         tags: &[Tag],
+        by: Option<&Actor>,
     ) -> Result<Removal, StorageError> {
         let removal = self.plan_removal_of_tags(name, tags, Going::default())?.into_removal();
         if let Some(id) = self.repository_id(name)? {
-            apply(self, id, &removal)?;
+            apply(self, id, &removal, by)?;
         }
         Ok(removal)
     }

@@ -24,6 +24,7 @@ pub(in crate::db) const MIGRATIONS: &[&[Part]] = &[
     ],
     &[Part::Sql(PUSHED)],
     &[Part::Sql(USER_ID)],
+    &[Part::Sql(HOST_USER)],
 ];
 
 const FIRST: &str = "
@@ -274,4 +275,10 @@ const USER_ID: &str = "
 -- What tells a user from others who had the name before or get it later: random digits, made when
 -- the user is added. Users of older programs have none, and neither have their uploads.
 ALTER TABLE users ADD COLUMN id TEXT NOT NULL DEFAULT '';
+";
+
+const HOST_USER: &str = "
+-- Which person on the host gave the command that changed the tag; NULL if a client's user changed
+-- it, and if a program that knew no such thing did.
+ALTER TABLE tag_history ADD COLUMN changed_on_host TEXT;
 ";

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use rusqlite::hooks::Wal;
 
 use super::*;
+use crate::actor::Actor;
 use crate::clock::wall_seconds;
 use crate::db::copy;
 
@@ -316,4 +317,17 @@ fn users_of_an_older_database_have_no_number_and_keep_the_rest() {
     upgrade(&mut connection);
     let query = "SELECT count(*) FROM users WHERE name = 'ann' AND role = 'push' AND id = ''";
     assert_eq!(number(&connection, query), 1);
+}
+
+#[test]
+fn changes_of_tags_in_an_older_database_are_those_of_its_users_and_of_nobody_who_is_known() {
+    let rows = "INSERT INTO repositories (id, name) VALUES (1, 'r');
+                INSERT INTO tag_history (repository_id, name, changed_at, changed_by)
+                    VALUES (1, 't', 1, 'ann'), (1, 't', 2, NULL);";
+    let mut connection = of(6, rows);
+    upgrade(&mut connection);
+    let reader = Reader::new(&connection, wall_seconds());
+    let changes = reader.tag_changes(&"r".parse().unwrap(), None, None, 9);
+    let told: Vec<_> = changes.unwrap().unwrap().into_iter().map(|it| it.changed_by).collect();
+    assert_eq!(told, [None, Some(Actor::User("ann".parse().unwrap()))]);
 }

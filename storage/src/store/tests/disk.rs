@@ -77,7 +77,7 @@ fn what_is_restored_has_the_right_bytes_on_the_disk_too() {
     store.delete_manifest(&repo("a"), manifest.digest(), None).unwrap();
     change_below(&store, b"the mark", b"the MARK");
     let point = RestorePoint::LastChange;
-    store.restore_tag(&repo("a"), &"t".parse().unwrap(), point).unwrap();
+    store.restore_tag(&repo("a"), &"t".parse().unwrap(), point, None).unwrap();
     assert_eq!(get(&store, "a", &manifest), Ok(true));
     store.database.empty_log().unwrap();
     assert_eq!(get(&store, "a", &manifest), Ok(true));

@@ -46,7 +46,7 @@ fn what_would_be_refused_today_is_served_verified_looked_at_and_restored() {
     assert_eq!(store.delete_manifest(&name, manifest.digest(), None), Ok(true));
     store.restore_manifest(&name, manifest.digest()).unwrap();
     let tag = "t".parse().unwrap();
-    store.restore_tag(&name, &tag, crate::RestorePoint::Digest(*manifest.digest())).unwrap();
+    store.restore_tag(&name, &tag, crate::RestorePoint::Digest(*manifest.digest()), None).unwrap();
     is_there();
 }
 
@@ -85,7 +85,7 @@ fn a_type_that_was_taken_from_a_header_is_mended_by_verification_a_push_and_a_re
     let name: RepoName = "two".parse().unwrap();
     assert_eq!(store.delete_manifest(&name, &digest, None), Ok(true));
     let point = crate::RestorePoint::Digest(digest);
-    store.restore_tag(&name, &"t".parse().unwrap(), point).unwrap();
+    store.restore_tag(&name, &"t".parse().unwrap(), point, None).unwrap();
     assert_eq!(served(&store, "two", "t"), MediaType::OCI_INDEX);
 }
 
