@@ -15,7 +15,7 @@ use std::path::Path;
 
 use durable::{At, Links, read_within};
 
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 
 mod content;
 mod database;
@@ -46,7 +46,7 @@ pub type SmallFiles = BTreeMap<String, Vec<u8>>;
 /// The content of a small regular file; `None` if there is none.
 ///
 /// # Errors
-/// [`StorageError::Damaged`] for what is no regular file, or larger than any key, certificate or
+/// [`Trouble::Damaged`] for what is no regular file, or larger than any key, certificate or
 /// settings are; else trouble with the disk.
 pub fn read_small(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
     Ok(read_within(path, SMALL_FILE_BYTES, Links::Refuse)?)
@@ -56,7 +56,7 @@ pub fn read_small(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
 /// there.
 ///
 /// # Errors
-/// Those of [`read_small`], and [`StorageError::Damaged`] if there are more files than any registry
+/// Those of [`read_small`], and [`Trouble::Damaged`] if there are more files than any registry
 /// has.
 pub fn read_directory(directory: &Path) -> Result<SmallFiles, StorageError> {
     let listed = match fs::read_dir(directory) {
@@ -75,7 +75,10 @@ pub fn read_directory(directory: &Path) -> Result<SmallFiles, StorageError> {
         {
             if files.len() == SMALL_FILES {
                 let what = format!("it has more than {SMALL_FILES} files");
-                return Err(StorageError::Damaged { path: directory.to_owned(), what });
+                return Err(StorageError::Failed(Trouble::Damaged {
+                    path: directory.to_owned(),
+                    what,
+                }));
             }
             files.insert(entry.file_name().to_string_lossy().into_owned(), content);
         }

@@ -22,7 +22,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ffi};
 
 use crate::clock::Clock;
-use crate::error::StorageError;
+use crate::error::{OpenError, StorageError, Trouble};
 use crate::layout::Layout;
 use crate::space::Space;
 
@@ -99,11 +99,11 @@ impl Database {
         reading: Reading,
         on_fatal: OnFatal,
         on_trouble: OnTrouble,
-    ) -> Result<Self, StorageError> {
+    ) -> Result<Self, OpenError> {
         let path = layout.database();
         if !path.exists() {
             if !may_create {
-                return Err(StorageError::Damaged { path, what: "it is missing".to_owned() });
+                return Err(Trouble::Damaged { path, what: "it is missing".to_owned() }.into());
             }
             // SQLite gives its log and index files the mode of the database, so this sets all.
             create_private(&path)?;
@@ -115,9 +115,10 @@ impl Database {
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let room = || space.room_to_free();
-        let prepared =
-            empty_log(&connection).and_then(|()| schema::migrate(&mut connection, layout, &room));
-        prepared.map_err(|error| space.explained(error))?;
+        let prepared = empty_log(&connection)
+            .map_err(OpenError::from)
+            .and_then(|()| schema::migrate(&mut connection, layout, &room));
+        prepared.map_err(|error| error.explained(|error| space.explained(error)))?;
         let tick = connection.query_row("SELECT tick FROM clock", [], |row| row.get(0))?;
         let clock = Arc::new(Clock::from(tick));
         give_clock(&connection, &clock)?;
@@ -130,7 +131,9 @@ impl Database {
                 let run = AssertUnwindSafe(|| writer.run(&queue));
                 if catch_unwind(run).is_err() {
                     // A registry that reads and never writes again looks well and is not.
-                    on_fatal(&StorageError::Database("a write panicked".to_owned()));
+                    on_fatal(&StorageError::Failed(Trouble::Database(
+                        "a write panicked".to_owned(),
+                    )));
                 }
             })
             .map_err(|error| IoError::new("start the thread of", &path, &error))?;
@@ -143,15 +146,15 @@ impl Database {
         layout: &Layout,
         space: &Arc<Space>,
         reading: Reading,
-    ) -> Result<Self, StorageError> {
+    ) -> Result<Self, OpenError> {
         let path = layout.database();
         if !path.exists() {
-            return Err(StorageError::Damaged { path, what: "it is missing".to_owned() });
+            return Err(Trouble::Damaged { path, what: "it is missing".to_owned() }.into());
         }
         space.set_read_only();
         let connection = open_frozen(&path)?;
         if !schema::is_current(&connection, layout)? {
-            return Err(StorageError::OldAndReadOnly(layout.root().to_owned()));
+            return Err(OpenError::OldAndReadOnly(layout.root().to_owned()));
         }
         let tick = connection.query_row("SELECT tick FROM clock", [], |row| row.get(0))?;
         let clock = Arc::new(Clock::from(tick));
@@ -350,6 +353,12 @@ fn empty_log(connection: &Connection) -> Result<(), StorageError> {
     }
 }
 
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        StorageError::from(error).into()
+    }
+}
+
 impl From<rusqlite::Error> for StorageError {
     fn from(error: rusqlite::Error) -> Self {
         // The tables say what is in a column: another thing was not written there by us.
@@ -360,19 +369,19 @@ impl From<rusqlite::Error> for StorageError {
                 | rusqlite::Error::InvalidColumnType(..)
                 | rusqlite::Error::Utf8Error(..)
         ) {
-            return Self::DatabaseDamaged(error.to_string());
+            return Trouble::DatabaseDamaged(error.to_string()).into();
         }
         match error.sqlite_error().map(|error| error.extended_code) {
             // The second is what SQLite says when the index of its log cannot grow.
             Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE) => Self::Full,
             Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => {
-                Self::NotSynced(error.to_string())
+                Trouble::NotSynced(error.to_string()).into()
             }
-            Some(ffi::SQLITE_IOERR_WRITE) => Self::NotWritten(error.to_string()),
+            Some(ffi::SQLITE_IOERR_WRITE) => Trouble::NotWritten(error.to_string()).into(),
             Some(code) if DAMAGED.contains(&(code & PRIMARY_CODE)) => {
-                Self::DatabaseDamaged(error.to_string())
+                Trouble::DatabaseDamaged(error.to_string()).into()
             }
-            _ => Self::Database(error.to_string()),
+            _ => Trouble::Database(error.to_string()).into(),
         }
     }
 }

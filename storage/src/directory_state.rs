@@ -3,9 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use durable::IoError;
-
-use crate::error::StorageError;
+use crate::error::{OpenError, StorageError, Trouble};
 use crate::layout::Layout;
 use crate::process::lock::LockHolder;
 
@@ -38,17 +36,19 @@ impl DirectoryState {
     /// Looks at `root`. Makes and changes nothing, not even a lock file.
     ///
     /// # Errors
-    /// [`StorageError::ForeignDirectory`] if something else is there,
-    /// [`StorageError::NewerFormat`] and [`StorageError::Damaged`] for a store that this program
-    /// cannot open, [`StorageError::Io`] if it is no directory or cannot be read.
-    pub fn of(root: &Path) -> Result<Self, StorageError> {
+    /// [`OpenError::ForeignDirectory`] if something else is there,
+    /// [`Trouble::NewerFormat`] and [`Trouble::Damaged`] for a store that this program
+    /// cannot open, [`Trouble::Io`] if it is no directory or cannot be read.
+    pub fn of(root: &Path) -> Result<Self, OpenError> {
         let layout = Layout::new(root);
         let content = match layout.format()? {
             Some(format) => DirectoryContent::Store { format },
             None => match layout.has_remains() {
                 Ok(true) => DirectoryContent::Unfinished,
                 Ok(false) => DirectoryContent::Empty,
-                Err(StorageError::Io(IoError { kind: ErrorKind::NotFound, .. })) => {
+                Err(OpenError::Storage(StorageError::Failed(Trouble::Io(error))))
+                    if error.kind == ErrorKind::NotFound =>
+                {
                     DirectoryContent::Absent
                 }
                 Err(error) => return Err(error),

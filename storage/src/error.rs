@@ -1,17 +1,20 @@
-//! What can go wrong in the store, as one closed enum that callers match and tests compare.
+//! What can go wrong in the store, by door: what a verb refuses stands here, what its opening meets
+//! in `open`, and what is wrong with the disk in `trouble`. They are closed enums that callers match
+//! and tests compare; what to type next is whoever prints them to say.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
 
 use durable::{IoError, ReadError};
 use oci::{Digest, RepoName, Tag};
 use thiserror::Error;
 
 use crate::byte_count::ByteCount;
-use crate::db::schema_fault::SchemaFault;
-use crate::medium::foreign::Foreign;
-use crate::process::lock::holder::LockHolder;
-use crate::shell::shell_word;
+
+mod open;
+mod trouble;
+
+pub use open::OpenError;
+pub use trouble::Trouble;
 
 /// A failure of the store.
 ///
@@ -57,10 +60,7 @@ pub enum StorageError {
         manifest: Digest,
     },
     /// A protected tag, or what it needs, would change.
-    #[error(
-        "the tag {repository}:{tag} is protected, and with it all that it names: on the \
-         registry's host, `registry tag unprotect {repository}:{tag}` ends that"
-    )]
+    #[error("the tag {repository}:{tag} is protected, and with it all that it names")]
     TagProtected {
         /// Its repository.
         repository: RepoName,
@@ -68,10 +68,7 @@ pub enum StorageError {
         tag: Tag,
     },
     /// A command is about a tag that is not there.
-    #[error(
-        "there is no tag {repository}:{tag}: see `registry ls {repository}`, or what it named \
-         with `registry tag history {repository}:{tag}`"
-    )]
+    #[error("there is no tag {repository}:{tag}")]
     NoTag {
         /// The repository.
         repository: RepoName,
@@ -79,10 +76,7 @@ pub enum StorageError {
         tag: Tag,
     },
     /// A command is about a manifest that is not there.
-    #[error(
-        "there is no manifest {repository}@{digest}: see `registry ls {repository}`, or what was \
-         deleted with `registry tag history {repository}`"
-    )]
+    #[error("there is no manifest {repository}@{digest}")]
     NoManifest {
         /// The repository.
         repository: RepoName,
@@ -92,8 +86,7 @@ pub enum StorageError {
     /// A tag has no history that could be undone.
     #[error(
         "no change of {repository}:{tag} is known that could be undone, and what is long past is \
-         forgotten: see `registry tag history {repository}`, say with --to what it is to name, or \
-         push it again"
+         forgotten"
     )]
     NothingToUndo {
         /// The repository.
@@ -102,10 +95,7 @@ pub enum StorageError {
         tag: Tag,
     },
     /// A tag is to be as it was when it was not there.
-    #[error(
-        "{repository}:{tag} did not exist at that time: choose one from `registry tag history \
-         {repository}:{tag}`, or remove the tag with `registry rm {repository}:{tag}`"
-    )]
+    #[error("{repository}:{tag} did not exist at that time")]
     NotThereThen {
         /// The repository.
         repository: RepoName,
@@ -135,18 +125,14 @@ pub enum StorageError {
         blobs: Vec<Digest>,
     },
     /// A user of this name exists already.
-    #[error("this user exists already: change the password with `registry user passwd`")]
+    #[error("this user exists already")]
     UserExists,
     /// The file system or the user's quota is full.
-    #[error(
-        "the disk of the registry is full: delete images and run `registry gc` on its host, or \
-         enlarge the disk, then try again"
-    )]
+    #[error("the disk of the registry is full")]
     Full,
     /// The file system has room left, but not for this upload.
     #[error(
-        "the disk of the registry is too full for {} ({} are free, and uploads leave {} of that): \
-         delete images and run `registry gc` on its host, or enlarge the disk, then try again",
+        "the disk of the registry is too full for {} ({} are free, and uploads leave {} of that)",
         coming(*.wanted_bytes), ByteCount(*.free_bytes), ByteCount(*.kept_bytes)
     )]
     NoRoom {
@@ -164,136 +150,12 @@ pub enum StorageError {
          registry"
     )]
     ReadOnly,
-    /// The database has to be changed once for this program, and its disk is read-only.
-    #[error(
-        "the database in {} is of an earlier version and has to be changed once, which its disk, \
-         being read-only, does not allow: mount it writable, or run the version before",
-        .0.display()
-    )]
-    OldAndReadOnly(PathBuf),
-    /// The database has to be changed once for this program, and its disk has no room for that.
-    #[error(
-        "the database in {} is of an earlier version and has to be changed once, for which the \
-         disk needs {} free and has {}: make room on it or enlarge it, then start the registry \
-         again; until then the database stays as it is", .path.display(), ByteCount(*.needed_bytes),
-        ByteCount(*.free_bytes)
-    )]
-    NoRoomToUpgrade {
-        /// The store's directory.
-        path: PathBuf,
-        /// What the change needs at once.
-        needed_bytes: u64,
-        /// What is there for it, with what the registry gives up.
-        free_bytes: u64,
-    },
-    /// The directory lies behind a network or another program.
-    #[error(
-        "{} lies on {kind}, where locks and synced writes are somebody else's promise: choose a \
-         directory on a disk of this host; --allow-network-fs keeps the registry there even so",
-        .path.display()
-    )]
-    ForeignDisk {
-        /// The directory.
-        path: PathBuf,
-        /// What it lies on.
-        kind: Foreign,
-    },
-    /// Something links or is mounted from the store's directory to another place.
-    #[error(
-        "{} is another file system, or another mount of it, than {}, and no file can be moved from \
-         one to the other: take away the link or the mount, and move {} as a whole to the disk \
-         that has the room", .directory.display(), .root.display(), .root.display()
-    )]
-    SplitDisk {
-        /// The store's directory.
-        root: PathBuf,
-        /// The directory that lies elsewhere.
-        directory: PathBuf,
-    },
-    /// Another process owns the store.
-    #[error("{0} owns this registry: stop it, or wait until it ends")]
-    Owned(LockHolder),
-    /// The directory holds a store of a later version.
-    #[error(
-        "{} has format {found}, this program knows {known}: use a later program", .path.display()
-    )]
-    NewerFormat {
-        /// The store's directory.
-        path: PathBuf,
-        /// The version that stands in FORMAT.
-        found: u32,
-        /// The latest version this program knows.
-        known: u32,
-    },
-    /// The directory holds no store, and one is not to be made.
-    #[error(
-        "{} holds no registry (there is no FORMAT in it): if it is a mount point, mount its file \
-         system; if the registry is elsewhere, name that directory with --data-dir", .0.display()
-    )]
-    NoStore(PathBuf),
-    /// The directory holds something else.
-    #[error(
-        "{} holds {entry:?}, which is not a registry's: choose an empty directory", .path.display()
-    )]
-    ForeignDirectory {
-        /// The directory.
-        path: PathBuf,
-        /// One thing in it.
-        entry: String,
-    },
-    /// A restore into the directory was cut short.
-    #[error(
-        "a restore into {} was cut short: run `registry restore` again, which goes on with it",
-        .0.display()
-    )]
-    HalfRestored(PathBuf),
-    /// The directory is a backup, in which no command changes anything.
-    #[error(
-        "{} is a backup: to look into it, restore it somewhere else (registry restore {} \
-         --data-dir DIR); `registry serve` makes it a registry of its own", .0.display(),
-        shell_word(&.0.display().to_string())
-    )]
-    IsBackup(PathBuf),
-    /// A file that the store wrote cannot be read back.
-    #[error("{} is damaged ({what}): restore it from a backup", .path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The operating system refused an operation.
-    #[error(transparent)]
-    Io(IoError),
-    /// The database refused an operation.
-    #[error("the database failed: {0}")]
-    Database(String),
-    /// The database could not be written.
-    #[error("the database cannot be written: {0}")]
-    NotWritten(String),
-    /// The database's own structure is broken, or SQLite takes a disk that cannot be read for that.
-    #[error(
-        "the database is damaged, or its disk cannot be read ({0}): look into the kernel's log, \
-         and restore it from a backup if it stays so"
-    )]
-    DatabaseDamaged(String),
-    /// The database holds tables, or what can run, that the registry did not make.
-    #[error(
-        "{} holds {fault}, which the registry did not make: nothing in it is read or run; find out \
-         who wrote to it, and restore it from a backup", .path.display()
-    )]
-    ForeignSchema {
-        /// The database.
-        path: PathBuf,
-        /// What was found first.
-        fault: SchemaFault,
-    },
-    /// The database could not be synced: what the disk holds of it is not known.
-    #[error("the database cannot be synced: {0}")]
-    NotSynced(String),
     /// The store is being closed.
     #[error("the registry is stopping: try again in a moment")]
     Closed,
+    /// The disk, or what lies on it, is in trouble.
+    #[error(transparent)]
+    Failed(#[from] Trouble),
 }
 
 impl StorageError {
@@ -302,13 +164,9 @@ impl StorageError {
     pub fn is_read_only(&self) -> bool {
         matches!(
             self,
-            Self::ReadOnly | Self::Io(IoError { kind: ErrorKind::ReadOnlyFilesystem, .. })
+            Self::ReadOnly
+                | Self::Failed(Trouble::Io(IoError { kind: ErrorKind::ReadOnlyFilesystem, .. }))
         )
-    }
-
-    /// What this means when it was the store's own disk that refused.
-    pub(crate) fn of_own_disk(self) -> Self {
-        if self.is_read_only() { Self::ReadOnly } else { self }
     }
 }
 
@@ -316,7 +174,7 @@ impl From<IoError> for StorageError {
     fn from(error: IoError) -> Self {
         match error.kind {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Io(error),
+            _ => Trouble::Io(error).into(),
         }
     }
 }
@@ -326,10 +184,11 @@ impl From<ReadError> for StorageError {
         match error {
             ReadError::Io(error) => error.into(),
             ReadError::NotRegular(path) => {
-                Self::Damaged { path, what: "it is no regular file".to_owned() }
+                Trouble::Damaged { path, what: "it is no regular file".to_owned() }.into()
             }
             ReadError::TooLarge { path, most_bytes } => {
-                Self::Damaged { path, what: format!("it has more than {most_bytes} bytes") }
+                let what = format!("it has more than {most_bytes} bytes");
+                Trouble::Damaged { path, what }.into()
             }
         }
     }

@@ -32,7 +32,7 @@ use durable::{
 use oci::{Algorithm, Digest};
 
 use crate::content::upload::id::UploadId;
-use crate::error::StorageError;
+use crate::error::{OpenError, StorageError, Trouble};
 
 /// The version of the layout that this program writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -176,13 +176,13 @@ impl Layout {
     /// Checks that a store stands here, and says why if none does. Writes nothing.
     ///
     /// # Errors
-    /// [`StorageError::HalfRestored`] or [`StorageError::NoStore`], and those of
+    /// [`OpenError::HalfRestored`] or [`OpenError::NoStore`], and those of
     /// [`Layout::exists`].
-    pub fn require(&self) -> Result<(), StorageError> {
+    pub fn require(&self) -> Result<(), OpenError> {
         match self.exists()? {
             true => Ok(()),
-            false if self.is_restoring() => Err(StorageError::HalfRestored(self.root.clone())),
-            false => Err(StorageError::NoStore(self.root.clone())),
+            false if self.is_restoring() => Err(OpenError::HalfRestored(self.root.clone())),
+            false => Err(OpenError::NoStore(self.root.clone())),
         }
     }
 
@@ -210,15 +210,17 @@ impl Layout {
             Err(error) if error.kind() == ErrorKind::InvalidData => false,
             read => read.map(|_| true).at("read", &path)?,
         };
-        let damaged = || StorageError::Damaged {
-            path: path.clone(),
-            what: "it should hold one number, 1 or greater".to_owned(),
+        let damaged = || {
+            StorageError::Failed(Trouble::Damaged {
+                path: path.clone(),
+                what: "it should hold one number, 1 or greater".to_owned(),
+            })
         };
         let found =
             text.trim().parse::<NonZero<u32>>().ok().filter(|_| is_text).ok_or_else(damaged)?.get();
         if found > FORMAT {
             let path = self.root.clone();
-            return Err(StorageError::NewerFormat { path, found, known: FORMAT });
+            return Err(StorageError::Failed(Trouble::NewerFormat { path, found, known: FORMAT }));
         }
         Ok(Some(found))
     }
@@ -226,7 +228,7 @@ impl Layout {
     /// Makes the directory of a new store, or refuses one that holds something else.
     ///
     /// The directory itself may exist and be empty, or hold what an interrupted first start left.
-    pub(crate) fn prepare(&self) -> Result<(), StorageError> {
+    pub(crate) fn prepare(&self) -> Result<(), OpenError> {
         if !self.root.is_dir() {
             if let Some(parent) = self.root.parent().filter(|parent| !parent.as_os_str().is_empty())
             {
@@ -239,19 +241,16 @@ impl Layout {
 
     /// Whether a first start that was interrupted left anything in a directory without FORMAT;
     /// an error if anything else is there.
-    pub(crate) fn has_remains(&self) -> Result<bool, StorageError> {
+    pub(crate) fn has_remains(&self) -> Result<bool, OpenError> {
         // Before what else lies there is looked at, since a restore leaves more than a first start.
         if self.is_restoring() {
-            return Err(StorageError::HalfRestored(self.root.clone()));
+            return Err(OpenError::HalfRestored(self.root.clone()));
         }
         let mut has_remains = false;
         for entry in fs::read_dir(&self.root).at("list", &self.root)? {
             let name = entry.at("list", &self.root)?.file_name().to_string_lossy().into_owned();
             if !OWN_ENTRIES.contains(&name.as_str()) {
-                return Err(StorageError::ForeignDirectory {
-                    path: self.root.clone(),
-                    entry: name,
-                });
+                return Err(OpenError::ForeignDirectory { path: self.root.clone(), entry: name });
             }
             has_remains |= name != LOST_AND_FOUND;
         }

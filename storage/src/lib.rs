@@ -55,7 +55,7 @@ pub use db::totals::{BlobTotal, RepositoryTotal};
 pub use db::user::{Role, RoleError, User};
 pub use db::{OnFatal, OnTrouble};
 pub use directory_state::{DirectoryContent, DirectoryState};
-pub use error::StorageError;
+pub use error::{OpenError, StorageError, Trouble};
 pub use layout::{DATA_MODE, Layout};
 pub use medium::{Foreign, Medium, is_read_only};
 pub use page::Page;

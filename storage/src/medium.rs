@@ -7,7 +7,7 @@ use std::path::Path;
 use durable::At;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
-use crate::error::StorageError;
+use crate::error::{OpenError, StorageError};
 use crate::layout::Layout;
 
 pub(crate) mod foreign;
@@ -45,11 +45,11 @@ impl Medium {
     /// Checks that a store may lie there.
     ///
     /// # Errors
-    /// [`StorageError::ForeignDisk`] unless that is allowed, and trouble with the disk.
-    pub fn check(path: &Path, allow_network_fs: bool) -> Result<(), StorageError> {
+    /// [`OpenError::ForeignDisk`] unless that is allowed, and trouble with the disk.
+    pub fn check(path: &Path, allow_network_fs: bool) -> Result<(), OpenError> {
         match Self::of(path)? {
             Self::Foreign(kind) if !allow_network_fs => {
-                Err(StorageError::ForeignDisk { path: path.to_owned(), kind })
+                Err(OpenError::ForeignDisk { path: path.to_owned(), kind })
             }
             _ => Ok(()),
         }
@@ -72,12 +72,12 @@ impl Medium {
 
 /// Checks that files can be renamed from each directory of a store to each other. A link or a
 /// mount among them would fail a push after all its bytes came.
-pub(crate) fn check_one(layout: &Layout) -> Result<(), StorageError> {
+pub(crate) fn check_one(layout: &Layout) -> Result<(), OpenError> {
     let root = layout.root();
     let expected = place(root)?;
     for directory in layout.directories() {
         if place(&directory)? != expected {
-            return Err(StorageError::SplitDisk { root: root.to_owned(), directory });
+            return Err(OpenError::SplitDisk { root: root.to_owned(), directory });
         }
     }
     Ok(())

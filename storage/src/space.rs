@@ -8,7 +8,7 @@ use durable::DiskSpace;
 use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, open};
 use rustix::io::Errno;
 
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 use crate::layout::Layout;
 use crate::medium::{is_mounted_read_only, is_read_only};
 
@@ -71,17 +71,20 @@ impl Space {
 
     /// Does what must not fail for want of room: a delete, a step of collection or verification, a
     /// start. When the disk is full, parts of the reserve are given up until it succeeds.
-    pub(crate) fn with_reserve<T>(
+    pub(crate) fn with_reserve<T, E: PartialEq<StorageError>>(
         &self,
-        mut work: impl FnMut() -> Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
+        mut work: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let is_full = |outcome: &Result<T, E>| {
+            outcome.as_ref().is_err_and(|error| *error == StorageError::Full)
+        };
         let mut outcome = work();
-        if matches!(outcome, Err(StorageError::Full)) {
+        if is_full(&outcome) {
             // After a refused write the writer moves its log into the database, and the next one
             // begins the log anew: often that is room enough, and costs nothing.
             outcome = work();
         }
-        while matches!(outcome, Err(StorageError::Full)) && self.reserve.give_up_part() {
+        while is_full(&outcome) && self.reserve.give_up_part() {
             outcome = work();
         }
         outcome
@@ -125,13 +128,16 @@ impl Space {
 
     /// What an error means after which the disk was asked whether it is read-only.
     pub(crate) fn explained(&self, error: StorageError) -> StorageError {
-        let is_asked = matches!(error, StorageError::NotWritten(_)) || error.is_read_only();
+        let is_asked =
+            matches!(error, StorageError::Failed(Trouble::NotWritten(_))) || error.is_read_only();
         if is_asked && self.ask_read_only() {
             return StorageError::ReadOnly;
         }
         match error {
             // SQLite does not tell a quota that is used up from a disk that fails; the disk does.
-            StorageError::NotWritten(_) if self.is_exhausted() => StorageError::Full,
+            StorageError::Failed(Trouble::NotWritten(_)) if self.is_exhausted() => {
+                StorageError::Full
+            }
             error => error,
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::content::Content;
 use crate::db::list::Counts;
 use crate::db::{Database, OnFatal, OnTrouble, Reading};
-use crate::error::StorageError;
+use crate::error::{OpenError, StorageError};
 use crate::layout::Layout;
 use crate::medium::{self, Medium, is_read_only};
 use crate::process::claims::Claims;
@@ -112,21 +112,21 @@ impl Store {
     /// nothing is written to it, and whatever would is refused with [`StorageError::ReadOnly`].
     ///
     /// # Errors
-    /// [`StorageError::NoStore`], [`StorageError::HalfRestored`],
-    /// [`StorageError::ForeignDirectory`], [`StorageError::ForeignDisk`] and
-    /// [`StorageError::NewerFormat`] before anything was written; [`StorageError::SplitDisk`]; else
+    /// [`OpenError::NoStore`], [`OpenError::HalfRestored`],
+    /// [`OpenError::ForeignDirectory`], [`OpenError::ForeignDisk`] and
+    /// [`Trouble::NewerFormat`] before anything was written; [`OpenError::SplitDisk`]; else
     /// trouble with the disk.
-    pub fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Self, StorageError> {
+    pub fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Self, OpenError> {
         let layout = Layout::new(root);
         // Also where it is only read: what lies on another host may change meanwhile.
         Medium::check(root, options.allow_network_fs)?;
         if layout.exists()? && is_read_only(root) {
             return Self::open_to_read(layout, options);
         }
-        Self::open_to_write(layout, options).map_err(StorageError::of_own_disk)
+        Self::open_to_write(layout, options).map_err(OpenError::of_own_disk)
     }
 
-    fn open_to_read(layout: Layout, options: &OpenOptions<'_>) -> Result<Self, StorageError> {
+    fn open_to_read(layout: Layout, options: &OpenOptions<'_>) -> Result<Self, OpenError> {
         let lock = StoreLock::acquire_read_only(&layout.lock(), options.on_held)?;
         let space = Arc::new(Space::new(&layout, options.reserve_bytes));
         let database = Database::open_read_only(&layout, &space, options.reading())?;
@@ -135,9 +135,9 @@ impl Store {
         Ok(Self::of(layout, options, space, database, start))
     }
 
-    fn open_to_write(layout: Layout, options: &OpenOptions<'_>) -> Result<Self, StorageError> {
+    fn open_to_write(layout: Layout, options: &OpenOptions<'_>) -> Result<Self, OpenError> {
         match layout.require() {
-            Err(StorageError::NoStore(_)) if options.may_create => layout.prepare()?,
+            Err(OpenError::NoStore(_)) if options.may_create => layout.prepare()?,
             outcome => outcome?,
         }
         let lock = StoreLock::acquire(&layout.lock(), options.on_held)?;

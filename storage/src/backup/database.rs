@@ -7,7 +7,7 @@ use std::path::Path;
 
 use durable::{At, Links, create_private, open_regular, remove};
 
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 
 /// A database, and its log, if not all of it is in the database.
 #[derive(Debug)]
@@ -30,12 +30,12 @@ impl DatabaseFiles {
     /// Opens the files at these paths. A log that is empty or not there is none.
     ///
     /// # Errors
-    /// [`StorageError::Damaged`] if one is no regular file or the database is not there, else
+    /// [`Trouble::Damaged`] if one is no regular file or the database is not there, else
     /// trouble with the disk.
     pub fn open(database: &Path, log: &Path) -> Result<Self, StorageError> {
         let Some(opened) = Announced::open(database)? else {
             let what = "it is missing".to_owned();
-            return Err(StorageError::Damaged { path: database.to_owned(), what });
+            return Err(StorageError::Failed(Trouble::Damaged { path: database.to_owned(), what }));
         };
         let log = Announced::open(log)?.filter(|log| log.length > 0);
         Ok(Self { database: opened, log })
@@ -79,7 +79,7 @@ impl Announced {
         if copied != self.length || !is_same {
             remove(to)?;
             let what = "it changed while it was copied".to_owned();
-            return Err(StorageError::Damaged { path: to.to_owned(), what });
+            return Err(StorageError::Failed(Trouble::Damaged { path: to.to_owned(), what }));
         }
         Ok(file.sync_all().at("sync", to)?)
     }
@@ -115,7 +115,7 @@ mod tests {
             let what = "it changed while it was copied".to_owned();
             let expected = match content {
                 None => Ok(()),
-                Some(_) => Err(StorageError::Damaged { path: to.clone(), what }),
+                Some(_) => Err(StorageError::Failed(Trouble::Damaged { path: to.clone(), what })),
             };
             assert_eq!(files.copy_database(&to), expected);
             assert_eq!(to.exists(), expected.is_ok());

@@ -7,9 +7,8 @@ use durable::IoError;
 use thiserror::Error;
 
 use crate::byte_count::ByteCount;
-use crate::error::StorageError;
+use crate::error::{OpenError, StorageError, Trouble};
 use crate::process::lock::LockHolder;
-use crate::shell::shell_word;
 
 /// A backup or a restore that is refused, or fails.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -21,9 +20,7 @@ pub enum BackupError {
     #[error(
         "while the registry serves, a backup copies its database onto the registry's own disk \
          first, which has no room for it: {} are needed and {} are free, of which {} stay free \
-         for pushes; free some, or let the registry rest meanwhile, which needs no room there: \
-         `systemctl stop registry`, the same command with --stopped, then `systemctl start \
-         registry`",
+         for pushes; free some, or let the registry rest meanwhile, which needs no room there",
         ByteCount(*.needed_bytes), ByteCount(*.free_bytes), ByteCount(*.kept_bytes)
     )]
     NoRoom {
@@ -37,9 +34,7 @@ pub enum BackupError {
     /// The store's disk is read-only, and whoever goes on with a backup notes that there.
     #[error(
         "{} holds a backup already, and who goes on with one notes that on the registry's own \
-         disk, which is read-only: choose an empty directory for this one; or, if no other copy of \
-         this registry backs up there, type the same with --take-over, which goes on with it even \
-         so and is needed once more after the repair", .0.display()
+         disk, which is read-only: choose an empty directory for this one", .0.display()
     )]
     ReadOnly(PathBuf),
     /// Whoever asked wants it no more.
@@ -77,16 +72,10 @@ pub enum BackupError {
         owner: u32,
     },
     /// The directory to restore from holds no whole backup.
-    #[error(
-        "{} holds no whole backup: name the directory that `registry backup` wrote; if its last \
-         run was cut short, run it again, where the registry still is", .0.display()
-    )]
+    #[error("{} holds no whole backup", .0.display())]
     NoBackup(PathBuf),
     /// The backup to restore from is damaged.
-    #[error(
-        "the backup in {} is damaged ({what}): type `registry restore` again with an older backup",
-        .path.display()
-    )]
+    #[error("the backup in {} is damaged ({what})", .path.display())]
     DamagedBackup {
         /// The directory of the backup.
         path: PathBuf,
@@ -106,9 +95,8 @@ pub enum BackupError {
     },
     /// The database that is to be copied is damaged.
     #[error(
-        "{} is damaged ({what}), so no backup was made, and an earlier one is as it was: type \
-         `registry verify`, which says what this hurts, and restore the registry from an earlier \
-         backup", .path.display()
+        "{} is damaged ({what}), so no backup was made, and an earlier one is as it was",
+        .path.display()
     )]
     DamagedDatabase {
         /// The database of the store.
@@ -125,12 +113,7 @@ pub enum BackupError {
         holder: LockHolder,
     },
     /// There is a store where one is to be restored.
-    #[error(
-        "{} holds a registry: to put the backup in its place, stop it and move it away first \
-         (mv {} {})",
-        .0.display(), shell_word(&.0.display().to_string()),
-        shell_word(&format!("{}.old", .0.display()))
-    )]
+    #[error("{} holds a registry", .0.display())]
     StoreThere(PathBuf),
     /// Something else than a registry is where one is to be restored.
     #[error(
@@ -143,6 +126,9 @@ pub enum BackupError {
         /// One thing in it.
         entry: String,
     },
+    /// There is no store that can be backed up, or restored.
+    #[error(transparent)]
+    Open(OpenError),
     /// The store refuses, or cannot.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -151,13 +137,15 @@ pub enum BackupError {
 impl BackupError {
     /// Says of damage that what was read from the backup in this directory showed that the backup
     /// has it, wherever it showed.
-    pub fn of_backup(path: &Path, error: StorageError) -> Self {
-        let what = match error {
-            StorageError::Damaged { path, what } => format!("{}: {what}", file_name(&path)),
-            StorageError::DatabaseDamaged(what) | StorageError::Database(what) => {
-                format!("its database: {what}")
+    pub fn of_backup(path: &Path, error: impl Into<Self>) -> Self {
+        let what = match error.into() {
+            Self::Storage(StorageError::Failed(Trouble::Damaged { path, what })) => {
+                format!("{}: {what}", file_name(&path))
             }
-            error => return Self::Storage(error),
+            Self::Storage(StorageError::Failed(
+                Trouble::DatabaseDamaged(what) | Trouble::Database(what),
+            )) => format!("its database: {what}"),
+            error => return error,
         };
         Self::DamagedBackup { path: path.to_owned(), what }
     }
@@ -165,9 +153,9 @@ impl BackupError {
     /// Says of damage that a copy of a database showed that the database has it.
     pub(crate) fn of_database(path: PathBuf, error: Self) -> Self {
         match error {
-            Self::Storage(
-                StorageError::Damaged { what, .. } | StorageError::DatabaseDamaged(what),
-            ) => Self::DamagedDatabase { path, what },
+            Self::Storage(StorageError::Failed(
+                Trouble::Damaged { what, .. } | Trouble::DatabaseDamaged(what),
+            )) => Self::DamagedDatabase { path, what },
             error => error,
         }
     }
@@ -175,6 +163,15 @@ impl BackupError {
 
 fn file_name(path: &Path) -> Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+impl From<OpenError> for BackupError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Storage(error) => Self::Storage(error),
+            error => Self::Open(error),
+        }
+    }
 }
 
 impl From<IoError> for BackupError {

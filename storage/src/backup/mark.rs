@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::generation::Generation;
 use super::read_small;
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 use crate::layout::Layout;
 
 /// What stands in `backup.json`.
@@ -40,15 +40,16 @@ impl Mark {
         let path = layout.backup_mark();
         let Some(content) = read_small(&path)? else { return Ok(None) };
         let mark = serde_json::from_slice(&content);
-        mark.map(Some).map_err(|error| StorageError::Damaged { path, what: error.to_string() })
+        mark.map(Some).map_err(|error| {
+            StorageError::Failed(Trouble::Damaged { path, what: error.to_string() })
+        })
     }
 
     /// Writes the mark, durably.
     pub(super) fn write(&self, layout: &Layout) -> Result<(), StorageError> {
         let path = layout.backup_mark();
-        let content = serde_json::to_vec(self).map_err(|error| StorageError::Damaged {
-            path: path.clone(),
-            what: error.to_string(),
+        let content = serde_json::to_vec(self).map_err(|error| {
+            StorageError::Failed(Trouble::Damaged { path: path.clone(), what: error.to_string() })
         })?;
         Ok(write_whole(&path, &mut &content[..], Access::PRIVATE)?)
     }

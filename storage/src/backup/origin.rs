@@ -11,7 +11,7 @@ use oci::{Algorithm, Digest};
 use super::mark::Mark;
 use super::{BackupError, DatabaseFiles, SmallFiles, read_directory, read_small};
 use crate::content::Content;
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 use crate::layout::Layout;
 use crate::process::lock::LockHolder;
 
@@ -28,7 +28,7 @@ impl Origin {
     /// # Errors
     /// [`BackupError::NoBackup`] if there is none, or its first run was cut short,
     /// [`BackupError::InUse`] while one is written, [`BackupError::DamagedBackup`],
-    /// [`StorageError::NewerFormat`]; else trouble with the disk.
+    /// [`Trouble::NewerFormat`]; else trouble with the disk.
     pub fn open(directory: &Path) -> Result<Self, BackupError> {
         let layout = Layout::new(directory);
         let no_backup = || BackupError::NoBackup(directory.to_owned());
@@ -62,7 +62,9 @@ impl Origin {
     ) -> Result<Vec<(Digest, u64)>, StorageError> {
         let content = Content::new(&self.layout);
         let listed = match content.list(algorithm, prefix) {
-            Err(StorageError::Io(IoError { kind: ErrorKind::NotFound, .. })) => {
+            Err(StorageError::Failed(Trouble::Io(IoError {
+                kind: ErrorKind::NotFound, ..
+            }))) => {
                 return Ok(Vec::new());
             }
             listed => listed?.blobs,

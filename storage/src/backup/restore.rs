@@ -10,7 +10,7 @@ use oci::Digest;
 use super::content::{self, Blobs};
 use super::{BackupError, DatabaseFiles, SmallFiles, mark};
 use crate::db::copy::{self, BlobIndex};
-use crate::error::StorageError;
+use crate::error::{OpenError, StorageError};
 use crate::layout::{LOST_AND_FOUND, Layout};
 use crate::process::lock::{OnHeld, StoreLock};
 
@@ -62,7 +62,7 @@ impl Restoring {
         database: &DatabaseFiles,
         tls: &SmallFiles,
         init_password: Option<&[u8]>,
-    ) -> Result<Vec<Digest>, StorageError> {
+    ) -> Result<Vec<Digest>, OpenError> {
         let root = self.layout.root();
         for path in self.layout.database_logs() {
             remove(&path)?;

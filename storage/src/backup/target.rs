@@ -13,7 +13,7 @@ use super::filling::Filling;
 use super::generation::{Found, Generation};
 use super::mark::{LastRun, Mark};
 use crate::clock::wall_seconds;
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 use crate::layout::{LOST_AND_FOUND, Layout};
 use crate::process::lock::{OnHeld, StoreLock};
 
@@ -98,7 +98,7 @@ impl Target {
 fn check(layout: &Layout, identity: &str) -> Result<Option<Mark>, BackupError> {
     let path = layout.root();
     let mark = Mark::read(layout).map_err(|error| match error {
-        StorageError::Damaged { what, .. } => {
+        StorageError::Failed(Trouble::Damaged { what, .. }) => {
             BackupError::DamagedMark { path: path.to_owned(), what }
         }
         error => error.into(),

@@ -11,7 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, pread};
 
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 
 /// A blob that is open for reading. It stays readable even if it is deleted meanwhile.
 #[derive(Debug)]
@@ -66,7 +66,10 @@ impl BlobReader {
                 let is_right = Digest::of(digest.algorithm(), &bytes) == *digest;
                 Ok(is_right.then(|| Bytes::from(bytes)))
             }
-            Err(StorageError::Io(IoError { kind: ErrorKind::UnexpectedEof, .. })) => Ok(None),
+            Err(StorageError::Failed(Trouble::Io(IoError {
+                kind: ErrorKind::UnexpectedEof,
+                ..
+            }))) => Ok(None),
             Err(error) => Err(error),
         }
     }

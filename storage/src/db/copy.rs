@@ -20,7 +20,7 @@ use super::column::parsed;
 use super::transaction::{Reader, Transaction};
 use super::{COPY_NEWS, open_frozen, open_to_read, open_to_write, schema};
 use crate::clock::wall_seconds;
-use crate::error::StorageError;
+use crate::error::{OpenError, StorageError, Trouble};
 use crate::layout::Layout;
 
 /// Asks the writing thread for a copy.
@@ -85,7 +85,11 @@ impl CopyRequest {
                 StepResult::Done => return Ok(true),
                 StepResult::More => between(),
                 // Nobody else knows the file, and this thread is between two transactions.
-                _ => return Err(StorageError::Database("its copy is locked".to_owned())),
+                _ => {
+                    return Err(StorageError::Failed(Trouble::Database(
+                        "its copy is locked".to_owned(),
+                    )));
+                }
             }
         }
         Ok(false)
@@ -121,7 +125,7 @@ pub(crate) fn check_copy(
 /// one read, which takes long if it is large. `go_on` is asked now and then; false if it said no.
 ///
 /// # Errors
-/// [`StorageError::Damaged`], else trouble with the disk or the database.
+/// [`Trouble::Damaged`], else trouble with the disk or the database.
 pub(crate) fn check(
     connection: Connection,
     path: &Path,
@@ -154,14 +158,17 @@ pub(crate) fn check(
     match said?.as_deref() {
         None => Ok(false),
         Some("ok") => Ok(true),
-        Some(what) => Err(StorageError::Damaged { path: path.to_owned(), what: what.to_owned() }),
+        Some(what) => Err(StorageError::Failed(Trouble::Damaged {
+            path: path.to_owned(),
+            what: what.to_owned(),
+        })),
     }
 }
 
 /// Makes a copy that nobody serves yet a store of its own, with the newest schema, and notes which
 /// blobs are lost: these, and no others. The caller syncs it; a copy that a crash catches here is
 /// made anew.
-pub(crate) fn begin_anew(layout: &Layout, lost: &[Digest]) -> Result<(), StorageError> {
+pub(crate) fn begin_anew(layout: &Layout, lost: &[Digest]) -> Result<(), OpenError> {
     let mut connection = open_to_write(&layout.database())?;
     // No other file beside it, which a crash would leave for another copy.
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
@@ -291,8 +298,11 @@ mod tests {
         bytes[half..half + 8192].fill(0xa5);
         std::fs::write(&path, bytes).unwrap();
         let found = check_copy(&path, &mut go_on);
-        let is_damage =
-            matches!(found, Err(StorageError::Damaged { .. } | StorageError::DatabaseDamaged(_)));
+        let is_damage = matches!(
+            found,
+            Err(StorageError::Failed(Trouble::Damaged { .. })
+                | StorageError::Failed(Trouble::DatabaseDamaged(_)))
+        );
         assert!(is_damage, "{found:?}");
     }
 }

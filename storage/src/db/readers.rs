@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::transaction::Reader;
 use super::{STATEMENTS, give_clock};
 use crate::clock::{Clock, wall_seconds};
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 
 /// How a database is read.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ impl Readers {
         #[cfg(test)]
         let work = |reader: &Reader<'_>| super::step_count::of_read(|| work(reader));
         let result = work(&Reader::new(&connection, wall_seconds()));
-        if matches!(result, Err(StorageError::Database(_))) {
+        if matches!(result, Err(StorageError::Failed(Trouble::Database(_)))) {
             // A new one begins with what the disk holds, whatever this one made of a failure.
             return result;
         }

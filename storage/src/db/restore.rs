@@ -16,7 +16,7 @@ use super::key::RepoId;
 use super::transaction::{Reader, Transaction};
 use crate::actor::Actor;
 use crate::clock::BEGINNING;
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 
 /// What a tag is to name again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +248,9 @@ fn put_again(
     if Digest::of(digest.algorithm(), &bytes) != digest {
         return Err(StorageError::ManifestLost { manifest: digest, lost: digest });
     }
-    let damaged = |what: String| StorageError::Database(format!("{digest} was kept wrong: {what}"));
+    let damaged = |what: String| {
+        StorageError::Failed(Trouble::Database(format!("{digest} was kept wrong: {what}")))
+    };
     let media_type = deleted.media_type.parse().map_err(|_| damaged("its type".to_owned()))?;
     let manifest = Manifest::of_stored(Bytes::from(bytes), media_type, digest.algorithm())
         .map_err(|error| damaged(error.to_string()))?;

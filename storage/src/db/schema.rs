@@ -17,7 +17,7 @@ use rusqlite::{Connection, Transaction as SqlTransaction, TransactionBehavior};
 use super::transaction::{Reader, Transaction};
 use super::{empty_log, give_clock};
 use crate::clock::{Clock, wall_seconds};
-use crate::error::StorageError;
+use crate::error::{OpenError, StorageError, Trouble};
 use crate::layout::Layout;
 
 mod bytes;
@@ -66,15 +66,15 @@ pub(super) fn parts() -> impl Iterator<Item = (Part, u32)> {
 /// with what is given up for such an end.
 ///
 /// # Errors
-/// [`StorageError::NoRoomToUpgrade`], [`StorageError::NewerFormat`]; trouble with the disk.
+/// [`OpenError::NoRoomToUpgrade`], [`Trouble::NewerFormat`]; trouble with the disk.
 pub(super) fn migrate(
     connection: &mut Connection,
     layout: &Layout,
     room: &dyn Fn() -> u64,
-) -> Result<(), StorageError> {
+) -> Result<(), OpenError> {
     let number = applied(connection, layout)?;
     if number == 0 {
-        return create(connection);
+        return Ok(create(connection)?);
     }
     let behind = parts().skip_while(|(_, of)| *of != number).skip(1);
     let rest: Vec<(Part, u32)> = behind.collect();
@@ -111,7 +111,7 @@ fn applied(connection: &Connection, layout: &Layout) -> Result<u32, StorageError
     let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found != 0 && parts().all(|(_, number)| number != found) {
         let (path, known) = (layout.root().to_owned(), known());
-        return Err(StorageError::NewerFormat { path, found, known });
+        return Err(StorageError::Failed(Trouble::NewerFormat { path, found, known }));
     }
     Ok(found)
 }
@@ -150,12 +150,12 @@ fn check_room(
     part: Part,
     layout: &Layout,
     free_bytes: u64,
-) -> Result<(), StorageError> {
+) -> Result<(), OpenError> {
     let Part::Large(_, bytes) = part else { return Ok(()) };
     let needed_bytes = bytes(&Reader::new(connection, wall_seconds()))?;
     if needed_bytes > free_bytes {
         let path = layout.root().to_owned();
-        return Err(StorageError::NoRoomToUpgrade { path, needed_bytes, free_bytes });
+        return Err(OpenError::NoRoomToUpgrade { path, needed_bytes, free_bytes });
     }
     Ok(())
 }

@@ -13,21 +13,23 @@ use rusqlite::Connection;
 
 use super::schema;
 use super::schema_fault::SchemaFault;
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 
 /// Refuses a database whose schema is not the one of its number.
 ///
 /// # Errors
-/// [`StorageError::ForeignSchema`], [`StorageError::NewerFormat`].
+/// [`Trouble::ForeignSchema`], [`Trouble::NewerFormat`].
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StorageError> {
     let number: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let shapes = shapes()?;
     let Some(expected) = shapes.get(&number) else {
         let (path, known) = (path.parent().unwrap_or(path).to_owned(), schema::known());
-        return Err(StorageError::NewerFormat { path, found: number, known });
+        return Err(StorageError::Failed(Trouble::NewerFormat { path, found: number, known }));
     };
     match fault(connection, expected)? {
-        Some(fault) => Err(StorageError::ForeignSchema { path: path.to_owned(), fault }),
+        Some(fault) => {
+            Err(StorageError::Failed(Trouble::ForeignSchema { path: path.to_owned(), fault }))
+        }
         None => Ok(()),
     }
 }
@@ -123,7 +125,11 @@ mod tests {
         }
         let (directory, path) = database(1, "PRAGMA user_version = 999");
         let known = schema::known();
-        let later = StorageError::NewerFormat { path: directory.path().into(), found: 999, known };
+        let later = StorageError::Failed(Trouble::NewerFormat {
+            path: directory.path().into(),
+            found: 999,
+            known,
+        });
         assert_eq!(open_to_read(&path).map(drop), Err(later));
     }
 
@@ -151,18 +157,20 @@ mod tests {
             ),
         ] {
             let (_directory, path) = database(schema::known(), done);
-            let refusal = StorageError::ForeignSchema { path: path.clone(), fault };
+            let refusal =
+                StorageError::Failed(Trouble::ForeignSchema { path: path.clone(), fault });
             assert!(!refusal.to_string().contains(['\n', '\u{1b}']), "{refusal}");
             for opened in [
                 open_to_read(&path).map(drop),
                 open_frozen(&path).map(drop),
                 open_to_write(&path).map(drop),
                 BlobIndex::open(&path).map(drop),
-                begin_anew(&Layout::new(path.parent().unwrap()), &[]),
                 settle(&path),
             ] {
                 assert_eq!(opened, Err(refusal.clone()), "{done}");
             }
+            let begun = begin_anew(&Layout::new(path.parent().unwrap()), &[]);
+            assert_eq!(begun, Err(refusal.into()), "{done}");
         }
     }
 
@@ -172,8 +180,10 @@ mod tests {
              INSERT INTO sqlite_schema VALUES
                  ('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING fts5(x)')";
         let (_directory, path) = database(1, virtual_table);
-        let refusal =
-            StorageError::ForeignSchema { path: path.clone(), fault: foreign("table", "v") };
+        let refusal = StorageError::Failed(Trouble::ForeignSchema {
+            path: path.clone(),
+            fault: foreign("table", "v"),
+        });
         assert_eq!(open_to_read(&path).map(drop), Err(refusal));
     }
 

@@ -9,6 +9,7 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::key::{RepoId, RowKey};
 use super::*;
+use crate::error::Trouble;
 
 mod work;
 
@@ -474,7 +475,7 @@ fn a_reading_connection_cannot_write() {
     let outcome = database.read(|reader| {
         Transaction::new(reader.connection(), 0).ensure_repository(&"a".parse().unwrap())
     });
-    assert!(matches!(outcome, Err(StorageError::Database(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(StorageError::Failed(Trouble::Database(_)))), "{outcome:?}");
 }
 
 #[test]
@@ -485,10 +486,13 @@ fn failures_of_the_disk_are_told_apart() {
     assert_eq!(failure(ffi::SQLITE_FULL), StorageError::Full);
     assert_eq!(failure(ffi::SQLITE_IOERR_SHMSIZE), StorageError::Full);
     for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC] {
-        assert!(matches!(failure(code), StorageError::NotSynced(_)));
+        assert!(matches!(failure(code), StorageError::Failed(Trouble::NotSynced(_))));
     }
-    assert!(matches!(failure(ffi::SQLITE_IOERR_WRITE), StorageError::NotWritten(_)));
+    assert!(matches!(
+        failure(ffi::SQLITE_IOERR_WRITE),
+        StorageError::Failed(Trouble::NotWritten(_))
+    ));
     for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_BUSY] {
-        assert!(matches!(failure(code), StorageError::Database(_)));
+        assert!(matches!(failure(code), StorageError::Failed(Trouble::Database(_))));
     }
 }

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 use serde::Serialize;
 
 use super::transaction::{Reader, Transaction};
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 
 /// How a task of upkeep ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,8 @@ impl Reader<'_> {
 
 /// What is noted of a task, from what it says of itself.
 pub(crate) fn summary(document: &impl Serialize) -> Result<String, StorageError> {
-    serde_json::to_string(document).map_err(|error| StorageError::Database(error.to_string()))
+    serde_json::to_string(document)
+        .map_err(|error| StorageError::Failed(Trouble::Database(error.to_string())))
 }
 
 impl Transaction<'_> {

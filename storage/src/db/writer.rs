@@ -16,7 +16,7 @@ use super::gate::Gate;
 use super::transaction::Transaction;
 use super::{OnFatal, OnTrouble, empty_log};
 use crate::clock::wall_seconds;
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 use crate::medium::is_read_only;
 
 /// What the writing thread is asked for.
@@ -186,7 +186,10 @@ impl Writer {
             job.finish(outcome.clone());
         }
         // What the log holds, moved into the database, makes room in the log for the next.
-        let is_full = matches!(outcome, Err(StorageError::Full | StorageError::NotWritten(_)));
+        let is_full = matches!(
+            outcome,
+            Err(StorageError::Full | StorageError::Failed(Trouble::NotWritten(_)))
+        );
         let pages = self.log_pages.load(Ordering::Relaxed);
         // On a disk that became read-only the sync would fail, and with it the process end:
         // but pulls can go on, and what was acknowledged is safe where it is.
@@ -315,13 +318,14 @@ impl Writer {
     /// sync. Only a write that failed asks.
     fn is_refused_for_good(&self, error: &StorageError) -> bool {
         let directory = || self.connection.path().and_then(|path| Path::new(path).parent());
-        matches!(error, StorageError::NotWritten(_)) && directory().is_some_and(is_read_only)
+        matches!(error, StorageError::Failed(Trouble::NotWritten(_)))
+            && directory().is_some_and(is_read_only)
     }
 
     /// Ends the process after a failed sync: the kernel may have dropped the pages that it could
     /// not write, so another try could succeed without writing them.
     fn end_if_not_synced(&self, error: &StorageError) {
-        if matches!(error, StorageError::NotSynced(_)) {
+        if matches!(error, StorageError::Failed(Trouble::NotSynced(_))) {
             (self.on_fatal)(error);
         }
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use durable::{At, IoError};
 
-use crate::error::StorageError;
+use crate::error::{OpenError, StorageError};
 
 pub(crate) mod holder;
 
@@ -23,7 +23,7 @@ use holder::{Named, directory_of, try_lock};
 pub enum OnHeld {
     /// Wait until it ends.
     Wait,
-    /// Fail with [`StorageError::Owned`].
+    /// Fail with [`OpenError::Owned`].
     GiveUp,
 }
 
@@ -40,7 +40,7 @@ impl StoreLock {
     pub(crate) fn acquire(
         path: &Path,
         on_held: &dyn Fn(&LockHolder) -> OnHeld,
-    ) -> Result<Self, StorageError> {
+    ) -> Result<Self, OpenError> {
         close_to_others(directory_of(path))?;
         let directory = lock_directory(path, on_held)?;
         let mut file = OpenOptions::new()
@@ -67,7 +67,7 @@ impl StoreLock {
     pub(crate) fn acquire_read_only(
         path: &Path,
         on_held: &dyn Fn(&LockHolder) -> OnHeld,
-    ) -> Result<Self, StorageError> {
+    ) -> Result<Self, OpenError> {
         let directory = lock_directory(path, on_held)?;
         let file = match path.is_file() {
             true => Some(File::open(path).at("open", path)?),
@@ -93,10 +93,7 @@ fn close_to_others(directory: &Path) -> Result<(), StorageError> {
     }
 }
 
-fn lock_directory(
-    path: &Path,
-    on_held: &dyn Fn(&LockHolder) -> OnHeld,
-) -> Result<File, StorageError> {
+fn lock_directory(path: &Path, on_held: &dyn Fn(&LockHolder) -> OnHeld) -> Result<File, OpenError> {
     let directory = directory_of(path);
     let file = File::open(directory).at("open", directory)?;
     lock(&file, directory, path, on_held)?;
@@ -109,14 +106,14 @@ fn lock(
     at: &Path,
     path: &Path,
     on_held: &dyn Fn(&LockHolder) -> OnHeld,
-) -> Result<(), StorageError> {
+) -> Result<(), OpenError> {
     match try_lock(file) {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {
             let holder = LockHolder::read(path);
             match on_held(&holder) {
                 OnHeld::Wait => Ok(file.lock().at("lock", at)?),
-                OnHeld::GiveUp => Err(StorageError::Owned(holder)),
+                OnHeld::GiveUp => Err(OpenError::Owned(holder)),
             }
         }
         Err(TryLockError::Error(error)) => Err(IoError::new("lock", at, &error).into()),

@@ -11,7 +11,7 @@ use crate::db::Transaction;
 use crate::db::inspect::{HeldBytes, ManifestInfo};
 use crate::db::removal::{Removal, RemovalStep};
 use crate::db::totals::{BlobTotal, RepositoryTotal};
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 
 /// One thing that a manifest names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,8 +87,9 @@ impl Store {
             Some(HeldBytes::Lost) => return Ok(Some(Vec::new())),
             None => return Ok(None),
         };
-        let all = Descriptor::all_of(&bytes)
-            .map_err(|error| StorageError::Database(format!("{digest} was kept wrong: {error}")))?;
+        let all = Descriptor::all_of(&bytes).map_err(|error| {
+            StorageError::Failed(Trouble::Database(format!("{digest} was kept wrong: {error}")))
+        })?;
         let page = all.into_iter().skip(skip).take(limit);
         // Each is a read of its own: looking at the files between them may wait for the disk.
         let part = |descriptor: Descriptor| {

@@ -13,7 +13,7 @@ use crate::db::lost::Losing;
 use crate::db::repository::HeldBlob;
 use crate::db::verify::{BlobRow, Dangling, NamingTable};
 use crate::db::{Reader, Transaction};
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 use crate::layout::Layout;
 use crate::page::Page;
 use crate::store::Store;
@@ -49,7 +49,7 @@ impl<'a> VerificationRun<'a> {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) => return Ok(self.verified),
                 // What lies behind the broken place of one table cannot be reached by its key.
-                Err(StorageError::DatabaseDamaged(message)) => {
+                Err(StorageError::Failed(Trouble::DatabaseDamaged(message))) => {
                     self.verified.add(Finding::Database(message));
                 }
                 Err(error) => return Err(error),
@@ -251,7 +251,7 @@ impl<'a> VerificationRun<'a> {
     fn walk_shard(&mut self, algorithm: Algorithm, prefix: u8) -> Result<(), StorageError> {
         let digests = match self.store.content.list(algorithm, prefix) {
             Ok(Listing { blobs, .. }) => blobs,
-            Err(StorageError::Io(IoError { message, .. })) => {
+            Err(StorageError::Failed(Trouble::Io(IoError { message, .. }))) => {
                 let path = self.store.layout.shard(algorithm, prefix);
                 self.verified.add(Finding::Directory { path, message });
                 return Ok(());

@@ -10,7 +10,7 @@ use storage::backup::{
     BackupError, CopyOutcome, DatabaseFiles, Filling, Origin, Restoring, SmallFiles, Target,
     read_directory,
 };
-use storage::{Layout, StorageError, Store};
+use storage::{Layout, StorageError, Store, Trouble};
 
 use crate::support::{blob_path, directory, open, pull, push, repo, try_open};
 
@@ -130,7 +130,10 @@ fn small_files_are_small_and_few() {
     file("one more".to_owned());
     let what = "it has more than 100 files".to_owned();
     let path = root.path().to_owned();
-    assert_eq!(read_directory(root.path()), Err(StorageError::Damaged { path, what }));
+    assert_eq!(
+        read_directory(root.path()),
+        Err(StorageError::Failed(Trouble::Damaged { path, what }))
+    );
 }
 
 #[test]

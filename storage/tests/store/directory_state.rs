@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 
 use durable::IoError;
-use storage::{DirectoryContent, DirectoryState, StorageError};
+use storage::{DirectoryContent, DirectoryState, OpenError, StorageError, Trouble};
 
 use crate::support::{directory, open, tree, try_open};
 
@@ -58,13 +58,17 @@ fn what_cannot_be_a_store_is_refused_as_an_open_would_refuse_it() {
     let home = directory();
     fs::write(home.path().join("holiday.jpg"), "").unwrap();
     let error =
-        StorageError::ForeignDirectory { path: home.path().into(), entry: "holiday.jpg".into() };
-    assert_eq!(DirectoryState::of(home.path()), Err(error));
+        OpenError::ForeignDirectory { path: home.path().into(), entry: "holiday.jpg".into() };
+    assert_eq!(DirectoryState::of(home.path()), Err(error.into()));
     assert!(matches!(
         DirectoryState::of(&home.path().join("holiday.jpg")),
-        Err(StorageError::Io(IoError { kind: ErrorKind::NotADirectory, .. }))
+        Err(OpenError::Storage(StorageError::Failed(Trouble::Io(IoError {
+            kind: ErrorKind::NotADirectory,
+            ..
+        }))))
     ));
     fs::write(home.path().join("FORMAT"), "2\n").unwrap();
-    let error = StorageError::NewerFormat { path: home.path().into(), found: 2, known: 1 };
-    assert_eq!(DirectoryState::of(home.path()), Err(error));
+    let error =
+        StorageError::Failed(Trouble::NewerFormat { path: home.path().into(), found: 2, known: 1 });
+    assert_eq!(DirectoryState::of(home.path()), Err(error.into()));
 }

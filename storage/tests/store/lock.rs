@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use storage::{DirectoryState, LockHolder, OnHeld, OpenOptions, StorageError, Store};
+use storage::{DirectoryState, LockHolder, OnHeld, OpenError, OpenOptions, Store};
 
 use crate::support::{directory, fatal, open, push, repo, try_open};
 
@@ -12,14 +12,14 @@ use crate::support::{directory, fatal, open, push, repo, try_open};
 fn the_second_open_is_refused_and_told_who_holds_the_store() {
     let home = directory();
     let store = open(home.path());
-    let Some(StorageError::Owned(holder)) = try_open(home.path(), true).err() else {
+    let Some(OpenError::Owned(holder)) = try_open(home.path(), true).err() else {
         panic!("two owners at once");
     };
     let expected = format!("process {} (", std::process::id());
     assert!(holder.to_string().starts_with(&expected), "{holder}");
     // The refusal costs the owner nothing.
     push(&store, &repo("a"), b"content");
-    assert!(matches!(try_open(home.path(), true).err(), Some(StorageError::Owned(_))));
+    assert!(matches!(try_open(home.path(), true).err(), Some(OpenError::Owned(_))));
     drop(store);
     assert!(try_open(home.path(), true).is_ok());
 }
@@ -29,7 +29,7 @@ fn nobody_is_named_who_does_not_hold_it() {
     let home = directory();
     let path = home.path().join("lock");
     let unknown = |what: &str| {
-        let Some(StorageError::Owned(holder)) = try_open(home.path(), true).err() else {
+        let Some(OpenError::Owned(holder)) = try_open(home.path(), true).err() else {
             panic!("{what}: two owners at once");
         };
         assert_eq!(holder.to_string(), unknown_in(home.path()), "{what}");
@@ -66,7 +66,7 @@ fn a_lock_file_that_somebody_removed_lets_nobody_in() {
     let store = open(home.path());
     for _ in 0..2 {
         std::fs::remove_file(home.path().join("lock")).unwrap();
-        let Some(StorageError::Owned(holder)) = try_open(home.path(), true).err() else {
+        let Some(OpenError::Owned(holder)) = try_open(home.path(), true).err() else {
             panic!("two owners at once");
         };
         assert_eq!(holder.to_string(), unknown_in(home.path()));
@@ -74,7 +74,7 @@ fn a_lock_file_that_somebody_removed_lets_nobody_in() {
         assert_eq!(DirectoryState::of(home.path()).unwrap().holder, Some(holder));
         // Nor does a file that somebody else puts there.
         std::fs::write(home.path().join("lock"), "").unwrap();
-        assert!(matches!(try_open(home.path(), true).err(), Some(StorageError::Owned(_))));
+        assert!(matches!(try_open(home.path(), true).err(), Some(OpenError::Owned(_))));
     }
     drop(store);
     assert_eq!(DirectoryState::of(home.path()).unwrap().holder, None);
@@ -89,7 +89,7 @@ fn a_program_of_before_that_locks_the_file_alone_is_an_owner_too() {
     std::fs::write(&path, "process 1 (registry serve)\n").unwrap();
     let before = std::fs::File::open(&path).unwrap();
     before.lock().unwrap();
-    let Some(StorageError::Owned(holder)) = try_open(home.path(), true).err() else {
+    let Some(OpenError::Owned(holder)) = try_open(home.path(), true).err() else {
         panic!("two owners at once");
     };
     assert_eq!(holder.to_string(), "process 1 (registry serve)");
@@ -133,7 +133,7 @@ fn who_waits_gets_the_store_when_it_is_dropped() {
     let (second, questions) = waiting.join().unwrap();
     assert_eq!(questions, 1);
     assert_eq!(second.blob_size(&repo("a"), &digest), Ok(Some(10)));
-    assert!(matches!(try_open(home.path(), true).err(), Some(StorageError::Owned(_))));
+    assert!(matches!(try_open(home.path(), true).err(), Some(OpenError::Owned(_))));
 }
 
 #[test]

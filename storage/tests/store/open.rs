@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use durable::IoError;
-use storage::{StorageError, Store};
+use storage::{OpenError, StorageError, Store, Trouble};
 
 use crate::support::{blob_path, directory, open, pull, push, repo, sha256, tree, try_open};
 
@@ -45,19 +45,19 @@ fn assert_complete(root: &Path) {
 fn existing_refuses_a_directory_without_a_store_and_leaves_nothing() {
     let home = directory();
     let refusal = |root: &Path| try_open(root, false).err();
-    assert_eq!(refusal(home.path()), Some(StorageError::NoStore(home.path().into())));
+    assert_eq!(refusal(home.path()), Some(OpenError::NoStore(home.path().into())));
     assert_eq!(tree(home.path()), Vec::<std::path::PathBuf>::new());
     let mark = home.path().join("restore-unfinished");
     std::fs::write(&mark, "").expect("what a restore leaves");
-    assert_eq!(refusal(home.path()), Some(StorageError::HalfRestored(home.path().into())));
+    assert_eq!(refusal(home.path()), Some(OpenError::HalfRestored(home.path().into())));
     std::fs::remove_file(&mark).expect("the mark goes");
     let absent = home.path().join("not/there");
-    assert_eq!(refusal(&absent), Some(StorageError::NoStore(absent.clone())));
+    assert_eq!(refusal(&absent), Some(OpenError::NoStore(absent.clone())));
     assert!(!home.path().join("not").exists());
     // A path through a file is as absent.
     fs::write(home.path().join("file"), "").unwrap();
     let below = home.path().join("file/data");
-    assert_eq!(refusal(&below), Some(StorageError::NoStore(below.clone())));
+    assert_eq!(refusal(&below), Some(OpenError::NoStore(below.clone())));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_directory_with_something_else_is_refused_by_its_name() {
     fs::create_dir(home.path().join("uploads")).unwrap();
     fs::write(home.path().join("holiday.jpg"), "").unwrap();
     let refusal =
-        StorageError::ForeignDirectory { path: home.path().into(), entry: "holiday.jpg".into() };
+        OpenError::ForeignDirectory { path: home.path().into(), entry: "holiday.jpg".into() };
     assert_eq!(try_open(home.path(), true).err(), Some(refusal));
     assert_eq!(tree(home.path()).len(), 2, "the refusal wrote something");
 }
@@ -133,11 +133,7 @@ fn an_interrupted_creation_is_completed_by_the_next_open() {
         let root = home.path().join(index.to_string());
         drop(open(&root));
         interrupt(&root);
-        assert_eq!(
-            try_open(&root, false).err(),
-            Some(StorageError::NoStore(root.clone())),
-            "{what}"
-        );
+        assert_eq!(try_open(&root, false).err(), Some(OpenError::NoStore(root.clone())), "{what}");
         let store = try_open(&root, true).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert!(store.is_new(), "{what}");
         store.finish_creation().unwrap();
@@ -177,17 +173,18 @@ fn a_later_or_damaged_format_is_refused_before_anything_is_written() {
     let home = directory();
     let path = home.path().join("FORMAT");
     fs::write(&path, "2\n").unwrap();
-    let later = StorageError::NewerFormat { path: home.path().into(), found: 2, known: 1 };
+    let later =
+        StorageError::Failed(Trouble::NewerFormat { path: home.path().into(), found: 2, known: 1 });
     for may_create in [true, false] {
-        assert_eq!(try_open(home.path(), may_create).err(), Some(later.clone()));
+        assert_eq!(try_open(home.path(), may_create).err(), Some(later.clone().into()));
     }
     for text in ["", "\n", "one", "0", "-1", "1 2", "99999999999"] {
         fs::write(&path, text).unwrap();
-        let damaged = StorageError::Damaged {
+        let damaged = StorageError::Failed(Trouble::Damaged {
             path: path.clone(),
             what: "it should hold one number, 1 or greater".into(),
-        };
-        assert_eq!(try_open(home.path(), true).err(), Some(damaged), "{text:?}");
+        });
+        assert_eq!(try_open(home.path(), true).err(), Some(damaged.into()), "{text:?}");
     }
     assert_eq!(tree(home.path()), [path]);
 }
@@ -200,9 +197,11 @@ fn a_complete_store_without_its_database_is_damaged_and_not_begun_anew() {
     for suffix in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(home.path().join(format!("registry.db{suffix}")));
     }
-    let damaged =
-        StorageError::Damaged { path: database.clone(), what: "it is missing".to_owned() };
-    assert_eq!(try_open(home.path(), true).err(), Some(damaged));
+    let damaged = StorageError::Failed(Trouble::Damaged {
+        path: database.clone(),
+        what: "it is missing".to_owned(),
+    });
+    assert_eq!(try_open(home.path(), true).err(), Some(damaged.into()));
     assert!(!database.exists());
 }
 
@@ -211,7 +210,10 @@ fn a_database_that_is_not_one_is_refused() {
     let home = directory();
     drop(open(home.path()));
     fs::write(home.path().join("registry.db"), vec![7; 8192]).unwrap();
-    assert!(matches!(try_open(home.path(), true).err(), Some(StorageError::DatabaseDamaged(_))));
+    assert!(matches!(
+        try_open(home.path(), true).err(),
+        Some(OpenError::Storage(StorageError::Failed(Trouble::DatabaseDamaged(_))))
+    ));
 }
 
 #[test]
@@ -229,7 +231,9 @@ fn a_file_in_place_of_the_directory_is_refused() {
     fs::write(&root, "").unwrap();
     assert!(matches!(
         try_open(&root, true).err(),
-        Some(StorageError::Io(IoError { kind: ErrorKind::AlreadyExists, path, .. })) if path == root
+        Some(OpenError::Storage(StorageError::Failed(Trouble::Io(IoError {
+            kind: ErrorKind::AlreadyExists, path, ..
+        })))) if path == root
     ));
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use bytes::Bytes;
 use durable::IoError;
 use oci::Algorithm;
-use storage::{StorageError, Verification};
+use storage::{StorageError, Trouble, Verification};
 
 use crate::full::{Ballast, on_a_small_disk};
 use crate::support::{
@@ -64,7 +64,10 @@ fn a_name_that_cannot_be_given_leaves_the_upload_to_be_tried_again() {
     for _ in 0..2 {
         let outcome = store.commit_upload(&writer, &digest);
         assert!(
-            matches!(outcome, Err(StorageError::Io(IoError { action: "rename", .. }))),
+            matches!(
+                outcome,
+                Err(StorageError::Failed(Trouble::Io(IoError { action: "rename", .. })))
+            ),
             "{outcome:?}"
         );
         assert_eq!(store.upload_offset(&name, &pusher, id), Ok(7));

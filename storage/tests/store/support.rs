@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use oci::{Algorithm, Digest, Manifest, MediaType, RepoName, Tag};
-use storage::{Account, OnHeld, OpenOptions, StorageError, Store, UserId, UserName};
+use storage::{Account, OnHeld, OpenError, OpenOptions, StorageError, Store, UserId, UserName};
 use tempfile::TempDir;
 
 /// Upload sessions that a user of these stores may have.
@@ -22,7 +22,7 @@ pub(crate) fn open(root: &Path) -> Store {
     store
 }
 
-pub(crate) fn try_open(root: &Path, may_create: bool) -> Result<Store, StorageError> {
+pub(crate) fn try_open(root: &Path, may_create: bool) -> Result<Store, OpenError> {
     open_with_reserve(root, may_create, 0)
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn open_with_reserve(
     root: &Path,
     may_create: bool,
     reserve_bytes: u64,
-) -> Result<Store, StorageError> {
+) -> Result<Store, OpenError> {
     let on_held = |_: &storage::LockHolder| OnHeld::GiveUp;
     Store::open(
         root,

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::{Account, UserId};
 use crate::content::SizedDigest;
-use crate::error::StorageError;
+use crate::error::{StorageError, Trouble};
 
 /// What a `.meta` file says.
 pub(super) struct Meta {
@@ -133,7 +133,8 @@ fn becoming(line: &[u8]) -> Option<SizedDigest> {
 }
 
 fn text(line: &impl Serialize) -> Result<Vec<u8>, StorageError> {
-    serde_json::to_vec(line).map_err(|error| StorageError::Database(error.to_string()))
+    serde_json::to_vec(line)
+        .map_err(|error| StorageError::Failed(Trouble::Database(error.to_string())))
 }
 
 /// The third line.

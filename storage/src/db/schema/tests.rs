@@ -9,6 +9,7 @@ use super::*;
 use crate::actor::Actor;
 use crate::clock::wall_seconds;
 use crate::db::copy;
+use crate::error::{OpenError, Trouble};
 
 /// Makes the tables of this number.
 pub(in crate::db) fn make(connection: &Connection, number: u32) {
@@ -51,8 +52,12 @@ fn migrating_twice_changes_nothing_and_a_later_database_is_refused() {
     // One that nobody knows, and one on the way to it.
     for found in [999, 1 << PARTS_BITS | 999, 99 << PARTS_BITS | 4] {
         connection.pragma_update(None, "user_version", found).unwrap();
-        let refusal = StorageError::NewerFormat { path: "/data".into(), found, known: known() };
-        assert_eq!(migrate(&mut connection, &layout, &plenty), Err(refusal));
+        let refusal = StorageError::Failed(Trouble::NewerFormat {
+            path: "/data".into(),
+            found,
+            known: known(),
+        });
+        assert_eq!(migrate(&mut connection, &layout, &plenty), Err(refusal.into()));
     }
 }
 
@@ -269,8 +274,7 @@ fn what_cannot_fit_is_said_before_anything_is_changed() {
     {
         let (_directory, mut connection, most) = in_file(&rows);
         let free_bytes = 50_000;
-        let refusal =
-            StorageError::NoRoomToUpgrade { path: "/data".into(), needed_bytes, free_bytes };
+        let refusal = OpenError::NoRoomToUpgrade { path: "/data".into(), needed_bytes, free_bytes };
         assert_eq!(migrate(&mut connection, &layout, &|| free_bytes), Err(refusal));
         assert_eq!(number(&connection, "PRAGMA user_version"), 3);
         assert_eq!(most.load(Ordering::Relaxed), 0, "nothing was written");

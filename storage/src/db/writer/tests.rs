@@ -2,6 +2,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::db::copy::CopyState;
+use crate::error::Trouble;
 
 fn fatal(error: &StorageError) -> ! {
     panic!("{error}")
@@ -144,9 +145,9 @@ fn outcome_of(error: StorageError) -> std::thread::Result<()> {
 
 #[test]
 fn a_failed_sync_ends_the_process_and_a_full_disk_does_not() {
-    assert!(outcome_of(StorageError::NotSynced("disk I/O error".into())).is_err());
+    assert!(outcome_of(StorageError::Failed(Trouble::NotSynced("disk I/O error".into()))).is_err());
     assert!(outcome_of(StorageError::Full).is_ok());
-    assert!(outcome_of(StorageError::Database("disk I/O error".into())).is_ok());
+    assert!(outcome_of(StorageError::Failed(Trouble::Database("disk I/O error".into()))).is_ok());
 }
 
 #[test]
@@ -305,7 +306,7 @@ fn a_commit_that_failed_when_it_lay_in_the_log_does_not_come_back_after_a_crash(
     sender.send(Work::Write(job)).unwrap();
     // Looks at what a crash would leave when the caller hears of it.
     let thread = std::thread::spawn(move || writer(connection).unwrap().run(&queue));
-    assert!(matches!(outcome.recv().unwrap(), Err(StorageError::Database(_))));
+    assert!(matches!(outcome.recv().unwrap(), Err(StorageError::Failed(Trouble::Database(_)))));
     copy("db", "crashed");
     assert_eq!(count("crashed"), 0, "the refused write came back");
     drop(sender);
