@@ -59,7 +59,7 @@ fn what_cannot_be_a_store_is_refused_as_an_open_would_refuse_it() {
     fs::write(home.path().join("holiday.jpg"), "").unwrap();
     let error =
         OpenError::ForeignDirectory { path: home.path().into(), entry: "holiday.jpg".into() };
-    assert_eq!(DirectoryState::of(home.path()), Err(error.into()));
+    assert_eq!(DirectoryState::of(home.path()), Err(error));
     assert!(matches!(
         DirectoryState::of(&home.path().join("holiday.jpg")),
         Err(OpenError::Storage(StorageError::Failed(Trouble::Io(IoError {
