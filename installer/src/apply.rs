@@ -9,9 +9,10 @@ use durable::At;
 
 use crate::error::InstallError;
 use crate::file;
+use crate::paths::RUNNING_PROGRAM;
 use crate::plan::{Plan, Planned};
 use crate::record::{Made, Record};
-use crate::step::{Need, OWN_PROGRAM, Owner, PROGRAM_MODE, Step};
+use crate::step::{Need, Owner, PROGRAM_MODE, Step};
 use crate::systemd;
 use crate::undo::{self, Undo, as_owner};
 use crate::user::{self, Ids};
@@ -186,7 +187,7 @@ fn take(planned: &Planned, caller: &Caller<'_>) -> Result<(), InstallError> {
         Step::Give { path, to } => undo::give(path, ids_of(&Owner::User(to.clone()))?),
         Step::Close { path } => file::set_mode(path, mode_of(path)? & !file::OPENING),
         Step::Program { path } => {
-            let program = Path::new(OWN_PROGRAM);
+            let program = Path::new(RUNNING_PROGRAM);
             let mut content = File::open(program).at("open", program)?;
             keep_if_there(path, planned.need)?;
             file::write(path, &mut content, PROGRAM_MODE, Ids::ROOT)

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::InstallError;
 use crate::file;
+use crate::paths::INSTALL_LOCK;
 use crate::undo::Undo;
 use crate::user::Ids;
 
@@ -139,7 +140,7 @@ impl InstallLock {
     /// # Errors
     /// [`InstallError::Busy`] if another process has it.
     pub fn take() -> Result<Self, InstallError> {
-        let path = Path::new(LOCK);
+        let path = Path::new(INSTALL_LOCK);
         let mut options = File::options();
         // For root alone: whoever can open it can hold it.
         let opened = options.create(true).truncate(false).write(true).mode(0o600).open(path);
@@ -156,8 +157,6 @@ impl InstallLock {
 
 /// The version of the record's form.
 const FORMAT: u32 = 1;
-/// It goes with the host's next start, as locks should.
-const LOCK: &str = "/run/registry-install.lock";
 
 #[cfg(test)]
 mod tests {

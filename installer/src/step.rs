@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::error::InstallError;
 use crate::file;
+use crate::paths::RUNNING_PROGRAM;
 use crate::record::Made;
 use crate::systemd;
 use crate::undo::as_owner;
@@ -283,7 +284,7 @@ fn move_need(inside: &Path, from: &Path, to: &Path) -> Result<Need, InstallError
 /// Whether a file is this program, byte for byte.
 fn is_this_program(path: &Path) -> Result<bool, InstallError> {
     let Some(there) = file::read(path)? else { return Ok(false) };
-    let own = Path::new(OWN_PROGRAM);
+    let own = Path::new(RUNNING_PROGRAM);
     Ok(std::fs::read(own).at("read", own)? == there)
 }
 
@@ -317,8 +318,6 @@ fn octal<S: serde::Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_str(&format!("{mode:04o}"))
 }
 
-/// The running program, whatever became of the name it was started by.
-pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Everybody may run the program and read it.
 pub(crate) const PROGRAM_MODE: u32 = 0o755;
 /// The first number of a person's account on every Linux of today (`UID_MIN` of login.defs).

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use installer::InstallError;
+use installer::paths::{CONFIG_FILE, DEFAULT_DATA_DIR};
 
-use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
+use crate::config::{ConfigError, Settings, installed_data_dir};
 use crate::control::allow_network_fs;
 use crate::server::unfit_names;
 use crate::text::{self, Page, note, print};

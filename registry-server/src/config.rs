@@ -20,13 +20,10 @@ use crate::logging::LogLevel;
 mod installed;
 mod span;
 
+pub use installer::paths::CONFIG_FILE;
+
 pub use installed::{installed_data_dir, installed_settings, installed_upkeep};
 pub use span::Span;
-
-/// Where an installed registry has its settings.
-pub const CONFIG_FILE: &str = "/etc/registry/registry.toml";
-/// Where a registry keeps its data unless somebody chose otherwise.
-pub const DEFAULT_DATA_DIR: &str = "/var/lib/registry";
 
 /// What stands in the file or was given as flags: everything may be missing.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

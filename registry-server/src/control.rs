@@ -21,7 +21,6 @@ pub(crate) use client::{
     allow_network_fs, check_medium, end_process, is_network_fs_allowed, log_trouble,
 };
 pub use lease::Lease;
-pub(crate) use place::RUNTIME;
 pub use socket::Socket;
 
 /// A command, as it travels.

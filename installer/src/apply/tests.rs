@@ -142,7 +142,7 @@ fn what_is_applied_is_there_and_applying_again_changes_nothing() {
     assert_eq!(mode("etc/private/key"), 0o600);
     assert_eq!(mode("program"), 0o755);
     assert_eq!(mode("settings"), 0o644);
-    assert_eq!(tree[&host.path("program")].1, hash(&fs::read(OWN_PROGRAM).unwrap()));
+    assert_eq!(tree[&host.path("program")].1, hash(&fs::read(RUNNING_PROGRAM).unwrap()));
     assert_eq!(tree[&host.path("etc/private/key")].1, hash(b"secret"));
     assert!(!tree.contains_key(&host.path("data/key")));
     assert!(host.plan(false).is_nothing());

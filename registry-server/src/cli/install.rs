@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use certs::{GivenKey, RootKey};
 use clap::Args;
+use installer::paths::{RECORD, ROOT_KEY, TRUSTED_CAS, USER};
 use installer::{Caller, InstallLock, Plan, Planned, Record};
 use serde::Serialize;
 use storage::shell_word;
@@ -24,7 +25,6 @@ mod wanted;
 
 use answer::{Known, Login};
 use wanted::Wanted;
-pub(super) use wanted::{OWN_CERTIFICATE, OWN_KEY};
 
 /// The flags of `install`.
 #[derive(Args)]
@@ -155,7 +155,7 @@ fn farewell(wanted: &Wanted, login: &Login) -> Page {
     let next = match wanted.ca() {
         Some(ca) => {
             page.line(format_args!("Its CA, which clients must trust, is in {}", ca.display()));
-            let trusted = quoted(Path::new(&format!("/etc/containers/certs.d/{address}")));
+            let trusted = quoted(Path::new(&format!("{TRUSTED_CAS}/{address}")));
             let ca = quoted(&ca);
             let trust = format!("{sudo}mkdir -p {trusted} && {sudo}cp {ca} {trusted}/");
             [trust, log_in, push]
@@ -199,10 +199,3 @@ fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     });
     Ok(stop)
 }
-
-/// Where the record of what is installed lies.
-pub(super) const RECORD: &str = "/etc/registry/install.json";
-/// The user that the service runs as.
-const USER: &str = "registry";
-/// Where the key of the root CA lies, out of the service's sight.
-pub(super) const ROOT_KEY: &str = "/etc/registry/pki/ca.key";

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, DEFAULT_DATA_DIR, Settings, Upkeep};
+use installer::paths::DEFAULT_DATA_DIR;
+
+use super::{ConfigError, Settings, Upkeep};
 
 /// The data directory of the registry that is installed on this host, as the settings in `file`
 /// name it; the default one where there is no such file.

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::bail;
+use installer::paths::{CONFIG_FILE, OWN_CERTIFICATE, OWN_KEY, ROOT_KEY};
 use oci::{Algorithm, Digest};
 use storage::backup::{Filling, SmallFiles, Taken, read_small};
 use storage::{Layout, NamedBlob};
@@ -13,9 +14,8 @@ use super::Summary;
 use super::place::check_space;
 use super::source::Source;
 use crate::cli::beside::Owner;
-use crate::cli::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY};
 use crate::cli::meter::Meter;
-use crate::config::{CONFIG_FILE, installed_data_dir};
+use crate::config::installed_data_dir;
 
 /// One run of a backup.
 pub(super) struct Run<'a> {

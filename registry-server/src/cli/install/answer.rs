@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use installer::paths::OWN_CERTIFICATE;
 use storage::{Layout, Role, UserName};
 
-use super::wanted::{OWN_CERTIFICATE, Wanted};
+use super::wanted::Wanted;
 use crate::auth::password::Password;
 use crate::command::access::{ListUsers, UserEntry};
 use crate::control;

@@ -6,16 +6,16 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use durable::DiskSpace;
+use installer::paths::{PROGRAM, ROOT_KEY, RUNNING_PROGRAM, UNIT};
 use storage::{Content, Medium, Survey};
 
-use super::steps::{PROGRAM, UNIT};
 use super::wanted::Wanted;
-use super::{ROOT_KEY, note};
 use crate::config::Config;
 use crate::limits::{INSTALL_FREE_BYTES, RELEASE_BYTES};
 use crate::missing;
 use crate::net::listener::listen;
 use crate::server::{choose_password, read_password};
+use crate::text::note;
 
 /// Looks, and gives what an administrator should know but nothing fails for.
 ///
@@ -29,7 +29,7 @@ pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
     check_data(wanted, &found)?;
     let free = check_space(data, if is_store { 0 } else { INSTALL_FREE_BYTES })?;
     if wanted.installed.is_none() {
-        let program = std::fs::metadata(OWN_PROGRAM).context("cannot look at this program")?;
+        let program = std::fs::metadata(RUNNING_PROGRAM).context("cannot look at this program")?;
         check_space(Path::new(PROGRAM), program.len())?;
     }
     check_ports(wanted)?;
@@ -178,6 +178,3 @@ fn closed(address: &SocketAddr) -> Option<String> {
         )
     })
 }
-
-/// The running program, also when its file has gone since it was started.
-const OWN_PROGRAM: &str = "/proc/self/exe";

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use certs::TlsFile;
+use installer::paths::{
+    CONFIG_FILE, OWN_CERTIFICATE, OWN_KEY, OWN_TLS, PKI, PROGRAM, ROOT_KEY, RUNTIME, UNIT,
+    UNIT_FILE, USER,
+};
 use installer::{Need, Owner, Step, Unit};
 use storage::{DATA_MODE, Layout};
 
-use super::wanted::{OWN_CERTIFICATE, OWN_KEY, Wanted};
-use super::{ROOT_KEY, USER};
-use crate::config::CONFIG_FILE;
-use crate::control::RUNTIME;
+use super::wanted::Wanted;
 
 /// The steps, in the order in which they are taken.
 ///
@@ -29,8 +30,7 @@ pub(super) fn of(wanted: &Wanted) -> anyhow::Result<Vec<Step>> {
     steps.push(Step::Directory { path: data.clone(), mode: DATA_MODE, owner: user() });
     steps.push(Step::Give { path: data.clone(), to: USER.to_owned() });
     steps.push(Step::Close { path: data.clone() });
-    let pki = Path::new(ROOT_KEY).parent().unwrap_or(Path::new("/")).to_owned();
-    steps.push(Step::Directory { path: pki, mode: 0o700, owner: Owner::Root });
+    steps.push(Step::Directory { path: PKI.into(), mode: 0o700, owner: Owner::Root });
     steps.extend(own_certificate(wanted)?);
     steps.extend(parents(Path::new(PROGRAM)));
     steps.push(Step::Program { path: PROGRAM.into() });
@@ -76,9 +76,8 @@ fn own_certificate(wanted: &Wanted) -> anyhow::Result<Vec<Step>> {
         anyhow::Ok(certs::plain_pem(&content))
     };
     let user = Owner::User(USER.to_owned());
-    let directory = Path::new(OWN_CERTIFICATE).parent().unwrap_or(Path::new("/")).to_owned();
     Ok(vec![
-        Step::Directory { path: directory, mode: 0o755, owner: Owner::Root },
+        Step::Directory { path: OWN_TLS.into(), mode: 0o755, owner: Owner::Root },
         file(OWN_CERTIFICATE, 0o644, Owner::Root, read(certificate)?),
         file(OWN_KEY, 0o600, user, read(key)?),
     ])
@@ -92,7 +91,6 @@ fn unit(wanted: &Wanted) -> Unit {
     let listen = &wanted.config.listen;
     let is_always_there = |ip: IpAddr| ip.is_unspecified() || ip.is_loopback();
     let command = [PROGRAM, "serve", "--existing", "--config", CONFIG_FILE];
-    let pki = Path::new(ROOT_KEY).parent().unwrap_or(Path::new("/")).to_owned();
     Unit {
         description: format!("OCI registry at https://{}", wanted.address),
         command: command.map(str::to_owned).to_vec(),
@@ -100,16 +98,11 @@ fn unit(wanted: &Wanted) -> Unit {
         writable: wanted.config.data_dir.clone(),
         runtime: RUNTIME.to_owned(),
         mount_point: wanted.settings.data_mount.clone().filter(|path| path.parent().is_some()),
-        hidden: vec![pki],
+        hidden: vec![PKI.into()],
         low_port: listen.iter().any(|address| address.port() < FIRST_OPEN_PORT),
         needs_network: listen.iter().any(|address| !is_always_there(address.ip())),
     }
 }
 
-/// Where the program goes: in everybody's path, and not the packages' part of it.
-pub(super) const PROGRAM: &str = "/usr/local/bin/registry";
-/// The service.
-pub(super) const UNIT: &str = "registry.service";
-const UNIT_FILE: &str = "/etc/systemd/system/registry.service";
 /// The first port that everybody may listen on.
 const FIRST_OPEN_PORT: u16 = 1024;

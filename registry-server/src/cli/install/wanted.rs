@@ -5,9 +5,10 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use certs::{ServerName, TlsFile};
+use installer::paths::{CONFIG_FILE, DEFAULT_DATA_DIR, EMPTIED, OWN_CERTIFICATE, OWN_KEY, SYSTEM};
 use storage::Layout;
 
-use crate::config::{CONFIG_FILE, Config, DEFAULT_DATA_DIR, Settings};
+use crate::config::{Config, Settings};
 
 /// What was asked for, complete and checked as far as that goes without the host.
 pub(super) struct Wanted {
@@ -191,17 +192,6 @@ fn for_the_service(mut settings: Settings) -> Settings {
     }
     settings
 }
-
-/// Where the administrator's own certificate is copied to: the service sees no home directory.
-pub(in crate::cli) const OWN_CERTIFICATE: &str = "/etc/registry/tls/server.crt";
-/// Where its key is copied to.
-pub(in crate::cli) const OWN_KEY: &str = "/etc/registry/tls/server.key";
-
-/// Places that are emptied, by the system or by the next start.
-const EMPTIED: [&str; 6] = ["/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];
-
-/// Places of the system itself.
-const SYSTEM: [&str; 3] = ["/boot", "/etc", "/usr"];
 
 /// What stands above the settings in the file.
 const HEAD: &str = "\
