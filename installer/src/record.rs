@@ -29,7 +29,7 @@ pub struct Record {
     /// What stays when all else is removed, for people: directories and users.
     pub(crate) keeps: Vec<String>,
     /// What was made, in this order.
-    pub(crate) made: Vec<Made>,
+    pub(crate) made: Vec<InstalledItem>,
     /// What undoes the installation that is under way, in the order of its steps.
     pub(crate) journal: Vec<Undo>,
 }
@@ -37,7 +37,7 @@ pub struct Record {
 /// A thing that an installation made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "made", rename_all = "kebab-case")]
-pub enum Made {
+pub enum InstalledItem {
     /// A user.
     User {
         /// Its name.
@@ -101,9 +101,9 @@ impl Record {
     }
 
     /// Notes a thing that was made, once. A file that moved goes back to where it was last.
-    pub(crate) fn note(&mut self, made: Made) {
-        if let Made::Moved { to: new, .. } = &made {
-            self.made.retain(|made| !matches!(made, Made::Moved { to, .. } if to == new));
+    pub(crate) fn note(&mut self, made: InstalledItem) {
+        if let InstalledItem::Moved { to: new, .. } = &made {
+            self.made.retain(|made| !matches!(made, InstalledItem::Moved { to, .. } if to == new));
         }
         if !self.made.contains(&made) {
             self.made.push(made);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::error::InstallError;
 use crate::file;
 use crate::paths::RUNNING_PROGRAM;
-use crate::record::Made;
+use crate::record::InstalledItem;
 use crate::systemd;
 use crate::undo::as_owner;
 use crate::user::{self, Ids};
@@ -144,7 +144,7 @@ impl Step {
     /// What the step does to the host as it is; `made` is what earlier installations made.
     ///
     /// `Stop`, `Start` and `Check` are the plan's to judge, since they depend on the other steps.
-    pub(crate) fn need(&self, made: &[Made]) -> Result<Need, InstallError> {
+    pub(crate) fn need(&self, made: &[InstalledItem]) -> Result<Need, InstallError> {
         match self {
             Self::User { name, .. } => user_need(name, made),
             Self::Directory { path, owner, .. } => {
@@ -223,9 +223,9 @@ fn check_reachable(path: &Path, user: &str) -> Result<(), InstallError> {
     Ok(())
 }
 
-fn user_need(name: &str, made: &[Made]) -> Result<Need, InstallError> {
+fn user_need(name: &str, made: &[InstalledItem]) -> Result<Need, InstallError> {
     let Some(ids) = user::find(name)? else { return Ok(Need::Make) };
-    let is_ours = made.contains(&Made::User { name: name.to_owned() });
+    let is_ours = made.contains(&InstalledItem::User { name: name.to_owned() });
     if !is_ours && ids.uid >= FIRST_PERSON {
         return Err(InstallError::ForeignUser { name: name.to_owned(), uid: ids.uid });
     }
@@ -254,7 +254,7 @@ fn file_need(
     has_content: bool,
     mode: u32,
     owner: &Owner,
-    made: &[Made],
+    made: &[InstalledItem],
 ) -> Result<Need, InstallError> {
     if has_content && file::has(path, mode, owner.ids()?)? {
         return Ok(Need::Nothing);
@@ -263,7 +263,7 @@ fn file_need(
     if file::metadata(path)?.is_none() {
         return Ok(Need::Make);
     }
-    let is_ours = made.contains(&Made::File { path: path.to_owned() });
+    let is_ours = made.contains(&InstalledItem::File { path: path.to_owned() });
     if is_ours || has_content {
         Ok(Need::Change)
     } else {
@@ -294,13 +294,13 @@ pub(crate) fn check_unit(
     unit: &str,
     file: &Path,
     content: &[u8],
-    made: &[Made],
+    made: &[InstalledItem],
 ) -> Result<systemd::ServiceState, InstallError> {
     let state = systemd::state(unit)?;
     if state.is_masked {
         return Err(InstallError::Masked(unit.to_owned()));
     }
-    let is_ours = made.contains(&Made::File { path: file.to_owned() });
+    let is_ours = made.contains(&InstalledItem::File { path: file.to_owned() });
     let there = file::read(file)?;
     let is_foreign = there.is_some_and(|there| there != content) && !is_ours;
     let found = state.file.clone().filter(|found| found != file);

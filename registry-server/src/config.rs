@@ -22,7 +22,7 @@ mod span;
 
 pub use installer::paths::CONFIG_FILE;
 
-pub use installed::{installed_data_dir, installed_settings, installed_upkeep};
+pub use installed::{installed_data_dir, installed_settings, installed_upkeep, is_installed};
 pub use span::Span;
 
 /// What stands in the file or was given as flags: everything may be missing.

@@ -252,8 +252,9 @@ fn what_lies_in_a_directory_of_somebody_else_leads_root_nowhere() {
     fs::set_permissions(host.directory.path(), Permissions::from_mode(0o755)).unwrap();
     chown(host.path("data"), Some(4321), Some(4321)).unwrap();
     let record = Record::read(&host.record()).unwrap().unwrap();
-    let moved = record.made.iter().find(|made| matches!(made, Made::Moved { .. })).unwrap();
-    let Made::Moved { to, .. } = moved else { panic!() };
+    let moved =
+        record.made.iter().find(|made| matches!(made, InstalledItem::Moved { .. })).unwrap();
+    let InstalledItem::Moved { to, .. } = moved else { panic!() };
     symlink(host.path("etc/private"), host.path("data/tls")).unwrap();
     let from = host.path("data/tls/key");
     // Not even when the directory has become root's again, and root has every right.

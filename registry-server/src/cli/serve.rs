@@ -12,13 +12,13 @@ use crate::net::Kernel;
 use crate::notify::Notifier;
 use crate::server::{FirstStart, Given, Server};
 use crate::text::{self, Page, print};
-use crate::{descriptors, logging, missing};
+use crate::{data_check, descriptors, logging};
 
 /// Runs the server until SIGTERM or SIGINT; a second signal ends it at once.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let given = Given::read(config)?;
     // First, because the directory under a mount that is missing belongs to somebody else.
-    missing::check(config)?;
+    data_check::check(config)?;
     installer::become_owner_of(&config.data_dir)?;
     // A core would hold keys and passwords, and some hosts' programs keep one whatever the limit
     // on its size says.

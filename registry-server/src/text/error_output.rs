@@ -1,14 +1,8 @@
 //! Standard error: the log, and what people are told while something goes on.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use super::escape::escaped;
-
-/// Writes over the line of a terminal on which standard error ends.
-pub(crate) fn write_over(text: &str) {
-    // It may be closed; there is nobody left to tell then.
-    let _ = write!(io::stderr(), "\r\x1b[K{}", escaped(text));
-}
 
 /// Writes lines that [`log_line`] made to standard error.
 pub(crate) fn write_log(lines: &[u8]) {
@@ -31,11 +25,6 @@ pub(crate) fn log_line(line: &[u8]) -> Vec<u8> {
 pub(crate) fn error_file() -> Option<(u64, u64)> {
     let found = rustix::fs::fstat(io::stderr()).ok()?;
     Some((found.st_dev, found.st_ino))
-}
-
-/// Whether standard error is a terminal.
-pub(crate) fn is_watched() -> bool {
-    io::stderr().is_terminal()
 }
 
 /// Bytes of an event that its line in the log has, at most: a path can have 64 KiB.

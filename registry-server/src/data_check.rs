@@ -15,7 +15,7 @@ use crate::config::Config;
 
 /// Why there is no registry where one should be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum MissingError {
+pub enum DataError {
     /// Nothing is known of the file system that it should lie on.
     #[error(
         "{} holds no registry (there is no FORMAT in it), and lies on the file system mounted at \
@@ -85,14 +85,14 @@ pub enum MissingError {
 /// Checks that a registry that must be there is there. Writes nothing.
 ///
 /// # Errors
-/// Every [`MissingError`]. What else is wrong with the directory shows when it is opened.
-pub fn check(config: &Config) -> Result<(), MissingError> {
+/// Every [`DataError`]. What else is wrong with the directory shows when it is opened.
+pub fn check(config: &Config) -> Result<(), DataError> {
     if !config.existing {
         return Ok(());
     }
     let data = config.data_dir.clone();
     match (Layout::new(&data).require(), &config.data_mount) {
-        (Err(cause @ StorageError::HalfRestored(_)), _) => Err(MissingError::HalfRestored(cause)),
+        (Err(cause @ StorageError::HalfRestored(_)), _) => Err(DataError::HalfRestored(cause)),
         (Err(StorageError::NoStore(_)), installed) => {
             let now = installer::mount_point(&data);
             Err(absent(data, installed.as_deref(), now))
@@ -100,20 +100,20 @@ pub fn check(config: &Config) -> Result<(), MissingError> {
         // Who may not read it is told whose it is by who wants to become the owner.
         (Err(StorageError::Io(IoError { kind: ErrorKind::PermissionDenied, .. })), _) => Ok(()),
         (Err(cause @ StorageError::Io(_)), Some(installed)) => {
-            Err(MissingError::Unreachable { cause, installed: installed.clone() })
+            Err(DataError::Unreachable { cause, installed: installed.clone() })
         }
         _ => Ok(()),
     }
 }
 
-fn absent(data: PathBuf, installed: Option<&Path>, now: PathBuf) -> MissingError {
+fn absent(data: PathBuf, installed: Option<&Path>, now: PathBuf) -> DataError {
     match installed.map(Path::to_owned) {
-        None => MissingError::Absent { data, now },
-        Some(installed) if installed == now => MissingError::Gone { data, installed },
+        None => DataError::Absent { data, now },
+        Some(installed) if installed == now => DataError::Gone { data, installed },
         Some(installed) if now.starts_with(&installed) => {
-            MissingError::Hidden { data, installed, now }
+            DataError::Hidden { data, installed, now }
         }
-        Some(installed) => MissingError::NotMounted { data, installed },
+        Some(installed) => DataError::NotMounted { data, installed },
     }
 }
 

@@ -1,13 +1,14 @@
 //! Numbers, sizes and times as people read and write them.
 
 use std::borrow::Cow;
+use std::path::Path;
 
-use storage::ByteCount;
+use storage::{ByteCount, shell_word};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// A text of a client's as far as a line has room for it: the whole of it is in JSON.
-pub(super) fn cut(text: &str) -> Cow<'_, str> {
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
         None => Cow::Borrowed(text),
@@ -18,17 +19,22 @@ pub(super) fn cut(text: &str) -> Cow<'_, str> {
 const SHOWN_CHARS: usize = 255;
 
 /// A number of things.
-pub(super) fn counted(count: u64, thing: &str) -> String {
+pub(crate) fn counted(count: u64, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
 /// A size.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     ByteCount(count).to_string()
 }
 
+/// A path as a shell takes it.
+pub(crate) fn quoted(path: &Path) -> String {
+    shell_word(&path.display().to_string())
+}
+
 /// How long something lasts or lasted.
-pub(super) fn duration(seconds: u64) -> String {
+pub(crate) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -39,20 +45,20 @@ pub(super) fn duration(seconds: u64) -> String {
 }
 
 /// A time in seconds since 1970, for people and for programs (RFC 3339).
-pub(super) fn time(seconds: i64) -> String {
+pub(crate) fn time(seconds: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| seconds.to_string())
 }
 
 /// Reads a time as [`time`] writes it.
-pub(super) fn seconds(text: &str) -> Result<i64, String> {
+pub(crate) fn seconds(text: &str) -> Result<i64, String> {
     let time = OffsetDateTime::parse(text, &Rfc3339);
     let time = time.map_err(|_| "write a time as 2026-01-31T08:15:00Z".to_owned())?;
     Ok(time.unix_timestamp())
 }
 
 /// Now, in seconds since 1970.
-pub(super) fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
 
