@@ -19,7 +19,7 @@ const MEMBERS: [(&str, &[&str]); 7] = [
 ];
 
 /// A name that product code may use only in some files: those whose paths begin so.
-const BANS: [(&str, &[&str]); 34] = [
+const BANS: [(&str, &[&str]); 36] = [
     ("hyper", &["registry-server/src/"]),
     ("hyper_util", &["registry-server/src/"]),
     ("http", &["registry-server/src/"]),
@@ -51,6 +51,8 @@ const BANS: [(&str, &[&str]); 34] = [
     ("rustix::stdio", &[]),
     ("tracing_subscriber", &["registry-server/src/logging.rs"]),
     ("rpassword", &["registry-server/src/cli/user.rs"]),
+    ("shlex", &["storage/src/shell.rs"]),
+    ("humantime", &["registry-server/src/config/span.rs", "registry-server/src/text/format.rs"]),
     ("indicatif", &["registry-server/src/cli/progress.rs"]),
     // Whose line ends are taken for ours: the program's own words, JSON, TOML, and errors.
     ("of_own()", &OWN_LINES),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::time::Duration;
 
 use storage::{ByteCount, shell_word};
 use time::OffsetDateTime;
@@ -35,13 +36,13 @@ pub(crate) fn quoted(path: &Path) -> String {
 
 /// How long something lasts or lasted.
 pub(crate) fn duration(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
+    // Nobody who waits for days counts the minutes.
+    let least = match seconds {
+        0..HOUR => 1,
+        HOUR..DAY => MINUTE,
+        _ => HOUR,
+    };
+    humantime::format_duration(Duration::from_secs(seconds - seconds % least)).to_string()
 }
 
 /// A time in seconds since 1970, for people and for programs (RFC 3339).
@@ -62,15 +63,24 @@ pub(crate) fn now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
 
+/// Seconds of a minute.
+const MINUTE: u64 = 60;
+/// Seconds of an hour.
+const HOUR: u64 = 60 * MINUTE;
+/// Seconds of a day.
+const DAY: u64 = 24 * HOUR;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn times_are_for_people() {
-        assert_eq!(duration(59), "59 s");
-        assert_eq!(duration(3700), "1 h 1 min");
-        assert_eq!(duration(90000), "1 d 1 h");
+        assert_eq!(duration(0), "0s");
+        assert_eq!(duration(59), "59s");
+        assert_eq!(duration(61), "1m 1s");
+        assert_eq!(duration(3700), "1h 1m");
+        assert_eq!(duration(90000), "1day 1h");
     }
 
     #[test]
