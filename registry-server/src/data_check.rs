@@ -87,11 +87,11 @@ pub enum DataError {
 /// # Errors
 /// Every [`DataError`]. What else is wrong with the directory shows when it is opened.
 pub fn check(config: &Config) -> Result<(), DataError> {
-    if !config.existing {
+    if !config.must_exist() {
         return Ok(());
     }
     let data = config.data_dir.clone();
-    match (Layout::new(&data).require(), &config.data_mount) {
+    match (Layout::new(&data).require(), &config.settings.data_mount) {
         (Err(cause @ StorageError::HalfRestored(_)), _) => Err(DataError::HalfRestored(cause)),
         (Err(StorageError::NoStore(_)), installed) => {
             let now = installer::mount_point(&data);

@@ -76,13 +76,13 @@ impl Server {
                 telling.starting(&sentence);
                 OnHeld::Wait
             };
-            open_store(&settings, !settings.existing, &bounds, &on_held)
+            open_store(&settings, !settings.must_exist(), &bounds, &on_held)
         };
         let store = blocking.write(open).await?;
         let store = Arc::new(store);
         warn_of_medium(&store);
         let socket = bind_socket(&store, &blocking).await?;
-        let listeners = listen(&config.listen)?;
+        let listeners = listen(&config.settings.listen)?;
         let listening = listeners.first().context("there is no address to listen on")?;
         let listening = listening.local_addr()?;
         // Only now, so that a start that fails for want of a port leaves no user behind.
@@ -98,7 +98,7 @@ impl Server {
             blocking.clone(),
             limits.clone(),
             Arc::clone(&quotas),
-            config.open_pulls,
+            config.settings.open_pulls == Some(true),
         )?;
         let app = Arc::new(App::new(store, blocking, authenticator, limits, quotas));
         let running = Running {

@@ -24,7 +24,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     // on its size says.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Threads stay the user that made them, so there are none before this.
-    logging::start(config.log_level).context("cannot start the thread of the log")?;
+    logging::start(config.settings.log_level.unwrap_or_default())
+        .context("cannot start the thread of the log")?;
     let notifier = Notifier::start().context("cannot start the thread that tells systemd")?;
     let limits = Limits::default().fit(descriptors::raise())?.fit_sockets(Kernel::read());
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -69,14 +69,15 @@ pub(super) fn check(spec: &InstallSpec, first: Option<&FirstStart>) -> anyhow::R
         None => Trust::Certificate(OWN_CERTIFICATE.into()),
     };
     let probe = |listening| Probe { patience: PATIENCE, ..Probe::new(listening, name, &trust) };
-    spec.config.listen.iter().try_for_each(|&listening| probe(listening).run())?;
+    spec.config.settings.listen.iter().try_for_each(|&listening| probe(listening).run())?;
     let login = Login { user: user(spec)?, password: password_source(spec, first)? };
     let (PasswordSource::MadeUp { password, .. } | PasswordSource::Given { password, .. }) =
         &login.password
     else {
         return Ok(login);
     };
-    let &listening = spec.config.listen.first().context("there is no address to listen on")?;
+    let &listening =
+        spec.config.settings.listen.first().context("there is no address to listen on")?;
     let login_tried = Some((&login.user, password));
     match (Probe { login: login_tried, ..probe(listening) }).run() {
         Ok(()) => Ok(login),
@@ -120,7 +121,7 @@ fn password_source(
         let password = installer::as_owner_of(data, read)??;
         return Ok(PasswordSource::MadeUp { password, file });
     }
-    match (&spec.config.init_password_file, first) {
+    match (&spec.config.settings.init_password_file, first) {
         (Some(file), Some(_)) => {
             Ok(PasswordSource::Given { password: read_password(file)?, file: file.clone() })
         }

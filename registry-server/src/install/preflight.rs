@@ -10,7 +10,7 @@ use installer::paths::{PROGRAM, ROOT_KEY, RUNNING_PROGRAM, UNIT};
 use storage::{Content, Medium, Survey};
 
 use super::spec::InstallSpec;
-use crate::config::Config;
+use crate::config::Settings;
 use crate::data_check;
 use crate::limits::{INSTALL_FREE_BYTES, RELEASE_BYTES};
 use crate::net::listener::listen;
@@ -24,7 +24,7 @@ use crate::text::note;
 pub(super) fn check(spec: &InstallSpec) -> anyhow::Result<Vec<String>> {
     let data = spec.config.data_dir.as_path();
     let found = survey(data)?;
-    Medium::check(data, spec.config.allow_network_fs)?;
+    Medium::check(data, spec.config.may_be_on_network())?;
     let is_store = is_store(&found);
     check_data(spec, &found)?;
     let free = check_space(data, if is_store { 0 } else { INSTALL_FREE_BYTES })?;
@@ -49,7 +49,7 @@ pub(super) fn check(spec: &InstallSpec) -> anyhow::Result<Vec<String>> {
     let names = spec.config.hostnames.iter().filter_map(|name| name.dns());
     let others = names.filter(|name| !own.iter().any(|own| own == name));
     notes.extend(others.filter_map(unresolved));
-    notes.extend(spec.config.listen.iter().filter_map(closed));
+    notes.extend(spec.config.settings.listen.iter().filter_map(closed));
     Ok(notes)
 }
 
@@ -63,8 +63,8 @@ fn check_data(spec: &InstallSpec, found: &Survey) -> anyhow::Result<()> {
     if let Some(old) = &spec.installed
         && !is_store(found)
     {
-        let installed = old.settings.clone().with_defaults().check()?;
-        data_check::check(&Config { existing: true, ..installed }).context(
+        let installed = Settings { existing: Some(true), ..old.settings.clone() };
+        data_check::check(&installed.with_defaults().check()?).context(
             "the registry of this host is not there (only to begin anew without it, type \
              `registry uninstall` first)",
         )?;
@@ -107,7 +107,7 @@ fn is_store(found: &Survey) -> bool {
 /// A password for the first user can be read; and what to say if it comes too late.
 fn check_password(spec: &InstallSpec, is_store: bool) -> anyhow::Result<Option<String>> {
     let (data, user) = (&spec.config.data_dir, &spec.config.init_user);
-    let Some(file) = &spec.config.init_password_file else { return Ok(None) };
+    let Some(file) = &spec.config.settings.init_password_file else { return Ok(None) };
     match is_store {
         // It is not used, however weak it is.
         true => read_password(file)?,
@@ -146,7 +146,7 @@ fn check_ports(spec: &InstallSpec) -> anyhow::Result<()> {
     let is_ours = |address: &SocketAddr| {
         installed.is_some_and(|listen| listen.iter().any(|old| old.port() == address.port()))
     };
-    let asked = spec.config.listen.iter().copied();
+    let asked = spec.config.settings.listen.iter().copied();
     let others: Vec<_> = asked.filter(|address| !is_ours(address)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     // A listener can only be made where there is a runtime.

@@ -177,7 +177,7 @@ fn address(settings: &Settings, config: &Config) -> anyhow::Result<String> {
     let names = names?;
     let fitting = names.iter().find(|(name, _)| name.fits_image_names());
     let (name, port) = fitting.or(names.first()).context("there is no host name")?;
-    let listening = config.listen.first().map(std::net::SocketAddr::port);
+    let listening = config.settings.listen.first().map(std::net::SocketAddr::port);
     let port = port.or(listening).context("there is no address to listen on")?;
     Ok(name.with_port(port))
 }

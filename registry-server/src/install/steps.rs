@@ -88,7 +88,7 @@ fn file(path: &str, mode: u32, owner: Owner, content: Vec<u8>) -> Step {
 }
 
 fn unit(spec: &InstallSpec) -> Unit {
-    let listen = &spec.config.listen;
+    let listen = &spec.config.settings.listen;
     let is_always_there = |ip: IpAddr| ip.is_unspecified() || ip.is_loopback();
     let command = [PROGRAM, "serve", "--existing", "--config", CONFIG_FILE];
     Unit {
