@@ -11,6 +11,7 @@ use storage::{Role, StorageError, UploadIdError, UserName};
 use thiserror::Error;
 
 use crate::auth::access::Access;
+use crate::limits::MESSAGE_BYTES;
 
 /// Why a request is refused. The sentence is the client's; causes on this side of the wire are
 /// logged where the reply is made.
@@ -330,9 +331,6 @@ fn bounded(mut message: String) -> String {
     }
     message
 }
-
-/// Bytes of a sentence about what is wrong, at most.
-const MESSAGE_BYTES: usize = 4096;
 
 /// A sentence with these words is what MANIFEST_INVALID is to a client built on containers/image,
 /// whatever its code: another registry says so.

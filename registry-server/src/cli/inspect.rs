@@ -15,6 +15,7 @@ use crate::command::image::{
     ListParts, ListReferrers, LookAtManifest, ManifestEntry, Part, Referrer,
 };
 use crate::control;
+use crate::limits::MAX_INDEXES;
 use crate::text::format::{bytes, counted, cut, time};
 use crate::text::{Page, print, print_json};
 
@@ -335,7 +336,3 @@ fn summary(whole: &ImageReport) -> Page {
     }
     page
 }
-
-/// Indexes within indexes that are followed. Nobody builds more than two on purpose, and each
-/// takes a part of the stack.
-const MAX_INDEXES: usize = 32;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::escape::escaped;
+use crate::limits::LOG_LINE_BYTES;
 
 /// Writes lines that [`log_line`] made to standard error.
 pub(crate) fn write_log(lines: &[u8]) {
@@ -26,9 +27,6 @@ pub(crate) fn error_file() -> Option<(u64, u64)> {
     let found = rustix::fs::fstat(io::stderr()).ok()?;
     Some((found.st_dev, found.st_ino))
 }
-
-/// Bytes of an event that its line in the log has, at most: a path can have 64 KiB.
-const LOG_LINE_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
