@@ -18,7 +18,7 @@ use crate::validity::utc;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CertError {
     /// No name was asked for.
-    #[error("a certificate needs a name: give the host name that clients use with --hostname")]
+    #[error("a certificate needs a name: give the host name that clients use")]
     NoNames,
     /// More than [`MAX_NAMES`] names were asked for.
     #[error("{count} names are too many for a certificate, which takes {MAX_NAMES}: give fewer")]
@@ -314,7 +314,7 @@ pub enum OwnProblem {
     /// Names that clients use are not in the first certificate.
     #[error(
         "the certificate is for {}, not for {}: ask for one with these names too, or leave them \
-         out of --hostname", list(.present), list(.missing)
+         out", list(.present), list(.missing)
     )]
     NotCovered {
         /// The names that are not covered.

@@ -9,9 +9,10 @@ use durable::At;
 
 use crate::error::InstallError;
 use crate::file;
-use crate::plan::{Plan, Planned};
-use crate::record::{Made, Record};
-use crate::step::{Need, OWN_PROGRAM, Owner, PROGRAM_MODE, Step};
+use crate::paths::RUNNING_PROGRAM;
+use crate::plan::{Plan, PlannedStep};
+use crate::record::{InstalledItem, Record};
+use crate::step::{Need, Owner, PROGRAM_MODE, Step};
 use crate::systemd;
 use crate::undo::{self, Undo, as_owner};
 use crate::user::{self, Ids};
@@ -28,7 +29,7 @@ pub struct Caller<'a> {
     /// Takes the step [`Step::Check`]. An error is a sentence.
     pub check: &'a dyn Fn() -> Result<(), String>,
     /// Hears of each step before it is taken.
-    pub tell: &'a dyn Fn(&Planned),
+    pub tell: &'a dyn Fn(&PlannedStep),
     /// Whether a signal asked to stop; everything is undone then.
     pub is_stopped: &'a dyn Fn() -> bool,
 }
@@ -139,7 +140,7 @@ fn take_all(
 
 /// What undoes a step that has not been taken yet. What an older installation kept of a file that
 /// is about to change goes first: it must never pass for what this one keeps.
-fn undo_of(planned: &Planned) -> Result<Vec<Undo>, InstallError> {
+fn undo_of(planned: &PlannedStep) -> Result<Vec<Undo>, InstallError> {
     let undo = match &planned.step {
         Step::User { name, .. } => Undo::User { name: name.clone(), group: user::group(name)? },
         Step::Directory { path, .. } => Undo::Directory { path: path.clone() },
@@ -179,14 +180,14 @@ fn undo_of(planned: &Planned) -> Result<Vec<Undo>, InstallError> {
     Ok(vec![undo])
 }
 
-fn take(planned: &Planned, caller: &Caller<'_>) -> Result<(), InstallError> {
+fn take(planned: &PlannedStep, caller: &Caller<'_>) -> Result<(), InstallError> {
     match &planned.step {
         Step::User { name, comment } => user::add(name, comment),
         Step::Directory { path, mode, owner } => file::make_directory(path, *mode, ids_of(owner)?),
         Step::Give { path, to } => undo::give(path, ids_of(&Owner::User(to.clone()))?),
         Step::Close { path } => file::set_mode(path, mode_of(path)? & !file::OPENING),
         Step::Program { path } => {
-            let program = Path::new(OWN_PROGRAM);
+            let program = Path::new(RUNNING_PROGRAM);
             let mut content = File::open(program).at("open", program)?;
             keep_if_there(path, planned.need)?;
             file::write(path, &mut content, PROGRAM_MODE, Ids::ROOT)
@@ -274,23 +275,25 @@ fn finished(plan: &Plan, path: &Path, mut record: Record, caller: &Caller<'_>) -
             _ => false,
         })
     };
-    for Planned { need, step } in &plan.steps {
+    for PlannedStep { need, step } in &plan.steps {
         let is_new = *need != Need::Nothing;
         let made = match step {
-            Step::User { name, .. } if is_new => Made::User { name: name.clone() },
+            Step::User { name, .. } if is_new => InstalledItem::User { name: name.clone() },
             Step::Directory { path, .. } if !is_kept(path) => {
                 if !is_new && !own.is_some_and(|own| path.starts_with(own)) {
                     continue;
                 }
-                Made::Directory { path: path.clone() }
+                InstalledItem::Directory { path: path.clone() }
             }
             // One that the administrator put there before is the administrator's.
-            Step::Program { path } if *need == Need::Make => Made::File { path: path.clone() },
-            Step::File { path, .. } => Made::File { path: path.clone() },
-            Step::Move { inside, from, to } if to.exists() => {
-                Made::Moved { inside: inside.clone(), from: from.clone(), to: to.clone() }
+            Step::Program { path } if *need == Need::Make => {
+                InstalledItem::File { path: path.clone() }
             }
-            Step::Start { unit, .. } => Made::Service { unit: unit.clone() },
+            Step::File { path, .. } => InstalledItem::File { path: path.clone() },
+            Step::Move { inside, from, to } if to.exists() => {
+                InstalledItem::Moved { inside: inside.clone(), from: from.clone(), to: to.clone() }
+            }
+            Step::Start { unit, .. } => InstalledItem::Service { unit: unit.clone() },
             _ => continue,
         };
         record.note(made);
@@ -316,7 +319,7 @@ fn forget_kept(plan: &Plan) {
     }
 }
 
-fn is_check(planned: &Planned) -> bool {
+fn is_check(planned: &PlannedStep) -> bool {
     matches!(planned.step, Step::Check { .. })
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::error::InstallError;
+use crate::paths::PROGRAMS;
 
 /// Runs a program of the host to its end and gives its standard output, without the last line
 /// end. It reads nothing, and speaks English whatever the administrator's language is.
@@ -20,7 +21,7 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, InstallEr
     let output = Command::new(program)
         .args(arguments)
         .env_clear()
-        .env("PATH", PATH.join(":"))
+        .env("PATH", PROGRAMS.join(":"))
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         // Out of reach of the terminal's Ctrl-C: what undoes an installation must not end by it.
@@ -38,12 +39,8 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, InstallEr
 
 /// Whether the host has such a program.
 pub(crate) fn exists(program: &str) -> bool {
-    PATH.iter().any(|directory| Path::new(directory).join(program).exists())
+    PROGRAMS.iter().any(|directory| Path::new(directory).join(program).exists())
 }
-
-/// Where the host's own programs are. Not the administrator's PATH, whose first `systemctl` may
-/// be another one.
-const PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 #[cfg(test)]
 mod tests {

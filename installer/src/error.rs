@@ -12,10 +12,7 @@ pub enum InstallError {
     #[error("this changes the host and needs root: type it again behind `sudo`")]
     NotRoot,
     /// The host was not booted with systemd.
-    #[error(
-        "this host does not run systemd, so there is nothing to install a service in: run \
-         `registry serve` instead"
-    )]
+    #[error("this host does not run systemd, so there is nothing to install a service in")]
     NoSystemd,
     /// Another installation is under way.
     #[error("another `registry install` or `uninstall` runs on this host: wait until it ends")]

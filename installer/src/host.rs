@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::InstallError;
+use crate::paths::{HOSTS, MOUNTS};
 use crate::systemd;
 
 /// The names of this host: the one the kernel knows, and those that `/etc/hosts` gives together
@@ -15,7 +16,7 @@ use crate::systemd;
 /// No resolver is asked: behind an air gap it may be absent, and a start must not wait for it.
 pub fn own_names() -> Vec<String> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let hosts = fs::read_to_string(HOSTS).unwrap_or_default();
     names(&name, &hosts)
 }
 
@@ -36,7 +37,7 @@ pub fn check_host() -> Result<(), InstallError> {
 /// its own: the answer is the same inside a service and outside. Where the kernel does not tell,
 /// it is `/`.
 pub fn mount_point(path: &Path) -> PathBuf {
-    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let table = fs::read(MOUNTS).unwrap_or_default();
     let existing = path.ancestors().find_map(|ancestor| match ancestor.as_os_str().is_empty() {
         true => fs::canonicalize(".").ok(),
         false => fs::canonicalize(ancestor).ok(),
@@ -126,7 +127,7 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const MOUNTS: &str = "\
+    const TABLE: &str = "\
         22 27 0:21 / /proc rw,relatime - proc proc rw\n\
         27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard\n\
         40 27 254:1 / /srv/data rw - xfs /dev/vdb rw\n\
@@ -155,7 +156,7 @@ mod tests {
             // What is mounted over a mount hides what was mounted below it.
             ("/hidden/below/x", "/hidden"),
         ] {
-            assert_eq!(mounted(MOUNTS, path), at, "{path}");
+            assert_eq!(mounted(TABLE, path), at, "{path}");
         }
         assert_eq!(mounted("", "/srv"), "/");
         assert_eq!(mounted("1 1 0:1 / / rw - rootfs rootfs rw\n", "/srv"), "/");
@@ -166,7 +167,7 @@ mod tests {
         let inside = "\
             50 40 254:1 /registry /srv/data/registry rw - xfs /dev/vdb rw\n\
             51 27 254:0 /var/lib/registry /var/lib/registry rw - ext4 /dev/vda rw\n";
-        let table = format!("{MOUNTS}{inside}");
+        let table = format!("{TABLE}{inside}");
         assert_eq!(mounted(&table, "/srv/data/registry"), "/srv/data");
         assert_eq!(mounted(&table, "/var/lib/registry/blobs"), "/");
     }

@@ -1,8 +1,9 @@
 //! The host that the registry runs on: what it is called, whom a process runs as, and what is put
 //! on it.
 //!
-//! This crate knows nothing of registries, HTTP or certificates. It is the only one that changes
-//! the host itself, and the only one that runs other programs.
+//! This crate knows nothing of HTTP or certificates, and of the registry only where it is put
+//! ([`paths`]). It is the only one that changes the host itself, and the only one that runs other
+//! programs.
 //!
 //! An installation is data first: a list of [`Step`]s becomes a [`Plan`] when it is held against
 //! the host, [`apply`] takes the steps and enters each in the [`Record`] before it is taken, and
@@ -10,7 +11,7 @@
 //!
 //! Modules in reading order: `step`, `plan`, `apply`, `undo`, `record`, `uninstall`; below them
 //! `unit` (the text of a service), `systemd`, `user`, `getent`, `file`, `firewall` and `command`,
-//! which touch the host; beside them `host`, `owner` and `person`.
+//! which touch the host; beside them `host`, `owner`, `person` and [`paths`].
 
 mod apply;
 mod command;
@@ -20,6 +21,7 @@ mod firewall;
 mod getent;
 mod host;
 mod owner;
+pub mod paths;
 mod person;
 mod plan;
 mod record;
@@ -37,8 +39,8 @@ pub use getent::addresses_of;
 pub use host::{check_host, mount_point, own_names};
 pub use owner::{OwnerError, as_owner_of, become_owner_of};
 pub use person::Person;
-pub use plan::{Plan, Planned};
-pub use record::{InstallLock, Made, Record};
+pub use plan::{Plan, PlannedStep};
+pub use record::{InstallLock, InstalledItem, Record};
 pub use step::{Need, Owner, Step};
 pub use undo::Undo;
 pub use uninstall::Removal;

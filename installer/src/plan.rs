@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::error::InstallError;
-use crate::record::{Made, Record};
+use crate::record::{InstalledItem, Record};
 use crate::step::{Need, Step, check_unit};
 use crate::systemd::ServiceState;
 
@@ -15,7 +15,7 @@ use crate::systemd::ServiceState;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// The steps in their order.
-    pub steps: Vec<Planned>,
+    pub steps: Vec<PlannedStep>,
     /// The state before of the service that the plan starts; that of none if it starts none.
     #[serde(skip)]
     pub(crate) before: ServiceState,
@@ -23,7 +23,7 @@ pub struct Plan {
 
 /// A step and what it does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Planned {
+pub struct PlannedStep {
     /// What it does to the host as it is.
     pub need: Need,
     /// The step.
@@ -39,22 +39,22 @@ impl Plan {
     pub fn new(steps: Vec<Step>, record: Option<&Record>) -> Result<Self, InstallError> {
         let made = record.map_or(&[][..], |record| &record.made);
         let before = service_before(&steps, made)?;
-        let mut planned: Vec<Planned> = Vec::new();
+        let mut planned: Vec<PlannedStep> = Vec::new();
         for step in steps {
             let need = step.need(made)?;
-            planned.push(Planned { need, step });
+            planned.push(PlannedStep { need, step });
         }
         // What the caller makes is not there to be moved yet.
         let is_filled = planned.iter().any(|planned| {
             matches!(planned.step, Step::Fill { .. }) && planned.need != Need::Nothing
         });
-        let disturbs = |planned: &Planned| {
+        let disturbs = |planned: &PlannedStep| {
             let is_deep = matches!(planned.step, Step::Fill { .. } | Step::Give { .. });
             is_deep && planned.need != Need::Nothing
         };
         let must_stop = before.is_active && planned.iter().any(disturbs);
         let has_changes = planned.iter().any(|planned| planned.need != Need::Nothing);
-        for Planned { need, step } in &mut planned {
+        for PlannedStep { need, step } in &mut planned {
             match step {
                 Step::Move { to, .. } if is_filled && !to.exists() => *need = Need::Make,
                 Step::Stop { .. } if must_stop => *need = Need::Change,
@@ -78,7 +78,7 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not to give, to close, to stop or to move is nothing to tell of.
-        let is_told = |planned: &&Planned| {
+        let is_told = |planned: &&PlannedStep| {
             let is_taken = planned.need != Need::Nothing;
             match &planned.step {
                 Step::Give { .. } | Step::Close { .. } => is_taken,
@@ -90,7 +90,7 @@ impl fmt::Display for Plan {
     }
 }
 
-impl Planned {
+impl PlannedStep {
     /// What happens in the step, as a verb.
     pub fn verb(&self) -> &'static str {
         match (&self.step, self.need) {
@@ -107,14 +107,14 @@ impl Planned {
     }
 }
 
-impl fmt::Display for Planned {
+impl fmt::Display for PlannedStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<8}{}", self.verb(), self.step)
     }
 }
 
 /// The state of the service that the steps start, unless it is somebody else's.
-fn service_before(steps: &[Step], made: &[Made]) -> Result<ServiceState, InstallError> {
+fn service_before(steps: &[Step], made: &[InstalledItem]) -> Result<ServiceState, InstallError> {
     let start = steps.iter().find_map(|step| match step {
         Step::Start { unit, file } => Some((unit, file.as_path())),
         _ => None,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::InstallError;
 use crate::file;
+use crate::paths::INSTALL_LOCK;
 use crate::undo::Undo;
 use crate::user::Ids;
 
@@ -28,7 +29,7 @@ pub struct Record {
     /// What stays when all else is removed, for people: directories and users.
     pub(crate) keeps: Vec<String>,
     /// What was made, in this order.
-    pub(crate) made: Vec<Made>,
+    pub(crate) made: Vec<InstalledItem>,
     /// What undoes the installation that is under way, in the order of its steps.
     pub(crate) journal: Vec<Undo>,
 }
@@ -36,7 +37,7 @@ pub struct Record {
 /// A thing that an installation made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "made", rename_all = "kebab-case")]
-pub enum Made {
+pub enum InstalledItem {
     /// A user.
     User {
         /// Its name.
@@ -100,9 +101,9 @@ impl Record {
     }
 
     /// Notes a thing that was made, once. A file that moved goes back to where it was last.
-    pub(crate) fn note(&mut self, made: Made) {
-        if let Made::Moved { to: new, .. } = &made {
-            self.made.retain(|made| !matches!(made, Made::Moved { to, .. } if to == new));
+    pub(crate) fn note(&mut self, made: InstalledItem) {
+        if let InstalledItem::Moved { to: new, .. } = &made {
+            self.made.retain(|made| !matches!(made, InstalledItem::Moved { to, .. } if to == new));
         }
         if !self.made.contains(&made) {
             self.made.push(made);
@@ -139,7 +140,7 @@ impl InstallLock {
     /// # Errors
     /// [`InstallError::Busy`] if another process has it.
     pub fn take() -> Result<Self, InstallError> {
-        let path = Path::new(LOCK);
+        let path = Path::new(INSTALL_LOCK);
         let mut options = File::options();
         // For root alone: whoever can open it can hold it.
         let opened = options.create(true).truncate(false).write(true).mode(0o600).open(path);
@@ -156,8 +157,6 @@ impl InstallLock {
 
 /// The version of the record's form.
 const FORMAT: u32 = 1;
-/// It goes with the host's next start, as locks should.
-const LOCK: &str = "/run/registry-install.lock";
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::error::InstallError;
 use crate::file;
-use crate::record::Made;
+use crate::paths::RUNNING_PROGRAM;
+use crate::record::InstalledItem;
 use crate::systemd;
 use crate::undo::as_owner;
 use crate::user::{self, Ids};
@@ -143,7 +144,7 @@ impl Step {
     /// What the step does to the host as it is; `made` is what earlier installations made.
     ///
     /// `Stop`, `Start` and `Check` are the plan's to judge, since they depend on the other steps.
-    pub(crate) fn need(&self, made: &[Made]) -> Result<Need, InstallError> {
+    pub(crate) fn need(&self, made: &[InstalledItem]) -> Result<Need, InstallError> {
         match self {
             Self::User { name, .. } => user_need(name, made),
             Self::Directory { path, owner, .. } => {
@@ -222,9 +223,9 @@ fn check_reachable(path: &Path, user: &str) -> Result<(), InstallError> {
     Ok(())
 }
 
-fn user_need(name: &str, made: &[Made]) -> Result<Need, InstallError> {
+fn user_need(name: &str, made: &[InstalledItem]) -> Result<Need, InstallError> {
     let Some(ids) = user::find(name)? else { return Ok(Need::Make) };
-    let is_ours = made.contains(&Made::User { name: name.to_owned() });
+    let is_ours = made.contains(&InstalledItem::User { name: name.to_owned() });
     if !is_ours && ids.uid >= FIRST_PERSON {
         return Err(InstallError::ForeignUser { name: name.to_owned(), uid: ids.uid });
     }
@@ -253,7 +254,7 @@ fn file_need(
     has_content: bool,
     mode: u32,
     owner: &Owner,
-    made: &[Made],
+    made: &[InstalledItem],
 ) -> Result<Need, InstallError> {
     if has_content && file::has(path, mode, owner.ids()?)? {
         return Ok(Need::Nothing);
@@ -262,7 +263,7 @@ fn file_need(
     if file::metadata(path)?.is_none() {
         return Ok(Need::Make);
     }
-    let is_ours = made.contains(&Made::File { path: path.to_owned() });
+    let is_ours = made.contains(&InstalledItem::File { path: path.to_owned() });
     if is_ours || has_content {
         Ok(Need::Change)
     } else {
@@ -283,7 +284,7 @@ fn move_need(inside: &Path, from: &Path, to: &Path) -> Result<Need, InstallError
 /// Whether a file is this program, byte for byte.
 fn is_this_program(path: &Path) -> Result<bool, InstallError> {
     let Some(there) = file::read(path)? else { return Ok(false) };
-    let own = Path::new(OWN_PROGRAM);
+    let own = Path::new(RUNNING_PROGRAM);
     Ok(std::fs::read(own).at("read", own)? == there)
 }
 
@@ -293,13 +294,13 @@ pub(crate) fn check_unit(
     unit: &str,
     file: &Path,
     content: &[u8],
-    made: &[Made],
+    made: &[InstalledItem],
 ) -> Result<systemd::ServiceState, InstallError> {
     let state = systemd::state(unit)?;
     if state.is_masked {
         return Err(InstallError::Masked(unit.to_owned()));
     }
-    let is_ours = made.contains(&Made::File { path: file.to_owned() });
+    let is_ours = made.contains(&InstalledItem::File { path: file.to_owned() });
     let there = file::read(file)?;
     let is_foreign = there.is_some_and(|there| there != content) && !is_ours;
     let found = state.file.clone().filter(|found| found != file);
@@ -317,8 +318,6 @@ fn octal<S: serde::Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_str(&format!("{mode:04o}"))
 }
 
-/// The running program, whatever became of the name it was started by.
-pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Everybody may run the program and read it.
 pub(crate) const PROGRAM_MODE: u32 = 0o755;
 /// The first number of a person's account on every Linux of today (`UID_MIN` of login.defs).

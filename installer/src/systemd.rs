@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::command::run;
 use crate::error::InstallError;
 use crate::file;
+use crate::paths::{SYSTEMD, UNITS};
 
 /// What systemd knows of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(crate) struct ServiceState {
 
 /// Whether the host was booted with systemd, by systemd's own rule (`sd_booted(3)`).
 pub(crate) fn is_there() -> bool {
-    Path::new("/run/systemd/system").is_dir()
+    Path::new(SYSTEMD).is_dir()
 }
 
 /// Asks for the state of a service, which need not exist.
@@ -106,8 +107,6 @@ pub(crate) fn stop(unit: &str) -> Result<(), InstallError> {
     Ok(())
 }
 
-/// Where systemd keeps what it was told to start with what.
-const UNITS: &str = "/etc/systemd/system";
 /// How much of a service's log is shown.
 const LOG_LINES: usize = 12;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::apply::forget;
 use crate::error::InstallError;
 use crate::file;
-use crate::record::{Made, Record};
+use crate::record::{InstalledItem, Record};
 use crate::systemd;
 use crate::undo;
 
@@ -14,7 +14,7 @@ use crate::undo;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
     /// What is removed, in this order.
-    made: Vec<Made>,
+    made: Vec<InstalledItem>,
     /// What stays.
     pub keeps: Vec<String>,
 }
@@ -24,10 +24,10 @@ impl Removal {
     pub fn of(record: &Record) -> Self {
         let made = record.made.iter().rev();
         // A user that went would leave the data to whoever gets its number next.
-        let made = made.filter(|made| !matches!(made, Made::User { .. }));
+        let made = made.filter(|made| !matches!(made, InstalledItem::User { .. }));
         let mut made: Vec<_> = made.cloned().collect();
         // Nothing runs any more when the rest goes.
-        made.sort_by_key(|made| !matches!(made, Made::Service { .. }));
+        made.sort_by_key(|made| !matches!(made, InstalledItem::Service { .. }));
         Self { made, keeps: record.keeps.clone() }
     }
 
@@ -38,7 +38,11 @@ impl Removal {
     ///
     /// # Errors
     /// What the host refuses; the record stays then.
-    pub fn run(&self, record: &Path, tell: &dyn Fn(&Made)) -> Result<Vec<String>, InstallError> {
+    pub fn run(
+        &self,
+        record: &Path,
+        tell: &dyn Fn(&InstalledItem),
+    ) -> Result<Vec<String>, InstallError> {
         let mut left = Vec::new();
         for made in &self.made {
             match remove(made)? {
@@ -46,7 +50,7 @@ impl Removal {
                 Some(reason) => left.push(reason),
             }
         }
-        if self.made.iter().any(|made| matches!(made, Made::Service { .. })) {
+        if self.made.iter().any(|made| matches!(made, InstalledItem::Service { .. })) {
             systemd::reload()?;
         }
         forget(record)?;
@@ -54,7 +58,7 @@ impl Removal {
     }
 }
 
-impl fmt::Display for Made {
+impl fmt::Display for InstalledItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User { name } => write!(f, "the user {name}"),
@@ -78,26 +82,26 @@ impl fmt::Display for Removal {
 }
 
 /// Removes one thing. Says why, if it stays.
-fn remove(made: &Made) -> Result<Option<String>, InstallError> {
+fn remove(made: &InstalledItem) -> Result<Option<String>, InstallError> {
     match made {
-        Made::User { .. } => Ok(None),
-        Made::Service { unit } => {
+        InstalledItem::User { .. } => Ok(None),
+        InstalledItem::Service { unit } => {
             systemd::stop_if_there(unit)?;
             systemd::disable_if_there(unit)?;
             Ok(None)
         }
-        Made::File { path } => {
+        InstalledItem::File { path } => {
             file::remove(path)?;
             file::remove(&file::before(path))?;
             Ok(None)
         }
         // Where it cannot go back it stays: it may be all that there is of it.
-        Made::Moved { inside, from, to } => Ok(match undo::move_back(inside, from, to) {
+        InstalledItem::Moved { inside, from, to } => Ok(match undo::move_back(inside, from, to) {
             Ok(true) => None,
             Ok(false) => Some(format!("{}: {} is not there", to.display(), inside.display())),
             Err(error) => Some(format!("{}: {error}", to.display())),
         }),
-        Made::Directory { path } => Ok(match file::remove_directory(path)? {
+        InstalledItem::Directory { path } => Ok(match file::remove_directory(path)? {
             true => None,
             false => Some(format!("{}: there are other files in it", path.display())),
         }),

@@ -6,6 +6,8 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::paths::HOMES;
+
 /// What a unit is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
@@ -129,9 +131,6 @@ fn quoted(word: &str) -> String {
     let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
     format!("\"{escaped}\"")
 }
-
-/// The directories that `ProtectHome=` hides.
-const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 
 /// Between the end of the process and its next start.
 const RESTART_SECONDS: u32 = 5;

@@ -3,6 +3,7 @@
 use crate::command;
 use crate::error::InstallError;
 use crate::getent::entry;
+use crate::paths::NO_SHELL;
 
 /// The numbers of a user and its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(crate) fn find(name: &str) -> Result<Option<Ids>, InstallError> {
 /// Makes a user that nobody can log in as, with a group of the same name.
 pub(crate) fn add(name: &str, comment: &str) -> Result<(), InstallError> {
     let mut arguments = vec!["--system", "--no-create-home", "--home-dir", "/"];
-    arguments.extend(["--shell", "/usr/sbin/nologin", "--comment", comment]);
+    arguments.extend(["--shell", NO_SHELL, "--comment", comment]);
     match entry("group", name)? {
         Some(_) => arguments.extend(["--gid", name]),
         None => arguments.push("--user-group"),

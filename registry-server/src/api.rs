@@ -30,6 +30,7 @@ mod manifest;
 mod range;
 mod received;
 mod refusal;
+mod reply;
 pub mod rest;
 mod upload;
 
@@ -259,6 +260,18 @@ impl App {
             // Nobody gets the right to push without being somebody.
             (_, None) => Err(ApiError::LoginNeeded),
         }
+    }
+
+    /// Does what only reads the store, on a thread that may block.
+    async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Store) -> T + Send + 'static) -> T {
+        let store = Arc::clone(&self.store);
+        self.blocking.read(move || work(&store)).await
+    }
+
+    /// Does what writes, likewise. It is done to its end even if nobody waits for it any more.
+    async fn write<T: Send + 'static>(&self, work: impl FnOnce(&Store) -> T + Send + 'static) -> T {
+        let store = Arc::clone(&self.store);
+        self.blocking.write(move || work(&store)).await
     }
 
     /// Whether the server has been told to stop.

@@ -1,27 +1,27 @@
 //! The command line: what each command is called, and where it goes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use installer::InstallError;
 
-use crate::config::{CONFIG_FILE, ConfigError, DEFAULT_DATA_DIR, Settings, installed_data_dir};
-use crate::control::{allow_network_fs, remember_user};
+use crate::advice::told_whole;
+use crate::config::{ConfigError, Settings};
+use crate::control::remember_user;
 use crate::server::unfit_names;
 use crate::text::{self, Page, note, print};
 
-mod about;
 mod backup;
-mod beside;
+mod data_dir;
 mod df;
 mod gc;
 mod inspect;
 mod install;
 mod ls;
-mod meter;
 mod pages;
+mod progress;
 mod restore;
 mod rm;
 mod serve;
@@ -30,7 +30,9 @@ mod tag;
 mod uninstall;
 mod user;
 mod verify;
-mod words;
+mod version;
+
+use data_dir::DataDir;
 
 /// An embedded OCI registry for clusters that can reach nothing else.
 #[derive(Parser)]
@@ -161,36 +163,6 @@ impl ServeArgs {
     }
 }
 
-/// Which registry a command is about.
-#[derive(Args)]
-struct DataDir {
-    #[arg(long, value_name = "DIR", help = data_dir_help())]
-    data_dir: Option<PathBuf>,
-    /// Open a data directory on NFS, CIFS or FUSE even so; the installed registry's settings say so
-    /// for its own
-    #[arg(long)]
-    allow_network_fs: bool,
-}
-
-impl DataDir {
-    fn path(self) -> Result<PathBuf, ConfigError> {
-        if self.allow_network_fs {
-            allow_network_fs();
-        }
-        match self.data_dir {
-            Some(path) => Ok(path),
-            None => installed_data_dir(Path::new(CONFIG_FILE)),
-        }
-    }
-}
-
-fn data_dir_help() -> String {
-    format!(
-        "The registry's data directory [default: the one that {CONFIG_FILE} names, else \
-         {DEFAULT_DATA_DIR}]"
-    )
-}
-
 /// Runs the command line of this process.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage: flags that clap refuses, and settings that do not
@@ -205,7 +177,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = told_whole(&error);
             // What the host's programs and the settings, which are root's, had to say.
             match error.is::<InstallError>() || error.is::<ConfigError>() {
                 true => text::complain_in_lines(&reason),
@@ -276,8 +248,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Tag(command) => tag::run(command),
         Command::Verify(args) => verify::run(args),
         Command::User(command) => user::run(command),
-        Command::Version { json } => about::version(json),
-        Command::Licences => about::licences(),
+        Command::Version { json } => version::version(json),
+        Command::Licences => version::licences(),
     }
 }
 

@@ -81,6 +81,9 @@ pub struct Progress {
     pub done: u64,
     /// How much there is to do; none if that is not known.
     pub total: Option<u64>,
+    /// Whether that is counted in bytes, and else in things.
+    #[serde(default)]
+    pub is_bytes: bool,
 }
 
 /// Hears about progress, and says whether to go on.

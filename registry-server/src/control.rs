@@ -24,7 +24,6 @@ pub(crate) use client::{
 };
 pub use lease::Lease;
 pub(crate) use person::remember_user;
-pub(crate) use place::RUNTIME;
 pub use socket::Socket;
 
 /// A command, as it travels.

@@ -1,16 +1,21 @@
 //! Every error a client can meet, with its status, its OCI code and its sentence; and the one
 //! function that makes an error body.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
+use durable::IoError;
 use hyper::StatusCode;
 use oci::{
     Digest, DigestError, ManifestError, MediaType, MediaTypeError, NameError, Reference, RepoName,
 };
 use serde::Serialize;
-use storage::{Role, StorageError, UploadIdError, UserName};
+use storage::{Role, StorageError, Trouble, UploadIdError, UserName};
 use thiserror::Error;
 
+use crate::advice::told;
 use crate::auth::access::Access;
+use crate::limits::MESSAGE_BYTES;
 
 /// Why a request is refused. The sentence is the client's; causes on this side of the wire are
 /// logged where the reply is made.
@@ -192,8 +197,14 @@ pub enum ApiError {
     #[error("the body broke off: ask for the upload's status and continue")]
     BodyBroken,
     /// The store refuses, or cannot.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
+    #[error("{}", told(.0))]
+    Storage(StorageError),
+}
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
 }
 
 /// A code of the OCI distribution specification ("Error Codes"), or one that clients know from
@@ -331,13 +342,11 @@ fn bounded(mut message: String) -> String {
     message
 }
 
-/// Bytes of a sentence about what is wrong, at most.
-const MESSAGE_BYTES: usize = 4096;
-
 /// A sentence with these words is what MANIFEST_INVALID is to a client built on containers/image,
 /// whatever its code: another registry says so.
 const CONVERTING: &str = "Invalid JSON syntax";
 
+/// What the store refuses; each new refusal gets its own status here.
 fn storage_status(error: &StorageError) -> (StatusCode, Code) {
     match error {
         StorageError::DigestMismatch { .. } => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
@@ -352,11 +361,36 @@ fn storage_status(error: &StorageError) -> (StatusCode, Code) {
             (StatusCode::INSUFFICIENT_STORAGE, "DENIED")
         }
         // It is the server that cannot, and not for good.
-        error if error.is_read_only() => (StatusCode::SERVICE_UNAVAILABLE, "DENIED"),
+        StorageError::ReadOnly => (StatusCode::SERVICE_UNAVAILABLE, "DENIED"),
         // MANIFEST_INVALID or TAG_INVALID would make containers/image push another form of it.
         StorageError::TagProtected { .. } => (StatusCode::FORBIDDEN, "DENIED"),
         StorageError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
-        _ => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+        StorageError::Failed(trouble) => trouble_status(trouble),
+        // What only commands hear: no request asks for it.
+        StorageError::NoTag { .. }
+        | StorageError::NoManifest { .. }
+        | StorageError::NothingToUndo { .. }
+        | StorageError::NotThereThen { .. }
+        | StorageError::Collected { .. }
+        | StorageError::BlobsCollected { .. }
+        | StorageError::UserExists => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+    }
+}
+
+fn trouble_status(trouble: &Trouble) -> (StatusCode, Code) {
+    match trouble {
+        // The store's disk became read-only, which nobody has noticed yet.
+        Trouble::Io(IoError { kind: ErrorKind::ReadOnlyFilesystem, .. }) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "DENIED")
+        }
+        Trouble::Io(_)
+        | Trouble::Damaged { .. }
+        | Trouble::NewerFormat { .. }
+        | Trouble::Database(_)
+        | Trouble::NotWritten(_)
+        | Trouble::DatabaseDamaged(_)
+        | Trouble::ForeignSchema { .. }
+        | Trouble::NotSynced(_) => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
     }
 }
 
@@ -373,7 +407,6 @@ struct Entry {
 
 #[cfg(test)]
 mod tests {
-    use durable::IoError;
     use hyper::ext::ReasonPhrase;
 
     use super::*;
@@ -393,9 +426,10 @@ mod tests {
                  (300.0 MiB are free, and uploads leave 256.0 MiB of that): delete",
             ),
         ] {
-            let sentence = error.to_string();
+            let refusal = ApiError::Storage(error);
+            let sentence = refusal.to_string();
             assert!(sentence.starts_with(start), "{sentence}");
-            let reply = ApiError::Storage(error).reply();
+            let reply = refusal.reply();
             assert_eq!(reply.status(), StatusCode::INSUFFICIENT_STORAGE);
             let reason = reply.extensions().get::<ReasonPhrase>().unwrap();
             assert_eq!(reason.as_bytes(), sentence.as_bytes());
@@ -404,12 +438,12 @@ mod tests {
 
     #[test]
     fn a_read_only_disk_says_so_and_names_no_path() {
-        let io = StorageError::Io(IoError {
+        let io = StorageError::Failed(Trouble::Io(IoError {
             action: "create",
             path: "/srv/registry/uploads/x".into(),
             kind: std::io::ErrorKind::ReadOnlyFilesystem,
             message: "Read-only file system (os error 30)".to_owned(),
-        });
+        }));
         let expected = ApiError::Storage(StorageError::ReadOnly).document();
         assert_eq!(ApiError::Storage(io.clone()).document(), expected);
         let status = (StatusCode::SERVICE_UNAVAILABLE, "DENIED");
@@ -431,7 +465,7 @@ mod tests {
 
     #[test]
     fn what_failed_inside_stays_inside() {
-        let secret = StorageError::Database("no such column: x".into());
+        let secret = StorageError::Failed(Trouble::Database("no such column: x".into()));
         let document = ApiError::Storage(secret).document();
         let text = std::str::from_utf8(&document).unwrap();
         assert_eq!(

@@ -1,6 +1,8 @@
 //! Every bound of the server, each with its unit in its name.
 //!
-//! Blobs have no bound but the disk. The values are for one machine that serves one site; tests
+//! Here stands what protects the server and what a client or an operator can meet; what an
+//! algorithm tunes for itself stands beside its code. A crate below is handed its bounds from here,
+//! or has its own at the bottom of their files. Blobs have no bound but the disk. The values are for one machine that serves one site; tests
 //! make them small to reach them.
 
 use std::time::Duration;
@@ -262,6 +264,15 @@ impl Default for Limits {
     }
 }
 
+/// The time that a connection has for its handshake and its first request at least, before it gives
+/// way to a newcomer.
+pub const LOGIN_TIME: Duration = Duration::from_secs(1);
+/// How long a connection without a login may say nothing at all: whoever opens one to use it begins
+/// at once.
+pub const SILENT_TIME: Duration = Duration::from_millis(500);
+/// How long somebody without a login may wait for an answer before he gives way. His first login
+/// has its turn long before, unless those from his address alone are many.
+pub const WAITING_TIME: Duration = Duration::from_secs(5);
 /// How long the end of a connection may take: telling why, and that this is the end.
 pub const ENDING_TIME: Duration = Duration::from_secs(2);
 
@@ -296,6 +307,16 @@ pub const COMMAND_SILENCE_TIME: Duration = Duration::from_secs(300);
 /// in pages of a few times 4 MiB at most, as its manifest does; the longest list is that of users,
 /// and this is room for 100,000 of them.
 pub const REPLY_BYTES: usize = 16 * MIB;
+
+/// Bytes of a sentence to a client about what is wrong, at most.
+pub const MESSAGE_BYTES: usize = 4096;
+/// Indexes within indexes that `registry inspect` follows. Nobody builds more than two on purpose,
+/// and each takes a part of the stack.
+pub const MAX_INDEXES: usize = 32;
+/// Bytes of an event that its line in the log has, at most: a path can have 64 KiB.
+pub const LOG_LINE_BYTES: usize = 16 * KIB;
+/// Bytes of lines that wait for standard error, at most. As many again are being written.
+pub const LOG_QUEUE_BYTES: usize = MIB;
 
 /// One place in so many is out of the reach of an owner who takes all that he gets.
 const OTHERS_SHARE: usize = 4;

@@ -7,6 +7,12 @@
 //! go through a queue to a thread of their own: when the queue is full they are lost and counted,
 //! and nobody who logs ever waits. Of lines that clients can bring about at will there are so many
 //! a minute ([`quota`]).
+//!
+//! The queue is our own because the non-blocking writer of tracing-appender (0.2.5) cannot stand in
+//! for it. It is bounded by lines and not by bytes, and a line may have 16 KiB; it counts what it
+//! lost in one number for good, and says nothing in the place where the lines are missing. It is
+//! flushed only by the drop of its guard, which ends its thread for good, and prints to standard
+//! output where the queue is full just then; and where it gets no thread it panics.
 
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,6 +29,7 @@ pub mod quota;
 
 use journal::Priority;
 
+use crate::limits::LOG_QUEUE_BYTES;
 use crate::text::error_output;
 
 /// How much is logged.
@@ -155,7 +162,7 @@ impl Queue {
 
     fn push(&self, line: &[u8]) {
         let mut state = self.lock();
-        if state.lines.len() + line.len() > QUEUE_BYTES {
+        if state.lines.len() + line.len() > LOG_QUEUE_BYTES {
             state.lost += 1;
         } else {
             state.lines.extend_from_slice(line);
@@ -202,8 +209,6 @@ fn notice(lost: usize) -> String {
     format!("registry: the log was not read in time; lines that are missing here: {lost}\n")
 }
 
-/// Bytes of lines that wait for standard error, at most. As many again are being written.
-const QUEUE_BYTES: usize = 1024 * 1024;
 /// How long the end of the process waits for lines that are not written yet.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
@@ -218,7 +223,7 @@ mod tests {
     fn a_log_that_nobody_reads_holds_nobody_up_and_says_what_it_lost() {
         let queue = Arc::new(Queue::new());
         let line = format!("{}\n", "x".repeat(1023));
-        let room = QUEUE_BYTES / line.len();
+        let room = LOG_QUEUE_BYTES / line.len();
         for _ in 0..room + 7 {
             queue.push(line.as_bytes());
         }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::advice::told;
 use crate::api::App;
 use crate::auth::Authenticator;
 use crate::blocking::Blocking;
@@ -76,13 +77,13 @@ impl Server {
                 telling.starting(&sentence);
                 OnHeld::Wait
             };
-            open_store(&settings, !settings.existing, &bounds, &on_held)
+            open_store(&settings, !settings.must_exist(), &bounds, &on_held)
         };
         let store = blocking.write(open).await?;
         let store = Arc::new(store);
         warn_of_medium(&store);
         let socket = bind_socket(&store, &blocking).await?;
-        let listeners = listen(&config.listen)?;
+        let listeners = listen(&config.settings.listen)?;
         let listening = listeners.first().context("there is no address to listen on")?;
         let listening = listening.local_addr()?;
         // Only now, so that a start that fails for want of a port leaves no user behind.
@@ -98,7 +99,7 @@ impl Server {
             blocking.clone(),
             limits.clone(),
             Arc::clone(&quotas),
-            config.open_pulls,
+            config.settings.open_pulls == Some(true),
         )?;
         let app = Arc::new(App::new(store, blocking, authenticator, limits, quotas));
         let running = Running {
@@ -232,7 +233,9 @@ async fn expire_uploads(app: Arc<App>) {
         match app.blocking.write(move || store.expire_uploads(idle)).await {
             Ok(0) | Err(StorageError::ReadOnly) => {}
             Ok(ended) => info!(ended, "upload sessions expired"),
-            Err(cause) => error!(%cause, "upload sessions could not be looked through"),
+            Err(cause) => {
+                error!(cause = %told(&cause), "upload sessions could not be looked through");
+            }
         }
     }
 }

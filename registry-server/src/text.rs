@@ -13,8 +13,8 @@ use crate::logging;
 
 pub(crate) mod error_output;
 pub(crate) mod escape;
+pub(crate) mod format;
 
-pub(crate) use error_output::{is_watched, write_over};
 pub(crate) use escape::escaped;
 
 use error_output::write_log;

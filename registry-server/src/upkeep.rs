@@ -12,6 +12,7 @@ use storage::{Collected, Keep, OnStep, StorageError, Store};
 use tokio::time::sleep;
 use tracing::{error, info};
 
+use crate::advice::told;
 use crate::blocking::Blocking;
 
 mod scrub;
@@ -69,7 +70,7 @@ pub(crate) async fn collect_on_schedule(
             // That is said elsewhere, once.
             Err(StorageError::ReadOnly) => {}
             Err(cause) => {
-                error!(%cause, "collection could not go on; the next run will");
+                error!(cause = %told(&cause), "collection could not go on; the next run will");
                 wait = interval.min(AFTER_FAILURE);
             }
         }

@@ -1,13 +1,13 @@
 //! Words of commands that a person is told to type.
 
+use std::borrow::Cow;
+
 /// A text as a shell takes it for one word, whatever is in it: it may have been chosen by somebody
 /// else than whoever types.
 pub fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.,:@+%=".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    // Only NUL, which no argument of a program can hold, could be refused.
+    let word = shlex::Quoter::new().allow_nul(true).quote(text);
+    word.map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]

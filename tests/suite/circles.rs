@@ -2,7 +2,8 @@
 //! begin with those it uses, and comes to an end.
 //!
 //! What counts is what `use` lines and paths name. That a module names its own parts, to show them
-//! to others, makes no arrow.
+//! to others, makes no arrow; so in some folders no part uses the module that it is a part of. And
+//! the command line only parses and prints: it takes nothing from the store but plain types.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,18 +13,88 @@ use std::path::{Path, PathBuf};
 const CRATES: [&str; 5] =
     ["registry-server", "certs", "installer", "storage/oci", "storage/durable"];
 
+/// Modules of `registry-server` whose parts use nothing of the module itself.
+const ONE_WAY: [&str; 3] = ["cli", "backup", "install"];
+
+/// What the command line may name of the store: types that only hold something, its error, and how
+/// a shell takes a word. None of them opens anything, or does anything to a store.
+const PLAIN: [&str; 9] = [
+    "Collected",
+    "KeptUntagged",
+    "PartState",
+    "Role",
+    "RoleError",
+    "Share",
+    "StorageError",
+    "UserName",
+    "shell_word",
+];
+
+/// What the command line may name of the way to the store's owner: commands go it, and no store
+/// comes back.
+const WAY: [&str; 5] = ["Refused", "allow_network_fs", "is_network_fs_allowed", "run", "run_long"];
+
 /// The files that each file uses, by the paths of their modules.
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
 fn no_files_of_a_crate_use_each_other() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     for name in CRATES {
-        let files = files(&root.join(name).join("src"));
+        let files = files(&root().join(name).join("src"));
         assert!(files.len() > 3, "{name}: {files:?}");
         let circle = circle(arrows(&files));
         assert!(circle.is_empty(), "{name}: each of these uses one of the others: {circle:?}");
     }
+}
+
+#[test]
+fn no_part_uses_what_it_is_a_part_of() {
+    let files = files(&root().join("registry-server/src"));
+    let arrows = arrows(&files);
+    for top in ONE_WAY {
+        let parts = arrows.iter().filter(|(it, _)| it.starts_with(&format!("{top}::")));
+        let up = parts.filter_map(|(part, used)| {
+            used.iter().find(|it| part.starts_with(&format!("{it}::"))).map(|it| (part, it))
+        });
+        let up: Vec<_> = up.collect();
+        assert!(files.contains_key(top) && up.is_empty(), "these use what is above them: {up:?}");
+    }
+}
+
+#[test]
+fn the_command_line_takes_nothing_from_the_store_but_plain_types() {
+    let files = files(&root().join("registry-server/src"));
+    let cli = files.iter().filter(|(it, _)| *it == "cli" || it.starts_with("cli::"));
+    let mut count = 0;
+    for (module, text) in cli {
+        count += 1;
+        for name in named(text, "storage") {
+            assert!(PLAIN.contains(&name.as_str()), "{module} uses storage::{name}");
+        }
+        for name in named(text, "control") {
+            assert!(WAY.contains(&name.as_str()), "{module} uses control::{name}");
+        }
+        for name in ["durable", "rusqlite", "blocking"] {
+            assert_eq!(named(text, name), BTreeSet::new(), "{module} uses {name}");
+        }
+    }
+    assert!(count > 15, "{count} files of the command line");
+}
+
+#[test]
+fn names_are_found() {
+    for text in [
+        "use storage::{Role, backup::{Filling, Target}, Store};",
+        "use storage::Role;\nfn f() { storage::Store::open(); storage::backup::read_small() }",
+        "use storage::{self, Store, Role};\nlet x = (storage::backup::x(), 1);",
+    ] {
+        let names = named(text, "storage");
+        assert!(["Role", "Store", "backup"].iter().all(|it| names.contains(*it)), "{names:?}");
+    }
+    for text in ["use my_storage::Store;", "// storage::Store", "crate::storage_of::Store"] {
+        assert_eq!(named(text, "storage"), BTreeSet::new(), "{text}");
+    }
+    assert_eq!(named("use crate::control::{self, own};", "control"), ["own".to_owned()].into());
 }
 
 #[test]
@@ -44,6 +115,10 @@ fn circles_are_found() {
         let circle = circle(arrows(&files(&texts)));
         assert!(circle.contains(&"b".to_owned()), "{text}: {circle:?}");
     }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }
 
 /// The text of each file but tests, by the path of its module; the root's is empty.
@@ -105,10 +180,33 @@ fn paths(text: &str) -> Vec<String> {
             let is_begun = code[..start].chars().next_back().is_some_and(is_path);
             let rest = &code[start..];
             let end = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
-            paths.extend((!is_begun).then(|| rest[..end].to_owned()));
+            // Braces behind it were taken apart with their line.
+            let is_whole = !rest[..end].ends_with("::");
+            paths.extend((!is_begun && is_whole).then(|| rest[..end].to_owned()));
         }
     }
     paths
+}
+
+/// What a text names of a crate or module: the word behind it, in `use` lines and elsewhere.
+fn named(text: &str, module: &str) -> BTreeSet<String> {
+    let code: Vec<&str> =
+        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let code = code.join("\n");
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let beginning = format!("{module}::");
+    let behind = |path: &str| {
+        let mut found = path.match_indices(&beginning).map(|(at, begin)| {
+            let rest = &path[at + begin.len()..];
+            let is_whole = !path[..at].ends_with(is_word);
+            let name = &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())];
+            (is_whole && !name.is_empty() && name != "self").then(|| name.to_owned())
+        });
+        found.next().flatten()
+    };
+    // Each word that holds a path, and what braces hold.
+    let words = code.split(|c: char| !is_word(c) && c != ':').map(str::to_owned);
+    words.chain(paths(text)).filter_map(|path| behind(&path)).collect()
 }
 
 /// Takes the braces of a `use` line apart.

@@ -19,7 +19,7 @@ const MEMBERS: [(&str, &[&str]); 7] = [
 ];
 
 /// A name that product code may use only in some files: those whose paths begin so.
-const BANS: [(&str, &[&str]); 33] = [
+const BANS: [(&str, &[&str]); 36] = [
     ("hyper", &["registry-server/src/"]),
     ("hyper_util", &["registry-server/src/"]),
     ("http", &["registry-server/src/"]),
@@ -51,6 +51,9 @@ const BANS: [(&str, &[&str]); 33] = [
     ("rustix::stdio", &[]),
     ("tracing_subscriber", &["registry-server/src/logging.rs"]),
     ("rpassword", &["registry-server/src/cli/user.rs"]),
+    ("shlex", &["storage/src/shell.rs"]),
+    ("humantime", &["registry-server/src/config/span.rs", "registry-server/src/text/format.rs"]),
+    ("indicatif", &["registry-server/src/cli/progress.rs"]),
     // Whose line ends are taken for ours: the program's own words, JSON, TOML, and errors.
     ("of_own()", &OWN_LINES),
     ("complain_in_lines()", &["registry-server/src/text.rs", "registry-server/src/cli.rs"]),
@@ -63,10 +66,15 @@ const BANS: [(&str, &[&str]); 33] = [
 const OWN_LINES: [&str; 5] = [
     "registry-server/src/text.rs",
     "registry-server/src/cli.rs",
-    "registry-server/src/cli/about.rs",
+    "registry-server/src/cli/version.rs",
     "registry-server/src/cli/install.rs",
     "registry-server/src/cli/uninstall.rs",
 ];
+
+/// Where the paths of a host stand.
+const HOST_PATHS: &str = "installer/src/paths.rs";
+/// The directories in which an installation has anything.
+const HOST_DIRECTORIES: [&str; 4] = ["/etc/", "/run/", "/usr/", "/var/"];
 
 /// The longest line, in characters.
 const LINE_CHARS: usize = 100;
@@ -85,6 +93,23 @@ fn product_code_uses_only_what_it_may() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn paths_of_the_host_stand_in_one_file() {
+    let mut wrong = Vec::new();
+    for file in sources().iter().filter(|file| !file.is_test() && file.path != HOST_PATHS) {
+        wrong.extend(host_path(&file.text).map(|line| format!("{}:{line}", file.path)));
+    }
+    assert!(wrong.is_empty(), "what stands here belongs into {HOST_PATHS}: {wrong:?}");
+    let own = fs::read_to_string(root().join(HOST_PATHS)).expect("the file of the paths");
+    assert!(host_path(&own).is_some());
+    for text in ["f(\"/etc/hosts\")", "const A: &str = \"/run/a\";", "[\"/a\", \"/var/b\"]"] {
+        assert_eq!(host_path(&format!("\n{text}\n")), Some(2), "{text}");
+    }
+    for text in ["// \"/etc/hosts\"", "\"see /etc/hosts\"", "#[cfg(test)]\nmod a {\"/usr/b\"}"] {
+        assert_eq!(host_path(text), None, "{text}");
+    }
 }
 
 #[test]
@@ -219,6 +244,17 @@ fn use_of(text: &str, name: &str) -> Option<usize> {
         }
     });
     line.map(|line| line + 1)
+}
+
+/// The first line of code outside of tests in which a text begins with a directory of the host that
+/// an installation writes to or looks into, counted from 1.
+fn host_path(text: &str) -> Option<usize> {
+    let product = text.split("#[cfg(test)]\nmod ").next().unwrap_or(text);
+    let is_named = |line: &str| {
+        let code = line.split("//").next().unwrap_or_default();
+        HOST_DIRECTORIES.iter().any(|directory| code.contains(&format!("\"{directory}")))
+    };
+    product.lines().position(is_named).map(|line| line + 1)
 }
 
 /// Whether a line of code uses a crate, a module, a type or a macro (with its exclamation mark).

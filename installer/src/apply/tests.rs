@@ -142,7 +142,7 @@ fn what_is_applied_is_there_and_applying_again_changes_nothing() {
     assert_eq!(mode("etc/private/key"), 0o600);
     assert_eq!(mode("program"), 0o755);
     assert_eq!(mode("settings"), 0o644);
-    assert_eq!(tree[&host.path("program")].1, hash(&fs::read(OWN_PROGRAM).unwrap()));
+    assert_eq!(tree[&host.path("program")].1, hash(&fs::read(RUNNING_PROGRAM).unwrap()));
     assert_eq!(tree[&host.path("etc/private/key")].1, hash(b"secret"));
     assert!(!tree.contains_key(&host.path("data/key")));
     assert!(host.plan(false).is_nothing());
@@ -252,8 +252,9 @@ fn what_lies_in_a_directory_of_somebody_else_leads_root_nowhere() {
     fs::set_permissions(host.directory.path(), Permissions::from_mode(0o755)).unwrap();
     chown(host.path("data"), Some(4321), Some(4321)).unwrap();
     let record = Record::read(&host.record()).unwrap().unwrap();
-    let moved = record.made.iter().find(|made| matches!(made, Made::Moved { .. })).unwrap();
-    let Made::Moved { to, .. } = moved else { panic!() };
+    let moved =
+        record.made.iter().find(|made| matches!(made, InstalledItem::Moved { .. })).unwrap();
+    let InstalledItem::Moved { to, .. } = moved else { panic!() };
     symlink(host.path("etc/private"), host.path("data/tls")).unwrap();
     let from = host.path("data/tls/key");
     // Not even when the directory has become root's again, and root has every right.

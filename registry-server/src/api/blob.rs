@@ -9,11 +9,12 @@ use hyper::header::{
 use hyper::http::request;
 use hyper::{Method, Response, StatusCode};
 use oci::{Digest, RepoName};
-use storage::{BlobContent, BlobReader, StorageError};
+use storage::{BlobContent, BlobReader, StorageError, Store};
 
 use super::body::{BlobBody, Parts, ReplyBody, Source};
 use super::header::{CONTENT_DIGEST, digest_value, value};
 use super::range::{Span, Wanted, list_bytes, wanted};
+use super::reply::{empty, with_body};
 use super::{App, Outcome};
 use crate::blocking::OnDisk;
 use crate::error::ApiError;
@@ -28,15 +29,15 @@ pub(super) async fn read(
     may_push: bool,
 ) -> Outcome {
     let unknown = || ApiError::BlobUnknown { repository: name.clone(), digest };
-    let (store, repository) = (Arc::clone(&app.store), name.clone());
+    let repository = name.clone();
     if head.method == Method::HEAD {
         // Who may push takes the answer as leave to name the blob without pushing it.
-        let size = app.blocking.read(move || match may_push {
+        let size = app.read(move |store| match may_push {
             true => store.tell_blob_size(&repository, &digest),
             false => store.blob_size(&repository, &digest),
         });
         let size = size.await?.ok_or_else(unknown)?;
-        return Ok(with_blob_headers(Response::new(ReplyBody::empty()), &digest, size));
+        return Ok(reply(StatusCode::OK, ReplyBody::empty(), &digest, size));
     }
     if !head.headers.contains_key(RANGE) {
         return whole(app, name, digest).await;
@@ -49,8 +50,7 @@ pub(super) async fn read(
         // too (RFC 9110 section 14.2), and costs no room then.
         return whole(app, name, digest).await;
     }
-    let open = move || store.open_blob(&repository, &digest).map(|found| found.map(OnDisk::new));
-    let reader = Arc::new(app.blocking.read(open).await?.ok_or_else(unknown)?);
+    let reader = Arc::new(open(app, repository, digest).await?.ok_or_else(unknown)?);
     let size = reader.size();
     match wanted(&head.headers, &digest, size, app.limits.ranges) {
         Wanted::Nothing => Err(ApiError::RangeNotSatisfiable { size }),
@@ -64,27 +64,24 @@ pub(super) async fn read(
 
 /// Takes a blob out of a repository, unless a manifest there names it.
 pub(super) async fn delete(app: &App, name: RepoName, digest: Digest) -> Outcome {
-    let (store, repository) = (Arc::clone(&app.store), name.clone());
-    if !app.blocking.write(move || store.delete_blob(&repository, &digest)).await? {
+    let repository = name.clone();
+    if !app.write(move |store| store.delete_blob(&repository, &digest)).await? {
         return Err(ApiError::BlobUnknown { repository: name, digest });
     }
-    let mut response = Response::new(ReplyBody::empty());
-    *response.status_mut() = StatusCode::ACCEPTED;
-    Ok(response)
+    Ok(empty(StatusCode::ACCEPTED))
 }
 
 /// Sends all of a blob. A small one is held against its digest before its first byte goes out: a
 /// large one would come twice from the disk, and clients check it as they do every blob.
 async fn whole(app: &App, name: RepoName, digest: Digest) -> Outcome {
-    let (store, repository, most) =
-        (Arc::clone(&app.store), name.clone(), app.limits.hashed_blob_bytes);
-    let read = move || {
+    let (repository, most) = (name.clone(), app.limits.hashed_blob_bytes);
+    let read = move |store: &Store| {
         Ok(store.blob(&repository, &digest, most)?.map(|content| match content {
             BlobContent::Whole(bytes) => Sent::Bytes(bytes),
             BlobContent::File(reader) => Sent::File(OnDisk::new(reader)),
         }))
     };
-    let content: Result<_, StorageError> = app.blocking.read(read).await;
+    let content: Result<_, StorageError> = app.read(read).await;
     let unknown = || ApiError::BlobUnknown { repository: name.clone(), digest };
     let (body, size) = match content?.ok_or_else(unknown)? {
         Sent::Bytes(bytes) => {
@@ -105,18 +102,25 @@ async fn whole(app: &App, name: RepoName, digest: Digest) -> Outcome {
             (body(app, Source::Blob(Arc::new(reader)), Span { start: 0, length: size }), size)
         }
     };
-    Ok(with_blob_headers(Response::new(body), &digest, size))
+    Ok(reply(StatusCode::OK, body, &digest, size))
 }
 
 /// Sends all of a blob out of its file.
 async fn from_file(app: &App, name: RepoName, digest: Digest) -> Outcome {
-    let (store, repository) = (Arc::clone(&app.store), name.clone());
-    let open = move || store.open_blob(&repository, &digest).map(|found| found.map(OnDisk::new));
-    let unknown = || ApiError::BlobUnknown { repository: name, digest };
-    let reader = app.blocking.read(open).await?.ok_or_else(unknown)?;
+    let reader = open(app, name.clone(), digest).await?;
+    let reader = reader.ok_or(ApiError::BlobUnknown { repository: name, digest })?;
     let size = reader.size();
     let body = body(app, Source::Blob(Arc::new(reader)), Span { start: 0, length: size });
-    Ok(with_blob_headers(Response::new(body), &digest, size))
+    Ok(reply(StatusCode::OK, body, &digest, size))
+}
+
+/// Opens the file of a blob; none if the repository has no such blob.
+async fn open(
+    app: &App,
+    repository: RepoName,
+    digest: Digest,
+) -> Result<Option<OnDisk<BlobReader>>, StorageError> {
+    app.read(move |store| Ok(store.open_blob(&repository, &digest)?.map(OnDisk::new))).await
 }
 
 /// All of a blob, from memory or from its file.
@@ -132,9 +136,8 @@ fn one_part(
     part: Span,
 ) -> Response<ReplyBody> {
     let range = part.content_range(reader.size());
-    let response = Response::new(body(app, Source::Blob(reader), part));
-    let mut response = with_blob_headers(response, digest, part.length);
-    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let body = body(app, Source::Blob(reader), part);
+    let mut response = reply(StatusCode::PARTIAL_CONTENT, body, digest, part.length);
     response.headers_mut().insert(CONTENT_RANGE, value(&range));
     response
 }
@@ -150,9 +153,8 @@ fn many_parts(
     let kind = value(&parts.content_type());
     let body = BlobBody::many(app, Source::Blob(reader), parts, room);
     let length = body.left();
-    let response = Response::new(ReplyBody::Blob(Box::new(body)));
-    let mut response = with_blob_headers(response, digest, length);
-    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let body = ReplyBody::Blob(Box::new(body));
+    let mut response = reply(StatusCode::PARTIAL_CONTENT, body, digest, length);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
@@ -161,11 +163,8 @@ fn body(app: &App, source: Source, part: Span) -> ReplyBody {
     ReplyBody::Blob(Box::new(BlobBody::one(app, source, part)))
 }
 
-fn with_blob_headers(
-    mut response: Response<ReplyBody>,
-    digest: &Digest,
-    length: u64,
-) -> Response<ReplyBody> {
+fn reply(status: StatusCode, body: ReplyBody, digest: &Digest, length: u64) -> Response<ReplyBody> {
+    let mut response = with_body(status, body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

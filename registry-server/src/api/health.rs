@@ -1,12 +1,11 @@
 //! The base of the API, and health for those who watch.
 
-use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use storage::StorageError;
+use storage::{StorageError, Store};
 
 use super::body::ReplyBody;
-use super::{App, Outcome};
+use super::{App, Outcome, reply};
 use crate::error::ApiError;
 
 /// `GET /v2/`, for those whose login is good.
@@ -24,8 +23,7 @@ pub(super) async fn ready(app: &App) -> Outcome {
     if app.is_stopping() {
         return Err(ApiError::Storage(StorageError::Closed));
     }
-    let store = app.store.clone();
-    app.blocking.read(move || store.ping()).await?;
+    app.read(Store::ping).await?;
     Ok(live())
 }
 
@@ -49,16 +47,7 @@ pub(super) async fn instance(app: &App) -> Response<ReplyBody> {
 fn json(status: StatusCode, document: &impl Serialize) -> Response<ReplyBody> {
     // The documents of this server are maps of strings and numbers, which always serialize.
     let bytes = serde_json::to_vec(document).unwrap_or_default();
-    self::document(status, ReplyBody::full(bytes.into()))
-}
-
-/// A reply with a body that is JSON.
-pub(super) fn document(status: StatusCode, body: ReplyBody) -> Response<ReplyBody> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
+    reply::document(status, ReplyBody::full(bytes.into()))
 }
 
 #[derive(Serialize)]

@@ -15,8 +15,8 @@ use storage::{PageSize, Referrer, StorageError, Store};
 
 use super::body::{BlobBody, ReplyBody, Source};
 use super::header::{OCI_FILTERS, value};
-use super::health::document;
 use super::range::Span;
+use super::reply::document;
 use super::{App, Outcome};
 use crate::error::ApiError;
 use crate::route::{Page, ReferrerQuery};
@@ -24,10 +24,8 @@ use crate::route::{Page, ReferrerQuery};
 /// `GET /v2/_catalog`.
 pub(super) async fn catalog(app: &App, page: Page) -> Outcome {
     let (n, bytes) = (page_size(app, page.n), app.limits.small_body_bytes);
-    let store = Arc::clone(&app.store);
     let (list, next) = app
-        .blocking
-        .read(move || {
+        .read(move |store| {
             let size = PageSize { entries: n + 1, bytes };
             let names = store.repositories(page.last.as_deref(), size)?;
             let mut names: Vec<String> = names.iter().map(RepoName::to_string).collect();
@@ -41,8 +39,8 @@ pub(super) async fn catalog(app: &App, page: Page) -> Outcome {
 /// `GET /v2/<name>/tags/list`.
 pub(super) async fn tags(app: &App, name: RepoName, page: Page) -> Outcome {
     let (n, bytes) = (page_size(app, page.n), app.limits.small_body_bytes);
-    let (store, repository) = (Arc::clone(&app.store), name.clone());
-    let list = app.blocking.read(move || {
+    let repository = name.clone();
+    let list = app.read(move |store| {
         let size = PageSize { entries: n + 1, bytes };
         let found = store.tags(&repository, page.last.as_deref(), size)?;
         Ok::<_, StorageError>(found.map(|found| {
@@ -65,15 +63,12 @@ pub(super) async fn referrers(
     query: ReferrerQuery,
 ) -> Outcome {
     let is_filtered = query.artifact_type.is_some();
-    let (store, asked) = (Arc::clone(&app.store), Arc::new(Asked { name, subject, query }));
+    let asked = Arc::new(Asked { name, subject, query });
     let size = PageSize { entries: app.limits.page_entries, bytes: app.limits.small_body_bytes };
-    let page = {
-        let (store, asked) = (Arc::clone(&store), Arc::clone(&asked));
-        app.blocking.read(move || asked.page(&store, size)).await?
-    };
-    let (body, next) = match page {
+    let first = Arc::clone(&asked);
+    let (body, next) = match app.read(move |store| first.page(store, size)).await? {
         Some((list, next)) => (ReplyBody::full(list.into()), next),
-        None => long_referrer(app, store, asked).await?,
+        None => long_referrer(app, asked).await?,
     };
     let mut response = reply(body, next);
     response.headers_mut().insert(CONTENT_TYPE, value(MediaType::OCI_INDEX));
@@ -87,10 +82,9 @@ pub(super) async fn referrers(
 /// piece at a time, and never later because others do not read.
 async fn long_referrer(
     app: &App,
-    store: Arc<Store>,
     asked: Arc<Asked>,
 ) -> Result<(ReplyBody, Option<String>), StorageError> {
-    let (memory, owner) = (app.memory.clone(), app.owner.clone());
+    let (store, memory, owner) = (Arc::clone(&app.store), app.memory.clone(), app.owner.clone());
     let read = move || {
         let (list, next) = asked.one(&store)?;
         let (length, digest) = (list.len() as u64, Digest::of(Algorithm::Sha256, &list));

@@ -6,12 +6,13 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, WARNING
 use hyper::http::request;
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use oci::{Algorithm, Digest, Manifest, ManifestError, MediaType, Reference, RepoName, Tag};
-use storage::{Account, Actor, ManifestContent, Pushed, StorageError, UserName};
+use storage::{Account, Actor, ManifestContent, Pushed, StorageError, Store, UserName};
 
 use super::body::{BlobBody, ReplyBody, RequestBody, Source};
 use super::header::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, content_length, digest_value, value};
 use super::range::Span;
 use super::received::Received;
+use super::reply::empty;
 use super::{App, Outcome};
 use crate::error::ApiError;
 
@@ -24,10 +25,10 @@ pub(super) async fn read(
     reference: Reference,
     may_push: bool,
 ) -> Outcome {
-    let (store, repository, wanted) = (Arc::clone(&app.store), name.clone(), reference.clone());
+    let (repository, wanted) = (name.clone(), reference.clone());
     let (whole_bytes, is_head) = (app.limits.small_body_bytes, *method == Method::HEAD);
     let (memory, owner) = (app.memory.clone(), app.owner.clone());
-    let open = move || {
+    let open = move |store: &Store| {
         let mut room = None;
         let has_room = |length| {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -38,20 +39,19 @@ pub(super) async fn read(
         Ok::<_, StorageError>(found.map(|found| (found, room)))
     };
     let unknown = || ApiError::ManifestUnknown { repository: name, reference };
-    let (digest, media_type, length, body) =
-        match app.blocking.read(open).await?.ok_or_else(unknown)? {
-            (ManifestContent::Whole(whole), room) => {
-                let length = whole.bytes.len() as u64;
-                (whole.digest, whole.media_type, length, ReplyBody::roomy(whole.bytes, room))
-            }
-            // A piece at a time: whoever reads slowly, or not at all, holds no more than others.
-            (ManifestContent::Long(long), _) => {
-                let source = Source::Manifest(Arc::clone(&app.store), long.digest);
-                let part = Span { start: 0, length: long.length };
-                let body = ReplyBody::Blob(Box::new(BlobBody::one(app, source, part)));
-                (long.digest, long.media_type, long.length, body)
-            }
-        };
+    let (digest, media_type, length, body) = match app.read(open).await?.ok_or_else(unknown)? {
+        (ManifestContent::Whole(whole), room) => {
+            let length = whole.bytes.len() as u64;
+            (whole.digest, whole.media_type, length, ReplyBody::roomy(whole.bytes, room))
+        }
+        // A piece at a time: whoever reads slowly, or not at all, holds no more than others.
+        (ManifestContent::Long(long), _) => {
+            let source = Source::Manifest(Arc::clone(&app.store), long.digest);
+            let part = Span { start: 0, length: long.length };
+            let body = ReplyBody::Blob(Box::new(BlobBody::one(app, source, part)));
+            (long.digest, long.media_type, long.length, body)
+        }
+    };
     let mut response = Response::new(if is_head { ReplyBody::empty() } else { body });
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, value(&media_type));
@@ -146,18 +146,16 @@ pub(super) async fn delete(
     reference: Reference,
     by: Option<&UserName>,
 ) -> Outcome {
-    let (store, repository, wanted) = (Arc::clone(&app.store), name.clone(), reference.clone());
+    let (repository, wanted) = (name.clone(), reference.clone());
     let by = by.cloned().map(Actor::User);
-    let removed = app.blocking.write(move || match &wanted {
+    let removed = app.write(move |store| match &wanted {
         Reference::Tag(tag) => store.delete_tag(&repository, tag, by.as_ref()),
         Reference::Digest(digest) => store.delete_manifest(&repository, digest, by.as_ref()),
     });
     if !removed.await? {
         return Err(ApiError::ManifestUnknown { repository: name, reference });
     }
-    let mut response = Response::new(ReplyBody::empty());
-    *response.status_mut() = StatusCode::ACCEPTED;
-    Ok(response)
+    Ok(empty(StatusCode::ACCEPTED))
 }
 
 /// The type that a push declares, if any.
@@ -184,8 +182,7 @@ fn created(
     subject: Option<&Digest>,
     tags: &[Tag],
 ) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::empty());
-    *response.status_mut() = StatusCode::CREATED;
+    let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
     headers.insert(LOCATION, value(&format!("/v2/{name}/manifests/{digest}")));
     headers.insert(CONTENT_DIGEST, digest_value(digest));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use storage::{Spool, StorageError};
+use storage::{Spool, StorageError, Store};
 
 use super::App;
 use super::body::RequestBody;
@@ -114,9 +114,8 @@ impl Gathering<'_> {
 impl Place {
     /// The place of a long body.
     async fn of_long(app: &App, expected: usize) -> Result<Self, ApiError> {
-        let store = Arc::clone(&app.store);
-        let spool = move || store.spool(expected as u64).map(OnDisk::new);
-        match app.blocking.write(spool).await {
+        let spool = move |store: &Store| store.spool(expected as u64).map(OnDisk::new);
+        match app.write(spool).await {
             Ok(spool) => Ok(Self::Spool(Arc::new(spool))),
             Err(no_room @ StorageError::NoRoom { .. }) => Self::in_memory(app, no_room),
             Err(error) => Err(error.into()),

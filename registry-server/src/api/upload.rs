@@ -9,7 +9,7 @@ use hyper::header::{HeaderMap, LOCATION, RANGE};
 use hyper::http::request;
 use hyper::{Response, StatusCode};
 use oci::{Algorithm, Digest, RepoName};
-use storage::{Account, StorageError, UploadId, UploadWriter};
+use storage::{Account, StorageError, Store, UploadId, UploadWriter};
 
 use super::body::{ReplyBody, RequestBody};
 use super::header::{
@@ -17,6 +17,7 @@ use super::header::{
     upload_range, value,
 };
 use super::log::Deed;
+use super::reply::empty;
 use super::{App, Outcome};
 use crate::blocking::{Begun, OnDisk};
 use crate::error::ApiError;
@@ -67,10 +68,9 @@ pub(super) async fn mount(
     from: Option<RepoName>,
 ) -> Outcome {
     // A role reaches every repository, so who may push here may pull from there.
-    let (store, repository, there) = (Arc::clone(&app.store), name.clone(), from.clone());
-    let mounted =
-        app.blocking.write(move || store.mount_blob(there.as_ref(), &repository, &digest)).await?;
-    if mounted {
+    let (repository, there) = (name.clone(), from.clone());
+    let mount = move |store: &Store| store.mount_blob(there.as_ref(), &repository, &digest);
+    if app.write(mount).await? {
         let deed = match from {
             Some(from) => format!("mounted from {from}").into(),
             None => "mounted from wherever it was".into(),
@@ -82,8 +82,8 @@ pub(super) async fn mount(
 
 /// `GET`: how far the session is.
 pub(super) async fn status(app: &App, name: RepoName, user: &Account, id: UploadId) -> Outcome {
-    let (store, repository, user) = (Arc::clone(&app.store), name.clone(), user.clone());
-    let offset = app.blocking.read(move || store.upload_offset(&repository, &user, id)).await?;
+    let (repository, user) = (name.clone(), user.clone());
+    let offset = app.read(move |store| store.upload_offset(&repository, &user, id)).await?;
     Ok(progress(StatusCode::NO_CONTENT, &name, id, offset))
 }
 
@@ -112,8 +112,8 @@ pub(super) async fn finish(
     id: UploadId,
     digest: Digest,
 ) -> Outcome {
-    let (store, repository, pusher) = (Arc::clone(&app.store), name.clone(), user.clone());
-    let opened = taken_over(app, coming_bytes(&head.headers), move || {
+    let (repository, pusher) = (name.clone(), user.clone());
+    let opened = taken_over(app, coming_bytes(&head.headers), move |store| {
         store.open_upload_to_finish(&repository, &pusher, id, &digest)
     });
     if let Some(session) = opened.await? {
@@ -126,13 +126,9 @@ pub(super) async fn finish(
 
 /// `DELETE`: ends the session. `oc` does so after each upload that succeeded, and accepts a 404.
 pub(super) async fn cancel(app: &App, name: RepoName, user: &Account, id: UploadId) -> Outcome {
-    let (store, user) = (Arc::clone(&app.store), user.clone());
-    match app.blocking.write(move || store.cancel_upload(&name, &user, id)).await? {
-        true => {
-            let mut response = Response::new(ReplyBody::empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            Ok(response)
-        }
+    let user = user.clone();
+    match app.write(move |store| store.cancel_upload(&name, &user, id)).await? {
+        true => Ok(empty(StatusCode::NO_CONTENT)),
         false => Err(StorageError::UploadUnknown.into()),
     }
 }
@@ -144,12 +140,12 @@ async fn create(
     algorithm: Algorithm,
     coming_bytes: u64,
 ) -> Result<UploadId, ApiError> {
-    let (store, name, user) = (Arc::clone(&app.store), name.clone(), user.clone());
-    let create = move || {
+    let (name, user) = (name.clone(), user.clone());
+    let create = move |store: &Store| {
         store.check_room(coming_bytes)?;
         store.create_upload(&name, &user, algorithm)
     };
-    Ok(app.blocking.write(create).await?)
+    Ok(app.write(create).await?)
 }
 
 /// A session that was taken over, and the number of bytes that it held then.
@@ -163,9 +159,9 @@ async fn open(
     id: UploadId,
     coming_bytes: u64,
 ) -> Result<Taken, ApiError> {
-    let (store, name, user) = (Arc::clone(&app.store), name.clone(), user.clone());
-    let taken =
-        taken_over(app, coming_bytes, move || store.open_upload(&name, &user, id).map(Some));
+    let (name, user) = (name.clone(), user.clone());
+    let open = move |store: &Store| store.open_upload(&name, &user, id).map(Some);
+    let taken = taken_over(app, coming_bytes, open);
     taken.await?.ok_or(StorageError::UploadUnknown.into())
 }
 
@@ -174,11 +170,10 @@ async fn open(
 async fn taken_over(
     app: &App,
     coming_bytes: u64,
-    open: impl FnOnce() -> Result<Option<UploadWriter>, StorageError> + Send + 'static,
+    open: impl FnOnce(&Store) -> Result<Option<UploadWriter>, StorageError> + Send + 'static,
 ) -> Result<Option<Taken>, ApiError> {
-    let store = Arc::clone(&app.store);
-    let opened = app.blocking.write(move || {
-        let Some(writer) = open()?.map(OnDisk::new) else { return Ok(None) };
+    let opened = app.write(move |store| {
+        let Some(writer) = open(store)?.map(OnDisk::new) else { return Ok(None) };
         let offset = writer.offset()?;
         if coming_bytes > 0 {
             // An upload that only has to be finished takes no room.
@@ -342,8 +337,7 @@ fn coming_bytes(headers: &HeaderMap) -> u64 {
 }
 
 fn progress(status: StatusCode, name: &RepoName, id: UploadId, offset: u64) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::empty());
-    *response.status_mut() = status;
+    let mut response = empty(status);
     let headers = response.headers_mut();
     headers.insert(LOCATION, value(&upload_location(name, id)));
     headers.insert(RANGE, upload_range(offset));
@@ -352,8 +346,7 @@ fn progress(status: StatusCode, name: &RepoName, id: UploadId, offset: u64) -> R
 }
 
 fn created(name: &RepoName, digest: &Digest) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::empty());
-    *response.status_mut() = StatusCode::CREATED;
+    let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
     headers.insert(LOCATION, value(&format!("/v2/{name}/blobs/{digest}")));
     headers.insert(CONTENT_DIGEST, digest_value(digest));

@@ -6,10 +6,10 @@ use oci::RepoName;
 use serde::Serialize;
 
 use super::ls::repositories;
-use super::meter::run_shown;
-use super::words::{bytes, counted};
+use super::progress::run_shown;
 use crate::command::data::{Collect, Collection, LookAtState, RepositorySum, State, SumRepository};
 use crate::control;
+use crate::text::format::{bytes, counted};
 use crate::text::{Page, print, print_json};
 
 /// What the disk holds, as it is printed as JSON.

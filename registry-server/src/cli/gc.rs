@@ -3,11 +3,11 @@
 use clap::Args;
 use storage::{Collected, KeptUntagged, Share};
 
-use super::DataDir;
-use super::meter::run_shown;
-use super::words::{bytes, counted, duration};
+use super::data_dir::DataDir;
+use super::progress::run_shown;
 use crate::command::data::{Collect, Collection};
 use crate::config::Span;
+use crate::text::format::{bytes, counted, duration};
 use crate::text::{Page, print, print_json};
 
 /// The flags of `gc`.

@@ -11,11 +11,12 @@ use serde::Serialize;
 use storage::PartState;
 
 use super::pages::each_page;
-use super::words::{bytes, counted, cut, time};
 use crate::command::image::{
     ListParts, ListReferrers, LookAtManifest, ManifestEntry, Part, Referrer,
 };
 use crate::control;
+use crate::limits::MAX_INDEXES;
+use crate::text::format::{bytes, counted, cut, time};
 use crate::text::{Page, print, print_json};
 
 pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
@@ -27,7 +28,7 @@ pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()
     };
     let mut walk = Walk::new(data_dir, json);
     let root = walk.visit(root, 0)?;
-    let whole = Whole {
+    let whole = ImageReport {
         image: root,
         blobs: walk.blobs,
         manifests: walk.manifests,
@@ -49,7 +50,7 @@ pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()
 
 /// An image and what its walk found.
 #[derive(Serialize)]
-struct Whole {
+struct ImageReport {
     image: Node,
     /// Blobs that are there, each once.
     blobs: u64,
@@ -308,7 +309,7 @@ fn kind_of(media_type: &str) -> &'static str {
     }
 }
 
-fn summary(whole: &Whole) -> Page {
+fn summary(whole: &ImageReport) -> Page {
     let (manifests, blobs) = (counted(whole.manifests, "manifest"), counted(whole.blobs, "blob"));
     let size = bytes(whole.bytes);
     let mut page = Page::of(format_args!("{size} in {manifests} and {blobs}, each once"));
@@ -335,7 +336,3 @@ fn summary(whole: &Whole) -> Page {
     }
     page
 }
-
-/// Indexes within indexes that are followed. Nobody builds more than two on purpose, and each
-/// takes a part of the stack.
-const MAX_INDEXES: usize = 32;

@@ -8,15 +8,18 @@ use serde::Serialize;
 use storage::shell_word;
 
 use super::df::sum_repository;
-use super::words::{bytes, counted, now, time};
 use crate::command::data::RepositorySum;
 use crate::command::image::{
     PlanRemovalOfAll, RemoveImage, RemoveSome, RemovedImage, RemovedSome, RepositoryCounts,
 };
-use crate::control::{self, Refused};
-use crate::text::{Page, note, print, print_json};
+use crate::control;
+use crate::text::format::{bytes, counted, now, time};
+use crate::text::{Page, print, print_json};
 
 mod matching;
+mod report;
+
+use report::{SPACE, more, sum, tags, tell_rest, words};
 
 pub(super) fn run(
     data_dir: &Path,
@@ -60,26 +63,6 @@ fn told(removed: &RemovedImage) -> Page {
     page
 }
 
-/// The tags, a line each.
-fn tags(removed: &RemovedImage) -> Page {
-    let mut page: Page = removed.tags.iter().map(|tag| format!("tag       {tag}")).collect();
-    page.append(&more(removed.tags.len(), removed.tag_count, "tags"));
-    page
-}
-
-/// How much goes, and when its space comes back.
-fn sum(removed: &RemovedImage, go: &str) -> Page {
-    let mut page = Page::of(format_args!(
-        "{go}: {}, {}, and {} in {} that nothing else holds",
-        counted(removed.tag_count, "tag"),
-        counted(removed.manifest_count, "manifest"),
-        bytes(removed.blob_bytes),
-        counted(removed.blobs, "blob"),
-    ));
-    page.line(SPACE);
-    page
-}
-
 fn restoring(removed: &RemovedImage) -> Page {
     if removed.tags.is_empty() {
         let RemovedImage { repository, manifests, .. } = removed;
@@ -96,7 +79,7 @@ fn restoring(removed: &RemovedImage) -> Page {
 
 /// What goes with a whole repository, as it is printed as JSON.
 #[derive(Serialize)]
-struct Whole {
+struct RepositoryRemoval {
     repository: RepoName,
     dry_run: bool,
     tag_count: u64,
@@ -121,7 +104,8 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
             went
         }
     };
-    let whole = Whole { repository, dry_run, tag_count, manifest_count, blobs, blob_bytes };
+    let whole =
+        RepositoryRemoval { repository, dry_run, tag_count, manifest_count, blobs, blob_bytes };
     if json {
         return print_json(&whole);
     }
@@ -140,16 +124,6 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
     Ok(print(&page)?)
 }
 
-/// Says how what went is undone, after something kept the rest from going.
-fn tell_rest(error: &anyhow::Error, went: (u64, u64), undo: &str) {
-    match went {
-        // What is refused changes nothing: each step is one transaction.
-        (0, 0) if error.is::<Refused>() => {}
-        (0, 0) => note(&format!("whether anything went is not known; to undo it: {undo}")),
-        _ => note(&format!("not all of them went; to undo what did: {undo}")),
-    }
-}
-
 /// Removes what a repository holds, and counts it: a push may have added something meanwhile.
 fn remove_in_steps(
     data_dir: &Path,
@@ -165,20 +139,3 @@ fn remove_in_steps(
         *went = (went.0.saturating_add(tags), went.1.saturating_add(manifests));
     }
 }
-
-/// How it is said that something goes, in the middle of a sentence and at its beginning.
-fn words(dry_run: bool) -> (&'static str, &'static str) {
-    if dry_run { ("would go", "would remove") } else { ("went", "removed") }
-}
-
-fn more(shown: usize, count: u64, what: &str) -> Page {
-    match count.saturating_sub(shown as u64) {
-        0 => Page::default(),
-        more => Page::of(format_args!("and {more} more {what}")),
-    }
-}
-
-/// When the space of what was removed comes back.
-const SPACE: &str = "the space comes back when the time for undoing it is over and collection has \
-                     run; at once, and for good, with `registry gc --undo-time 0s --grace 0s` \
-                     while nobody pushes";

@@ -12,19 +12,20 @@ use crate::net::Kernel;
 use crate::notify::Notifier;
 use crate::server::{FirstStart, Given, Server};
 use crate::text::{self, Page, print};
-use crate::{descriptors, logging, missing};
+use crate::{data_check, descriptors, logging};
 
 /// Runs the server until SIGTERM or SIGINT; a second signal ends it at once.
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     let given = Given::read(config)?;
     // First, because the directory under a mount that is missing belongs to somebody else.
-    missing::check(config)?;
+    data_check::check(config)?;
     installer::become_owner_of(&config.data_dir)?;
     // A core would hold keys and passwords, and some hosts' programs keep one whatever the limit
     // on its size says.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Threads stay the user that made them, so there are none before this.
-    logging::start(config.log_level).context("cannot start the thread of the log")?;
+    logging::start(config.settings.log_level.unwrap_or_default())
+        .context("cannot start the thread of the log")?;
     let notifier = Notifier::start().context("cannot start the thread that tells systemd")?;
     let limits = Limits::default().fit(descriptors::raise())?.fit_sockets(Kernel::read());
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -5,9 +5,9 @@ use std::path::Path;
 use storage::StorageError;
 
 use super::gc::{manifests, reasons};
-use super::words::{bytes, counted, duration, time};
 use crate::command::data::{LookAtState, State};
 use crate::control;
+use crate::text::format::{bytes, counted, duration, time};
 use crate::text::{Page, print, print_json};
 
 pub(super) fn run(data_dir: &Path, json: bool) -> anyhow::Result<()> {

@@ -4,20 +4,20 @@ use std::path::Path;
 
 use anyhow::bail;
 use clap::Subcommand;
-use oci::{Digest, ImageName, PastedImage, TagPattern};
+use oci::{Digest, ImageName, TagPattern};
 use serde::Serialize;
 use storage::{Actor, HostUser, UserName, shell_word};
 
-use super::DataDir;
-use super::pages::each_page;
-use super::words::{seconds, time};
-use crate::command::tag::{
-    Change, ProtectTag, Protection, RestoreTag, RestoredTag, ShowHistory, UnprotectTag,
-};
+use super::data_dir::DataDir;
+use crate::command::tag::{Change, ProtectTag, Protection, RestoreTag, RestoredTag, UnprotectTag};
 use crate::control;
+use crate::text::format::{seconds, time};
 use crate::text::{Page, note, print, print_json};
 
+mod changes;
 mod many;
+
+use changes::{changes, or_nothing};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -130,16 +130,6 @@ struct Printed {
     host_user: Option<HostUser>,
 }
 
-/// Goes through the changes of tags page by page, the newest first.
-fn changes(
-    data_dir: &Path,
-    image: &PastedImage,
-    on_page: impl FnMut(Vec<Change>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let ask = |before| control::run(data_dir, ShowHistory { image: image.clone(), before });
-    each_page(ask, on_page)
-}
-
 fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
     let (mut all, mut is_empty) = (Vec::new(), true);
     changes(data_dir, &image.parse()?, |page| {
@@ -210,8 +200,4 @@ fn told(restored: &RestoredTag) -> Page {
         page.line(format_args!("to take this back: registry tag restore {word}"));
     }
     page
-}
-
-fn or_nothing(digest: Option<&Digest>) -> String {
-    digest.map_or_else(|| "nothing".to_owned(), Digest::to_string)
 }

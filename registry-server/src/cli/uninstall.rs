@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::bail;
 use clap::Args;
+use installer::paths::RECORD;
 use installer::{InstallLock, Record, Removal};
 
-use super::install::RECORD;
 use crate::text::{Page, ask, note, print};
 
 /// The flags of `uninstall`.

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use storage::{Role, UserName};
 
-use super::DataDir;
+use super::data_dir::DataDir;
 use crate::auth::password::Password;
 use crate::auth::written;
 use crate::command::access::{AddUser, ChangePassword, ListUsers, RemoveUser, UserEntry};

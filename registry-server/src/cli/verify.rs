@@ -6,10 +6,10 @@ use anyhow::bail;
 use clap::Args;
 use oci::Digest;
 
-use super::DataDir;
-use super::meter::run_shown;
-use super::words::{bytes, counted};
+use super::data_dir::DataDir;
+use super::progress::run_shown;
 use crate::command::data::{Verify, VerifyReport};
+use crate::text::format::{bytes, counted};
 use crate::text::{Page, print, print_json};
 
 /// The flags of `verify`.

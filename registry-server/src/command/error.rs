@@ -4,6 +4,8 @@ use oci::{ImageName, RepoName, TagPattern};
 use storage::{BackupError, StorageError, UserName};
 use thiserror::Error;
 
+use crate::advice::told;
+
 /// Why a command fails.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CommandError {
@@ -43,11 +45,17 @@ pub enum CommandError {
     #[error("stopped before the end")]
     Stopped,
     /// There is no snapshot to be had.
-    #[error(transparent)]
+    #[error("{}", told(.0))]
     Backup(BackupError),
     /// The store refuses, or cannot.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
+    #[error("{}", told(.0))]
+    Storage(StorageError),
+}
+
+impl From<StorageError> for CommandError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
 }
 
 impl From<durable::IoError> for CommandError {

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, DEFAULT_DATA_DIR, Settings, Upkeep};
+use installer::paths::{CONFIG_FILE, DEFAULT_DATA_DIR};
+
+use super::{ConfigError, Settings, Upkeep};
 
 /// The data directory of the registry that is installed on this host, as the settings in `file`
 /// name it; the default one where there is no such file.
@@ -16,6 +18,13 @@ pub fn installed_data_dir(file: &Path) -> Result<PathBuf, ConfigError> {
         _ => Settings::read(file)?.data_dir,
     };
     Ok(named.unwrap_or_else(|| DEFAULT_DATA_DIR.into()))
+}
+
+/// Whether this is the data directory of the registry that is installed on this host.
+pub fn is_installed(data: &Path) -> bool {
+    let config = Path::new(CONFIG_FILE);
+    let installed = installed_data_dir(config).ok().filter(|_| config.exists());
+    installed.is_some_and(|installed| installed.canonicalize().unwrap_or(installed) == data)
 }
 
 /// What the settings in `file` say about the upkeep of the data in `data_dir`; the defaults where

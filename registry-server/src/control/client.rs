@@ -12,7 +12,8 @@ use anyhow::{Context, bail};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use storage::{
-    Actor, HostUser, Layout, LockHolder, Medium, OnHeld, OpenOptions, StorageError, Store,
+    Actor, HostUser, Layout, LockHolder, Medium, OnHeld, OpenError, OpenOptions, StorageError,
+    Store,
 };
 use thiserror::Error;
 use tracing::error;
@@ -127,8 +128,8 @@ pub(crate) fn allow_network_fs() {
 /// Checks that a data directory may lie where it does.
 ///
 /// # Errors
-/// [`StorageError::ForeignDisk`] unless command line or settings allow it.
-pub(crate) fn check_medium(data_dir: &Path) -> Result<(), StorageError> {
+/// [`OpenError::ForeignDisk`] unless command line or settings allow it.
+pub(crate) fn check_medium(data_dir: &Path) -> Result<(), OpenError> {
     Medium::check(data_dir, is_network_fs_allowed(data_dir))
 }
 
@@ -150,7 +151,7 @@ fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
     let layout = Layout::new(data_dir);
     // Nobody serves it, and to open the store would change what the next backup relies on.
     if layout.is_backup() {
-        bail!(StorageError::IsBackup(data_dir.to_owned()));
+        bail!(OpenError::IsBackup(data_dir.to_owned()));
     }
     layout.require()?;
     let directory = File::open(data_dir).with_context(|| format!("cannot open {data_dir:?}"))?;
@@ -178,7 +179,7 @@ fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
             Ok(store) => return Ok(Reached::Store(Box::new(store))),
             Err(error) => error,
         };
-        let is_owned = matches!(error, StorageError::Owned(_));
+        let is_owned = matches!(error, OpenError::Owned(_));
         // Whatever the disk is now: it was read-only when that server started, perhaps.
         if is_owned && let Some(stream) = reach_elsewhere(data_dir)? {
             return Ok(Reached::Server(stream));

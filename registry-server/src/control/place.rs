@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use installer::paths::{RUNTIME, RUNTIME_DIR};
+
 /// Where the server on `data` puts its socket: in the first directory that is its own, or can be
 /// made.
 ///
@@ -45,7 +47,7 @@ fn directories() -> Vec<PathBuf> {
         std::env::split_paths(&told).next()
     });
     let session = std::env::var_os("XDG_RUNTIME_DIR").map(|told| Path::new(&told).join(RUNTIME));
-    let all = [told, Some(Path::new("/run").join(RUNTIME)), session];
+    let all = [told, Some(RUNTIME_DIR.into()), session];
     all.into_iter().flatten().filter(|path| path.is_absolute()).collect()
 }
 
@@ -70,8 +72,6 @@ fn check_private(directory: &Path) -> io::Result<()> {
     Err(io::Error::other("it is no directory that belongs to this user and is closed to others"))
 }
 
-/// What the directory is called, below `/run` as elsewhere.
-pub(crate) const RUNTIME: &str = "registry";
 /// The mode of the directory.
 const MODE: u32 = 0o700;
 /// The bits of a mode that are about others.

@@ -196,11 +196,3 @@ impl Drop for Place {
 const RETRY_TIME: Duration = Duration::from_millis(5);
 /// How long a connection waits before it gives way: the next request may be under way already.
 const SETTLED_TIME: Duration = Duration::from_millis(100);
-/// The time that a connection has for its handshake and its first request at least.
-const LOGIN_TIME: Duration = Duration::from_secs(1);
-/// How long a connection without a login may say nothing at all: whoever opens one to use it begins
-/// at once.
-const SILENT_TIME: Duration = Duration::from_millis(500);
-/// How long somebody without a login may wait for an answer before he gives way. His first login
-/// has its turn long before, unless those from his address alone are many.
-const WAITING_TIME: Duration = Duration::from_secs(5);

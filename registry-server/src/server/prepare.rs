@@ -72,7 +72,7 @@ impl Given {
             }
             None => None,
         };
-        let init_password = config.init_password_file.as_deref().map(read_password);
+        let init_password = config.settings.init_password_file.as_deref().map(read_password);
         Ok(Self { init_password, certificate })
     }
 }
@@ -167,7 +167,7 @@ pub(super) fn open_store(
         idle_connections: limits.database_readers(),
         read_pause_time,
         on_held,
-        allow_network_fs: config.allow_network_fs,
+        allow_network_fs: config.may_be_on_network(),
         on_fatal: end_process,
         on_trouble: log_trouble,
     };
@@ -329,7 +329,7 @@ fn first_start(
     let password = match given {
         Some(password) => {
             let password = password?;
-            let file = config.init_password_file.as_deref().unwrap_or(Path::new(""));
+            let file = config.settings.init_password_file.as_deref().unwrap_or(Path::new(""));
             password.judge(&config.init_user).with_context(|| password_of(file))?;
             password
         }

@@ -1,14 +1,9 @@
 //! Standard error: the log, and what people are told while something goes on.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use super::escape::escaped;
-
-/// Writes over the line of a terminal on which standard error ends.
-pub(crate) fn write_over(text: &str) {
-    // It may be closed; there is nobody left to tell then.
-    let _ = write!(io::stderr(), "\r\x1b[K{}", escaped(text));
-}
+use crate::limits::LOG_LINE_BYTES;
 
 /// Writes lines that [`log_line`] made to standard error.
 pub(crate) fn write_log(lines: &[u8]) {
@@ -32,14 +27,6 @@ pub(crate) fn error_file() -> Option<(u64, u64)> {
     let found = rustix::fs::fstat(io::stderr()).ok()?;
     Some((found.st_dev, found.st_ino))
 }
-
-/// Whether standard error is a terminal.
-pub(crate) fn is_watched() -> bool {
-    io::stderr().is_terminal()
-}
-
-/// Bytes of an event that its line in the log has, at most: a path can have 64 KiB.
-const LOG_LINE_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

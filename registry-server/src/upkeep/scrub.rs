@@ -11,6 +11,7 @@ use storage::{BrokenImages, Finding, Image, Lost, Scrub, StorageError, Store, Ve
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
+use crate::advice::told;
 use crate::blocking::Blocking;
 use crate::command::data::HURT_IMAGES;
 
@@ -25,7 +26,7 @@ pub(crate) async fn scrub_on_schedule(store: Arc<Store>, how: Scrub, blocking: B
             // That is said elsewhere, once.
             Ok(()) | Err(StorageError::ReadOnly) => {}
             Err(cause) => {
-                error!(%cause, "stored data could not be checked any further; trying again later");
+                error!(cause = %told(&cause), "stored data could not be checked any further; trying again later");
             }
         }
         sleep(how.interval.min(LOOK_INTERVAL)).await;

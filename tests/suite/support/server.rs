@@ -10,10 +10,9 @@ use std::time::Duration;
 use registry_server::auth::password::Password;
 use registry_server::command::Command;
 use registry_server::command::access::{AddUser, ChangePassword};
-use registry_server::config::{Config, Upkeep};
+use registry_server::config::Settings;
 use registry_server::control;
 use registry_server::limits::Limits;
-use registry_server::logging::LogLevel;
 use registry_server::notify::Notifier;
 use registry_server::server::{self, Given};
 use storage::Role;
@@ -132,20 +131,18 @@ impl Server {
     }
 
     fn run(&mut self) {
-        let config = Config {
-            data_dir: self.data(),
-            data_mount: None,
+        let (certificate, key) = self.own_certificate.clone().unzip();
+        let settings = Settings {
+            data_dir: Some(self.data()),
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
-            hostnames: Vec::new(),
-            init_user: ADMINISTRATOR.parse().expect("a user name"),
+            init_user: Some(ADMINISTRATOR.to_owned()),
             init_password_file: Some(self.directory.path().join("password")),
-            own_certificate: self.own_certificate.clone(),
-            open_pulls: self.open_pulls,
-            existing: false,
-            allow_network_fs: false,
-            upkeep: Upkeep::default(),
-            log_level: LogLevel::default(),
+            tls_cert: certificate,
+            tls_key: key,
+            open_pulls: Some(self.open_pulls),
+            ..Settings::default()
         };
+        let config = settings.with_defaults().check().expect("good settings");
         let (stop, stopping) = watch::channel(false);
         let (started, starting) = mpsc::channel();
         let limits = self.limits.clone();

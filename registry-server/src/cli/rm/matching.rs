@@ -6,11 +6,11 @@ use oci::PastedPattern;
 use serde::Serialize;
 use storage::shell_word;
 
-use super::{sum, tags, tell_rest, words};
-use crate::cli::meter::run_shown;
-use crate::cli::words::{now, time};
+use super::report::{sum, tags, tell_rest, words};
+use crate::cli::progress::run_shown;
 use crate::command::image::{PlanRemovalOfMatching, RemoveMatching, RemovedImage};
 use crate::control;
+use crate::text::format::{now, time};
 use crate::text::{print, print_json};
 
 /// What went, or would go, as it is printed as JSON.

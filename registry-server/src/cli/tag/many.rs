@@ -11,22 +11,23 @@ use oci::{
 use serde::Serialize;
 use storage::shell_word;
 
-use super::{changes, or_nothing};
-use crate::cli::words::{counted, time};
+use super::changes::{changes, or_nothing};
+use crate::advice::told_whole;
 use crate::command::tag::{RestoreManifests, RestoreTag, RestoredTag};
 use crate::control;
+use crate::text::format::{counted, time};
 use crate::text::{Page, note, print, print_json};
 
 /// What was brought back of a repository.
 #[derive(Default, Serialize)]
-struct Back {
+struct RestoreReport {
     tags: Vec<RestoredTag>,
     manifests: u64,
     /// Why the rest cannot come back.
     failed: BTreeSet<String>,
 }
 
-impl Back {
+impl RestoreReport {
     /// Brings back one tag that is gone, with its manifest. Returns other tags that went with that
     /// and are not there.
     fn bring(
@@ -51,7 +52,7 @@ impl Back {
                 Ok(also_gone)
             }
             Err(error) => {
-                self.failed.insert(format!("{error:#}"));
+                self.failed.insert(told_whole(&error));
                 Ok(Vec::new())
             }
         }
@@ -98,7 +99,7 @@ pub(super) fn restore_all(
     since: Option<i64>,
     json: bool,
 ) -> anyhow::Result<()> {
-    let mut back = Back::default();
+    let mut back = RestoreReport::default();
     let repository = restore_manifests(data_dir, &repository.parse()?, since, &mut back)?;
     for gone in gone(data_dir, &ImageName::new(repository.clone(), None).into(), since)? {
         back.bring(data_dir, gone, json)?;
@@ -122,7 +123,7 @@ pub(super) fn restore_matching(
     let gone = gone(data_dir, tags.repository(), since)?;
     let (wanted, others): (Vec<_>, Vec<_>) = gone.into_iter().partition(|(it, _)| is_like(it));
     let (mut wanted, mut others) = (VecDeque::from(wanted), HashMap::<_, _>::from_iter(others));
-    let mut back = Back::default();
+    let mut back = RestoreReport::default();
     while let Some(gone) = wanted.pop_front() {
         for image in back.bring(data_dir, gone, json)?.into_iter().filter(|it| is_signature(it)) {
             wanted.extend(others.remove_entry(&image));
@@ -143,7 +144,7 @@ fn restore_manifests(
     data_dir: &Path,
     repository: &PastedImage,
     since: Option<i64>,
-    all: &mut Back,
+    all: &mut RestoreReport,
 ) -> anyhow::Result<RepoName> {
     let (since, mut after) = (since.unwrap_or(i64::MIN), None);
     loop {

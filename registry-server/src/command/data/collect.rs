@@ -59,7 +59,7 @@ impl Command for Collect {
         let total = Some(context.store.counts()?.blobs);
         let mut on_step = |done: &Collected| {
             let task = "blobs looked at".to_owned();
-            (context.on_progress)(&Progress { task, done: done.blobs_seen, total })
+            (context.on_progress)(&Progress { task, done: done.blobs_seen, total, is_bytes: false })
         };
         let done = crate::upkeep::collect(context.store, &keep, self.dry_run, &mut on_step)?;
         Ok(Collection { done, is_served: context.running.is_some() })

@@ -35,7 +35,8 @@ impl Command for TakeSnapshot {
     fn run(self, context: &mut Context<'_>) -> Result<SnapshotPlace, CommandError> {
         let mut tell = |done, total| -> ControlFlow<()> {
             let total = (total > 0).then_some(total);
-            (context.on_progress)(&Progress { task: "copying the database".into(), done, total })
+            let task = "copying the database".to_owned();
+            (context.on_progress)(&Progress { task, done, total, is_bytes: false })
         };
         let snapshot = context.store.snapshot(&mut tell).map_err(|error| match error {
             BackupError::Storage(error) => CommandError::Storage(error),

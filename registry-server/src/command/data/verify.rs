@@ -105,12 +105,17 @@ impl Command for Verify {
             log(verified);
             let is_at_blobs = verified.blob_bytes > 0;
             let (task, done, total) = match is_at_blobs {
-                true => ("reading blobs, bytes", verified.blob_bytes, counts.blob_bytes),
+                true => ("reading blobs", verified.blob_bytes, counts.blob_bytes),
                 false => ("reading manifests", verified.manifests, counts.manifests),
             };
             // What came meanwhile is read too.
             let total = Some(total.max(done));
-            (context.on_progress)(&Progress { task: task.to_owned(), done, total })
+            (context.on_progress)(&Progress {
+                task: task.to_owned(),
+                done,
+                total,
+                is_bytes: is_at_blobs,
+            })
         })?;
         log(&verified);
         if !verified.is_done {

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::entry::{Entry, Phase};
 use super::owned::Crowd;
-use super::{Crowding, LOGIN_TIME, SETTLED_TIME, SILENT_TIME};
+use super::{Crowding, SETTLED_TIME};
 use crate::auth::network;
 use crate::limits::Limits;
+use crate::limits::{LOGIN_TIME, SILENT_TIME};
 use crate::share::Owner;
 
 /// What the table's lock is over.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::owned::Crowd;
-use super::{LOGIN_TIME, SILENT_TIME, WAITING_TIME};
 use crate::api::rest::Rest;
 use crate::limits::Limits;
+use crate::limits::{LOGIN_TIME, SILENT_TIME, WAITING_TIME};
 use crate::share::Owner;
 
 /// What a connection is doing.

@@ -1,6 +1,7 @@
 //! The table alone: who gives way to whom.
 
 use super::*;
+use crate::limits::LOGIN_TIME;
 
 /// A table with its limits, whose connections are as old as the test says.
 struct Scene {

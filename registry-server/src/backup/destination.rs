@@ -1,4 +1,4 @@
-//! Where a backup may lie, and whether there is room for it.
+//! Where a backup or what is restored may lie, and whether there is room for it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use durable::DiskSpace;
 
-use crate::cli::words::bytes;
+use crate::text::format::bytes;
 
 /// Refuses a directory inside the data, and one that is lost together with them.
 pub(super) fn check_place(directory: &Path, data: &Path, may_be_same: bool) -> anyhow::Result<()> {
@@ -30,7 +30,7 @@ pub(super) fn check_place(directory: &Path, data: &Path, may_be_same: bool) -> a
 }
 
 /// Whether a directory, which may not be there yet, is this one or lies in it, by whatever name.
-pub(in crate::cli) fn lies_inside(directory: &Path, outer: &Path) -> anyhow::Result<bool> {
+pub(super) fn lies_inside(directory: &Path, outer: &Path) -> anyhow::Result<bool> {
     let outer = id(outer)?;
     for above in existing(directory)?.ancestors() {
         if id(above)? == outer {
@@ -53,7 +53,7 @@ fn id(path: &Path) -> anyhow::Result<(u64, u64)> {
 }
 
 /// Refuses to begin what the disk has no space for.
-pub(in crate::cli) fn check_space(directory: &Path, needed: u64) -> anyhow::Result<()> {
+pub(super) fn check_space(directory: &Path, needed: u64) -> anyhow::Result<()> {
     let free = DiskSpace::of(directory)?.free_bytes;
     if free < needed {
         bail!(
@@ -66,3 +66,11 @@ pub(in crate::cli) fn check_space(directory: &Path, needed: u64) -> anyhow::Resu
     }
     Ok(())
 }
+
+/// What a file of so many bytes takes of a disk, mostly.
+pub(super) fn on_disk(bytes: u64) -> u64 {
+    bytes.checked_next_multiple_of(BLOCK_BYTES).unwrap_or(bytes)
+}
+
+/// What file systems count files in, mostly.
+const BLOCK_BYTES: u64 = 4096;

@@ -1,13 +1,15 @@
 //! Numbers, sizes and times as people read and write them.
 
 use std::borrow::Cow;
+use std::path::Path;
+use std::time::Duration;
 
-use storage::ByteCount;
+use storage::{ByteCount, shell_word};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// A text of a client's as far as a line has room for it: the whole of it is in JSON.
-pub(super) fn cut(text: &str) -> Cow<'_, str> {
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
         None => Cow::Borrowed(text),
@@ -18,43 +20,55 @@ pub(super) fn cut(text: &str) -> Cow<'_, str> {
 const SHOWN_CHARS: usize = 255;
 
 /// A number of things.
-pub(super) fn counted(count: u64, thing: &str) -> String {
+pub(crate) fn counted(count: u64, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
 /// A size.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     ByteCount(count).to_string()
 }
 
+/// A path as a shell takes it.
+pub(crate) fn quoted(path: &Path) -> String {
+    shell_word(&path.display().to_string())
+}
+
 /// How long something lasts or lasted.
-pub(super) fn duration(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
+pub(crate) fn duration(seconds: u64) -> String {
+    // Nobody who waits for days counts the minutes.
+    let least = match seconds {
+        0..HOUR => 1,
+        HOUR..DAY => MINUTE,
+        _ => HOUR,
+    };
+    humantime::format_duration(Duration::from_secs(seconds - seconds % least)).to_string()
 }
 
 /// A time in seconds since 1970, for people and for programs (RFC 3339).
-pub(super) fn time(seconds: i64) -> String {
+pub(crate) fn time(seconds: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(seconds).ok();
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| seconds.to_string())
 }
 
 /// Reads a time as [`time`] writes it.
-pub(super) fn seconds(text: &str) -> Result<i64, String> {
+pub(crate) fn seconds(text: &str) -> Result<i64, String> {
     let time = OffsetDateTime::parse(text, &Rfc3339);
     let time = time.map_err(|_| "write a time as 2026-01-31T08:15:00Z".to_owned())?;
     Ok(time.unix_timestamp())
 }
 
 /// Now, in seconds since 1970.
-pub(super) fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
+
+/// Seconds of a minute.
+const MINUTE: u64 = 60;
+/// Seconds of an hour.
+const HOUR: u64 = 60 * MINUTE;
+/// Seconds of a day.
+const DAY: u64 = 24 * HOUR;
 
 #[cfg(test)]
 mod tests {
@@ -62,9 +76,11 @@ mod tests {
 
     #[test]
     fn times_are_for_people() {
-        assert_eq!(duration(59), "59 s");
-        assert_eq!(duration(3700), "1 h 1 min");
-        assert_eq!(duration(90000), "1 d 1 h");
+        assert_eq!(duration(0), "0s");
+        assert_eq!(duration(59), "59s");
+        assert_eq!(duration(61), "1m 1s");
+        assert_eq!(duration(3700), "1h 1m");
+        assert_eq!(duration(90000), "1day 1h");
     }
 
     #[test]

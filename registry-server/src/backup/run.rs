@@ -5,33 +5,53 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::bail;
+use installer::paths::{CONFIG_FILE, OWN_CERTIFICATE, OWN_KEY, ROOT_KEY};
 use oci::{Algorithm, Digest};
+use serde::Serialize;
 use storage::backup::{CopyOutcome, Filling, SmallFiles, read_small};
 use storage::{Layout, NamedBlob};
 
-use super::Summary;
-use super::place::check_space;
+use super::destination::{check_space, on_disk};
+use super::listener::{Event, Listener};
+use super::owner_thread::OwnerThread;
 use super::source::Source;
-use crate::cli::beside::Owner;
-use crate::cli::install::{OWN_CERTIFICATE, OWN_KEY, ROOT_KEY};
-use crate::cli::meter::Meter;
-use crate::config::{CONFIG_FILE, installed_data_dir};
+use crate::config::is_installed;
+
+/// What a run of a backup did.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct BackupSummary {
+    pub(crate) copied_blobs: u64,
+    pub(crate) copied_bytes: u64,
+    pub(crate) present_blobs: u64,
+    pub(crate) present_bytes: u64,
+    pub(crate) removed_blobs: u64,
+    pub(crate) database_bytes: u64,
+    /// Files of the host.
+    pub(crate) outside: Vec<String>,
+    /// Blobs whose bytes are wrong or gone in the registry.
+    pub(crate) not_taken: Vec<String>,
+    pub(crate) seconds: u64,
+}
 
 /// One run of a backup.
 pub(super) struct Run<'a> {
-    owner: &'a Owner<Source>,
+    owner: &'a OwnerThread<Source>,
     filling: Filling,
-    meter: &'a Meter,
+    listener: &'a Listener,
     /// Blobs of earlier backups that went bad there.
     wrong_there: BTreeSet<Digest>,
-    summary: Summary,
+    summary: BackupSummary,
 }
 
 impl<'a> Run<'a> {
     /// A run that has done nothing yet.
-    pub(super) fn new(owner: &'a Owner<Source>, filling: Filling, meter: &'a Meter) -> Self {
-        let (wrong_there, summary) = (BTreeSet::new(), Summary::default());
-        Self { owner, filling, meter, wrong_there, summary }
+    pub(super) fn new(
+        owner: &'a OwnerThread<Source>,
+        filling: Filling,
+        listener: &'a Listener,
+    ) -> Self {
+        let (wrong_there, summary) = (BTreeSet::new(), BackupSummary::default());
+        Self { owner, filling, listener, wrong_there, summary }
     }
 
     /// Brings the backup up to date.
@@ -40,12 +60,12 @@ impl<'a> Run<'a> {
         directory: &Path,
         data: &Path,
         verify: bool,
-    ) -> anyhow::Result<Summary> {
+    ) -> anyhow::Result<BackupSummary> {
         let database = self.owner.ask(Source::database)??;
         self.summary.database_bytes = database.bytes();
         let needed = self.look(verify)?;
         check_space(directory, needed.saturating_add(database.bytes()))?;
-        self.meter.begin("copying blobs", needed);
+        self.begins("copying blobs", Some(needed));
         for (algorithm, prefix) in Layout::shards() {
             self.copy_shard(algorithm, prefix)?;
         }
@@ -55,7 +75,7 @@ impl<'a> Run<'a> {
                  this again; the backup before, if there was one, is as it was"
             );
         }
-        self.meter.begin("finishing", 0);
+        self.begins("finishing", None);
         let outside = outside(data)?;
         self.filling.place_outside(&outside)?;
         let tls = self.owner.ask(|source| source.tls())??;
@@ -72,7 +92,8 @@ impl<'a> Run<'a> {
 
     /// Looks what is there already, and says how many bytes of blobs are to be copied.
     fn look(&mut self, verify: bool) -> anyhow::Result<u64> {
-        self.meter.begin(if verify { "reading the backup" } else { "looking at the backup" }, 0);
+        let task = if verify { "reading the backup" } else { "looking at the backup" };
+        self.begins(task, None);
         let mut needed = 0_u64;
         for (algorithm, prefix) in Layout::shards() {
             for blob in self.shard(algorithm, prefix)? {
@@ -106,7 +127,7 @@ impl<'a> Run<'a> {
                 None => CopyOutcome::Wrong,
                 Some(file) => {
                     self.filling.blobs().take(&digest, blob.size, &file, &mut |count| {
-                        self.meter.advance(count);
+                        (self.listener)(Event::Copied(count));
                         ControlFlow::Continue(())
                     })?
                 }
@@ -123,6 +144,10 @@ impl<'a> Run<'a> {
             self.filling.blobs().sync_shard(algorithm, prefix)?;
         }
         Ok(())
+    }
+
+    fn begins(&self, task: &str, bytes: Option<u64>) {
+        (self.listener)(Event::Begins { task, bytes });
     }
 
     fn is_present(&self, blob: &NamedBlob) -> bool {
@@ -149,18 +174,3 @@ fn outside(data: &Path) -> anyhow::Result<SmallFiles> {
     }
     Ok(files)
 }
-
-/// Whether this is the directory of the registry that is installed on this host.
-pub(in crate::cli) fn is_installed(data: &Path) -> bool {
-    let config = Path::new(CONFIG_FILE);
-    let installed = installed_data_dir(config).ok().filter(|_| config.exists());
-    installed.is_some_and(|installed| installed.canonicalize().unwrap_or(installed) == data)
-}
-
-/// What a file of so many bytes takes of a disk, mostly.
-pub(in crate::cli) fn on_disk(bytes: u64) -> u64 {
-    bytes.checked_next_multiple_of(BLOCK_BYTES).unwrap_or(bytes)
-}
-
-/// What file systems count files in, mostly.
-const BLOCK_BYTES: u64 = 4096;

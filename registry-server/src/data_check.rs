@@ -8,14 +8,16 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use durable::IoError;
-use storage::{Layout, StorageError, shell_word};
+use storage::{Layout, OpenError, StorageError, Trouble, shell_word};
+
+use crate::advice::told;
 use thiserror::Error;
 
 use crate::config::Config;
 
 /// Why there is no registry where one should be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum MissingError {
+pub enum DataError {
     /// Nothing is known of the file system that it should lie on.
     #[error(
         "{} holds no registry (there is no FORMAT in it), and lies on the file system mounted at \
@@ -67,8 +69,8 @@ pub enum MissingError {
         installed: PathBuf,
     },
     /// A restore into the directory was cut short.
-    #[error(transparent)]
-    HalfRestored(StorageError),
+    #[error("{}", told(.0))]
+    HalfRestored(OpenError),
     /// The directory cannot be read at all.
     #[error(
         "{cause}. The registry was installed on the file system mounted at {}: see to it, and the \
@@ -76,7 +78,7 @@ pub enum MissingError {
     )]
     Unreachable {
         /// What the system says.
-        cause: StorageError,
+        cause: IoError,
         /// Where its file system was mounted when it was installed.
         installed: PathBuf,
     },
@@ -85,35 +87,39 @@ pub enum MissingError {
 /// Checks that a registry that must be there is there. Writes nothing.
 ///
 /// # Errors
-/// Every [`MissingError`]. What else is wrong with the directory shows when it is opened.
-pub fn check(config: &Config) -> Result<(), MissingError> {
-    if !config.existing {
+/// Every [`DataError`]. What else is wrong with the directory shows when it is opened.
+pub fn check(config: &Config) -> Result<(), DataError> {
+    if !config.must_exist() {
         return Ok(());
     }
     let data = config.data_dir.clone();
-    match (Layout::new(&data).require(), &config.data_mount) {
-        (Err(cause @ StorageError::HalfRestored(_)), _) => Err(MissingError::HalfRestored(cause)),
-        (Err(StorageError::NoStore(_)), installed) => {
+    match (Layout::new(&data).require(), &config.settings.data_mount) {
+        (Err(cause @ OpenError::HalfRestored(_)), _) => Err(DataError::HalfRestored(cause)),
+        (Err(OpenError::NoStore(_)), installed) => {
             let now = installer::mount_point(&data);
             Err(absent(data, installed.as_deref(), now))
         }
-        // Who may not read it is told whose it is by who wants to become the owner.
-        (Err(StorageError::Io(IoError { kind: ErrorKind::PermissionDenied, .. })), _) => Ok(()),
-        (Err(cause @ StorageError::Io(_)), Some(installed)) => {
-            Err(MissingError::Unreachable { cause, installed: installed.clone() })
+        (Err(OpenError::Storage(StorageError::Failed(Trouble::Io(error)))), installed) => {
+            match (error.kind, installed) {
+                // Who may not read it is told whose it is by who wants to become the owner.
+                (ErrorKind::PermissionDenied, _) | (_, None) => Ok(()),
+                (_, Some(installed)) => {
+                    Err(DataError::Unreachable { cause: error, installed: installed.clone() })
+                }
+            }
         }
         _ => Ok(()),
     }
 }
 
-fn absent(data: PathBuf, installed: Option<&Path>, now: PathBuf) -> MissingError {
+fn absent(data: PathBuf, installed: Option<&Path>, now: PathBuf) -> DataError {
     match installed.map(Path::to_owned) {
-        None => MissingError::Absent { data, now },
-        Some(installed) if installed == now => MissingError::Gone { data, installed },
+        None => DataError::Absent { data, now },
+        Some(installed) if installed == now => DataError::Gone { data, installed },
         Some(installed) if now.starts_with(&installed) => {
-            MissingError::Hidden { data, installed, now }
+            DataError::Hidden { data, installed, now }
         }
-        Some(installed) => MissingError::NotMounted { data, installed },
+        Some(installed) => DataError::NotMounted { data, installed },
     }
 }
 

@@ -6,35 +6,35 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use durable::DiskSpace;
+use installer::paths::{PROGRAM, ROOT_KEY, RUNNING_PROGRAM, UNIT};
 use storage::{DirectoryContent, DirectoryState, Medium};
 
-use super::steps::{PROGRAM, UNIT};
-use super::wanted::Wanted;
-use super::{ROOT_KEY, note};
-use crate::config::Config;
+use super::spec::InstallSpec;
+use crate::config::Settings;
+use crate::data_check;
 use crate::limits::{INSTALL_FREE_BYTES, RELEASE_BYTES};
-use crate::missing;
 use crate::net::listener::listen;
 use crate::server::{choose_password, read_password};
+use crate::text::note;
 
 /// Looks, and gives what an administrator should know but nothing fails for.
 ///
 /// # Errors
 /// What would fail, with what to do about it.
-pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
-    let data = wanted.config.data_dir.as_path();
+pub(super) fn check(spec: &InstallSpec) -> anyhow::Result<Vec<String>> {
+    let data = spec.config.data_dir.as_path();
     let found = survey(data)?;
-    Medium::check(data, wanted.config.allow_network_fs)?;
+    Medium::check(data, spec.config.may_be_on_network())?;
     let is_store = is_store(&found);
-    check_data(wanted, &found)?;
+    check_data(spec, &found)?;
     let free = check_space(data, if is_store { 0 } else { INSTALL_FREE_BYTES })?;
-    if wanted.installed.is_none() {
-        let program = std::fs::metadata(OWN_PROGRAM).context("cannot look at this program")?;
+    if spec.installed.is_none() {
+        let program = std::fs::metadata(RUNNING_PROGRAM).context("cannot look at this program")?;
         check_space(Path::new(PROGRAM), program.len())?;
     }
-    check_ports(wanted)?;
+    check_ports(spec)?;
     let mut notes = Vec::new();
-    notes.extend(check_password(wanted, is_store)?);
+    notes.extend(check_password(spec, is_store)?);
     if free < RELEASE_BYTES {
         notes.push(format!(
             "{} has {} GiB free; the images of one OpenShift release take about {} GiB",
@@ -46,25 +46,25 @@ pub(super) fn check(wanted: &Wanted) -> anyhow::Result<Vec<String>> {
     // Names of this host in /etc/hosts need no name server, which may take long to be found dead.
     let own = installer::own_names();
     let own = if own.len() > 1 { own } else { Vec::new() };
-    let names = wanted.config.hostnames.iter().filter_map(|name| name.dns());
+    let names = spec.config.hostnames.iter().filter_map(|name| name.dns());
     let others = names.filter(|name| !own.iter().any(|own| own == name));
     notes.extend(others.filter_map(unresolved));
-    notes.extend(wanted.config.listen.iter().filter_map(closed));
+    notes.extend(spec.config.settings.listen.iter().filter_map(closed));
     Ok(notes)
 }
 
 /// The data directory is new, or holds a registry that nobody but our own service runs. One that
 /// was installed and is not there is waited for: another in its place would have another CA.
-fn check_data(wanted: &Wanted, found: &DirectoryState) -> anyhow::Result<()> {
-    let data = wanted.config.data_dir.as_path();
-    let installed = wanted.installed.as_ref().and_then(|old| old.settings.data_dir.clone());
+fn check_data(spec: &InstallSpec, found: &DirectoryState) -> anyhow::Result<()> {
+    let data = spec.config.data_dir.as_path();
+    let installed = spec.installed.as_ref().and_then(|old| old.settings.data_dir.clone());
     // Where a link leads counts, as it does for what is asked for.
     let installed = installed.map(|old| old.canonicalize().unwrap_or(old));
-    if let Some(old) = &wanted.installed
+    if let Some(old) = &spec.installed
         && !is_store(found)
     {
-        let installed = old.settings.clone().with_defaults().check()?;
-        missing::check(&Config { existing: true, ..installed }).context(
+        let installed = Settings { existing: Some(true), ..old.settings.clone() };
+        data_check::check(&installed.with_defaults().check()?).context(
             "the registry of this host is not there (only to begin anew without it, type \
              `registry uninstall` first)",
         )?;
@@ -105,9 +105,9 @@ fn is_store(found: &DirectoryState) -> bool {
 }
 
 /// A password for the first user can be read; and what to say if it comes too late.
-fn check_password(wanted: &Wanted, is_store: bool) -> anyhow::Result<Option<String>> {
-    let (data, user) = (&wanted.config.data_dir, &wanted.config.init_user);
-    let Some(file) = &wanted.config.init_password_file else { return Ok(None) };
+fn check_password(spec: &InstallSpec, is_store: bool) -> anyhow::Result<Option<String>> {
+    let (data, user) = (&spec.config.data_dir, &spec.config.init_user);
+    let Some(file) = &spec.config.settings.init_password_file else { return Ok(None) };
     match is_store {
         // It is not used, however weak it is.
         true => read_password(file)?,
@@ -141,13 +141,13 @@ fn check_space(path: &Path, needed: u64) -> anyhow::Result<u64> {
 }
 
 /// Every address can be listened on, but for the ports that the installed service has already.
-fn check_ports(wanted: &Wanted) -> anyhow::Result<()> {
-    let installed = wanted.installed.as_ref().map(|installed| &installed.settings.listen);
+fn check_ports(spec: &InstallSpec) -> anyhow::Result<()> {
+    let installed = spec.installed.as_ref().map(|installed| &installed.settings.listen);
     let is_ours = |address: &SocketAddr| {
         installed.is_some_and(|listen| listen.iter().any(|old| old.port() == address.port()))
     };
-    let wanted = wanted.config.listen.iter().copied();
-    let others: Vec<_> = wanted.filter(|address| !is_ours(address)).collect();
+    let asked = spec.config.settings.listen.iter().copied();
+    let others: Vec<_> = asked.filter(|address| !is_ours(address)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     // A listener can only be made where there is a runtime.
     let _inside = runtime.enter();
@@ -178,6 +178,3 @@ fn closed(address: &SocketAddr) -> Option<String> {
         )
     })
 }
-
-/// The running program, also when its file has gone since it was started.
-const OWN_PROGRAM: &str = "/proc/self/exe";

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use installer::paths::OWN_CERTIFICATE;
 use storage::{Layout, Role, UserName};
 
-use super::wanted::{OWN_CERTIFICATE, Wanted};
+use super::spec::InstallSpec;
 use crate::auth::password::Password;
 use crate::command::access::{ListUsers, UserEntry};
 use crate::control;
@@ -16,15 +17,15 @@ use crate::net::probe::{Probe, ProbeError, Trust};
 use crate::server::{FirstStart, read_password};
 
 /// The login that the service takes.
-pub(super) struct Login {
+pub(crate) struct Login {
     /// The user.
-    pub(super) user: UserName,
+    pub(crate) user: UserName,
     /// What is known of the password.
-    pub(super) password: Known,
+    pub(crate) password: PasswordSource,
 }
 
 /// What is known of a user's password.
-pub(super) enum Known {
+pub(crate) enum PasswordSource {
     /// It was made up and lies in a file until it is changed.
     MadeUp {
         /// The password.
@@ -43,7 +44,7 @@ pub(super) enum Known {
     Chosen,
 }
 
-impl fmt::Display for Known {
+impl fmt::Display for PasswordSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MadeUp { password, .. } => {
@@ -59,27 +60,30 @@ impl fmt::Display for Known {
 ///
 /// # Errors
 /// A service that does not answer, or refuses the login that was made for it.
-pub(super) fn check(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Result<Login> {
-    let name = wanted.config.hostnames.first().context("there is no host name")?;
-    let trust = match wanted.ca() {
+pub(super) fn check(spec: &InstallSpec, first: Option<&FirstStart>) -> anyhow::Result<Login> {
+    let name = spec.config.hostnames.first().context("there is no host name")?;
+    let trust = match spec.ca() {
         // A pipe in its place would be waited for, and a link leads root where it should not.
         Some(ca) if ca.symlink_metadata().is_ok_and(|found| found.is_file()) => Trust::Root(ca),
         Some(ca) => bail!("{} is no regular file: restore it from a backup", ca.display()),
         None => Trust::Certificate(OWN_CERTIFICATE.into()),
     };
     let probe = |listening| Probe { patience: PATIENCE, ..Probe::new(listening, name, &trust) };
-    wanted.config.listen.iter().try_for_each(|&listening| probe(listening).run())?;
-    let login = Login { user: user(wanted)?, password: known(wanted, first)? };
-    let (Known::MadeUp { password, .. } | Known::Given { password, .. }) = &login.password else {
+    spec.config.settings.listen.iter().try_for_each(|&listening| probe(listening).run())?;
+    let login = Login { user: user(spec)?, password: password_source(spec, first)? };
+    let (PasswordSource::MadeUp { password, .. } | PasswordSource::Given { password, .. }) =
+        &login.password
+    else {
         return Ok(login);
     };
-    let &listening = wanted.config.listen.first().context("there is no address to listen on")?;
+    let &listening =
+        spec.config.settings.listen.first().context("there is no address to listen on")?;
     let login_tried = Some((&login.user, password));
     match (Probe { login: login_tried, ..probe(listening) }).run() {
         Ok(()) => Ok(login),
         // Somebody else's password may lie in the file of a registry that was there before.
         Err(ProbeError::LoginRefused { .. }) if first.is_none() => {
-            Ok(Login { password: Known::Chosen, ..login })
+            Ok(Login { password: PasswordSource::Chosen, ..login })
         }
         Err(error) => Err(error.into()),
     }
@@ -87,10 +91,10 @@ pub(super) fn check(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Resu
 
 /// Who logs in: the first user, or the only administrator of a registry that was made with
 /// another one.
-fn user(wanted: &Wanted) -> anyhow::Result<UserName> {
-    let data = wanted.config.data_dir.as_path();
+fn user(spec: &InstallSpec) -> anyhow::Result<UserName> {
+    let data = spec.config.data_dir.as_path();
     let users = installer::as_owner_of(data, || control::run(data, ListUsers {}))??;
-    let init = &wanted.config.init_user;
+    let init = &spec.config.init_user;
     if users.iter().any(|user| user.name == *init) {
         return Ok(init.clone());
     }
@@ -102,8 +106,11 @@ fn user(wanted: &Wanted) -> anyhow::Result<UserName> {
     }
 }
 
-fn known(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Result<Known> {
-    let data = wanted.config.data_dir.as_path();
+fn password_source(
+    spec: &InstallSpec,
+    first: Option<&FirstStart>,
+) -> anyhow::Result<PasswordSource> {
+    let data = spec.config.data_dir.as_path();
     let file = Layout::new(data).init_password();
     if file.exists() {
         // With no more rights than its owner has, who could have laid a link there.
@@ -112,13 +119,13 @@ fn known(wanted: &Wanted, first: Option<&FirstStart>) -> anyhow::Result<Known> {
             _ => bail!("{} is no regular file: remove it, then try again", file.display()),
         };
         let password = installer::as_owner_of(data, read)??;
-        return Ok(Known::MadeUp { password, file });
+        return Ok(PasswordSource::MadeUp { password, file });
     }
-    match (&wanted.config.init_password_file, first) {
+    match (&spec.config.settings.init_password_file, first) {
         (Some(file), Some(_)) => {
-            Ok(Known::Given { password: read_password(file)?, file: file.clone() })
+            Ok(PasswordSource::Given { password: read_password(file)?, file: file.clone() })
         }
-        _ => Ok(Known::Chosen),
+        _ => Ok(PasswordSource::Chosen),
     }
 }
 

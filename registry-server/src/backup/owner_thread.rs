@@ -12,9 +12,9 @@ use anyhow::Context;
 type Errand<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 /// The way to the owner's side, where a `T` is at work.
-pub(super) struct Owner<T>(mpsc::Sender<Errand<T>>);
+pub(super) struct OwnerThread<T>(mpsc::Sender<Errand<T>>);
 
-impl<T: 'static> Owner<T> {
+impl<T: 'static> OwnerThread<T> {
     /// Runs `work` on the owner's side and waits for its outcome.
     ///
     /// # Errors
@@ -36,10 +36,10 @@ impl<T: 'static> Owner<T> {
 ///
 /// # Errors
 /// Those of `begin` and of `work`, and that this process may not become the owner.
-pub(super) fn beside<T: 'static, R>(
+pub(super) fn with_owner_thread<T: 'static, R>(
     whose: Option<&Path>,
     begin: impl FnOnce() -> anyhow::Result<T> + Send,
-    work: impl FnOnce(&Owner<T>) -> anyhow::Result<R>,
+    work: impl FnOnce(&OwnerThread<T>) -> anyhow::Result<R>,
 ) -> anyhow::Result<R> {
     let (errands, queue) = mpsc::channel::<Errand<T>>();
     let (begun, beginning) = mpsc::sync_channel(1);
@@ -57,7 +57,7 @@ pub(super) fn beside<T: 'static, R>(
                 None => serve(),
             }
         });
-        let outcome = beginning.recv().ok().map(|()| work(&Owner(errands)));
+        let outcome = beginning.recv().ok().map(|()| work(&OwnerThread(errands)));
         owner.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         outcome.context("the work on the other side did not begin")?
     })

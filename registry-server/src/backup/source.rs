@@ -11,7 +11,7 @@ use storage::backup::generation::{Found, Generation};
 use storage::backup::{DatabaseFiles, SmallFiles, read_directory, read_small};
 use storage::{BlobIndex, Layout, NamedBlob, StorageError, Store};
 
-use crate::cli::meter::Meter;
+use super::listener::{Event, Listener};
 use crate::command::Progress;
 use crate::command::data::BeginBackup;
 use crate::control::{self, Lease, Leased};
@@ -38,10 +38,10 @@ enum From {
 
 impl Source {
     /// Has the running server take a snapshot, or, where none runs or may run, opens the store.
-    pub(super) fn begin(data: &Path, must_rest: bool, meter: &Meter) -> anyhow::Result<Self> {
+    pub(super) fn begin(data: &Path, must_rest: bool, listener: &Listener) -> anyhow::Result<Self> {
         let layout = Layout::new(data);
         let mut tell = |progress: &Progress| {
-            meter.begin(&progress.task, 0);
+            listener(Event::Begins { task: &progress.task, bytes: None });
             ControlFlow::Continue(())
         };
         let leased = match must_rest {
@@ -75,7 +75,7 @@ impl Source {
             }
             Leased::Store(store) => {
                 store.check_database(&mut || {
-                    meter.begin("checking the database", 0);
+                    listener(Event::Begins { task: "checking the database", bytes: None });
                     ControlFlow::Continue(())
                 })?;
                 let is_read_only = store.is_read_only();

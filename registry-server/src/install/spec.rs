@@ -5,37 +5,38 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use certs::{ServerName, TlsFile};
+use installer::paths::{CONFIG_FILE, DEFAULT_DATA_DIR, EMPTIED, OWN_CERTIFICATE, OWN_KEY, SYSTEM};
 use storage::Layout;
 
-use crate::config::{CONFIG_FILE, Config, DEFAULT_DATA_DIR, Settings};
+use crate::config::{Config, Settings};
 
-/// What was asked for, complete and checked as far as that goes without the host.
-pub(super) struct Wanted {
+/// What the host is to become, complete and checked as far as that goes without the host.
+pub(crate) struct InstallSpec {
     /// The settings as the service is to read them.
-    pub(super) settings: Settings,
+    pub(crate) settings: Settings,
     /// The settings with what the administrator named: files are where they are now.
-    pub(super) config: Config,
+    pub(crate) config: Config,
     /// What the service's configuration file says now, if there is one.
-    pub(super) installed: Option<Installed>,
+    pub(crate) installed: Option<ServiceConfig>,
     /// What clients put before a name: a host name and the port.
-    pub(super) address: String,
+    pub(crate) address: String,
 }
 
 /// The configuration of the service that is installed.
-pub(super) struct Installed {
+pub(crate) struct ServiceConfig {
     /// The file's text.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// What it says.
-    pub(super) settings: Settings,
+    pub(crate) settings: Settings,
 }
 
-impl Wanted {
+impl InstallSpec {
     /// Puts flags and what is installed together.
     ///
     /// # Errors
     /// Settings that cannot be used, each with what to give instead.
-    pub(super) fn new(asked: Settings) -> anyhow::Result<Self> {
-        let installed = Installed::read(Path::new(CONFIG_FILE))?;
+    pub(crate) fn new(asked: Settings) -> anyhow::Result<Self> {
+        let installed = ServiceConfig::read(Path::new(CONFIG_FILE))?;
         let below = installed.as_ref().map(|installed| installed.settings.clone());
         let mut settings = merge(asked, below.unwrap_or_default());
         let data_dir = data_dir(settings.data_dir.take())?;
@@ -54,7 +55,7 @@ impl Wanted {
 
     /// The text of the service's configuration file. A file that says the same in other words
     /// stays as it is.
-    pub(super) fn text(&self) -> anyhow::Result<String> {
+    pub(crate) fn text(&self) -> anyhow::Result<String> {
         match &self.installed {
             Some(installed) if installed.settings == self.settings => Ok(installed.text.clone()),
             _ => Ok(HEAD.to_owned() + &toml::to_string(&self.settings)?),
@@ -62,14 +63,14 @@ impl Wanted {
     }
 
     /// The root CA that clients must trust, unless the certificate is the administrator's own.
-    pub(super) fn ca(&self) -> Option<PathBuf> {
+    pub(crate) fn ca(&self) -> Option<PathBuf> {
         let is_ours = self.config.own_certificate.is_none();
         let tls = Layout::new(&self.config.data_dir).tls();
         is_ours.then(|| tls.join(TlsFile::RootCertificate.name()))
     }
 
     /// Whether the server's certificate that is there is for every name that is wanted.
-    pub(super) fn has_certificate(&self) -> bool {
+    pub(crate) fn has_certificate(&self) -> bool {
         let tls = Layout::new(&self.config.data_dir).tls();
         let file = |file: TlsFile| tls.join(file.name());
         let (certificate, key) = (file(TlsFile::ServerCertificate), file(TlsFile::ServerKey));
@@ -87,7 +88,7 @@ impl Wanted {
     }
 }
 
-impl Installed {
+impl ServiceConfig {
     fn read(path: &Path) -> anyhow::Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
@@ -149,7 +150,7 @@ fn data_dir(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 
 /// Where the file system of the data is mounted: where it was when they were installed, unless they
 /// are seen to be there.
-fn data_mount(data: &Path, installed: Option<&Installed>) -> Option<PathBuf> {
+fn data_mount(data: &Path, installed: Option<&ServiceConfig>) -> Option<PathBuf> {
     let old = installed.map(|installed| &installed.settings);
     let old = old.filter(|old| old.data_dir.as_deref() == Some(data));
     match Layout::new(data).exists() {
@@ -176,7 +177,7 @@ fn address(settings: &Settings, config: &Config) -> anyhow::Result<String> {
     let names = names?;
     let fitting = names.iter().find(|(name, _)| name.fits_image_names());
     let (name, port) = fitting.or(names.first()).context("there is no host name")?;
-    let listening = config.listen.first().map(std::net::SocketAddr::port);
+    let listening = config.settings.listen.first().map(std::net::SocketAddr::port);
     let port = port.or(listening).context("there is no address to listen on")?;
     Ok(name.with_port(port))
 }
@@ -191,17 +192,6 @@ fn for_the_service(mut settings: Settings) -> Settings {
     }
     settings
 }
-
-/// Where the administrator's own certificate is copied to: the service sees no home directory.
-pub(in crate::cli) const OWN_CERTIFICATE: &str = "/etc/registry/tls/server.crt";
-/// Where its key is copied to.
-pub(in crate::cli) const OWN_KEY: &str = "/etc/registry/tls/server.key";
-
-/// Places that are emptied, by the system or by the next start.
-const EMPTIED: [&str; 6] = ["/tmp", "/var/tmp", "/run", "/dev", "/proc", "/sys"];
-
-/// Places of the system itself.
-const SYSTEM: [&str; 3] = ["/boot", "/etc", "/usr"];
 
 /// What stands above the settings in the file.
 const HEAD: &str = "\
