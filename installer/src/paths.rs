@@ -32,6 +32,9 @@ pub const USER: &str = "registry";
 /// The shell of a user that nobody can log in as.
 pub(crate) const NO_SHELL: &str = "/usr/sbin/nologin";
 
+/// The host's own users, among whom most are: to read it is less than to run a program.
+pub(crate) const PASSWD: &str = "/etc/passwd";
+
 /// The settings.
 pub const CONFIG_FILE: &str = "/etc/registry/registry.toml";
 /// The record of what was installed.

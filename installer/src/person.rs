@@ -9,6 +9,7 @@ use std::path::Path;
 use durable::{Links, read_within};
 
 use crate::getent;
+use crate::paths::PASSWD;
 
 /// The users of the host as whom a person came to a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +73,6 @@ const LOGIN_UID: &str = "/proc/self/loginuid";
 /// What it says of a process to which nobody has logged in.
 const NOBODY_LOGGED_IN: u32 = u32::MAX;
 const LOGIN_BYTES: u64 = 32;
-/// The host's own users, among whom most are: to read it is less than to run a program.
-const PASSWD: &str = "/etc/passwd";
 const PASSWD_BYTES: u64 = 1 << 20;
 /// How long a directory server may take to say what a user is called: no command waits longer.
 const LOOKUP_SECONDS: u8 = 2;

@@ -1,6 +1,6 @@
 //! What can go wrong in the store, by door: what a verb refuses stands here, what its opening meets
-//! in `open`, and what is wrong with the disk in `trouble`. They are closed enums that callers match
-//! and tests compare; what to type next is whoever prints them to say.
+//! in `open`, and what is wrong with the disk in `trouble`. They are closed enums that callers
+//! match and tests compare; what to type next is whoever prints them to say.
 
 use std::io::ErrorKind;
 

@@ -10,16 +10,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates of which that is true.
-const CRATES: [&str; 5] =
-    ["registry-server", "certs", "installer", "storage/oci", "storage/durable"];
+const CRATES: [&str; 6] =
+    ["registry-server", "certs", "installer", "storage", "storage/oci", "storage/durable"];
 
 /// Modules of `registry-server` whose parts use nothing of the module itself.
 const ONE_WAY: [&str; 3] = ["cli", "backup", "install"];
 
 /// What the command line may name of the store: types that only hold something, its error, and how
 /// a shell takes a word. None of them opens anything, or does anything to a store.
-const PLAIN: [&str; 9] = [
+const PLAIN: [&str; 11] = [
+    "Actor",
     "Collected",
+    "HostUser",
     "KeptUntagged",
     "PartState",
     "Role",

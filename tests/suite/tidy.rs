@@ -96,6 +96,28 @@ fn product_code_uses_only_what_it_may() {
 }
 
 #[test]
+fn no_connection_leaves_the_database() {
+    let is_inside = |path: &str| path == "storage/src/db.rs" || path.starts_with("storage/src/db/");
+    let outside = |file: &Source| file.path.starts_with("storage/src/") && !is_inside(&file.path);
+    let sources = sources();
+    assert!(sources.iter().any(|file| is_inside(&file.path) && of_sqlite(&file.text).is_some()));
+    for file in sources.iter().filter(|file| outside(file)) {
+        let line = of_sqlite(&file.text);
+        assert_eq!(line, None, "{} has a connection, or the crate that makes one", file.path);
+    }
+}
+
+/// The first line that names a connection to the database, or the crate that makes it, also of
+/// tests.
+fn of_sqlite(text: &str) -> Option<usize> {
+    let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
+    let names = |line: &str| {
+        words(&code(line)).any(|(_, word, _)| ["Connection", "rusqlite"].contains(&word))
+    };
+    text.lines().position(names).map(|line| line + 1)
+}
+
+#[test]
 fn paths_of_the_host_stand_in_one_file() {
     let mut wrong = Vec::new();
     for file in sources().iter().filter(|file| !file.is_test() && file.path != HOST_PATHS) {

@@ -26,7 +26,8 @@ pub(crate) async fn scrub_on_schedule(store: Arc<Store>, how: Scrub, blocking: B
             // That is said elsewhere, once.
             Ok(()) | Err(StorageError::ReadOnly) => {}
             Err(cause) => {
-                error!(cause = %told(&cause), "stored data could not be checked any further; trying again later");
+                let cause = told(&cause);
+                error!(%cause, "stored data could not be checked any further; trying again later");
             }
         }
         sleep(how.interval.min(LOOK_INTERVAL)).await;
