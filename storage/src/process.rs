@@ -9,9 +9,9 @@
 //!   is collection, verification and migrations.
 //! - [`claims`] become advisory locks on the digest, held for one transaction. That commits of one
 //!   digest share a publication is thrift, and may stay within each server.
-//! - [`told`], what clients were told to be there, becomes a table of repository, digest and
-//!   expiry. An answer would then wait for a write, so a server writes what it told in batches that
-//!   collection waits for, or answers from a lease on the digest that it holds already.
+//! - [`told_digests`], what clients were told to be there, becomes a table of repository, digest
+//!   and expiry. An answer would then wait for a write, so a server writes what it told in batches
+//!   that collection waits for, or answers from a lease on the digest that it holds already.
 //! - [`promises`], which carries that over a stop, goes with it: a table outlives a process.
 //! - [`sessions`] become rows with an owner, a lease and the state of the hash; their bytes become
 //!   the parts of an upload in the object store, and taking a session over becomes taking its row.
@@ -28,5 +28,5 @@ pub(crate) mod deletion_holds;
 pub(crate) mod lock;
 pub(crate) mod promises;
 pub(crate) mod sessions;
-pub(crate) mod told;
+pub(crate) mod told_digests;
 pub(crate) mod users_version;

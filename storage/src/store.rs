@@ -17,7 +17,7 @@ use crate::process::deletion_holds::DeletionHolds;
 use crate::process::lock::{LockHolder, OnHeld, StoreLock};
 use crate::process::promises::Promises;
 use crate::process::sessions::Sessions;
-use crate::process::told::ToldDigests;
+use crate::process::told_digests::ToldDigests;
 use crate::process::users_version::UsersVersion;
 use crate::space::Space;
 
