@@ -2,8 +2,10 @@
 //!
 //! Here stands what protects the server and what a client or an operator can meet; what an
 //! algorithm tunes for itself stands beside its code. A crate below is handed its bounds from here,
-//! or has its own at the bottom of their files. Blobs have no bound but the disk. The values are
-//! for one machine that serves one site; tests make them small to reach them.
+//! or has its own at the bottom of their files.
+//!
+//! Blobs have no bound but the disk. The values are for one machine that serves one site; tests
+//! make them small to reach them.
 
 use std::time::Duration;
 

@@ -31,9 +31,12 @@ use crate::notify::Notifier;
 use crate::upkeep::{collect_on_schedule, scrub_on_schedule};
 
 mod prepare;
+mod process;
 
 pub use prepare::{FirstStart, Given, Initialized, initialize};
 pub(crate) use prepare::{choose_password, read_password, unfit_names};
+pub(crate) use process::serve;
+
 use prepare::{explained, names, open_store, prepare};
 
 /// A server that is ready to serve: everything that can fail has not failed.

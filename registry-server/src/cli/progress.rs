@@ -66,9 +66,10 @@ impl ProgressLine {
             };
             // Only what is no template fails.
             let style = ProgressStyle::with_template(template);
-            self.0.reset();
             self.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            self.0.set_message(task.into_owned());
+            // None of these draws: the line changes once, as a whole.
+            let line = self.0.clone().with_message(task.into_owned()).with_position(0);
+            line.reset_elapsed();
         }
         match total {
             Some(total) => self.0.set_length(total),
