@@ -28,6 +28,8 @@ mod image;
 mod manifest;
 mod matching;
 mod publish;
+mod push;
+mod repository;
 mod snapshot;
 mod tag;
 #[cfg(test)]
@@ -37,7 +39,8 @@ mod user;
 mod verify;
 
 pub use image::{ImagePart, PartState};
-pub use manifest::{ManifestContent, Pushed};
+pub use manifest::ManifestContent;
+pub use push::Pushed;
 pub use snapshot::Snapshot;
 
 /// How a store is opened.

@@ -232,7 +232,7 @@ fn a_long_history_comes_in_pages_and_names_each_change_once() {
     let tags: Vec<Tag> =
         (0..2001).map(|number| format!("sha256-{number:064}").parse().expect("a tag")).collect();
     let name = "app".parse().expect("a name");
-    store.put_manifest(&name, manifest.expect("an index"), tags.clone(), None).expect("a push");
+    store.push_manifest(&name, manifest.expect("an index"), tags.clone(), None).expect("a push");
     drop(store);
     let told = |instance: &Instance| instance.command(&["tag", "history"], &["app"]).ok();
     let alone = told(&instance);

@@ -105,7 +105,7 @@ fn index(children: &[Digest], subject: Option<&Digest>) -> Manifest {
 }
 
 fn put(store: &Store, name: &str, manifest: &Manifest, names: &[&str]) -> Digest {
-    store.put_manifest(&repo(name), manifest.clone(), tags(names), None).unwrap();
+    store.push_manifest(&repo(name), manifest.clone(), tags(names), None).unwrap();
     *manifest.digest()
 }
 
@@ -294,7 +294,7 @@ fn a_protected_tag_keeps_the_type_of_what_it_names() {
     let tag = tags(&["kept"]).remove(0);
     store.protect_tag(&repo("a"), &tag).unwrap();
     let other = parse(text, MediaType::DOCKER_LIST);
-    store.put_manifest(&repo("a"), other, Vec::new(), None).unwrap();
+    store.push_manifest(&repo("a"), other, Vec::new(), None).unwrap();
     let served = store.manifest(&repo("a"), &Reference::Tag(tag)).unwrap().unwrap();
     assert_eq!(served.media_type, MediaType::OCI_INDEX);
 }

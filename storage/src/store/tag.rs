@@ -1,4 +1,4 @@
-//! What was done to tags, undoing it, and protecting them.
+//! Tags: listing and deleting them, what was done to them, undoing it, and protecting them.
 
 use std::collections::HashSet;
 
@@ -7,10 +7,41 @@ use oci::{Digest, Reference, RepoName, Tag};
 use super::Store;
 use crate::actor::Actor;
 use crate::db::history::TagChange;
+use crate::db::list::PageSize;
 use crate::db::restore::{RestorePoint, Restored};
 use crate::error::StorageError;
 
 impl Store {
+    /// A page of the tags of a repository with what they name, in ASCII order, after `after`;
+    /// `None` if there is no such repository.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn tags(
+        &self,
+        name: &RepoName,
+        after: Option<&str>,
+        size: impl Into<PageSize>,
+    ) -> Result<Option<Vec<(Tag, Digest)>>, StorageError> {
+        let size = size.into();
+        self.database.read(|reader| reader.tags(name, after, size))
+    }
+
+    /// Removes a tag and nothing else; false if it was not there. Durable on return.
+    ///
+    /// # Errors
+    /// Trouble with the database.
+    pub fn delete_tag(
+        &self,
+        name: &RepoName,
+        tag: &Tag,
+        by: Option<&Actor>,
+    ) -> Result<bool, StorageError> {
+        let (name, tag, by) = (name.clone(), tag.clone(), by.cloned());
+        self.database
+            .write_to_free(move |transaction| transaction.remove_tag(&name, &tag, by.as_ref()))
+    }
+
     /// At most `limit` changes of a repository's tags, or of one of them, the newest first, older
     /// than the change `before`; `None` if there is no such repository.
     ///

@@ -69,7 +69,7 @@ fn what_was_pushed_since_it_was_found_bad_is_not_called_lost() {
     // A reader found other bytes, and by now the file is right.
     assert_eq!(store.lose_found(&digest, 7), Ok(false));
     let manifest = index("a");
-    store.put_manifest(&repo("a"), manifest.clone(), Vec::new(), None).unwrap();
+    store.push_manifest(&repo("a"), manifest.clone(), Vec::new(), None).unwrap();
     let found = StoredManifest {
         digest: *manifest.digest(),
         media_type: manifest.media_type().to_string(),
@@ -120,7 +120,7 @@ fn pushing_again_renews_when_it_was_pushed_once_an_hour() {
     let tags = vec!["t".parse().unwrap()];
     let again = || {
         push(&store, "a", b"content");
-        store.put_manifest(&name, manifest.clone(), tags.clone(), None).unwrap();
+        store.push_manifest(&name, manifest.clone(), tags.clone(), None).unwrap();
     };
     again();
     let first = stamps(&store);
@@ -149,7 +149,7 @@ fn a_manifest_without_its_blobs_is_refused_while_the_writing_thread_is_busy() {
         Manifest::parse(bytes, Some(media_type.clone()), Algorithm::Sha256).unwrap()
     };
     let tags = || vec!["t".parse().unwrap()];
-    store.put_manifest(&repo("a"), image(), tags(), None).unwrap();
+    store.push_manifest(&repo("a"), image(), tags(), None).unwrap();
     std::thread::scope(|scope| {
         let (release, held) = std::sync::mpsc::channel::<()>();
         let store = &store;
@@ -159,10 +159,10 @@ fn a_manifest_without_its_blobs_is_refused_while_the_writing_thread_is_busy() {
                 Ok(())
             })
         });
-        let refused = store.put_manifest(&repo("b"), image(), tags(), None);
+        let refused = store.push_manifest(&repo("b"), image(), tags(), None);
         assert_eq!(refused, Err(StorageError::MissingBlobs(vec![digest])));
         // What changes nothing does not wait for it either.
-        store.put_manifest(&repo("a"), image(), tags(), None).unwrap();
+        store.push_manifest(&repo("a"), image(), tags(), None).unwrap();
         drop(release);
         busy.join().unwrap().unwrap();
     });
@@ -172,11 +172,11 @@ fn a_manifest_without_its_blobs_is_refused_while_the_writing_thread_is_busy() {
 fn a_push_writes_the_bytes_that_readers_do_not_get_anew() {
     let (_home, store) = open();
     let (name, manifest) = (repo("a"), index("a"));
-    store.put_manifest(&name, manifest.clone(), Vec::new(), None).unwrap();
+    store.push_manifest(&name, manifest.clone(), Vec::new(), None).unwrap();
     let spoil = "UPDATE manifests SET bytes = x'00'";
     store.database.write(move |transaction| transaction.run(spoil)).unwrap();
     // Nobody has met it yet, so no row says that it is lost.
-    store.put_manifest(&name, manifest.clone(), Vec::new(), None).unwrap();
+    store.push_manifest(&name, manifest.clone(), Vec::new(), None).unwrap();
     let found = store.manifest(&name, &Reference::Digest(*manifest.digest())).unwrap();
     assert_eq!(found.unwrap().bytes, *manifest.bytes());
 }
@@ -190,7 +190,7 @@ fn number(store: &Store, query: &str) -> i64 {
 }
 
 fn put(store: &Store, name: &str, manifest: &Manifest, tag: &str) {
-    store.put_manifest(&repo(name), manifest.clone(), vec![tag.parse().unwrap()], None).unwrap();
+    store.push_manifest(&repo(name), manifest.clone(), vec![tag.parse().unwrap()], None).unwrap();
 }
 
 /// What becomes of a tag that is to name again what it named before a time.

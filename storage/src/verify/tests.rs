@@ -72,7 +72,7 @@ fn list_of(child: &Digest) -> Manifest {
 
 fn put(store: &Store, name: &str, manifest: &Manifest, tag: &str) {
     let (name, tag): (RepoName, Tag) = (name.parse().unwrap(), tag.parse().unwrap());
-    store.put_manifest(&name, manifest.clone(), vec![tag], None).unwrap();
+    store.push_manifest(&name, manifest.clone(), vec![tag], None).unwrap();
 }
 
 fn get(store: &Store, name: &str, tag: &str) -> Result<Option<Bytes>, StorageError> {

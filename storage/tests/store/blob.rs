@@ -132,7 +132,7 @@ fn a_blob_that_a_manifest_names_is_not_deleted() {
     assert_eq!(store.mount_blob(Some(&name), &repo("b"), &layer), Ok(true));
     let manifest = image(&config, &[layer]);
     let digest = *manifest.digest();
-    store.put_manifest(&name, manifest.clone(), vec![], None).unwrap();
+    store.push_manifest(&name, manifest.clone(), vec![], None).unwrap();
     for blob in [config, layer] {
         let refusal = StorageError::BlobInUse { manifest: digest };
         assert_eq!(store.delete_blob(&name, &blob), Err(refusal));
@@ -144,7 +144,7 @@ fn a_blob_that_a_manifest_names_is_not_deleted() {
     assert_eq!(store.delete_blob(&name, &layer), Ok(false));
     assert_eq!(store.delete_blob(&repo("unknown"), &layer), Ok(false));
     assert_eq!(
-        store.put_manifest(&name, manifest, vec![], None),
+        store.push_manifest(&name, manifest, vec![], None),
         Err(StorageError::MissingBlobs(vec![layer]))
     );
 }
@@ -161,7 +161,7 @@ fn deleting_a_blob_and_putting_its_manifest_at_once_leaves_one_of_them() {
         let (put, deleted) = std::thread::scope(|scope| {
             let put = scope.spawn(|| {
                 start.wait();
-                store.put_manifest(&name, manifest.clone(), vec![], None)
+                store.push_manifest(&name, manifest.clone(), vec![], None)
             });
             start.wait();
             let deleted = store.delete_blob(&name, &layer);

@@ -23,7 +23,7 @@ fn push_image(store: &Store, thread: usize, round: usize) -> Digest {
     let layer = push(store, &name, format!("layer {thread} {round}").repeat(100).as_bytes());
     let manifest = image(&config, &[layer]);
     let digest = *manifest.digest();
-    store.put_manifest(&name, manifest, vec![tag(&format!("v{round}"))], None).unwrap();
+    store.push_manifest(&name, manifest, vec![tag(&format!("v{round}"))], None).unwrap();
     digest
 }
 

@@ -110,7 +110,7 @@ fn rows_that_do_not_fit_are_refused_and_all_others_stay() {
     let store = open(&root);
     let (name, pusher) = (repo("a"), account("pusher"));
     let old = push(&store, &name, b"old");
-    store.put_manifest(&name, index("old"), vec![tag("latest")], None).unwrap();
+    store.push_manifest(&name, index("old"), vec![tag("latest")], None).unwrap();
     let id = store.create_upload(&name, &pusher, Algorithm::Sha256).unwrap();
     let writer = store.open_upload(&name, &pusher, id).unwrap();
     writer.append(&[Bytes::from_static(b"new")]).unwrap();
@@ -119,7 +119,7 @@ fn rows_that_do_not_fit_are_refused_and_all_others_stay() {
     // The log may have room for some rows; it ends.
     let refused = (0..).find_map(|n| {
         store
-            .put_manifest(&name, index(&n.to_string()), vec![tag(&format!("t{n}"))], None)
+            .push_manifest(&name, index(&n.to_string()), vec![tag(&format!("t{n}"))], None)
             .err()
             .map(|error| (n, error))
     });
@@ -134,7 +134,7 @@ fn rows_that_do_not_fit_are_refused_and_all_others_stay() {
     assert!(matches!(more, Err(StorageError::Full | StorageError::NoRoom { .. })), "{more:?}");
     // A manifest of many pages fails earlier, in the statement and not in the commit.
     let large = large_index(4 * 1024 * 1024 - 200);
-    assert_eq!(store.put_manifest(&name, large.clone(), vec![], None), Err(StorageError::Full));
+    assert_eq!(store.push_manifest(&name, large.clone(), vec![], None), Err(StorageError::Full));
 
     let assert_kept = |store: &storage::Store| {
         assert_eq!(pull(store, &name, &old).unwrap(), b"old");
@@ -150,7 +150,7 @@ fn rows_that_do_not_fit_are_refused_and_all_others_stay() {
     assert_kept(&store);
     store.commit_upload(&writer, &sha256(b"new")).unwrap();
     assert_eq!(pull(&store, &name, &sha256(b"new")).unwrap(), b"new");
-    store.put_manifest(&name, large.clone(), vec![tag("large")], None).unwrap();
+    store.push_manifest(&name, large.clone(), vec![tag("large")], None).unwrap();
     store.delete_tag(&name, &tag("large"), None).unwrap();
     store.delete_manifest(&name, large.digest(), None).unwrap();
     drop(store);
@@ -172,7 +172,7 @@ fn writers_that_hit_the_end_of_the_disk_together_lose_nothing_acknowledged() {
                 let (store, name) = (&store, &name);
                 scope.spawn(move || {
                     let put =
-                        |n: usize| store.put_manifest(name, index(&mark(thread, n)), vec![], None);
+                        |n: usize| store.push_manifest(name, index(&mark(thread, n)), vec![], None);
                     let count = (0..).find(|&n| {
                         let outcome = put(n);
                         assert!(matches!(outcome, Ok(()) | Err(StorageError::Full)), "{outcome:?}");

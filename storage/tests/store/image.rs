@@ -10,7 +10,7 @@ use crate::tag::{index_of, referrer};
 fn push_image(store: &Store, name: &RepoName, mark: u8, tags: &[&str]) -> Manifest {
     let manifest = image(&push(store, name, b"{}"), &[push(store, name, &[mark; 1000])]);
     let tags = tags.iter().map(|name| tag(name)).collect();
-    store.put_manifest(name, manifest.clone(), tags, None).unwrap();
+    store.push_manifest(name, manifest.clone(), tags, None).unwrap();
     manifest
 }
 
@@ -39,24 +39,24 @@ fn an_image_goes_with_what_nothing_else_keeps() {
     let store = open(home.path());
     let name = repo("a");
     let [own, shared, tagged] = [1, 2, 3].map(|mark| push_image(&store, &name, mark, &[]));
-    store.put_manifest(&name, tagged.clone(), vec![tag("tagged")], None).unwrap();
+    store.push_manifest(&name, tagged.clone(), vec![tag("tagged")], None).unwrap();
     let first = index_of(&[own.digest(), shared.digest(), tagged.digest()]);
     let second = index_of(&[shared.digest()]);
-    store.put_manifest(&name, first.clone(), vec![tag("first")], None).unwrap();
-    store.put_manifest(&name, second.clone(), vec![tag("second")], None).unwrap();
+    store.push_manifest(&name, first.clone(), vec![tag("first")], None).unwrap();
+    store.push_manifest(&name, second.clone(), vec![tag("second")], None).unwrap();
     // What belongs to the first: a referrer of the list, a signature of a child, and one of that.
     let bill = referrer(first.digest(), "bill");
     let kept = referrer(first.digest(), "kept");
-    store.put_manifest(&name, bill.clone(), vec![], None).unwrap();
-    store.put_manifest(&name, kept.clone(), vec![tag("kept")], None).unwrap();
+    store.push_manifest(&name, bill.clone(), vec![], None).unwrap();
+    store.push_manifest(&name, kept.clone(), vec![tag("kept")], None).unwrap();
     let of = |digest: &Digest, end: &str| -> Tag {
         format!("sha256-{}{end}", digest.hex()).parse().unwrap()
     };
     let signature = index("signature");
-    store.put_manifest(&name, signature.clone(), vec![of(own.digest(), ".sig")], None).unwrap();
+    store.push_manifest(&name, signature.clone(), vec![of(own.digest(), ".sig")], None).unwrap();
     let above = index("signature of a signature");
     let twice = of(signature.digest(), ".sig");
-    store.put_manifest(&name, above.clone(), vec![twice.clone()], None).unwrap();
+    store.push_manifest(&name, above.clone(), vec![twice.clone()], None).unwrap();
 
     let removed = remove(&store, &name, &by_tag("first"));
     let gone = [first.digest(), own.digest(), bill.digest(), signature.digest(), above.digest()];
@@ -86,7 +86,7 @@ fn a_tag_goes_alone_while_something_else_keeps_its_manifest() {
     assert_eq!(removed.tags, [(tag("child"), *child.digest())]);
     assert_eq!((removed.manifests, removed.kept_by), (vec![], Some(Keeper::Tag(tag("again")))));
     let list = index_of(&[child.digest()]);
-    store.put_manifest(&name, list.clone(), vec![tag("list")], None).unwrap();
+    store.push_manifest(&name, list.clone(), vec![tag("list")], None).unwrap();
     let removed = remove(&store, &name, &by_tag("again"));
     assert_eq!(removed.kept_by, Some(Keeper::Index(*list.digest())));
     // By its digest it goes all the same, and the index is sparse.
@@ -99,7 +99,7 @@ fn a_tag_goes_alone_while_something_else_keeps_its_manifest() {
     assert_eq!(store.plan_removal(&name, &by_tag("child")), Err(absent));
     // A referrer that is named itself goes though its subject stays.
     let named = referrer(list.digest(), "named");
-    store.put_manifest(&name, named.clone(), vec![tag("named")], None).unwrap();
+    store.push_manifest(&name, named.clone(), vec![tag("named")], None).unwrap();
     assert_eq!(remove(&store, &name, &by_tag("named")).manifests, [*named.digest()]);
 }
 
@@ -128,22 +128,22 @@ fn all_images_whose_tags_are_like_a_pattern_go_in_steps_with_what_nothing_else_k
     let store = open(home.path());
     let name = repo("a");
     let (shared, kept) = (index("shared"), index("kept"));
-    store.put_manifest(&name, shared.clone(), vec![], None).unwrap();
-    store.put_manifest(&name, kept.clone(), vec![tag("5.0"), tag("4.14.kept")], None).unwrap();
+    store.push_manifest(&name, shared.clone(), vec![], None).unwrap();
+    store.push_manifest(&name, kept.clone(), vec![tag("5.0"), tag("4.14.kept")], None).unwrap();
     // The first and the last one have one manifest, and some list what others name as well.
     for number in 0..50 {
         let own = index(&number.to_string());
         let own_tag = format!("4.14.{number}");
-        store.put_manifest(&name, own.clone(), vec![tag(&own_tag)], None).unwrap();
+        store.push_manifest(&name, own.clone(), vec![tag(&own_tag)], None).unwrap();
         let list = index_of(&[own.digest(), shared.digest()]);
-        store.put_manifest(&name, list, vec![tag(&format!("4.14.{number}-all"))], None).unwrap();
+        store.push_manifest(&name, list, vec![tag(&format!("4.14.{number}-all"))], None).unwrap();
     }
     let twice = index("twice");
-    store.put_manifest(&name, twice.clone(), vec![tag("4.14.00"), tag("4.14.x")], None).unwrap();
+    store.push_manifest(&name, twice.clone(), vec![tag("4.14.00"), tag("4.14.x")], None).unwrap();
     let signature: Tag = format!("sha256-{}.sig", twice.digest().hex()).parse().unwrap();
-    store.put_manifest(&name, index("signature"), vec![signature], None).unwrap();
+    store.push_manifest(&name, index("signature"), vec![signature], None).unwrap();
     for other in ["4.140", "4.13.1", "a4.14.1"] {
-        store.put_manifest(&name, index(other), vec![tag(other)], None).unwrap();
+        store.push_manifest(&name, index(other), vec![tag(other)], None).unwrap();
     }
 
     let none = RemovalStep::default();
@@ -187,10 +187,10 @@ fn a_whole_repository_goes_in_steps() {
     let home = directory();
     let store = open(home.path());
     let (name, other) = (repo("a"), repo("b"));
-    store.put_manifest(&other, index("0"), vec![tag("v1")], None).unwrap();
+    store.push_manifest(&other, index("0"), vec![tag("v1")], None).unwrap();
     for number in 0..150 {
         let tags = if number % 10 == 0 { vec![tag(&format!("v{number}"))] } else { vec![] };
-        store.put_manifest(&name, index(&number.to_string()), tags, None).unwrap();
+        store.push_manifest(&name, index(&number.to_string()), tags, None).unwrap();
     }
     assert_eq!(store.plan_removal_of_all(&name), Ok(Some((15, 150))));
     assert_eq!(store.plan_removal_of_all(&repo("c")), Ok(None));
@@ -216,17 +216,17 @@ fn what_is_removed_in_steps_goes_from_the_top_and_comes_back_whole() {
     let name = repo("a");
     let children: Vec<Manifest> = (0..140).map(|n| index(&n.to_string())).collect();
     for child in &children {
-        store.put_manifest(&name, child.clone(), vec![], None).unwrap();
+        store.push_manifest(&name, child.clone(), vec![], None).unwrap();
     }
     // Both have a digest after those of all that is below them, whose order must not count.
     let digests: Vec<&Digest> = children.iter().map(Manifest::digest).collect();
     let last = digests.iter().max().unwrap();
     let list = (0..).map(|n| index_of(&[&digests[..], &[&sha256(&[n])]].concat()));
     let list = list.into_iter().find(|list| list.digest() > *last).unwrap();
-    store.put_manifest(&name, list.clone(), vec![tag("v1")], None).unwrap();
+    store.push_manifest(&name, list.clone(), vec![tag("v1")], None).unwrap();
     let bill = (0..).map(|n| referrer(list.digest(), &format!("{n}")));
     let bill = bill.into_iter().find(|bill| bill.digest() < list.digest()).unwrap();
-    store.put_manifest(&name, bill.clone(), vec![], None).unwrap();
+    store.push_manifest(&name, bill.clone(), vec![], None).unwrap();
     let is_there = |manifest: &Manifest| {
         store.manifest(&name, &Reference::Digest(*manifest.digest())).unwrap().is_some()
     };
@@ -246,7 +246,7 @@ fn what_is_removed_in_steps_goes_from_the_top_and_comes_back_whole() {
     assert_eq!(store.restore_manifest(&name, list.digest()).unwrap().len(), 142);
     assert_eq!(store.restore_manifest(&name, list.digest()), Ok(vec![]));
     // A tag that is there by now is left.
-    store.put_manifest(&name, bill.clone(), vec![tag("v1")], None).unwrap();
+    store.push_manifest(&name, bill.clone(), vec![tag("v1")], None).unwrap();
     let restored = store.restore_tag(&name, &tag("v1"), RestorePoint::IfGone(*list.digest()), None);
     assert_eq!(restored.unwrap().after, Some(*bill.digest()));
 }
@@ -275,8 +275,8 @@ fn each_part_of_an_image_is_told_with_its_state() {
         manifest.digest()
     );
     let list = parse(list, MediaType::OCI_INDEX, Algorithm::Sha256);
-    store.put_manifest(&name, manifest.clone(), vec![], None).unwrap();
-    store.put_manifest(&name, list.clone(), vec![tag("v1"), tag("v2")], None).unwrap();
+    store.push_manifest(&name, manifest.clone(), vec![], None).unwrap();
+    store.push_manifest(&name, list.clone(), vec![tag("v1"), tag("v2")], None).unwrap();
     std::fs::remove_file(blob_path(home.path(), &bad)).unwrap();
 
     let info = store.manifest_info(&name, &by_tag("v1"), 1).unwrap().unwrap();

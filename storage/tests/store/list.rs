@@ -39,9 +39,9 @@ fn pages_of_tags_cover_every_tag_once_in_ascii_order() {
         .map(|n| tag(&format!("v{n}")))
         .chain(["A", "_", "a.b", "a-b", "Z9"].map(tag))
         .collect();
-    store.put_manifest(&name, index("x"), tags.clone(), None).unwrap();
+    store.push_manifest(&name, index("x"), tags.clone(), None).unwrap();
     // Tags of a neighbour do not get in.
-    store.put_manifest(&repo("a/b"), index("x"), vec![tag("neighbour")], None).unwrap();
+    store.push_manifest(&repo("a/b"), index("x"), vec![tag("neighbour")], None).unwrap();
     tags.sort();
     for page in [1, 2, 7, 44, 45, 46, 1000] {
         assert_eq!(all_tags(&store, &name, page), tags, "pages of {page}");
@@ -60,10 +60,10 @@ fn pages_of_the_catalog_cover_every_repository_that_holds_a_manifest() {
     let store = open(home.path());
     let mut names: Vec<RepoName> = ["b", "a", "a/b", "a-b", "a/b/c", "z0"].map(repo).to_vec();
     for name in &names {
-        store.put_manifest(name, index("x"), vec![], None).unwrap();
+        store.push_manifest(name, index("x"), vec![], None).unwrap();
     }
     push(&store, &repo("blobs-only"), b"content");
-    store.put_manifest(&repo("emptied"), index("x"), vec![], None).unwrap();
+    store.push_manifest(&repo("emptied"), index("x"), vec![], None).unwrap();
     assert_eq!(store.delete_manifest(&repo("emptied"), index("x").digest(), None), Ok(true));
     names.sort();
     for page in [1, 2, 5, 6, 7] {
@@ -81,14 +81,14 @@ fn pages_lose_and_repeat_nothing_while_others_push() {
     let name = repo("a");
     let number = |n: u32| tag(&format!("t{n:04}"));
     let before: Vec<Tag> = (0..400).step_by(2).map(number).collect();
-    store.put_manifest(&name, index("x"), before.clone(), None).unwrap();
+    store.push_manifest(&name, index("x"), before.clone(), None).unwrap();
     let (is_done, start) = (AtomicBool::new(false), std::sync::Barrier::new(2));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             start.wait();
             for n in (1..400).rev().step_by(2) {
-                store.put_manifest(&name, index("y"), vec![number(n)], None).unwrap();
-                store.put_manifest(&repo(&format!("r{n}")), index("y"), vec![], None).unwrap();
+                store.push_manifest(&name, index("y"), vec![number(n)], None).unwrap();
+                store.push_manifest(&repo(&format!("r{n}")), index("y"), vec![], None).unwrap();
             }
             is_done.store(true, Ordering::SeqCst);
         });

@@ -15,7 +15,7 @@ fn a_manifest_comes_back_verbatim_by_tag_and_digest() {
         let manifest = parse(text.to_owned(), MediaType::DOCKER_LIST, algorithm);
         let digest = *manifest.digest();
         assert_eq!(digest.algorithm(), algorithm);
-        store.put_manifest(&name, manifest, vec![tag("latest"), tag("v1")], None).unwrap();
+        store.push_manifest(&name, manifest, vec![tag("latest"), tag("v1")], None).unwrap();
         for reference in
             [Reference::Digest(digest), Reference::Tag(tag("latest")), Reference::Tag(tag("v1"))]
         {
@@ -43,7 +43,7 @@ fn a_manifest_whose_blobs_are_missing_leaves_nothing() {
     let manifest = image(&config, &[layer]);
     let mut missing = vec![config, layer];
     missing.sort();
-    let refused = store.put_manifest(&name, manifest.clone(), vec![tag("latest")], None);
+    let refused = store.push_manifest(&name, manifest.clone(), vec![tag("latest")], None);
     let Err(StorageError::MissingBlobs(mut named)) = refused else { panic!("{refused:?}") };
     named.sort();
     assert_eq!(named, missing);
@@ -54,8 +54,8 @@ fn a_manifest_whose_blobs_are_missing_leaves_nothing() {
 
     // With all but one there, a tag that exists stays where it is.
     push(&store, &name, b"{}");
-    store.put_manifest(&name, index("old"), vec![tag("latest")], None).unwrap();
-    let refused = store.put_manifest(&name, manifest, vec![tag("latest"), tag("new")], None);
+    store.push_manifest(&name, index("old"), vec![tag("latest")], None).unwrap();
+    let refused = store.push_manifest(&name, manifest, vec![tag("latest"), tag("new")], None);
     assert_eq!(refused, Err(StorageError::MissingBlobs(vec![layer])));
     let tags = store.tags(&name, None, 10).unwrap().unwrap();
     assert_eq!(tags, [(tag("latest"), *index("old").digest())]);
@@ -71,14 +71,14 @@ fn children_subjects_and_foreign_layers_may_be_absent() {
     let sparse =
         format!(r#"{{"schemaVersion":2,"manifests":[{descriptor}],"subject":{descriptor}}}"#);
     let sparse = parse(sparse, MediaType::OCI_INDEX, Algorithm::Sha256);
-    store.put_manifest(&name, sparse, vec![], None).unwrap();
+    store.push_manifest(&name, sparse, vec![], None).unwrap();
     let foreign = format!(
         r#"{{"schemaVersion":2,"config":{{"mediaType":"a/b","digest":"{config}","size":2}},
         "layers":[{{"mediaType":"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
         "digest":"{absent}","size":1,"urls":["https://example.com/"]}}]}}"#
     );
     let foreign = parse(foreign, MediaType::DOCKER_MANIFEST, Algorithm::Sha256);
-    store.put_manifest(&name, foreign, vec![], None).unwrap();
+    store.push_manifest(&name, foreign, vec![], None).unwrap();
 }
 
 #[test]
@@ -87,11 +87,11 @@ fn putting_twice_is_putting_once_and_a_tag_moves() {
     let store = open(home.path());
     let name = repo("a");
     for _ in 0..2 {
-        store.put_manifest(&name, index("one"), vec![tag("latest"), tag("one")], None).unwrap();
+        store.push_manifest(&name, index("one"), vec![tag("latest"), tag("one")], None).unwrap();
     }
     let counts = store.counts().unwrap();
     assert_eq!((counts.manifests, counts.tags, counts.repositories), (1, 2, 1));
-    store.put_manifest(&name, index("two"), vec![tag("latest")], None).unwrap();
+    store.push_manifest(&name, index("two"), vec![tag("latest")], None).unwrap();
     let (one, two) = (*index("one").digest(), *index("two").digest());
     let tags = store.tags(&name, None, 10).unwrap().unwrap();
     assert_eq!(tags, [(tag("latest"), two), (tag("one"), one)]);
@@ -136,7 +136,7 @@ fn a_type_that_a_repository_has_of_an_earlier_program_stays_whoever_pushes_again
     );
     let oci = MediaType::OCI_MANIFEST;
     let old = Manifest::of_stored(text.clone().into(), oci.parse().unwrap(), Algorithm::Sha256);
-    store.put_manifest(&name, old.unwrap(), vec![tag("old")], None).unwrap();
+    store.push_manifest(&name, old.unwrap(), vec![tag("old")], None).unwrap();
     for new in ["old", "new", "newer"] {
         let pushed = parse(text.clone(), MediaType::DOCKER_MANIFEST, Algorithm::Sha256);
         let pushed = store.push_manifest(&name, pushed, vec![tag(new)], None).unwrap();
@@ -198,8 +198,8 @@ fn the_same_bytes_in_two_repositories_are_kept_once_until_the_last_goes() {
     let home = directory();
     let store = open(home.path());
     let (a, b, digest) = (repo("a"), repo("b"), *index("x").digest());
-    store.put_manifest(&a, index("x"), vec![tag("v1")], None).unwrap();
-    store.put_manifest(&b, index("x"), vec![tag("v1")], None).unwrap();
+    store.push_manifest(&a, index("x"), vec![tag("v1")], None).unwrap();
+    store.push_manifest(&b, index("x"), vec![tag("v1")], None).unwrap();
     assert_eq!(store.counts().unwrap().manifests, 1);
     assert_eq!(store.delete_manifest(&a, &digest, None), Ok(true));
     assert_eq!(store.manifest(&a, &Reference::Digest(digest)), Ok(None));
@@ -223,8 +223,8 @@ fn deleting_a_manifest_takes_its_tags_and_edges() {
     );
     let manifest = parse(text, MediaType::OCI_MANIFEST, Algorithm::Sha256);
     let digest = *manifest.digest();
-    store.put_manifest(&name, manifest, vec![tag("one"), tag("two")], None).unwrap();
-    store.put_manifest(&name, index("other"), vec![tag("three")], None).unwrap();
+    store.push_manifest(&name, manifest, vec![tag("one"), tag("two")], None).unwrap();
+    store.push_manifest(&name, index("other"), vec![tag("three")], None).unwrap();
     assert_eq!(store.referrers(&name, &subject, None, None, 1000).unwrap().0.len(), 1);
     assert_eq!(store.delete_manifest(&name, &digest, None), Ok(true));
     assert_eq!(store.delete_manifest(&name, &digest, None), Ok(false));
@@ -241,7 +241,7 @@ fn deleting_a_tag_leaves_the_manifest_and_the_other_tags() {
     let store = open(home.path());
     let name = repo("a");
     let digest = *index("x").digest();
-    store.put_manifest(&name, index("x"), vec![tag("one"), tag("two")], None).unwrap();
+    store.push_manifest(&name, index("x"), vec![tag("one"), tag("two")], None).unwrap();
     assert_eq!(store.delete_tag(&name, &tag("one"), None), Ok(true));
     assert_eq!(store.delete_tag(&name, &tag("one"), None), Ok(false));
     assert_eq!(store.delete_tag(&repo("b"), &tag("two"), None), Ok(false));
@@ -260,7 +260,7 @@ fn a_reader_sees_a_manifest_with_its_tags_or_neither() {
         let writer = scope.spawn(|| {
             for mark in 0..100 {
                 let (manifest, moved) = (index(&mark.to_string()), tag("moved"));
-                store.put_manifest(&name, manifest, vec![moved], None).unwrap();
+                store.push_manifest(&name, manifest, vec![moved], None).unwrap();
             }
         });
         while !writer.is_finished() {
@@ -281,8 +281,8 @@ fn a_manifest_whose_blob_lost_its_file_is_refused() {
     let name = repo("a");
     let (config, layer) = (push(&store, &name, b"{}"), push(&store, &name, b"layer"));
     std::fs::remove_file(crate::support::blob_path(home.path(), &layer)).unwrap();
-    let refused = store.put_manifest(&name, image(&config, &[layer]), Vec::new(), None);
+    let refused = store.push_manifest(&name, image(&config, &[layer]), Vec::new(), None);
     assert_eq!(refused, Err(StorageError::MissingBlobs(vec![layer])));
     push(&store, &name, b"layer");
-    assert_eq!(store.put_manifest(&name, image(&config, &[layer]), Vec::new(), None), Ok(()));
+    assert_eq!(store.push_manifest(&name, image(&config, &[layer]), Vec::new(), None), Ok(()));
 }

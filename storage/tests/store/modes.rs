@@ -27,7 +27,7 @@ fn every_mode_is_private_whatever_the_umask() {
     let root = Path::new(&parent).join("data");
     let store = open(&root);
     push(&store, &repo("a"), b"content");
-    store.put_manifest(&repo("a"), index("x"), vec![tag("latest")], None).unwrap();
+    store.push_manifest(&repo("a"), index("x"), vec![tag("latest")], None).unwrap();
     store.create_upload(&repo("a"), &account("owner"), Algorithm::Sha256).unwrap();
     write_whole(&store.layout().init_password(), &mut &b"secret\n"[..], Access::PRIVATE).unwrap();
     let mode = |path: &Path| path.symlink_metadata().unwrap().permissions().mode() & 0o7777;
@@ -60,7 +60,7 @@ fn no_file_is_named_by_a_client() {
     let store = open(home.path());
     let (name, pusher) = (repo("evil/name"), account("evil@user"));
     push(&store, &name, b"content");
-    store.put_manifest(&name, index("x"), vec![tag("evil-tag")], None).unwrap();
+    store.push_manifest(&name, index("x"), vec![tag("evil-tag")], None).unwrap();
     let id = store.create_upload(&name, &pusher, Algorithm::Sha512).unwrap();
     let writer = store.open_upload(&name, &pusher, id).unwrap();
     writer.append(&[Bytes::from_static(b"other")]).unwrap();

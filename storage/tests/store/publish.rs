@@ -103,7 +103,7 @@ fn a_row_that_does_not_fit_takes_no_file_away_that_another_row_names() {
 
     let ballast = Ballast::fill(&disk, 0);
     // The log may have room for some rows.
-    (0..).find(|n| store.put_manifest(&name, index(&n.to_string()), vec![], None).is_err());
+    (0..).find(|n| store.push_manifest(&name, index(&n.to_string()), vec![], None).is_err());
     for ((id, writer), digest) in uploads.iter().zip([digest, lost]) {
         for _ in 0..2 {
             assert_eq!(store.commit_upload(writer, &digest), Err(StorageError::Full));

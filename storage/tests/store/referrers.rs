@@ -54,11 +54,11 @@ fn a_list_shows_what_the_manifests_say() {
     let signature = referrer(&subject, "application/signature", "one");
     let sbom = referrer(&subject, "application/sbom", "two");
     for manifest in [&signature, &sbom] {
-        store.put_manifest(&name, manifest.clone(), vec![], None).unwrap();
+        store.push_manifest(&name, manifest.clone(), vec![], None).unwrap();
     }
     let other = referrer(&sha256(b"other subject"), "application/sbom", "three");
-    store.put_manifest(&name, other, vec![], None).unwrap();
-    store.put_manifest(&repo("b"), signature.clone(), vec![], None).unwrap();
+    store.push_manifest(&name, other, vec![], None).unwrap();
+    store.push_manifest(&repo("b"), signature.clone(), vec![], None).unwrap();
     let expected = Referrer {
         digest: *sbom.digest(),
         media_type: MediaType::OCI_INDEX.into(),
@@ -90,7 +90,7 @@ fn a_page_ends_after_a_thousand_entries() {
             scope.spawn(move || {
                 for n in (thread..1100).step_by(16) {
                     let manifest = referrer(subject, kind(n), &n.to_string());
-                    store.put_manifest(name, manifest, vec![], None).unwrap();
+                    store.push_manifest(name, manifest, vec![], None).unwrap();
                 }
             });
         }
@@ -111,7 +111,7 @@ fn a_page_ends_before_its_texts_pass_a_mebibyte() {
     let (name, subject) = (repo("a"), sha256(b"subject"));
     for (n, kib) in [400, 400, 400, 400, 400].into_iter().enumerate() {
         let note = n.to_string() + &"x".repeat(kib * 1024);
-        store.put_manifest(&name, referrer(&subject, "a/b", &note), vec![], None).unwrap();
+        store.push_manifest(&name, referrer(&subject, "a/b", &note), vec![], None).unwrap();
     }
     let (lengths, all) = pages(&store, &name, &subject, None);
     assert_eq!(lengths, [2, 2, 1]);
@@ -121,7 +121,7 @@ fn a_page_ends_before_its_texts_pass_a_mebibyte() {
     let large = "x".repeat(3 * 1024 * 1024);
     let subject = sha256(b"another subject");
     for note in ["a", &large, "b"] {
-        store.put_manifest(&name, referrer(&subject, "a/b", note), vec![], None).unwrap();
+        store.push_manifest(&name, referrer(&subject, "a/b", note), vec![], None).unwrap();
     }
     let (lengths, all) = pages(&store, &name, &subject, None);
     let position = all.iter().position(|entry| entry.size > 1024 * 1024).unwrap();
@@ -133,7 +133,7 @@ fn a_page_ends_before_its_texts_pass_a_mebibyte() {
     let subject = sha256(b"a third subject");
     for n in 0..3 {
         let kind = format!("a/{n}{}", "y".repeat(700 * 1024));
-        store.put_manifest(&name, referrer(&subject, &kind, ""), vec![], None).unwrap();
+        store.push_manifest(&name, referrer(&subject, &kind, ""), vec![], None).unwrap();
     }
     assert_eq!(pages(&store, &name, &subject, None).0, [1, 1, 1]);
 }

@@ -44,7 +44,7 @@ fn uploads_leave_the_reserve_free_and_rows_use_it() {
     assert!(matches!(begun, Err(StorageError::NoRoom { wanted_bytes: 0, .. })), "{begun:?}");
     // What is whole needs a row and no more.
     store.commit_upload(&writer, &sha256(b"fits")).unwrap();
-    store.put_manifest(&name, index("x"), vec![tag("latest")], None).unwrap();
+    store.push_manifest(&name, index("x"), vec![tag("latest")], None).unwrap();
     assert_eq!(store.mount_blob(Some(&name), &repo("b"), &digest), Ok(true));
     assert_eq!(store.delete_tag(&name, &tag("latest"), None), Ok(true));
 }
@@ -60,7 +60,7 @@ fn deletes_work_when_others_left_not_one_byte() {
     let digests: Vec<_> = (0..50_u32).map(|n| push(&store, &name, &n.to_le_bytes())).collect();
     for n in 0..50 {
         let mark = n.to_string();
-        store.put_manifest(&name, index(&mark), vec![tag(&format!("t{n}"))], None).unwrap();
+        store.push_manifest(&name, index(&mark), vec![tag(&format!("t{n}"))], None).unwrap();
         let password_hash = "x".repeat(90);
         store.add_user(user(&mark), Role::Pull, password_hash).unwrap();
     }
@@ -95,7 +95,7 @@ fn use_up_the_log(store: &storage::Store) {
     let mut refused = 0;
     for n in 0.. {
         let text = "x".repeat(if refused == 0 { 64 * 1024 } else { 1 });
-        match store.put_manifest(&repo("filler"), index(&format!("{n}{text}")), vec![], None) {
+        match store.push_manifest(&repo("filler"), index(&format!("{n}{text}")), vec![], None) {
             Ok(()) if refused < 5 => {}
             Ok(()) => refused = 0,
             Err(StorageError::Full) => refused += 1,

@@ -11,7 +11,7 @@ use crate::support::{
 fn push_image(store: &Store, name: &RepoName, mark: &str, tags: &[&str]) -> Manifest {
     let manifest = image(&push(store, name, b"{}"), &[push(store, name, mark.as_bytes())]);
     let tags = tags.iter().map(|name| tag(name)).collect();
-    store.put_manifest(name, manifest.clone(), tags, Some(&client("pusher"))).unwrap();
+    store.push_manifest(name, manifest.clone(), tags, Some(&client("pusher"))).unwrap();
     manifest
 }
 
@@ -55,10 +55,10 @@ fn each_change_of_a_tag_is_told_newest_first_and_in_pages() {
     let (name, v1, v2) = (repo("a"), tag("v1"), tag("v2"));
     assert_eq!(store.tag_history(&name, None, None, 10), Ok(None));
     let (one, two) = (*index("one").digest(), *index("two").digest());
-    store.put_manifest(&name, index("one"), vec![v1.clone()], Some(&client("x"))).unwrap();
-    store.put_manifest(&name, index("one"), vec![v1.clone()], Some(&client("y"))).unwrap();
-    store.put_manifest(&repo("b"), index("one"), vec![v1.clone()], None).unwrap();
-    store.put_manifest(&name, index("two"), vec![v1.clone(), v2.clone()], None).unwrap();
+    store.push_manifest(&name, index("one"), vec![v1.clone()], Some(&client("x"))).unwrap();
+    store.push_manifest(&name, index("one"), vec![v1.clone()], Some(&client("y"))).unwrap();
+    store.push_manifest(&repo("b"), index("one"), vec![v1.clone()], None).unwrap();
+    store.push_manifest(&name, index("two"), vec![v1.clone(), v2.clone()], None).unwrap();
     store.delete_manifest(&name, &two, Some(&client("z"))).unwrap();
     let all = store.tag_history(&name, None, None, 10).unwrap().unwrap();
     let told: Vec<_> = all
@@ -100,7 +100,7 @@ fn each_verb_that_changes_a_tag_notes_who_does_it() {
     let (tag, digest) = (tag("v1"), *manifest.digest());
     let restore = |point| store.restore_tag(&name, &tag, point, Some(&by("restore"))).unwrap();
     store.delete_tag(&name, &tag, Some(&by("delete tag"))).unwrap();
-    store.put_manifest(&name, manifest, vec![tag.clone()], Some(&by("push"))).unwrap();
+    store.push_manifest(&name, manifest, vec![tag.clone()], Some(&by("push"))).unwrap();
     store.delete_manifest(&name, &digest, Some(&by("delete"))).unwrap();
     restore(RestorePoint::LastChange);
     store.remove_image(&name, &Reference::Tag(tag.clone()), Some(&by("remove"))).unwrap();
@@ -146,7 +146,7 @@ fn restoring_twice_is_restoring_nothing() {
     assert_eq!(store.tag_history(&name, None, None, 10).unwrap().unwrap().len(), 5);
     // The first push of a tag is undone by removing it, and that is undone as well.
     let other = tag("other");
-    store.put_manifest(&name, index("x"), vec![other.clone()], None).unwrap();
+    store.push_manifest(&name, index("x"), vec![other.clone()], None).unwrap();
     let last = RestorePoint::LastChange;
     assert_eq!(store.restore_tag(&name, &other, last, None).unwrap().after, None);
     assert_eq!(named(&store, &name, &other), None);
@@ -163,11 +163,11 @@ fn a_deleted_image_comes_back_whole_with_what_was_deleted_with_it() {
     let amd64 = push_image(&store, &name, "amd64", &[]);
     let arm64 = push_image(&store, &name, "arm64", &[]);
     let list = index_of(&[amd64.digest(), arm64.digest(), &sha256(b"never here")]);
-    store.put_manifest(&name, list.clone(), vec![v1.clone(), tag("also")], None).unwrap();
+    store.push_manifest(&name, list.clone(), vec![v1.clone(), tag("also")], None).unwrap();
     let signature = referrer(list.digest(), "signature");
-    store.put_manifest(&name, signature.clone(), vec![], None).unwrap();
+    store.push_manifest(&name, signature.clone(), vec![], None).unwrap();
     let cosign: Tag = format!("sha256-{}.sig", amd64.digest().hex()).parse().unwrap();
-    store.put_manifest(&name, index("cosign"), vec![cosign.clone()], None).unwrap();
+    store.push_manifest(&name, index("cosign"), vec![cosign.clone()], None).unwrap();
 
     let gone = store.remove_image(&name, &Reference::Digest(*list.digest()), None).unwrap();
     assert_eq!(gone.tags.len(), 3, "{gone:?}");
@@ -206,9 +206,9 @@ fn a_referrer_that_was_deleted_long_before_stays_deleted() {
     let home = directory();
     let store = open(home.path());
     let name = repo("a");
-    store.put_manifest(&name, index("x"), vec![tag("v1")], None).unwrap();
+    store.push_manifest(&name, index("x"), vec![tag("v1")], None).unwrap();
     let wrong = referrer(index("x").digest(), "wrong");
-    store.put_manifest(&name, wrong.clone(), vec![], None).unwrap();
+    store.push_manifest(&name, wrong.clone(), vec![], None).unwrap();
     store.delete_manifest(&name, wrong.digest(), None).unwrap();
     store.delete_tag(&name, &tag("v1"), None).unwrap();
     let restored = store.restore_tag(&name, &tag("v1"), RestorePoint::LastChange, None).unwrap();
@@ -281,15 +281,15 @@ fn a_protected_tag_stays_and_so_does_all_that_it_needs() {
     let child = push_image(&store, &name, "child", &["child"]);
     let inner = index_of(&[child.digest()]);
     let outer = index_of(&[inner.digest(), &sha256(b"sparse")]);
-    store.put_manifest(&name, inner.clone(), vec![], None).unwrap();
-    store.put_manifest(&name, outer.clone(), vec![v1.clone()], None).unwrap();
+    store.push_manifest(&name, inner.clone(), vec![], None).unwrap();
+    store.push_manifest(&name, outer.clone(), vec![v1.clone()], None).unwrap();
     assert_eq!(store.protect_tag(&name, &v1), Ok(true));
     assert_eq!(store.protect_tag(&name, &v1), Ok(false));
     let page = store.protected_tags(&name, &tag("child"), &tag("v1")).unwrap();
     assert!(page.len() == 1 && page.contains(&v1), "{page:?}");
 
     let refusal = StorageError::TagProtected { repository: name.clone(), tag: v1.clone() };
-    let put = store.put_manifest(&name, index("other"), vec![tag("new"), v1.clone()], None);
+    let put = store.push_manifest(&name, index("other"), vec![tag("new"), v1.clone()], None);
     assert_eq!(put, Err(refusal.clone()));
     assert_eq!(named(&store, &name, &tag("new")), None);
     assert_eq!(store.delete_tag(&name, &v1, None), Err(refusal.clone()));
@@ -307,7 +307,7 @@ fn a_protected_tag_stays_and_so_does_all_that_it_needs() {
     assert_eq!(store.delete_manifest(&name, &sha256(b"sparse"), None), Ok(false));
     assert_eq!(store.delete_tag(&name, &tag("child"), None), Ok(true));
     // The same content again is no change.
-    store.put_manifest(&name, outer.clone(), vec![v1.clone()], None).unwrap();
+    store.push_manifest(&name, outer.clone(), vec![v1.clone()], None).unwrap();
     assert_eq!(named(&store, &name, &v1), Some(*outer.digest()));
 
     assert_eq!(store.unprotect_tag(&name, &v1), Ok(true));

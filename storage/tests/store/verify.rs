@@ -64,7 +64,7 @@ impl Scene {
         let put = |manifest: Manifest, tags: &[&str]| {
             let digest = *manifest.digest();
             let tags = tags.iter().map(|name| tag(name)).collect();
-            store.put_manifest(&name, manifest, tags, None).unwrap();
+            store.push_manifest(&name, manifest, tags, None).unwrap();
             digest
         };
         let image_digest = put(image(&config, &[layer]), &["image", "too"]);
@@ -126,7 +126,7 @@ fn a_flipped_byte_is_hidden_with_all_that_needs_it_until_the_next_push() {
     assert_eq!(store.tags(&scene.name, None, 10).unwrap().unwrap().len(), 4);
     let again = image(&scene.config, &[scene.layer]);
     assert_eq!(
-        store.put_manifest(&scene.name, again, vec![], None),
+        store.push_manifest(&scene.name, again, vec![], None),
         Err(StorageError::MissingBlobs(vec![scene.layer]))
     );
     let hurt = store.broken_images(&[], 10).unwrap();
@@ -284,7 +284,7 @@ fn pushes_are_served_between_any_two_steps() {
         let content = format!("step {steps}");
         let digest = push(&store, &repo("b"), content.as_bytes());
         assert_eq!(pull(&store, &repo("b"), &digest).unwrap(), content.as_bytes());
-        store.put_manifest(&repo("b"), image(&digest, &[]), vec![tag("t")], None).unwrap();
+        store.push_manifest(&repo("b"), image(&digest, &[]), vec![tag("t")], None).unwrap();
         ControlFlow::Continue(())
     });
     assert_eq!(verified.unwrap().findings.len(), 1);

@@ -42,7 +42,7 @@ fn blobs_that_were_deleted_after_their_manifest_come_back_with_it() {
             assert_eq!(store.mount_blob(from, &repo("b"), blob), Ok(false));
         }
     }
-    let refused = store.put_manifest(&repo("a"), image(&blobs), Vec::new(), None);
+    let refused = store.push_manifest(&repo("a"), image(&blobs), Vec::new(), None);
     assert_eq!(refused, Err(StorageError::MissingBlobs(blobs.to_vec())));
     assert_eq!(restore(&store), Ok(Some(manifest)));
     assert!(blobs.iter().all(|blob| has(&store, "a", blob)));

@@ -34,7 +34,7 @@ fn get(store: &Store, name: &str, manifest: &Manifest) -> Result<bool, StorageEr
 }
 
 fn push_manifest(store: &Store, name: &str, manifest: &Manifest) {
-    store.put_manifest(&repo(name), manifest.clone(), Vec::new(), None).unwrap();
+    store.push_manifest(&repo(name), manifest.clone(), Vec::new(), None).unwrap();
 }
 
 #[test]
