@@ -1,9 +1,6 @@
 //! Manifests and tags, and lists of them.
 
-use std::collections::HashMap;
-use std::sync::atomic::Ordering;
-
-use oci::{Digest, Manifest, Reference, RepoName, Tag, WrongSizes};
+use oci::{Digest, Reference, RepoName};
 
 use super::Store;
 use super::blob::TRIES;
@@ -11,7 +8,6 @@ use crate::actor::Actor;
 use crate::db::list::{PageSize, Referrer};
 use crate::db::lost::Losing;
 use crate::db::manifest::{LongManifest, StoredManifest};
-use crate::db::repeated_push::Change;
 use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
 

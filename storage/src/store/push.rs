@@ -3,14 +3,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
-use oci::{Digest, Manifest, Reference, RepoName, Tag, WrongSizes};
+use oci::{Digest, Manifest, RepoName, Tag, WrongSizes};
 
 use super::Store;
-use super::blob::TRIES;
 use crate::actor::Actor;
-use crate::db::list::{PageSize, Referrer};
-use crate::db::lost::Losing;
-use crate::db::manifest::{LongManifest, StoredManifest};
 use crate::db::repeated_push::Change;
 use crate::db::{Reader, Transaction};
 use crate::error::StorageError;

@@ -169,7 +169,7 @@ fn deleting_a_blob_and_putting_its_manifest_at_once_leaves_one_of_them() {
         });
         let manifest = *manifest.digest();
         match (put, deleted) {
-            (Ok(()), Err(StorageError::BlobInUse { manifest: named })) => {
+            (Ok(_), Err(StorageError::BlobInUse { manifest: named })) => {
                 assert_eq!(named, manifest);
             }
             (Err(StorageError::MissingBlobs(missing)), Ok(true)) => assert_eq!(missing, [layer]),

@@ -175,7 +175,7 @@ fn writers_that_hit_the_end_of_the_disk_together_lose_nothing_acknowledged() {
                         |n: usize| store.push_manifest(name, index(&mark(thread, n)), vec![], None);
                     let count = (0..).find(|&n| {
                         let outcome = put(n);
-                        assert!(matches!(outcome, Ok(()) | Err(StorageError::Full)), "{outcome:?}");
+                        assert!(matches!(outcome, Ok(_) | Err(StorageError::Full)), "{outcome:?}");
                         outcome.is_err()
                     });
                     (thread, count.unwrap())

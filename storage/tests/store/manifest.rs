@@ -284,5 +284,5 @@ fn a_manifest_whose_blob_lost_its_file_is_refused() {
     let refused = store.push_manifest(&name, image(&config, &[layer]), Vec::new(), None);
     assert_eq!(refused, Err(StorageError::MissingBlobs(vec![layer])));
     push(&store, &name, b"layer");
-    assert_eq!(store.push_manifest(&name, image(&config, &[layer]), Vec::new(), None), Ok(()));
+    assert!(store.push_manifest(&name, image(&config, &[layer]), Vec::new(), None).is_ok());
 }

@@ -96,8 +96,8 @@ fn use_up_the_log(store: &storage::Store) {
     for n in 0.. {
         let text = "x".repeat(if refused == 0 { 64 * 1024 } else { 1 });
         match store.push_manifest(&repo("filler"), index(&format!("{n}{text}")), vec![], None) {
-            Ok(()) if refused < 5 => {}
-            Ok(()) => refused = 0,
+            Ok(_) if refused < 5 => {}
+            Ok(_) => refused = 0,
             Err(StorageError::Full) => refused += 1,
             Err(error) => panic!("{error}"),
         }
