@@ -11,7 +11,7 @@ use crate::advice::told_whole;
 use crate::config::{ConfigError, Settings};
 use crate::control::remember_user;
 use crate::server::unfit_names;
-use crate::text::{self, Page, note, print};
+use crate::text::{self, Lines, note, print};
 
 mod backup;
 mod data_dir;
@@ -214,7 +214,7 @@ fn misused(error: &clap::Error) -> ExitCode {
 }
 
 /// The settings as a file that has them.
-fn file_of(settings: &Settings) -> anyhow::Result<Page> {
+fn file_of(settings: &Settings) -> anyhow::Result<Lines> {
     let text = format!("\n{}", toml::to_string(settings)?);
     let mut values: Vec<(String, toml::Value)> =
         toml::Table::try_from(settings)?.into_iter().collect();

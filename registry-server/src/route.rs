@@ -17,9 +17,9 @@ pub enum Route {
     /// `GET /v2/`: is this a registry, and are these credentials good?
     Base,
     /// `GET /v2/_catalog`.
-    Catalog(Page),
+    Catalog(PageQuery),
     /// `GET /v2/<name>/tags/list`.
-    Tags(RepoName, Page),
+    Tags(RepoName, PageQuery),
     /// `GET /v2/<name>/referrers/<digest>`.
     Referrers(RepoName, Digest, ReferrerQuery),
     /// `GET` or `HEAD /v2/<name>/blobs/<digest>`.
@@ -62,7 +62,7 @@ pub fn is_below_v2(path: &str) -> bool {
 
 /// A page of a list: at most `n` entries after `last`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
+pub struct PageQuery {
     /// The wanted number of entries; `None` leaves it to the server.
     pub n: Option<usize>,
     /// The last entry of the page before.
@@ -258,9 +258,9 @@ impl<'a> Query<'a> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_ref())
     }
 
-    fn page(&self) -> Result<Page, ApiError> {
+    fn page(&self) -> Result<PageQuery, ApiError> {
         let n = self.first("n").map(|n| n.parse().map_err(|_| ApiError::PageSize)).transpose()?;
-        Ok(Page { n, last: self.first("last").map(str::to_owned) })
+        Ok(PageQuery { n, last: self.first("last").map(str::to_owned) })
     }
 
     fn referrers(&self) -> Result<ReferrerQuery, ApiError> {

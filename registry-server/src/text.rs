@@ -22,22 +22,22 @@ use escape::is_escaped;
 
 /// Lines on their way to a person or a program.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Page(String);
+pub(crate) struct Lines(String);
 
-impl Page {
+impl Lines {
     /// One line. Whatever is in it, it stays one.
     pub(crate) fn of(line: impl fmt::Display) -> Self {
-        let mut page = Self::default();
-        page.line(line);
-        page
+        let mut lines = Self::default();
+        lines.line(line);
+        lines
     }
 
     /// Lines that end where the text says: for what nobody else wrote, and for formats in which no
     /// value holds the end of a line.
     pub(crate) fn of_own(text: &str) -> Self {
-        let mut page = Self::default();
-        text.lines().for_each(|line| page.line(line));
-        page
+        let mut lines = Self::default();
+        text.lines().for_each(|line| lines.line(line));
+        lines
     }
 
     /// Adds a line. Whatever is in it, it stays one.
@@ -46,29 +46,29 @@ impl Page {
         self.0.push('\n');
     }
 
-    /// Adds the lines of another page.
-    pub(crate) fn append(&mut self, page: &Self) {
-        self.0.push_str(&page.0);
+    /// Adds other lines behind these.
+    pub(crate) fn append(&mut self, lines: &Self) {
+        self.0.push_str(&lines.0);
     }
 }
 
-impl<T: fmt::Display> FromIterator<T> for Page {
-    fn from_iter<I: IntoIterator<Item = T>>(lines: I) -> Self {
-        let mut page = Self::default();
-        lines.into_iter().for_each(|line| page.line(line));
-        page
+impl<T: fmt::Display> FromIterator<T> for Lines {
+    fn from_iter<I: IntoIterator<Item = T>>(texts: I) -> Self {
+        let mut lines = Self::default();
+        texts.into_iter().for_each(|line| lines.line(line));
+        lines
     }
 }
 
 /// Writes a result to standard output.
-pub(crate) fn print(page: &Page) -> io::Result<()> {
-    out(&page.0)
+pub(crate) fn print(lines: &Lines) -> io::Result<()> {
+    out(&lines.0)
 }
 
 /// Writes a result as JSON to standard output.
 pub(crate) fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
     // In JSON, only what is between the values ends a line.
-    Ok(print(&Page::of_own(&serde_json::to_string_pretty(document)?))?)
+    Ok(print(&Lines::of_own(&serde_json::to_string_pretty(document)?))?)
 }
 
 /// Asks a question whose answer is typed on the same line.
@@ -78,23 +78,23 @@ pub(crate) fn ask(question: &str) -> io::Result<()> {
 
 /// Tells a person what is going on, on standard error, in one line.
 pub(crate) fn note(text: &str) {
-    say(&Page::of(text));
+    say(&Lines::of(text));
 }
 
 /// Tells a person why the program ends, on standard error, in one line.
 pub(crate) fn complain(reason: &str) {
-    say_last(&Page::of(format_args!("registry: {reason}")));
+    say_last(&Lines::of(format_args!("registry: {reason}")));
 }
 
 /// The same, for a reason of several lines whose ends nobody else can have written.
 pub(crate) fn complain_in_lines(reason: &str) {
-    say_last(&Page::of_own(&format!("registry: {reason}")));
+    say_last(&Lines::of_own(&format!("registry: {reason}")));
 }
 
 /// Tells a person why what was typed means nothing, on standard error, in lines whose ends nobody
 /// else can have written.
 pub(crate) fn refuse_in_lines(reason: &str) {
-    say_last(&Page::of_own(reason));
+    say_last(&Lines::of_own(reason));
 }
 
 /// A line of TOML that sets `name`. A text that would not be printed as it is has TOML's own
@@ -136,12 +136,12 @@ fn out(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-fn say(page: &Page) {
-    write_log(page.0.as_bytes());
+fn say(lines: &Lines) {
+    write_log(lines.0.as_bytes());
 }
 
-fn say_last(page: &Page) {
-    write_log(&logging::last_words(page.0.as_bytes()));
+fn say_last(lines: &Lines) {
+    write_log(&logging::last_words(lines.0.as_bytes()));
 }
 
 #[cfg(test)]
@@ -161,9 +161,9 @@ mod tests {
 
     #[test]
     fn a_line_stays_one() {
-        let mut page = Page::of("a\nregistry: all is well");
-        page.append(&["b", "c\r"].into_iter().collect());
-        assert_eq!(page.0, "a\\nregistry: all is well\nb\nc\\r\n");
-        assert_eq!(Page::of_own("a\nb\tc\n").0, "a\nb\\tc\n");
+        let mut lines = Lines::of("a\nregistry: all is well");
+        lines.append(&["b", "c\r"].into_iter().collect());
+        assert_eq!(lines.0, "a\\nregistry: all is well\nb\nc\\r\n");
+        assert_eq!(Lines::of_own("a\nb\tc\n").0, "a\nb\\tc\n");
     }
 }

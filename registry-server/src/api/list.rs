@@ -19,10 +19,10 @@ use super::range::Span;
 use super::reply::document;
 use super::{App, Outcome};
 use crate::error::ApiError;
-use crate::route::{Page, ReferrerQuery};
+use crate::route::{PageQuery, ReferrerQuery};
 
 /// `GET /v2/_catalog`.
-pub(super) async fn catalog(app: &App, page: Page) -> Outcome {
+pub(super) async fn catalog(app: &App, page: PageQuery) -> Outcome {
     let (n, bytes) = (page_size(app, page.n), app.limits.small_body_bytes);
     let (list, next) = app
         .read(move |store| {
@@ -37,7 +37,7 @@ pub(super) async fn catalog(app: &App, page: Page) -> Outcome {
 }
 
 /// `GET /v2/<name>/tags/list`.
-pub(super) async fn tags(app: &App, name: RepoName, page: Page) -> Outcome {
+pub(super) async fn tags(app: &App, name: RepoName, page: PageQuery) -> Outcome {
     let (n, bytes) = (page_size(app, page.n), app.limits.small_body_bytes);
     let repository = name.clone();
     let list = app.read(move |store| {

@@ -9,7 +9,7 @@ use super::data_dir::DataDir;
 use super::progress::ProgressLine;
 use crate::backup::{BackupOrder, BackupSummary, make_backup};
 use crate::text::format::{bytes, counted, duration};
-use crate::text::{Page, print, print_json};
+use crate::text::{Lines, print, print_json};
 
 /// The flags of `backup`.
 #[derive(Args)]
@@ -59,7 +59,7 @@ pub(super) fn run(args: BackupArgs) -> anyhow::Result<()> {
     }
 }
 
-fn text(summary: &BackupSummary, data: &Path, directory: &Path) -> Page {
+fn text(summary: &BackupSummary, data: &Path, directory: &Path) -> Lines {
     let blobs = |count, size| format!("{count}, {}", bytes(size));
     let outside = match summary.outside.as_slice() {
         [] => "nothing".to_owned(),
@@ -74,9 +74,9 @@ fn text(summary: &BackupSummary, data: &Path, directory: &Path) -> Page {
         ("time", duration(summary.seconds)),
     ];
     let (data, directory) = (data.display(), directory.display());
-    let mut page = Page::of(format_args!("{data} is backed up in {directory}"));
-    rows.iter().for_each(|(name, value)| page.line(format_args!("{name:<14}{value}")));
-    page
+    let mut lines = Lines::of(format_args!("{data} is backed up in {directory}"));
+    rows.iter().for_each(|(name, value)| lines.line(format_args!("{name:<14}{value}")));
+    lines
 }
 
 fn complaint(summary: &BackupSummary) -> String {

@@ -10,7 +10,7 @@ use super::progress::run_shown;
 use crate::command::data::{Collect, Collection, LookAtState, RepositorySum, State, SumRepository};
 use crate::control;
 use crate::text::format::{bytes, counted};
-use crate::text::{Page, print, print_json};
+use crate::text::{Lines, print, print_json};
 
 /// What the disk holds, as it is printed as JSON.
 #[derive(Serialize)]
@@ -85,30 +85,30 @@ pub(super) fn sum_repository(
     }
 }
 
-fn table(usage: &Usage) -> Page {
-    let mut page = Page::default();
+fn table(usage: &Usage) -> Lines {
+    let mut lines = Lines::default();
     if !usage.repositories.is_empty() {
-        page.line(format_args!("{:>12}  {:>12}  repository", "holds", "alone"));
+        lines.line(format_args!("{:>12}  {:>12}  repository", "holds", "alone"));
     }
     for it in &usage.repositories {
-        page.line(format_args!(
+        lines.line(format_args!(
             "{:>12}  {:>12}  {}",
             bytes(it.bytes),
             bytes(it.own_bytes),
             it.repository
         ));
     }
-    page.line(format_args!(
+    lines.line(format_args!(
         "stored: {} in {}, each once; the repositories hold {} together",
         bytes(usage.blob_bytes),
         counted(usage.blobs, "blob"),
         bytes(usage.logical_bytes)
     ));
-    page.line(format_args!(
+    lines.line(format_args!(
         "`registry gc` would free {} now; {} of {} are free",
         bytes(usage.collectable_bytes),
         bytes(usage.disk_free_bytes),
         bytes(usage.disk_total_bytes)
     ));
-    page
+    lines
 }

@@ -8,7 +8,7 @@ use super::progress::run_shown;
 use crate::command::data::{Collect, Collection};
 use crate::config::Span;
 use crate::text::format::{bytes, counted, duration};
-use crate::text::{Page, print, print_json};
+use crate::text::{Lines, print, print_json};
 
 /// The flags of `gc`.
 #[derive(Args)]
@@ -54,7 +54,7 @@ pub(super) fn run(args: GcArgs) -> anyhow::Result<()> {
     if args.json { print_json(&done) } else { Ok(print(&told(&done, args.dry_run, is_served))?) }
 }
 
-fn told(done: &Collected, is_dry_run: bool, is_served: bool) -> Page {
+fn told(done: &Collected, is_dry_run: bool, is_served: bool) -> Lines {
     let rows = [
         ("blobs", sized(done.blobs, done.blob_bytes)),
         ("damaged files", sized(done.damaged_files, done.damaged_bytes)),
@@ -66,50 +66,50 @@ fn told(done: &Collected, is_dry_run: bool, is_served: bool) -> Page {
     ];
     let verb = if is_dry_run { "would go" } else { "gone" };
     let row = |(what, count)| format!("{what:<21}{count} {verb}");
-    let mut page: Page = rows.into_iter().map(row).collect();
+    let mut lines: Lines = rows.into_iter().map(row).collect();
     if done.blobs_wait_seconds > 0 && is_served {
-        page.line(
+        lines.line(
             "No blob was looked at: what clients were told before the server last ended without \
              being stopped is not known.",
         );
-        page.line(format_args!(
+        lines.line(format_args!(
             "Collect again in {}, or now with a shorter --grace if nobody pushes.",
             duration(done.blobs_wait_seconds)
         ));
     } else if done.blobs_wait_seconds > 0 {
-        page.line(
+        lines.line(
             "No blob was looked at: what clients were told is not known for long enough. Now that \
              no server runs, nobody pushes: --grace 0s takes blobs too.",
         );
     }
     if done.foreign_files > 0 {
-        page.line(format_args!(
+        lines.line(format_args!(
             "Left alone: {} in DATA/blobs that no registry put there.",
             counted(done.foreign_files, "thing")
         ));
     }
-    page.append(&done.untagged_kept.as_ref().map(stays).unwrap_or_default());
-    page
+    lines.append(&done.untagged_kept.as_ref().map(stays).unwrap_or_default());
+    lines
 }
 
 /// What stays although no tag leads to it, and why.
-fn stays(kept: &KeptUntagged) -> Page {
+fn stays(kept: &KeptUntagged) -> Lines {
     let all = kept.all();
     if all.manifests == 0 {
-        return Page::default();
+        return Lines::default();
     }
     let all = manifests(all);
-    let mut page = Page::of(format_args!("Left, although no tag leads to it: {all}"));
+    let mut lines = Lines::of(format_args!("Left, although no tag leads to it: {all}"));
     for (share, why) in reasons(kept) {
-        page.line(format_args!("  {} {why}", manifests(share)));
+        lines.line(format_args!("  {} {why}", manifests(share)));
     }
     if kept.never_tagged.manifests + kept.once_tagged.manifests > 0 {
-        page.line(
+        lines.line(
             "Clusters pull by digest. What none needs goes with --untagged-after TIME, or one at a \
              time with `registry rm REPO@DIGEST`.",
         );
     }
-    page
+    lines
 }
 
 /// What keeps manifests to which no tag leads, in words, with how much each of that is.

@@ -17,7 +17,7 @@ use crate::command::image::{
 use crate::control;
 use crate::limits::MAX_INDEXES;
 use crate::text::format::{bytes, counted, cut, time};
-use crate::text::{Page, print, print_json};
+use crate::text::{Lines, print, print_json};
 
 pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
     let Some(root) = manifest(data_dir, image.parse()?, false)? else {
@@ -278,7 +278,7 @@ impl<'a> Walk<'a> {
         if self.is_quiet {
             return Ok(());
         }
-        Ok(print(&Page::of(format_args!("{}{line}", "  ".repeat(depth))))?)
+        Ok(print(&Lines::of(format_args!("{}{line}", "  ".repeat(depth))))?)
     }
 }
 
@@ -309,19 +309,19 @@ fn kind_of(media_type: &str) -> &'static str {
     }
 }
 
-fn summary(whole: &ImageReport) -> Page {
+fn summary(whole: &ImageReport) -> Lines {
     let (manifests, blobs) = (counted(whole.manifests, "manifest"), counted(whole.blobs, "blob"));
     let size = bytes(whole.bytes);
-    let mut page = Page::of(format_args!("{size} in {manifests} and {blobs}, each once"));
+    let mut lines = Lines::of(format_args!("{size} in {manifests} and {blobs}, each once"));
     for Missing { digest, kind, state, manifest } in &whole.missing {
         let state = state.as_str();
-        page.line(match digest == manifest {
+        lines.line(match digest == manifest {
             true => format!("missing: the {kind} {digest} itself is {state}"),
             false => format!("missing: the {kind} {digest} of {manifest} is {state}"),
         });
     }
     for WrongSize { digest, kind, said, stored, manifest } in &whole.wrong_sizes {
-        page.line(format_args!(
+        lines.line(format_args!(
             "wrong size: of the {} {digest}, {manifest} says {said} bytes, and it has {stored}: \
              some clients refuse it",
             kind.as_str()
@@ -329,10 +329,10 @@ fn summary(whole: &ImageReport) -> Page {
     }
     if whole.absent_children > 0 {
         let children = counted(whole.absent_children, "manifest");
-        page.line(format_args!("sparse: {children} of its indexes never came or were deleted"));
+        lines.line(format_args!("sparse: {children} of its indexes never came or were deleted"));
     }
     if whole.missing.is_empty() {
-        page.line("complete");
+        lines.line("complete");
     }
-    page
+    lines
 }

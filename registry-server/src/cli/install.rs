@@ -11,7 +11,7 @@ use storage::shell_word;
 use crate::config::Settings;
 use crate::install::{InstallSpec, Installation, Login, PasswordSource};
 use crate::text::format::quoted;
-use crate::text::{Page, note, print, print_json};
+use crate::text::{Lines, note, print, print_json};
 
 /// The flags of `install`.
 #[derive(Args)]
@@ -34,7 +34,7 @@ pub(super) fn run(args: InstallArgs) -> anyhow::Result<()> {
     }
     let login = installation.apply()?;
     if installation.plan.is_nothing() && installation.is_again {
-        print(&Page::of("Nothing was changed: this host is already as it was asked for."))?;
+        print(&Lines::of("Nothing was changed: this host is already as it was asked for."))?;
     }
     print(&farewell(&installation.spec, &login))?;
     installation.notes.iter().for_each(|text| note(text));
@@ -53,16 +53,16 @@ fn show(plan: &Plan, notes: &[String], json: bool) -> anyhow::Result<()> {
     if json {
         return print_json(&DryRun { plan, notes });
     }
-    print(&Page::of_own(&plan.to_string()))?;
+    print(&Lines::of_own(&plan.to_string()))?;
     notes.iter().for_each(|text| note(text));
-    Ok(print(&Page::of("This was a dry run: nothing was changed."))?)
+    Ok(print(&Lines::of("This was a dry run: nothing was changed."))?)
 }
 
 /// What a person needs to know now, and what to type next.
-fn farewell(spec: &InstallSpec, login: &Login) -> Page {
+fn farewell(spec: &InstallSpec, login: &Login) -> Lines {
     let (address, password) = (&spec.address, &login.password);
     let user = shell_word(&login.user.to_string());
-    let mut page = Page::of(format_args!(
+    let mut lines = Lines::of(format_args!(
         "Registry is available at https://{address} with credentials ({}, {password})",
         login.user
     ));
@@ -81,18 +81,18 @@ fn farewell(spec: &InstallSpec, login: &Login) -> Page {
     let push = format!("podman push IMAGE {address}/NAME:TAG");
     let next = match spec.ca() {
         Some(ca) => {
-            page.line(format_args!("Its CA, which clients must trust, is in {}", ca.display()));
+            lines.line(format_args!("Its CA, which clients must trust, is in {}", ca.display()));
             let trusted = quoted(Path::new(&format!("{TRUSTED_CAS}/{address}")));
             let ca = quoted(&ca);
             let trust = format!("{sudo}mkdir -p {trusted} && {sudo}cp {ca} {trusted}/");
             [trust, log_in, push]
         }
         None => {
-            page.line("Clients must trust the issuer of the certificate that you gave");
+            lines.line("Clients must trust the issuer of the certificate that you gave");
             [log_in, push, "registry status".to_owned()]
         }
     };
-    page.line("Next, type:");
-    next.iter().for_each(|line| page.line(format_args!("  {line}")));
-    page
+    lines.line("Next, type:");
+    next.iter().for_each(|line| lines.line(format_args!("  {line}")));
+    lines
 }

@@ -8,7 +8,7 @@ use super::pages::all;
 use crate::command::data::ListRepositories;
 use crate::command::tag::{ListTags, TagEntry};
 use crate::control;
-use crate::text::{Page, print, print_json};
+use crate::text::{Lines, print, print_json};
 
 pub(super) fn run(data_dir: &Path, repository: Option<&str>, json: bool) -> anyhow::Result<()> {
     match repository {
@@ -22,7 +22,7 @@ pub(super) fn run(data_dir: &Path, repository: Option<&str>, json: bool) -> anyh
         }
         None => {
             let names = repositories(data_dir)?;
-            if json { print_json(&names) } else { Ok(print(&names.iter().collect::<Page>())?) }
+            if json { print_json(&names) } else { Ok(print(&names.iter().collect::<Lines>())?) }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::backup::{self, RestoreReport, RestoreSummary};
 use crate::config::{Settings, is_installed};
 use crate::control::is_network_fs_allowed;
 use crate::text::format::{bytes, counted, duration, quoted, time};
-use crate::text::{Page, print, print_json};
+use crate::text::{Lines, print, print_json};
 
 /// The flags of `restore`.
 #[derive(Args)]
@@ -63,7 +63,7 @@ pub(super) fn run(args: RestoreArgs) -> anyhow::Result<()> {
     }
 }
 
-fn text(summary: &RestoreSummary, next: &str, data: &Path, directory: &Path) -> Page {
+fn text(summary: &RestoreSummary, next: &str, data: &Path, directory: &Path) -> Lines {
     let made_at = summary.made_at.map(time).unwrap_or_default();
     let rows = [
         ("backup of", made_at),
@@ -72,15 +72,15 @@ fn text(summary: &RestoreSummary, next: &str, data: &Path, directory: &Path) -> 
         ("time", duration(summary.seconds)),
     ];
     let (data, directory) = (data.display(), directory.display());
-    let mut page = Page::of(format_args!("{data} is restored from {directory}"));
-    rows.iter().for_each(|(name, value)| page.line(format_args!("{name:<14}{value}")));
-    page.line("Next, type:");
-    page.line(format_args!("  {next}"));
-    page.line(
+    let mut lines = Lines::of(format_args!("{data} is restored from {directory}"));
+    rows.iter().for_each(|(name, value)| lines.line(format_args!("{name:<14}{value}")));
+    lines.line("Next, type:");
+    lines.line(format_args!("  {next}"));
+    lines.line(
         "The first backup into that directory needs --take-over: the registry that wrote it may \
          live on.",
     );
-    page
+    lines
 }
 
 /// What starts the registry that was restored, for root to type: what the backup's settings say is

@@ -14,7 +14,7 @@ use crate::command::image::{
 };
 use crate::control;
 use crate::text::format::{bytes, counted, now, time};
-use crate::text::{Page, print, print_json};
+use crate::text::{Lines, print, print_json};
 
 mod matching;
 mod report;
@@ -42,34 +42,34 @@ pub(super) fn run(
 }
 
 /// What went with an image, and how to get it back.
-fn told(removed: &RemovedImage) -> Page {
+fn told(removed: &RemovedImage) -> Lines {
     let (goes, go) = words(removed.dry_run);
-    let mut page = tags(removed);
+    let mut lines = tags(removed);
     for digest in &removed.manifests {
-        page.line(format!("manifest  {digest}"));
+        lines.line(format!("manifest  {digest}"));
     }
-    page.append(&more(removed.manifests.len(), removed.manifest_count, "manifests"));
+    lines.append(&more(removed.manifests.len(), removed.manifest_count, "manifests"));
     if let Some(keeper) = &removed.kept_by {
-        page.line(format!("only the tag {goes}: {keeper} keeps what it named"));
+        lines.line(format!("only the tag {goes}: {keeper} keeps what it named"));
     } else {
         for index in &removed.sparse {
-            page.line(format!("{}@{index} stays, without what {goes}", removed.repository));
+            lines.line(format!("{}@{index} stays, without what {goes}", removed.repository));
         }
-        page.append(&sum(removed, go));
+        lines.append(&sum(removed, go));
     }
     if !removed.dry_run {
-        page.append(&restoring(removed));
+        lines.append(&restoring(removed));
     }
-    page
+    lines
 }
 
-fn restoring(removed: &RemovedImage) -> Page {
+fn restoring(removed: &RemovedImage) -> Lines {
     if removed.tags.is_empty() {
         let RemovedImage { repository, manifests, .. } = removed;
         let digest = manifests.first().map_or_else(|| "DIGEST".to_owned(), Digest::to_string);
         let (image, digest) = (shell_word(&format!("{repository}:TAG")), shell_word(&digest));
         let command = format!("registry tag restore {image} --to {digest}");
-        return Page::of(format_args!("to undo it: {command}"));
+        return Lines::of(format_args!("to undo it: {command}"));
     }
     let line = |tag: &ImageName| {
         format!("to undo it: registry tag restore {}", shell_word(&tag.to_string()))
@@ -109,7 +109,7 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
     if json {
         return print_json(&whole);
     }
-    let mut page = Page::of(format_args!(
+    let mut lines = Lines::of(format_args!(
         "{}: {}, {}, and {} in {} that no other repository holds",
         words(dry_run).1,
         counted(tag_count, "tag"),
@@ -117,11 +117,11 @@ fn remove_all(data_dir: &Path, text: &str, dry_run: bool, json: bool) -> anyhow:
         bytes(blob_bytes),
         counted(blobs, "blob"),
     ));
-    page.line(SPACE);
+    lines.line(SPACE);
     if !dry_run {
-        page.line(format_args!("to undo it: {undo}"));
+        lines.line(format_args!("to undo it: {undo}"));
     }
-    Ok(print(&page)?)
+    Ok(print(&lines)?)
 }
 
 /// Removes what a repository holds, and counts it: a push may have added something meanwhile.

@@ -8,14 +8,14 @@ use super::gc::{manifests, reasons};
 use crate::command::data::{LookAtState, State};
 use crate::control;
 use crate::text::format::{bytes, counted, duration, time};
-use crate::text::{Page, print, print_json};
+use crate::text::{Lines, print, print_json};
 
 pub(super) fn run(data_dir: &Path, json: bool) -> anyhow::Result<()> {
     let status = control::run(data_dir, LookAtState {})?;
     if json { print_json(&status) } else { Ok(print(&table(&status))?) }
 }
 
-fn table(status: &State) -> Page {
+fn table(status: &State) -> Lines {
     let running = match (&status.address, status.uptime_seconds) {
         (Some(address), Some(seconds)) => format!("{address}, for {}", duration(seconds)),
         _ => "not running".to_owned(),
@@ -41,16 +41,16 @@ fn table(status: &State) -> Page {
     if status.read_only {
         rows.insert(3, ("writes", format!("refused: {}", StorageError::ReadOnly)));
     }
-    let mut page = Page::default();
+    let mut lines = Lines::default();
     for (name, value) in rows {
-        page.line(format_args!("{name:<14}{value}"));
+        lines.line(format_args!("{name:<14}{value}"));
         if name == "untagged" {
             untagged_reasons(status)
                 .iter()
-                .for_each(|why| page.line(format_args!("{:14}{why}", "")));
+                .for_each(|why| lines.line(format_args!("{:14}{why}", "")));
         }
     }
-    page
+    lines
 }
 
 fn last_collection(status: &State) -> String {

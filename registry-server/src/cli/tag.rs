@@ -12,7 +12,7 @@ use super::data_dir::DataDir;
 use crate::command::tag::{Change, ProtectTag, Protection, RestoreTag, RestoredTag, UnprotectTag};
 use crate::control;
 use crate::text::format::{seconds, time};
-use crate::text::{Page, note, print, print_json};
+use crate::text::{Lines, note, print, print_json};
 
 mod changes;
 mod many;
@@ -102,7 +102,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             let (data_dir, image) = (data.path()?, image.parse()?);
             let Protection { image, is_change } = control::run(&data_dir, ProtectTag { image })?;
             let word = if is_change { "now" } else { "already" };
-            Ok(print(&Page::of(format_args!(
+            Ok(print(&Lines::of(format_args!(
                 "{image} is protected {word}: nobody moves or deletes it, or what it needs, until \
                  `registry tag unprotect {}`",
                 shell_word(&image.to_string())
@@ -112,7 +112,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             let (data_dir, image) = (data.path()?, image.parse()?);
             let Protection { image, is_change } = control::run(&data_dir, UnprotectTag { image })?;
             let word = if is_change { "no longer" } else { "not" };
-            Ok(print(&Page::of(format_args!("{image} is {word} protected")))?)
+            Ok(print(&Lines::of(format_args!("{image} is {word} protected")))?)
         }
     }
 }
@@ -132,13 +132,13 @@ struct Printed {
 
 fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
     let (mut all, mut is_empty) = (Vec::new(), true);
-    changes(data_dir, &image.parse()?, |page| {
-        is_empty &= page.is_empty();
+    changes(data_dir, &image.parse()?, |lines| {
+        is_empty &= lines.is_empty();
         if json {
-            all.extend(page.into_iter().map(printed));
+            all.extend(lines.into_iter().map(printed));
             return Ok(());
         }
-        Ok(print(&page.into_iter().map(line).collect())?)
+        Ok(print(&lines.into_iter().map(line).collect())?)
     })?;
     if json {
         return print_json(&all);
@@ -169,11 +169,11 @@ fn line(Change { image, from, to, changed_at, by, .. }: Change) -> String {
 }
 
 /// What a restoration did, and how it is undone.
-fn told(restored: &RestoredTag) -> Page {
+fn told(restored: &RestoredTag) -> Lines {
     let RestoredTag { image, from, to, manifests, also_gone } = restored;
-    let mut page = match (from, to) {
+    let mut lines = match (from, to) {
         (from, Some(to)) if from.as_ref() == Some(to) => {
-            Page::of(format_args!("{image} names {to}, as before"))
+            Lines::of(format_args!("{image} names {to}, as before"))
         }
         (from, Some(to)) => {
             let named = format!("{image} named {}", or_nothing(from.as_ref()));
@@ -184,20 +184,20 @@ fn told(restored: &RestoredTag) -> Page {
             let gone = "now it is gone, as before its last change; what it named stays".to_owned();
             [named, gone].into_iter().collect()
         }
-        (None, None) => Page::of(format_args!("{image} is not there, as before")),
+        (None, None) => Lines::of(format_args!("{image} is not there, as before")),
     };
     match manifests {
         0 => {}
-        1 => page.line("1 manifest that was deleted is back"),
-        more => page.line(format_args!("{more} manifests that were deleted are back")),
+        1 => lines.line("1 manifest that was deleted is back"),
+        more => lines.line(format_args!("{more} manifests that were deleted are back")),
     }
     for tag in also_gone {
         let command = format!("registry tag restore {}", shell_word(&tag.to_string()));
-        page.line(format_args!("{tag} went with it, and comes back with: {command}"));
+        lines.line(format_args!("{tag} went with it, and comes back with: {command}"));
     }
     if from != to {
         let word = shell_word(&image.to_string());
-        page.line(format_args!("to take this back: registry tag restore {word}"));
+        lines.line(format_args!("to take this back: registry tag restore {word}"));
     }
-    page
+    lines
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use installer::paths::RECORD;
 use installer::{InstallLock, Record, Removal};
 
-use crate::text::{Page, ask, note, print};
+use crate::text::{Lines, ask, note, print};
 
 /// The flags of `uninstall`.
 #[derive(Args)]
@@ -24,23 +24,23 @@ pub(super) fn run(args: &UninstallArgs) -> anyhow::Result<()> {
     let _lock = InstallLock::take()?;
     let path = Path::new(RECORD);
     if Record::read(path)?.is_some_and(|record| record.is_unfinished()) {
-        print(&Page::of("An installation was cut short. What it did is undone; data stay."))?;
+        print(&Lines::of("An installation was cut short. What it did is undone; data stay."))?;
         confirm(args, "Undo it?")?;
         installer::recover(path)?;
     }
     let Some(record) = Record::read(path)? else {
         let nothing = format!("Nothing is installed on this host: there is no {RECORD}.");
-        return Ok(print(&Page::of(nothing))?);
+        return Ok(print(&Lines::of(nothing))?);
     };
     let removal = Removal::of(&record);
-    print(&Page::of_own(&removal.to_string()))?;
+    print(&Lines::of_own(&removal.to_string()))?;
     confirm(args, "Remove it?")?;
     let left = removal.run(path, &|made| note(&format!("removed   {made}")))?;
-    let mut page = Page::of("Removed. This stays:");
+    let mut lines = Lines::of("Removed. This stays:");
     for kept in removal.keeps.iter().chain(&left) {
-        page.line(format_args!("  {kept}"));
+        lines.line(format_args!("  {kept}"));
     }
-    Ok(print(&page)?)
+    Ok(print(&lines)?)
 }
 
 /// Asks, unless the flags answer already.

@@ -12,7 +12,7 @@ use crate::auth::password::Password;
 use crate::auth::written;
 use crate::command::access::{AddUser, ChangePassword, ListUsers, RemoveUser, UserEntry};
 use crate::control;
-use crate::text::{Page, print, print_json};
+use crate::text::{Lines, print, print_json};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -57,7 +57,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             let password_hash = read_password(&name)?.hash()?;
             let said = format!("added {name} with the role {role}");
             control::run(&data_dir, AddUser { name, role, password_hash })?;
-            Ok(print(&Page::of(said))?)
+            Ok(print(&Lines::of(said))?)
         }
         Command::List { data, json } => {
             let users = control::run(&data.path()?, ListUsers {})?;
@@ -70,13 +70,13 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             let password_hash = read_password(&name)?.hash()?;
             let said = format!("the password of {name} is changed");
             control::run(&data_dir, ChangePassword { name, password_hash })?;
-            Ok(print(&Page::of(said))?)
+            Ok(print(&Lines::of(said))?)
         }
         Command::Remove { data, name } => {
             let (data_dir, name) = (data.path()?, name.parse::<UserName>()?);
             let said = format!("removed {name}");
             control::run(&data_dir, RemoveUser { name })?;
-            Ok(print(&Page::of(said))?)
+            Ok(print(&Lines::of(said))?)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::text::{Page, print, print_json};
+use crate::text::{Lines, print, print_json};
 
 /// What identifies a build.
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ pub(super) fn version(json: bool) -> anyhow::Result<()> {
 pub(super) fn licences() -> anyhow::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let text = format!("registry {version} is under the Apache License 2.0.\n\n{LICENCES}");
-    Ok(print(&Page::of_own(&text))?)
+    Ok(print(&Lines::of_own(&text))?)
 }
 
 /// Put together by build.rs.

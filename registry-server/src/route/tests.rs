@@ -28,11 +28,11 @@ fn every_path_of_lists_blobs_and_new_uploads_is_known() {
     let table = [
         ("GET", "/v2/".to_owned(), Route::Base),
         ("HEAD", "/v2".to_owned(), Route::Base),
-        ("GET", "/v2/_catalog".to_owned(), Route::Catalog(Page::default())),
+        ("GET", "/v2/_catalog".to_owned(), Route::Catalog(PageQuery::default())),
         (
             "GET",
             "/v2/a/b/tags/list?n=2&last=v1".to_owned(),
-            Route::Tags(name("a/b"), Page { n: Some(2), last: Some("v1".into()) }),
+            Route::Tags(name("a/b"), PageQuery { n: Some(2), last: Some("v1".into()) }),
         ),
         ("HEAD", format!("/v2/a/blobs/{DIGEST}"), Route::BlobRead(name("a"), digest)),
         (

@@ -3,26 +3,26 @@
 use crate::command::image::RemovedImage;
 use crate::control::Refused;
 use crate::text::format::{bytes, counted};
-use crate::text::{Page, note};
+use crate::text::{Lines, note};
 
 /// The tags, a line each.
-pub(super) fn tags(removed: &RemovedImage) -> Page {
-    let mut page: Page = removed.tags.iter().map(|tag| format!("tag       {tag}")).collect();
-    page.append(&more(removed.tags.len(), removed.tag_count, "tags"));
-    page
+pub(super) fn tags(removed: &RemovedImage) -> Lines {
+    let mut lines: Lines = removed.tags.iter().map(|tag| format!("tag       {tag}")).collect();
+    lines.append(&more(removed.tags.len(), removed.tag_count, "tags"));
+    lines
 }
 
 /// How much goes, and when its space comes back.
-pub(super) fn sum(removed: &RemovedImage, go: &str) -> Page {
-    let mut page = Page::of(format_args!(
+pub(super) fn sum(removed: &RemovedImage, go: &str) -> Lines {
+    let mut lines = Lines::of(format_args!(
         "{go}: {}, {}, and {} in {} that nothing else holds",
         counted(removed.tag_count, "tag"),
         counted(removed.manifest_count, "manifest"),
         bytes(removed.blob_bytes),
         counted(removed.blobs, "blob"),
     ));
-    page.line(SPACE);
-    page
+    lines.line(SPACE);
+    lines
 }
 
 /// Says how what went is undone, after something kept the rest from going.
@@ -40,10 +40,10 @@ pub(super) fn words(dry_run: bool) -> (&'static str, &'static str) {
     if dry_run { ("would go", "would remove") } else { ("went", "removed") }
 }
 
-pub(super) fn more(shown: usize, count: u64, what: &str) -> Page {
+pub(super) fn more(shown: usize, count: u64, what: &str) -> Lines {
     match count.saturating_sub(shown as u64) {
-        0 => Page::default(),
-        more => Page::of(format_args!("and {more} more {what}")),
+        0 => Lines::default(),
+        more => Lines::of(format_args!("and {more} more {what}")),
     }
 }
 

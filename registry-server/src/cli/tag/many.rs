@@ -16,7 +16,7 @@ use crate::advice::told_whole;
 use crate::command::tag::{RestoreManifests, RestoreTag, RestoredTag};
 use crate::control;
 use crate::text::format::{counted, time};
-use crate::text::{Page, note, print, print_json};
+use crate::text::{Lines, note, print, print_json};
 
 /// What was brought back of a repository.
 #[derive(Default, Serialize)]
@@ -44,7 +44,7 @@ impl RestoreReport {
             Ok(restored) => {
                 if !json {
                     let names = or_nothing(restored.to.as_ref());
-                    print(&Page::of(format_args!("{} names {names} again", restored.image)))?;
+                    print(&Lines::of(format_args!("{} names {names} again", restored.image)))?;
                 }
                 self.manifests += restored.manifests;
                 let also_gone = restored.also_gone.clone();
@@ -79,7 +79,7 @@ impl RestoreReport {
             print_json(self)?;
         } else {
             let counts = (counted(tags.len() as u64, "tag"), counted(*manifests, "manifest"));
-            print(&Page::of(format_args!("back: {} and {}", counts.0, counts.1)))?;
+            print(&Lines::of(format_args!("back: {} and {}", counts.0, counts.1)))?;
         }
         if failed.is_empty() {
             return Ok(());
@@ -167,8 +167,8 @@ fn gone(
     since: Option<i64>,
 ) -> anyhow::Result<Vec<(ImageName, Digest)>> {
     let (mut seen, mut gone) = (HashSet::new(), Vec::new());
-    changes(data_dir, repository, |page| {
-        for change in page {
+    changes(data_dir, repository, |lines| {
+        for change in lines {
             if seen.insert(change.image.clone())
                 && since.is_none_or(|since| change.changed_at >= since)
                 && let (Some(from), None) = (change.from, change.to)
