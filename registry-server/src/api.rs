@@ -31,13 +31,13 @@ mod range;
 mod received;
 mod refusal;
 mod reply;
-pub mod rest;
+pub mod resting;
 mod upload;
 
 use crate::error::ApiError;
 use body::{ReplyBody, RequestBody};
 use log::Asked;
-use rest::Rest;
+use resting::Rest;
 
 /// What every handler gets: the store, the bridge to it, and the bounds. All copies are one server.
 #[derive(Clone)]

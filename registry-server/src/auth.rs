@@ -32,7 +32,7 @@ use crate::logging::quota::{Kind, Quotas};
 pub mod access;
 pub(crate) mod basic;
 mod early;
-mod known;
+mod known_credentials;
 pub mod password;
 mod password_error;
 mod queue;
@@ -44,7 +44,7 @@ pub(crate) mod written;
 use access::{Access, Principal, allows};
 use basic::{Authorization, Credentials};
 use early::Early;
-use known::{Fingerprint, Known, Recalled};
+use known_credentials::{Fingerprint, KnownCredentials, Recalled};
 use password::{Password, PasswordError, Verifier};
 use queue::{Queue, Turn};
 
@@ -66,7 +66,7 @@ struct Inner {
     verifier: Verifier,
     queue: Queue,
     early: Early,
-    known: Known,
+    known: KnownCredentials,
     under_way: Mutex<HashMap<Fingerprint, Arc<Verification>>>,
 }
 
@@ -114,7 +114,7 @@ impl Authenticator {
         Ok(Self(Arc::new(Inner {
             store,
             blocking,
-            known: Known::new(limits.login_memory_entries),
+            known: KnownCredentials::new(limits.login_memory_entries),
             limits,
             quotas,
             open_pulls,

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::limits::Limits;
-use crate::share::{Held, Owner, Pool};
+use crate::share::{HeldShare, Owner, Pool};
 
 /// Runs blocking work on other threads, at most so much at once, on behalf of somebody.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl Blocking {
     pub fn begin_read<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Begun<T> {
+    ) -> RunningWork<T> {
         begin(&self.reads, &self.owner, work)
     }
 
@@ -88,7 +88,7 @@ impl Blocking {
     pub fn begin_write<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Begun<T> {
+    ) -> RunningWork<T> {
         begin(&self.writes, &self.owner, work)
     }
 
@@ -97,7 +97,7 @@ impl Blocking {
     pub fn begin_heavy<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Begun<T> {
+    ) -> RunningWork<T> {
         begin(&self.heavy, &self.owner, work)
     }
 
@@ -106,7 +106,7 @@ impl Blocking {
     pub fn begin_long<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Begun<T> {
+    ) -> RunningWork<T> {
         begin(&self.longs, &self.owner, work)
     }
 }
@@ -116,14 +116,14 @@ impl Blocking {
 /// Its owner may wait for a client meanwhile, so it must not stand in the queue for a permit: a
 /// permit that is given to somebody who does not look holds up everybody. Either the permit is
 /// there at once and goes to the thread, or the queue is joined when the outcome is awaited.
-pub struct Begun<T>(State<T>);
+pub struct RunningWork<T>(State<T>);
 
 enum State<T> {
     Running(JoinHandle<T>),
     Waiting(Pin<Box<dyn Future<Output = T> + Send>>),
 }
 
-impl<T> Future for Begun<T> {
+impl<T> Future for RunningWork<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
@@ -183,20 +183,20 @@ fn begin<T: Send + 'static>(
     pool: &Pool,
     owner: &Owner,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Begun<T> {
+) -> RunningWork<T> {
     if let Some(held) = pool.try_take(owner, 1) {
-        return Begun(State::Running(spawn(Some(held), work)));
+        return RunningWork(State::Running(spawn(Some(held), work)));
     }
     let (pool, owner) = (pool.clone(), owner.clone());
-    Begun(State::Waiting(Box::pin(async move {
+    RunningWork(State::Waiting(Box::pin(async move {
         let held = pool.take(&owner, 1).await;
-        Begun(State::Running(spawn(Some(held), work))).await
+        RunningWork(State::Running(spawn(Some(held), work))).await
     })))
 }
 
 #[allow(clippy::disallowed_methods)] // This is the bridge that the rule protects.
 fn spawn<T: Send + 'static>(
-    held: Option<Held>,
+    held: Option<HeldShare>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
     tokio::task::spawn_blocking(move || {
@@ -250,7 +250,7 @@ mod tests {
                 move || held.lock().unwrap().recv().is_ok()
             };
             let crowd = (0..4).flat_map(|_| [ann.begin_read(wait()), ann.begin_write(wait())]);
-            let crowd: Vec<Begun<bool>> = crowd.collect();
+            let crowd: Vec<RunningWork<bool>> = crowd.collect();
             // All that she has of the rest is taken, and others queue for it.
             assert_eq!(ann.heavy(|| 1).await, 1);
             assert_eq!(bob.heavy(|| 2).await, 2);

@@ -39,11 +39,11 @@ use data_dir::DataDir;
 #[command(name = "registry", version, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Make this host a registry: a service that starts with it
     ///
     /// Run again, it changes what the flags say and nothing else. When a step fails, everything is
@@ -125,14 +125,14 @@ enum Command {
     },
     /// Show what tags named, restore that, and protect tags
     #[command(subcommand)]
-    Tag(tag::Command),
+    Tag(tag::TagCommand),
     /// Read everything that is stored again, and hide what is damaged until it is pushed again
     ///
     /// Ends with 1 if something is lost. Pushes and pulls go on meanwhile.
     Verify(verify::VerifyArgs),
     /// Add, list, change and remove users
     #[command(subcommand)]
-    User(user::Command),
+    User(user::UserCommand),
     /// Show which build of the program this is
     Version {
         /// Print JSON
@@ -223,33 +223,33 @@ fn file_of(settings: &Settings) -> anyhow::Result<Lines> {
     Ok(values.iter().map(|(name, value)| text::toml_line(name, value)).collect())
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: CliCommand) -> anyhow::Result<()> {
     match command {
-        Command::Install(args) => install::run(args),
-        Command::Uninstall(args) => uninstall::run(&args),
-        Command::Serve(args) => serve::run(&args.effective()?.check()?),
-        Command::Config(args) => {
+        CliCommand::Install(args) => install::run(args),
+        CliCommand::Uninstall(args) => uninstall::run(&args),
+        CliCommand::Serve(args) => serve::run(&args.effective()?.check()?),
+        CliCommand::Config(args) => {
             let settings = args.effective()?;
             unfit_names(&settings.clone().check()?).iter().for_each(|sentence| note(sentence));
             Ok(print(&file_of(&settings)?)?)
         }
-        Command::Status { data, json } => status::run(&data.path()?, json),
-        Command::Ls { data, repository, json } => {
+        CliCommand::Status { data, json } => status::run(&data.path()?, json),
+        CliCommand::Ls { data, repository, json } => {
             ls::run(&data.path()?, repository.as_deref(), json)
         }
-        Command::Df { data, json } => df::run(&data.path()?, json),
-        Command::Backup(args) => backup::run(args),
-        Command::Restore(args) => restore::run(args),
-        Command::Gc(args) => gc::run(args),
-        Command::Inspect { data, image, json } => inspect::run(&data.path()?, &image, json),
-        Command::Rm { data, image, all, dry_run, json } => {
+        CliCommand::Df { data, json } => df::run(&data.path()?, json),
+        CliCommand::Backup(args) => backup::run(args),
+        CliCommand::Restore(args) => restore::run(args),
+        CliCommand::Gc(args) => gc::run(args),
+        CliCommand::Inspect { data, image, json } => inspect::run(&data.path()?, &image, json),
+        CliCommand::Rm { data, image, all, dry_run, json } => {
             rm::run(&data.path()?, &image, all, dry_run, json)
         }
-        Command::Tag(command) => tag::run(command),
-        Command::Verify(args) => verify::run(args),
-        Command::User(command) => user::run(command),
-        Command::Version { json } => version::version(json),
-        Command::Licences => version::licences(),
+        CliCommand::Tag(command) => tag::run(command),
+        CliCommand::Verify(args) => verify::run(args),
+        CliCommand::User(command) => user::run(command),
+        CliCommand::Version { json } => version::version(json),
+        CliCommand::Licences => version::licences(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each command has a file of its own, with what it asks, what it brings back and what it does, in
 //! a folder of what it is about. It does the same whether a server owns the store or nobody does:
-//! `control` carries it to the owner. `registry::ALL` is the only place that knows all of them.
+//! `control` carries it to the owner. `all::ALL` is the only place that knows all of them.
 
 use std::ops::ControlFlow;
 use std::time::{Instant, SystemTime};
@@ -13,13 +13,13 @@ use storage::{Actor, Snapshot, Store};
 
 use crate::config::Upkeep;
 
-pub mod access;
+pub(crate) mod all;
 pub mod data;
 mod error;
 pub mod image;
 mod names;
-pub(crate) mod registry;
 pub mod tag;
+pub mod user;
 
 pub use error::CommandError;
 pub use storage::Page;

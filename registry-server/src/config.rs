@@ -11,16 +11,16 @@ use thiserror::Error;
 
 use crate::limits::{GC_GRACE_MIN_TIME, UPKEEP_MIN_INTERVAL};
 
+mod duration;
 mod installed;
 mod settings;
-mod span;
 mod upkeep;
 
 pub use installer::paths::CONFIG_FILE;
 
+pub use duration::ConfigDuration;
 pub use installed::{installed_data_dir, installed_settings, installed_upkeep, is_installed};
 pub use settings::Settings;
-pub use span::Span;
 pub use upkeep::Upkeep;
 
 use settings::DEFAULT_USER;
@@ -92,11 +92,11 @@ pub enum ConfigError {
     #[error(
         "--gc-grace must be {} or more: a push is several requests. `registry gc --grace` takes \
          less, for one run",
-        Span(GC_GRACE_MIN_TIME)
+        ConfigDuration(GC_GRACE_MIN_TIME)
     )]
     ShortGrace,
     /// A task of upkeep would never end.
-    #[error("--{flag} must be {} or more, or 0s for never", Span(UPKEEP_MIN_INTERVAL))]
+    #[error("--{flag} must be {} or more, or 0s for never", ConfigDuration(UPKEEP_MIN_INTERVAL))]
     ShortInterval {
         /// The setting.
         flag: &'static str,

@@ -33,7 +33,7 @@ use crate::upkeep::{collect_on_schedule, scrub_on_schedule};
 mod prepare;
 mod process;
 
-pub use prepare::{FirstStart, Given, Initialized, initialize};
+pub use prepare::{FirstStart, Initialized, OutsideFiles, initialize};
 pub(crate) use prepare::{choose_password, read_password, unfit_names};
 pub(crate) use process::serve;
 
@@ -66,7 +66,7 @@ impl Server {
     /// Every one names the next step.
     pub async fn start(
         config: &Config,
-        given: Given,
+        given: OutsideFiles,
         limits: Limits,
         notifier: &Notifier,
     ) -> anyhow::Result<Self> {

@@ -34,7 +34,7 @@ pub struct Pool {
 
 /// A part of a pool, given back when it is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldShare {
     // The permit of all is given back first: whoever waits for his share finds it then.
     _all: OwnedSemaphorePermit,
     _own: Option<Own>,
@@ -55,7 +55,7 @@ impl Pool {
     }
 
     /// Takes units for an owner as soon as they are there. More than a share is a share.
-    pub async fn take(&self, owner: &Owner, units: usize) -> Held {
+    pub async fn take(&self, owner: &Owner, units: usize) -> HeldShare {
         let units = self.clamped(units);
         let own = match owner {
             Owner::Server => None,
@@ -68,13 +68,13 @@ impl Pool {
         loop {
             // The semaphores are never closed.
             if let Ok(all) = Arc::clone(&self.all).acquire_many_owned(units).await {
-                return Held { _all: all, _own: own };
+                return HeldShare { _all: all, _own: own };
             }
         }
     }
 
     /// The same, if they are there now.
-    pub fn try_take(&self, owner: &Owner, units: usize) -> Option<Held> {
+    pub fn try_take(&self, owner: &Owner, units: usize) -> Option<HeldShare> {
         let units = self.clamped(units);
         let own = match owner {
             Owner::Server => None,
@@ -85,7 +85,7 @@ impl Pool {
             }
         };
         let all = Arc::clone(&self.all).try_acquire_many_owned(units).ok()?;
-        Some(Held { _all: all, _own: own })
+        Some(HeldShare { _all: all, _own: own })
     }
 
     /// How many units are free.
@@ -129,7 +129,7 @@ impl Memory {
 
     /// Takes room for so many bytes, if it is there now: it is clients who give it back, for whom
     /// nobody waits.
-    pub fn try_take(&self, owner: &Owner, bytes: usize) -> Option<Held> {
+    pub fn try_take(&self, owner: &Owner, bytes: usize) -> Option<HeldShare> {
         self.0.try_take(owner, bytes.div_ceil(MEMORY_UNIT_BYTES))
     }
 }
@@ -154,7 +154,7 @@ mod tests {
     fn whoever_has_his_share_waits_for_himself() {
         let pool = Pool::new(4, 3);
         let (greedy, other) = (owner(1), owner(2));
-        let mut held: Vec<Held> = (0..3).filter_map(|_| pool.try_take(&greedy, 1)).collect();
+        let mut held: Vec<HeldShare> = (0..3).filter_map(|_| pool.try_take(&greedy, 1)).collect();
         assert_eq!((held.len(), pool.free()), (3, 1));
         assert!(pool.try_take(&greedy, 1).is_none());
         assert_eq!(pool.free(), 1, "what was not given was not taken");

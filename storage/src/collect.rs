@@ -24,7 +24,7 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::db::Transaction;
-use crate::db::key::{After, Held, RepoId, STEP_ROWS};
+use crate::db::key::{After, HeldDigest, RepoId, STEP_ROWS};
 use crate::db::upkeep;
 use crate::error::StorageError;
 use crate::store::Store;
@@ -132,7 +132,7 @@ impl Store {
         if !is_dry_run {
             self.space.check_writable()?;
         }
-        let mut run = Run {
+        let mut run = CollectionRun {
             store: self,
             keep: *keep,
             is_dry_run,
@@ -178,18 +178,18 @@ impl Store {
 }
 
 /// One run.
-struct Run<'a> {
+struct CollectionRun<'a> {
     store: &'a Store,
     keep: Keep,
     is_dry_run: bool,
     done: Collected,
     on_step: OnStep<'a>,
     /// What a dry run would have removed so far: manifests, by repository.
-    leaving: HashSet<Held>,
+    leaving: HashSet<HeldDigest>,
     /// And how many links to each blob.
     unlinked: HashMap<Digest, u64>,
     /// Of manifests that may go, up to which of the indexes that list them all leave.
-    passed: HashMap<Held, Digest>,
+    passed: HashMap<HeldDigest, Digest>,
 }
 
 /// `Break` when somebody wants the run to stop.
@@ -204,7 +204,7 @@ macro_rules! unless_stopped {
     };
 }
 
-impl Run<'_> {
+impl CollectionRun<'_> {
     fn whole(&mut self) -> Flow {
         let ended = self.store.sweep_uploads(self.keep.uploads, self.is_dry_run)?;
         (self.done.uploads, self.done.upload_bytes) = (ended.sessions, ended.bytes);
@@ -275,7 +275,7 @@ impl Run<'_> {
             let mut page = store.database.read(|reader| {
                 let mut page = reader.links(begin, until)?;
                 for link in page.iter_mut().filter(|link| link.is_named && !leaving.is_empty()) {
-                    let is_leaving = |manifest: &Held| leaving.contains(manifest);
+                    let is_leaving = |manifest: &HeldDigest| leaving.contains(manifest);
                     link.is_named = reader.is_named(&link.held, &is_leaving)?;
                 }
                 Ok(page)
@@ -283,7 +283,7 @@ impl Run<'_> {
             let Some(last) = page.last().map(|link| link.held.clone()) else {
                 return Ok(ControlFlow::Continue(()));
             };
-            let ahead: Vec<Held> =
+            let ahead: Vec<HeldDigest> =
                 page.iter().filter(|link| link.is_ahead).map(|link| link.held.clone()).collect();
             if !self.is_dry_run && !ahead.is_empty() {
                 store.database.step_to_free(move |transaction| transaction.renew_links(&ahead))?;
@@ -293,7 +293,7 @@ impl Run<'_> {
                     && !link.is_named
                     && store.told.condemn(&link.name, &link.held.digest, grace)
             });
-            let step: Vec<Held> = page.iter().map(|link| link.held.clone()).collect();
+            let step: Vec<HeldDigest> = page.iter().map(|link| link.held.clone()).collect();
             let outcome = if self.is_dry_run || step.is_empty() {
                 step.iter().for_each(|held| *self.unlinked.entry(held.digest).or_default() += 1);
                 Ok(step.len() as u64)

@@ -16,7 +16,7 @@ use crate::layout::Layout;
 mod blob;
 mod copy;
 mod damage;
-mod hashing;
+mod hash_file;
 mod publication;
 mod reader;
 mod reread;
@@ -30,7 +30,7 @@ pub use copy::CopyOutcome;
 pub use damage::BlobDamage;
 #[cfg(test)]
 pub(crate) use damage::is_of_the_disk;
-pub(crate) use publication::{Left, Unpublished};
+pub(crate) use publication::{Unpublished, UploadRemains};
 pub use reader::{BlobContent, BlobReader};
 pub(crate) use reread::{Identity, Reread};
 pub(crate) use shard::Listing;

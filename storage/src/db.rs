@@ -32,23 +32,21 @@ mod column;
 pub(crate) mod copy;
 pub(crate) mod deleted_links;
 pub(crate) mod descendants;
-mod gate;
 pub(crate) mod history;
 pub(crate) mod history_bounds;
+pub(crate) mod image_removal;
 pub(crate) mod inspect;
 pub(crate) mod key;
 pub(crate) mod list;
 mod listed_age;
 pub(crate) mod lost;
 pub(crate) mod manifest;
+mod manifest_put;
 mod open;
-#[cfg(test)]
-pub(crate) mod probe;
 pub(crate) mod protection;
-mod put;
 mod read_only;
+mod reader_gate;
 mod readers;
-pub(crate) mod removal;
 pub(crate) mod repeated_push;
 pub(crate) mod repository;
 pub(crate) mod restore;
@@ -59,6 +57,8 @@ pub(crate) mod seen_files;
 #[cfg(test)]
 pub(crate) mod step_count;
 pub(crate) mod tag;
+#[cfg(test)]
+pub(crate) mod test_hooks;
 pub(crate) mod totals;
 mod transaction;
 pub(crate) mod unheld_blobs;

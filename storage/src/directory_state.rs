@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{OpenError, StorageError, Trouble};
+use crate::in_memory::lock::LockHolder;
 use crate::layout::Layout;
-use crate::process::lock::LockHolder;
 
 /// What a directory is, as far as looking tells: it may be another a moment later.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 //! Modules in reading order: `account` tells users of one name apart, `actor` says who changes
 //! something; `layout` draws the tree on disk, `medium` says what it lies on, and `space` what to
 //! do when that is full; `content` is the files of blobs and uploads; `db` is the database; `clock`
-//! is what ages are counted on; `process` is what only the process that owns the store knows or
+//! is what ages are counted on; `in_memory` is what only the process that owns the store knows or
 //! holds; `store` puts them together;
 //! `collect` keeps it small; `verify` reads everything again; [`backup`] takes copies of a store
 //! and makes one of a copy; `directory_state` only looks.
@@ -29,10 +29,10 @@ mod content;
 mod db;
 mod directory_state;
 mod error;
+mod in_memory;
 mod layout;
 mod medium;
 mod page;
-mod process;
 mod shell;
 mod space;
 mod store;
@@ -47,11 +47,11 @@ pub use content::upload::{UploadId, UploadIdError, UploadWriter};
 pub use content::{BlobContent, BlobDamage, BlobReader, Spool};
 pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::history::TagChange;
+pub use db::image_removal::{Keeper, Removal, RemovalStep};
 pub use db::inspect::ManifestInfo;
 pub use db::list::{Counts, PageSize, Referrer};
 pub use db::lost::{Lost, LostDigests};
 pub use db::manifest::{LongManifest, StoredManifest};
-pub use db::removal::{Keeper, Removal, RemovalStep};
 pub use db::restore::{RestorePoint, Restored};
 pub use db::schema_fault::SchemaFault;
 pub use db::totals::{BlobTotal, RepositoryTotal};
@@ -59,10 +59,10 @@ pub use db::user::{Role, RoleError, User};
 pub use db::{OnFatal, OnTrouble};
 pub use directory_state::{DirectoryContent, DirectoryState};
 pub use error::{OpenError, StorageError, Trouble};
+pub use in_memory::lock::{LockHolder, OnHeld};
 pub use layout::{DATA_MODE, Layout};
 pub use medium::{Foreign, Medium, is_read_only};
 pub use page::Page;
-pub use process::lock::{LockHolder, OnHeld};
 pub use shell::shell_word;
 pub use store::{ImagePart, ManifestContent, OpenOptions, PartState, Pushed, Snapshot, Store};
 pub use verify::{BrokenImages, Finding, Image, Missized, Position, Scrub, Verification, Verified};

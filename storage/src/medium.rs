@@ -10,10 +10,10 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use crate::error::{OpenError, StorageError};
 use crate::layout::Layout;
 
-pub(crate) mod foreign;
+pub(crate) mod network_fs;
 pub(crate) mod read_only;
 
-pub use foreign::Foreign;
+pub use network_fs::Foreign;
 pub(crate) use read_only::is_mounted_read_only;
 pub use read_only::is_read_only;
 

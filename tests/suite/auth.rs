@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use registry_server::command::access::RemoveUser;
+use registry_server::command::user::RemoveUser;
 use storage::Role;
 
 use crate::support::binary::{Instance, USER};

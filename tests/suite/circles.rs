@@ -34,7 +34,8 @@ const PLAIN: [&str; 11] = [
 
 /// What the command line may name of the way to the store's owner: commands go it, and no store
 /// comes back.
-const WAY: [&str; 5] = ["Refused", "allow_network_fs", "is_network_fs_allowed", "run", "run_long"];
+const WAY: [&str; 6] =
+    ["Refused", "allow_network_fs", "is_network_fs_allowed", "remember_user", "run", "run_long"];
 
 /// The files that each file uses, by the paths of their modules.
 type Arrows = BTreeMap<String, BTreeSet<String>>;

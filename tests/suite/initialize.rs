@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use certs::{GivenKey, Reason, RootKey, TlsFile};
 use registry_server::config::{Config, Settings};
-use registry_server::server::{self, Given, Initialized};
+use registry_server::server::{self, Initialized, OutsideFiles};
 
 use crate::support::binary::{Instance, PASSWORD, USER};
 use crate::support::http::Client;
@@ -32,7 +32,7 @@ fn initialize(config: &Config, root_key: RootKey<'_>) -> anyhow::Result<Initiali
     let ourselves = format!("process {} ", std::process::id());
     let mut outcome = None;
     wait_until("nobody shares our lock", || {
-        let given = Given::read(config).expect("what is given");
+        let given = OutsideFiles::read(config).expect("what is given");
         let tried = server::initialize(config, given, root_key);
         let is_shared = matches!(&tried, Err(error) if error.to_string().starts_with(&ourselves));
         outcome = Some(tried);
@@ -181,7 +181,7 @@ fn a_server_that_runs_is_an_error_that_names_it() {
 /// Makes a registry in a directory of somebody else's, as root.
 pub(crate) fn initialize_as_owner(instance: &Instance) {
     let (config, key) = (config(instance, |_| {}), root_key(instance));
-    let given = Given::read(&config).expect("what is given");
+    let given = OutsideFiles::read(&config).expect("what is given");
     let work = || server::initialize(&config, given, RootKey::Given(&key));
     let made = installer::as_owner_of(instance.data(), work).expect("root may do that");
     assert!(made.expect("a new registry").first_start.is_some());

@@ -1,7 +1,7 @@
 //! A user who is removed: what the user was pushing ends, and nobody who gets the name later has
 //! any of it.
 
-use registry_server::command::access::RemoveUser;
+use registry_server::command::user::RemoveUser;
 use storage::Role;
 
 use crate::support::binary::{Instance, PASSWORD};

@@ -13,12 +13,12 @@ use storage::{BlobContent, BlobReader, StorageError, Store};
 
 use super::body::{BlobBody, Parts, ReplyBody, Source};
 use super::header::{CONTENT_DIGEST, digest_value, value};
-use super::range::{Span, Wanted, list_bytes, wanted};
+use super::range::{ByteSpan, RangeChoice, list_bytes, wanted};
 use super::reply::{empty, with_body};
 use super::{App, Outcome};
 use crate::blocking::OnDisk;
 use crate::error::ApiError;
-use crate::share::Held;
+use crate::share::HeldShare;
 
 /// Sends a blob or parts of it, never compressed: clients count its bytes.
 pub(super) async fn read(
@@ -53,9 +53,9 @@ pub(super) async fn read(
     let reader = Arc::new(open(app, repository, digest).await?.ok_or_else(unknown)?);
     let size = reader.size();
     match wanted(&head.headers, &digest, size, app.limits.ranges) {
-        Wanted::Nothing => Err(ApiError::RangeNotSatisfiable { size }),
-        Wanted::Whole => whole(app, name, digest).await,
-        Wanted::Parts(parts) => match parts.as_slice() {
+        RangeChoice::Nothing => Err(ApiError::RangeNotSatisfiable { size }),
+        RangeChoice::Whole => whole(app, name, digest).await,
+        RangeChoice::Parts(parts) => match parts.as_slice() {
             [part] => Ok(one_part(app, reader, &digest, *part)),
             _ => Ok(many_parts(app, reader, &digest, (parts, room))),
         },
@@ -99,7 +99,7 @@ async fn whole(app: &App, name: RepoName, digest: Digest) -> Outcome {
         }
         Sent::File(reader) => {
             let size = reader.size();
-            (body(app, Source::Blob(Arc::new(reader)), Span { start: 0, length: size }), size)
+            (body(app, Source::Blob(Arc::new(reader)), ByteSpan { start: 0, length: size }), size)
         }
     };
     Ok(reply(StatusCode::OK, body, &digest, size))
@@ -110,7 +110,7 @@ async fn from_file(app: &App, name: RepoName, digest: Digest) -> Outcome {
     let reader = open(app, name.clone(), digest).await?;
     let reader = reader.ok_or(ApiError::BlobUnknown { repository: name, digest })?;
     let size = reader.size();
-    let body = body(app, Source::Blob(Arc::new(reader)), Span { start: 0, length: size });
+    let body = body(app, Source::Blob(Arc::new(reader)), ByteSpan { start: 0, length: size });
     Ok(reply(StatusCode::OK, body, &digest, size))
 }
 
@@ -133,7 +133,7 @@ fn one_part(
     app: &App,
     reader: Arc<OnDisk<BlobReader>>,
     digest: &Digest,
-    part: Span,
+    part: ByteSpan,
 ) -> Response<ReplyBody> {
     let range = part.content_range(reader.size());
     let body = body(app, Source::Blob(reader), part);
@@ -147,7 +147,7 @@ fn many_parts(
     app: &App,
     reader: Arc<OnDisk<BlobReader>>,
     digest: &Digest,
-    (parts, room): (Vec<Span>, Option<Held>),
+    (parts, room): (Vec<ByteSpan>, Option<HeldShare>),
 ) -> Response<ReplyBody> {
     let parts = Parts::new(digest, reader.size(), parts);
     let kind = value(&parts.content_type());
@@ -159,7 +159,7 @@ fn many_parts(
     response
 }
 
-fn body(app: &App, source: Source, part: Span) -> ReplyBody {
+fn body(app: &App, source: Source, part: ByteSpan) -> ReplyBody {
     ReplyBody::Blob(Box::new(BlobBody::one(app, source, part)))
 }
 

@@ -11,9 +11,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use storage::StorageError;
 use tokio::time::Instant;
 
-use super::rest::Rest;
+use super::resting::Rest;
 use crate::error::ApiError;
-use crate::share::Held;
+use crate::share::HeldShare;
 
 mod blob;
 mod multipart;
@@ -26,7 +26,7 @@ pub(super) use multipart::Parts;
 pub enum ReplyBody {
     /// Bytes that are in memory already; none for an empty body. And the room that they have, if
     /// they are many.
-    Full(Option<Bytes>, Option<Held>),
+    Full(Option<Bytes>, Option<HeldShare>),
     /// Parts of a blob, read while they are sent.
     Blob(Box<BlobBody>),
 }
@@ -43,7 +43,7 @@ impl ReplyBody {
     }
 
     /// These bytes, which have this room.
-    pub fn roomy(bytes: Bytes, room: Option<Held>) -> Self {
+    pub fn roomy(bytes: Bytes, room: Option<HeldShare>) -> Self {
         Self::Full((!bytes.is_empty()).then_some(bytes), room)
     }
 }

@@ -15,7 +15,7 @@ use storage::{PageSize, Referrer, StorageError, Store};
 
 use super::body::{BlobBody, ReplyBody, Source};
 use super::header::{OCI_FILTERS, value};
-use super::range::Span;
+use super::range::ByteSpan;
 use super::reply::document;
 use super::{App, Outcome};
 use crate::error::ApiError;
@@ -95,7 +95,7 @@ async fn long_referrer(
     let body = match kept {
         Some((list, room)) => ReplyBody::roomy(list.into(), Some(room)),
         None => {
-            let part = Span { start: 0, length };
+            let part = ByteSpan { start: 0, length };
             let source = Source::List(Arc::new(pieces));
             ReplyBody::Blob(Box::new(BlobBody::one(app, source, part)))
         }

@@ -10,7 +10,7 @@ use storage::{Account, Actor, ManifestContent, Pushed, StorageError, Store, User
 
 use super::body::{BlobBody, ReplyBody, RequestBody, Source};
 use super::header::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, content_length, digest_value, value};
-use super::range::Span;
+use super::range::ByteSpan;
 use super::received::Received;
 use super::reply::empty;
 use super::{App, Outcome};
@@ -47,7 +47,7 @@ pub(super) async fn read(
         // A piece at a time: whoever reads slowly, or not at all, holds no more than others.
         (ManifestContent::Long(long), _) => {
             let source = Source::Manifest(Arc::clone(&app.store), long.digest);
-            let part = Span { start: 0, length: long.length };
+            let part = ByteSpan { start: 0, length: long.length };
             let body = ReplyBody::Blob(Box::new(BlobBody::one(app, source, part)));
             (long.digest, long.media_type, long.length, body)
         }

@@ -10,12 +10,12 @@ use super::App;
 use super::body::RequestBody;
 use crate::blocking::OnDisk;
 use crate::error::ApiError;
-use crate::share::Held;
+use crate::share::HeldShare;
 
 /// A body that came whole.
 pub(super) enum Received {
     /// A short one; or a longer one, with its room.
-    InMemory(Bytes, Option<Held>),
+    InMemory(Bytes, Option<HeldShare>),
     /// A longer one.
     OnDisk(Arc<OnDisk<Spool>>),
 }
@@ -33,15 +33,15 @@ impl Received {
     ) -> Result<Self, ApiError> {
         let most = app.limits.manifest_bytes;
         let expected = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(most);
-        let mut gathering = Gathering { app, bytes: BytesMut::new(), place: Place::Short };
+        let mut gathering = Gathering { app, bytes: BytesMut::new(), place: BodyPlace::Short };
         let mut bytes = 0_usize;
         while let Some(piece) = body.piece().await? {
             bytes += piece.len();
             if bytes > most {
                 return Err(ApiError::ManifestTooLarge { limit: most });
             }
-            if bytes > app.limits.small_body_bytes && matches!(gathering.place, Place::Short) {
-                gathering.place = Place::of_long(app, expected).await?;
+            if bytes > app.limits.small_body_bytes && matches!(gathering.place, BodyPlace::Short) {
+                gathering.place = BodyPlace::of_long(app, expected).await?;
             }
             gathering.bytes.extend_from_slice(&piece);
             if gathering.bytes.len() >= app.limits.small_body_bytes {
@@ -51,9 +51,9 @@ impl Received {
         gathering.spool().await?;
         let bytes = gathering.bytes.freeze();
         Ok(match gathering.place {
-            Place::Short => Self::InMemory(bytes, None),
-            Place::Room(room) => Self::InMemory(bytes, Some(room)),
-            Place::Spool(spool) => Self::OnDisk(spool),
+            BodyPlace::Short => Self::InMemory(bytes, None),
+            BodyPlace::Room(room) => Self::InMemory(bytes, Some(room)),
+            BodyPlace::Spool(spool) => Self::OnDisk(spool),
         })
     }
 
@@ -66,7 +66,7 @@ impl Received {
     ///
     /// # Errors
     /// Trouble with the disk.
-    pub(super) fn read(self) -> Result<(Bytes, Option<Held>), StorageError> {
+    pub(super) fn read(self) -> Result<(Bytes, Option<HeldShare>), StorageError> {
         match self {
             Self::InMemory(bytes, room) => Ok((bytes, room)),
             Self::OnDisk(spool) => Ok((spool.whole()?, None)),
@@ -79,13 +79,13 @@ struct Gathering<'a> {
     app: &'a App,
     /// What is in memory of it.
     bytes: BytesMut,
-    place: Place,
+    place: BodyPlace,
 }
 
 /// Where a body is gathered.
-enum Place {
+enum BodyPlace {
     Short,
-    Room(Held),
+    Room(HeldShare),
     Spool(Arc<OnDisk<Spool>>),
 }
 
@@ -93,7 +93,7 @@ impl Gathering<'_> {
     /// Moves what is in memory to the disk, if that is its place. Where the disk has no more room
     /// for it, it comes back, and memory is its place from then on.
     async fn spool(&mut self) -> Result<(), ApiError> {
-        let Place::Spool(spool) = &self.place else { return Ok(()) };
+        let BodyPlace::Spool(spool) = &self.place else { return Ok(()) };
         if self.bytes.is_empty() {
             return Ok(());
         }
@@ -101,7 +101,7 @@ impl Gathering<'_> {
         let (to, bytes) = (Arc::clone(&spool), piece.clone());
         match self.app.blocking.write(move || to.append(&[bytes])).await {
             Err(no_room @ StorageError::NoRoom { .. }) => {
-                self.place = Place::in_memory(self.app, no_room)?;
+                self.place = BodyPlace::in_memory(self.app, no_room)?;
                 self.bytes = self.app.blocking.read(move || spool.whole()).await?.into();
                 self.bytes.extend_from_slice(&piece);
                 Ok(())
@@ -111,7 +111,7 @@ impl Gathering<'_> {
     }
 }
 
-impl Place {
+impl BodyPlace {
     /// The place of a long body.
     async fn of_long(app: &App, expected: usize) -> Result<Self, ApiError> {
         let spool = move |store: &Store| store.spool(expected as u64).map(OnDisk::new);

@@ -19,7 +19,7 @@ use super::header::{
 use super::log::Deed;
 use super::reply::empty;
 use super::{App, Outcome};
-use crate::blocking::{Begun, OnDisk};
+use crate::blocking::{OnDisk, RunningWork};
 use crate::error::ApiError;
 use crate::limits::Limits;
 
@@ -149,7 +149,7 @@ async fn create(
 }
 
 /// A session that was taken over, and the number of bytes that it held then.
-type Taken = (Arc<OnDisk<UploadWriter>>, u64);
+type OpenedUpload = (Arc<OnDisk<UploadWriter>>, u64);
 
 /// Takes a session over to add to it.
 async fn open(
@@ -158,7 +158,7 @@ async fn open(
     user: &Account,
     id: UploadId,
     coming_bytes: u64,
-) -> Result<Taken, ApiError> {
+) -> Result<OpenedUpload, ApiError> {
     let (name, user) = (name.clone(), user.clone());
     let open = move |store: &Store| store.open_upload(&name, &user, id).map(Some);
     let taken = taken_over(app, coming_bytes, open);
@@ -171,7 +171,7 @@ async fn taken_over(
     app: &App,
     coming_bytes: u64,
     open: impl FnOnce(&Store) -> Result<Option<UploadWriter>, StorageError> + Send + 'static,
-) -> Result<Option<Taken>, ApiError> {
+) -> Result<Option<OpenedUpload>, ApiError> {
     let opened = app.write(move |store| {
         let Some(writer) = open(store)?.map(OnDisk::new) else { return Ok(None) };
         let offset = writer.offset()?;
@@ -190,7 +190,7 @@ async fn commit(
     head: &request::Parts,
     body: &mut RequestBody,
     name: RepoName,
-    session: Taken,
+    session: OpenedUpload,
     (id, digest): (UploadId, Digest),
 ) -> Outcome {
     receive(app, head, body, &session, upload_location(&name, id)).await?;
@@ -207,7 +207,7 @@ async fn receive(
     app: &App,
     head: &request::Parts,
     body: &mut RequestBody,
-    (writer, start): &Taken,
+    (writer, start): &OpenedUpload,
     location: String,
 ) -> Result<u64, ApiError> {
     let (start, limits) = (*start, &app.limits);
@@ -266,7 +266,7 @@ async fn receive(
 }
 
 /// A batch that is being written, if one is.
-struct Writing(Option<Begun<Result<u64, StorageError>>>);
+struct Writing(Option<RunningWork<Result<u64, StorageError>>>);
 
 impl Writing {
     /// Where the session stands when the batch is written; never, if there is none.

@@ -25,14 +25,14 @@ struct Waiting<T> {
 
 impl<T> Waiters<T> {
     /// Takes a place for somebody at this address who tries to log in under this name.
-    pub(super) fn join<'a>(&'a self, address: IpAddr, name: &'a str) -> Place<'a, T> {
+    pub(super) fn join<'a>(&'a self, address: IpAddr, name: &'a str) -> Waiter<'a, T> {
         let (called, call) = oneshot::channel();
         let mut state = self.lock();
         state.last += 1;
         let number = state.last;
         let names = state.waiting.of(address);
         names.of(name.to_owned()).push_back(Waiting { number, called });
-        Place { waiters: self, address, name, number, call }
+        Waiter { waiters: self, address, name, number, call }
     }
 
     /// Takes out whose turn it is, to be called.
@@ -62,7 +62,7 @@ impl<T> Default for Waiters<T> {
 
 /// A place among those who wait, left when it is dropped. What its owner was called with and did
 /// not take is dropped then, too.
-pub(super) struct Place<'a, T> {
+pub(super) struct Waiter<'a, T> {
     waiters: &'a Waiters<T>,
     address: IpAddr,
     name: &'a str,
@@ -70,7 +70,7 @@ pub(super) struct Place<'a, T> {
     call: oneshot::Receiver<T>,
 }
 
-impl<T> Place<'_, T> {
+impl<T> Waiter<'_, T> {
     /// Waits to be called.
     pub(super) async fn called(mut self) -> T {
         match (&mut self.call).await {
@@ -81,7 +81,7 @@ impl<T> Place<'_, T> {
     }
 }
 
-impl<T> Drop for Place<'_, T> {
+impl<T> Drop for Waiter<'_, T> {
     fn drop(&mut self) {
         let (mut state, name) = (self.waiters.lock(), self.name.to_owned());
         let names = state.waiting.of(self.address);

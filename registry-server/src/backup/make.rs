@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use anyhow::bail;
 use storage::OpenError;
-use storage::backup::generation::Found;
+use storage::backup::generation::FoundBackup;
 use storage::backup::{BackupError, Filling, Target};
 
 use super::destination::check_place;
 use super::listener::Listener;
 use super::owner_thread::{OwnerThread, with_owner_thread};
-use super::run::{BackupSummary, Run};
+use super::run::{BackupRun, BackupSummary};
 use super::source::Source;
 use crate::text::format::time;
 
@@ -68,7 +68,7 @@ pub(crate) fn make_backup(
     let mut summary = with_owner_thread(Some(data), begin, |owner| {
         let target = Target::open(directory, owner.ask(|source| source.identity())??)?;
         let filling = take(owner, target, directory, data, *may_take_over)?;
-        Run::new(owner, filling, listener).make(directory, data, *verify)
+        BackupRun::new(owner, filling, listener).make(directory, data, *verify)
     })?;
     summary.seconds = begun.elapsed().as_secs();
     Ok(summary)
@@ -86,13 +86,13 @@ fn take(
 ) -> anyhow::Result<Filling> {
     let is_read_only = owner.ask(|source| source.is_read_only())?;
     let may_begin_anew = may_take_over || (is_read_only && target.made_at().is_none());
-    let begin = |found: Found| {
+    let begin = |found: FoundBackup| {
         let next = found.next()?;
         let is_ours = owner.ask(move |source| source.begin_backup(found, next))??;
         anyhow::Ok(is_ours.then_some(next))
     };
     let generation = match begin(target.found())? {
-        None if may_begin_anew => begin(Found::Free)?,
+        None if may_begin_anew => begin(FoundBackup::Free)?,
         generation => generation,
     };
     let generation = match generation {

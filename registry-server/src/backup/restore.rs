@@ -90,7 +90,7 @@ fn fill(
 ) -> anyhow::Result<RestoreSummary> {
     let begin = || Ok(Some(Restoring::begin(data)?));
     with_owner_thread(Some(data), begin, |owner| {
-        let mut run = Run { owner, origin, listener, summary: RestoreSummary::default() };
+        let mut run = RestoreRun { owner, origin, listener, summary: RestoreSummary::default() };
         run.make(data)?;
         owner.ask(|restoring| restoring.take().map(Restoring::finish))?.transpose()?;
         Ok(run.summary)
@@ -98,14 +98,14 @@ fn fill(
 }
 
 /// One run of a restore: on one side the owner of the backup, on the other the owner of the data.
-struct Run<'a> {
+struct RestoreRun<'a> {
     owner: &'a OwnerThread<Option<Restoring>>,
     origin: &'a OwnerThread<Origin>,
     listener: &'a Listener,
     summary: RestoreSummary,
 }
 
-impl Run<'_> {
+impl RestoreRun<'_> {
     fn make(&mut self, data: &Path) -> anyhow::Result<()> {
         self.summary.made_at = self.origin.ask(|origin| origin.made_at())?;
         let database = self.origin.ask(|origin| origin.open_database())??;

@@ -34,7 +34,7 @@ pub(crate) struct BackupSummary {
 }
 
 /// One run of a backup.
-pub(super) struct Run<'a> {
+pub(super) struct BackupRun<'a> {
     owner: &'a OwnerThread<Source>,
     filling: Filling,
     listener: &'a Listener,
@@ -43,7 +43,7 @@ pub(super) struct Run<'a> {
     summary: BackupSummary,
 }
 
-impl<'a> Run<'a> {
+impl<'a> BackupRun<'a> {
     /// A run that has done nothing yet.
     pub(super) fn new(
         owner: &'a OwnerThread<Source>,

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use durable::{Links, open_regular};
 use oci::{Algorithm, Digest};
-use storage::backup::generation::{Found, Generation};
+use storage::backup::generation::{FoundBackup, Generation};
 use storage::backup::{DatabaseFiles, SmallFiles, read_directory, read_small};
 use storage::{BlobIndex, Layout, NamedBlob, StorageError, Store};
 
@@ -99,9 +99,13 @@ impl Source {
 
     /// Notes in the store that a backup begins; false if another one wrote there last. What lies on
     /// a read-only disk notes nothing, and knows of none.
-    pub(super) fn begin_backup(&self, found: Found, next: Generation) -> anyhow::Result<bool> {
+    pub(super) fn begin_backup(
+        &self,
+        found: FoundBackup,
+        next: Generation,
+    ) -> anyhow::Result<bool> {
         match &self.from {
-            _ if self.is_read_only => Ok(found == Found::Free),
+            _ if self.is_read_only => Ok(found == FoundBackup::Free),
             From::Store(store) => Ok(store.begin_backup(found, next)?),
             From::Snapshot { .. } => control::run(self.layout.root(), BeginBackup { found, next }),
         }

@@ -6,7 +6,7 @@ use storage::{Collected, KeptUntagged, Share};
 use super::data_dir::DataDir;
 use super::progress::run_shown;
 use crate::command::data::{Collect, Collection};
-use crate::config::Span;
+use crate::config::ConfigDuration;
 use crate::text::format::{bytes, counted, duration};
 use crate::text::{Lines, print, print_json};
 
@@ -21,21 +21,21 @@ pub(super) struct GcArgs {
     /// Keep blobs that were pushed, mounted or asked for within this time [default: the setting
     /// gc-grace]
     #[arg(long, value_name = "TIME")]
-    grace: Option<Span>,
+    grace: Option<ConfigDuration>,
     /// Let manifests go that had no tag for this long [default: the setting gc-untagged-after]
     #[arg(long, value_name = "TIME")]
-    untagged_after: Option<Span>,
+    untagged_after: Option<ConfigDuration>,
     /// Keep what was deleted within this time, so that it can be restored [default: the setting
     /// undo-time]
     #[arg(long, value_name = "TIME")]
-    undo_time: Option<Span>,
+    undo_time: Option<ConfigDuration>,
     /// Forget what tags named longer ago than this, though never within the undo time
     /// [default: 90d]
     #[arg(long, value_name = "TIME")]
-    history_time: Option<Span>,
+    history_time: Option<ConfigDuration>,
     /// Let upload sessions go that nobody used for this long [default: 7d]
     #[arg(long, value_name = "TIME")]
-    uploads_after: Option<Span>,
+    uploads_after: Option<ConfigDuration>,
     /// Print JSON
     #[arg(long)]
     json: bool,

@@ -26,7 +26,7 @@ pub(super) fn run(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()
              history`"
         )
     };
-    let mut walk = Walk::new(data_dir, json);
+    let mut walk = ImageWalk::new(data_dir, json);
     let root = walk.visit(root, 0)?;
     let whole = ImageReport {
         image: root,
@@ -115,7 +115,7 @@ struct WrongSize {
     manifest: Digest,
 }
 
-struct Walk<'a> {
+struct ImageWalk<'a> {
     data_dir: &'a Path,
     is_quiet: bool,
     seen: HashSet<Digest>,
@@ -127,7 +127,7 @@ struct Walk<'a> {
     wrong_sizes: Vec<WrongSize>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> ImageWalk<'a> {
     fn new(data_dir: &'a Path, is_quiet: bool) -> Self {
         Self {
             data_dir,

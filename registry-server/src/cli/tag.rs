@@ -20,7 +20,7 @@ mod many;
 use changes::{changes, or_nothing};
 
 #[derive(Subcommand)]
-pub(super) enum Command {
+pub(super) enum TagCommand {
     /// Show what tags named, when that changed and who changed it, the newest first
     History {
         #[command(flatten)]
@@ -77,28 +77,28 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(command: Command) -> anyhow::Result<()> {
+pub(super) fn run(command: TagCommand) -> anyhow::Result<()> {
     match command {
-        Command::History { data, image, json } => history(&data.path()?, &image, json),
-        Command::Restore { data, image, to: None, before: None, all: false, since, json }
+        TagCommand::History { data, image, json } => history(&data.path()?, &image, json),
+        TagCommand::Restore { data, image, to: None, before: None, all: false, since, json }
             if TagPattern::is_meant_by(&image) =>
         {
             many::restore_matching(&data.path()?, &image, since, json)
         }
-        Command::Restore { data, image, all: true, since, json, .. } => {
+        TagCommand::Restore { data, image, all: true, since, json, .. } => {
             many::restore_all(&data.path()?, &image, since, json)
         }
-        Command::Restore { all: false, since: Some(_), image, .. } => bail!(
+        TagCommand::Restore { all: false, since: Some(_), image, .. } => bail!(
             "--since is for what was removed together, and {image} is one tag: say --before, or \
              add --all and name a repository, or put a * into the tag"
         ),
-        Command::Restore { data, image, to, before, json, .. } => {
+        TagCommand::Restore { data, image, to, before, json, .. } => {
             let (data_dir, image) = (data.path()?, image.parse()?);
             let command = RestoreTag { image, to, before, only_if_gone: false };
             let restored = control::run(&data_dir, command)?;
             if json { print_json(&restored) } else { Ok(print(&told(&restored))?) }
         }
-        Command::Protect { data, image } => {
+        TagCommand::Protect { data, image } => {
             let (data_dir, image) = (data.path()?, image.parse()?);
             let Protection { image, is_change } = control::run(&data_dir, ProtectTag { image })?;
             let word = if is_change { "now" } else { "already" };
@@ -108,7 +108,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
                 shell_word(&image.to_string())
             )))?)
         }
-        Command::Unprotect { data, image } => {
+        TagCommand::Unprotect { data, image } => {
             let (data_dir, image) = (data.path()?, image.parse()?);
             let Protection { image, is_change } = control::run(&data_dir, UnprotectTag { image })?;
             let word = if is_change { "no longer" } else { "not" };

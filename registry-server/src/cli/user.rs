@@ -10,12 +10,12 @@ use storage::{Role, UserName};
 use super::data_dir::DataDir;
 use crate::auth::password::Password;
 use crate::auth::written;
-use crate::command::access::{AddUser, ChangePassword, ListUsers, RemoveUser, UserEntry};
+use crate::command::user::{AddUser, ChangePassword, ListUsers, RemoveUser, UserEntry};
 use crate::control;
 use crate::text::{Lines, print, print_json};
 
 #[derive(Subcommand)]
-pub(super) enum Command {
+pub(super) enum UserCommand {
     /// Add a user; the password is asked for, or read from standard input
     Add {
         #[command(flatten)]
@@ -50,29 +50,29 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(command: Command) -> anyhow::Result<()> {
+pub(super) fn run(command: UserCommand) -> anyhow::Result<()> {
     match command {
-        Command::Add { data, name, role } => {
+        UserCommand::Add { data, name, role } => {
             let (data_dir, name) = (data.path()?, name.parse::<UserName>()?);
             let password_hash = read_password(&name)?.hash()?;
             let said = format!("added {name} with the role {role}");
             control::run(&data_dir, AddUser { name, role, password_hash })?;
             Ok(print(&Lines::of(said))?)
         }
-        Command::List { data, json } => {
+        UserCommand::List { data, json } => {
             let users = control::run(&data.path()?, ListUsers {})?;
             let line = |user: &UserEntry| format!("{:<14}{}", user.role.as_str(), user.name);
             let lines = users.iter().map(line);
             if json { print_json(&users) } else { Ok(print(&lines.collect())?) }
         }
-        Command::Passwd { data, name } => {
+        UserCommand::Passwd { data, name } => {
             let (data_dir, name) = (data.path()?, name.parse::<UserName>()?);
             let password_hash = read_password(&name)?.hash()?;
             let said = format!("the password of {name} is changed");
             control::run(&data_dir, ChangePassword { name, password_hash })?;
             Ok(print(&Lines::of(said))?)
         }
-        Command::Remove { data, name } => {
+        UserCommand::Remove { data, name } => {
             let (data_dir, name) = (data.path()?, name.parse::<UserName>()?);
             let said = format!("removed {name}");
             control::run(&data_dir, RemoveUser { name })?;

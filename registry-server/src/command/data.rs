@@ -12,7 +12,7 @@ mod verify;
 pub use begin_backup::BeginBackup;
 pub use collect::{Collect, Collection};
 pub use list_repositories::ListRepositories;
-pub use look_at_state::{Ended, LookAtState, State};
+pub use look_at_state::{LastRun, LookAtState, State};
 pub use sum_repository::{RepositorySum, SumRepository};
 pub use take_snapshot::{SnapshotPlace, TakeSnapshot};
 pub use verify::{FoundEntry, Verify, VerifyReport};

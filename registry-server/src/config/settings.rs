@@ -11,7 +11,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
-use super::span::Span;
+use super::duration::ConfigDuration;
 use crate::logging::LogLevel;
 
 /// Makes the type of the settings, and what goes through all of them.
@@ -92,25 +92,25 @@ settings! {
     /// How often what nothing needs any more is collected, such as 24h; 0s for never
     /// [default: 24h]
     #[arg(long, value_name = "TIME")]
-    pub gc_interval: Option<Span> = Some(Span(DAY)),
+    pub gc_interval: Option<ConfigDuration> = Some(ConfigDuration(DAY)),
 
     /// How long what was pushed, mounted or asked for is kept though nothing names it
     /// [default: 24h]
     #[arg(long, value_name = "TIME")]
-    pub gc_grace: Option<Span> = Some(Span(DAY)),
+    pub gc_grace: Option<ConfigDuration> = Some(ConfigDuration(DAY)),
 
     /// Collect manifests that had no tag for this long, such as 90d [default: they are kept, since
     /// clusters pull by digest]
     #[arg(long, value_name = "TIME")]
-    pub gc_untagged_after: Option<Span> = None,
+    pub gc_untagged_after: Option<ConfigDuration> = None,
 
     /// How long what was deleted can be restored [default: 7d]
     #[arg(long, value_name = "TIME")]
-    pub undo_time: Option<Span> = Some(Span(7 * DAY)),
+    pub undo_time: Option<ConfigDuration> = Some(ConfigDuration(7 * DAY)),
 
     /// How often every stored byte is read and checked; 0s for never [default: 30d]
     #[arg(long, value_name = "TIME")]
-    pub scrub_interval: Option<Span> = Some(Span(30 * DAY)),
+    pub scrub_interval: Option<ConfigDuration> = Some(ConfigDuration(30 * DAY)),
 
     /// How many MiB a second that check reads at most [default: 32]
     #[arg(long, value_name = "MIB")]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use storage::Keep;
 
+use super::duration::ConfigDuration;
 use super::settings::{SCRUB_RATE_MIB, Settings};
-use super::span::Span;
 use crate::limits::{Limits, TAG_HISTORY_TIME};
 
 /// What is done to the store now and then, and how long what is kept.
@@ -32,13 +32,14 @@ impl Settings {
     /// What the settings say about upkeep, or else the defaults.
     pub fn upkeep(&self) -> Upkeep {
         let all = self.clone().with_defaults();
-        let time = |span: Option<Span>| span.map_or(Duration::ZERO, |Span(time)| time);
+        let time =
+            |span: Option<ConfigDuration>| span.map_or(Duration::ZERO, |ConfigDuration(time)| time);
         let interval = |span| Some(time(span)).filter(|time| !time.is_zero());
         Upkeep {
             gc_interval: interval(all.gc_interval),
             keep: Keep {
                 grace: time(all.gc_grace),
-                untagged: all.gc_untagged_after.map(|Span(time)| time),
+                untagged: all.gc_untagged_after.map(|ConfigDuration(time)| time),
                 listed_within: time(all.gc_grace),
                 deleted: time(all.undo_time),
                 history: time(all.undo_time).max(TAG_HISTORY_TIME),

@@ -20,8 +20,8 @@ use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
 use super::{Line, Request, place};
-use crate::blocking::{Begun, Blocking, OnDisk};
-use crate::command::registry::{AnyCommand, Entry};
+use crate::blocking::{Blocking, OnDisk, RunningWork};
+use crate::command::all::{AnyCommand, Entry};
 use crate::command::{Context, Progress, Running};
 use crate::limits::Limits;
 
@@ -179,7 +179,7 @@ type Outcome = (Line<Box<RawValue>>, Option<OnDisk<Snapshot>>);
 
 /// A command at work.
 struct AtWork {
-    outcome: Begun<Outcome>,
+    outcome: RunningWork<Outcome>,
     progress: mpsc::Receiver<Progress>,
 }
 

@@ -11,7 +11,7 @@ use storage::{Layout, Role, UserName};
 
 use super::spec::InstallSpec;
 use crate::auth::password::Password;
-use crate::command::access::{ListUsers, UserEntry};
+use crate::command::user::{ListUsers, UserEntry};
 use crate::control;
 use crate::net::probe::{Probe, ProbeError, Trust};
 use crate::server::{FirstStart, read_password};

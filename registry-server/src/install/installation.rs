@@ -16,7 +16,7 @@ use super::spec::InstallSpec;
 use super::{preflight, steps};
 use crate::advice::told_whole;
 use crate::config::Settings;
-use crate::server::{Given, initialize};
+use crate::server::{OutsideFiles, initialize};
 use crate::text::note;
 
 /// An installation that is planned, and for which nothing was changed yet.
@@ -30,7 +30,7 @@ pub(crate) struct Installation {
     /// Whether something is installed already.
     pub(crate) is_again: bool,
     /// What only this installation needs, and the right to be the only one: none once it ended.
-    pending: Option<(Given, InstallLock)>,
+    pending: Option<(OutsideFiles, InstallLock)>,
 }
 
 impl Installation {
@@ -55,7 +55,7 @@ impl Installation {
             installer::recover(record_path)?;
         }
         let spec = InstallSpec::new(settings)?;
-        let given = Given::read(&spec.config)?;
+        let given = OutsideFiles::read(&spec.config)?;
         let record = Record::read(record_path)?;
         let mut notes = preflight::check(&spec)?;
         notes.extend(given.warnings(&spec.config));
@@ -74,7 +74,7 @@ impl Installation {
 }
 
 /// Takes the steps of the plan and gives the login that the service took in the end.
-fn apply(plan: &Plan, spec: &InstallSpec, given: Given) -> anyhow::Result<Login> {
+fn apply(plan: &Plan, spec: &InstallSpec, given: OutsideFiles) -> anyhow::Result<Login> {
     let data = spec.config.data_dir.as_path();
     let stop = stop_on_signal()?;
     let root_key = read_root_key()?;

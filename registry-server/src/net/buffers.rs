@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use crate::limits::Limits;
-use crate::share::{Held, Owner, Pool};
+use crate::share::{HeldShare, Owner, Pool};
 
 /// What the kernel allows to all sockets of TCP on this host, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Buffers {
 
     /// Lets the buffers of somebody's socket grow, as long as what is returned lives, if there is
     /// room for it; otherwise they are short from now on.
-    pub(super) fn choose(&self, owner: &Owner, socket: &TcpStream) -> Option<Held> {
+    pub(super) fn choose(&self, owner: &Owner, socket: &TcpStream) -> Option<HeldShare> {
         // Whoever has not logged in costs nothing to be, from any number of addresses.
         let growing = match owner {
             Owner::User(_) => self.growing.as_ref().and_then(|pool| pool.try_take(owner, 1)),

@@ -29,7 +29,7 @@ use tracing::debug;
 
 use super::buffers::Buffers;
 use super::guard::{Guard, OverTcp};
-use super::table::{Entry, Phase, Place, Table};
+use super::table::{ConnectionPhase, Entry, Slot, Table};
 use crate::api::body::{ReplyBody, RequestBody};
 use crate::api::header::OF_EVERY_REPLY;
 use crate::api::{self, App};
@@ -52,7 +52,7 @@ pub(super) async fn serve(
     app: Arc<App>,
     acceptor: TlsAcceptor,
     socket: TcpStream,
-    place: Place,
+    place: Slot,
     buffers: Arc<Buffers>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -65,7 +65,7 @@ pub(super) async fn serve(
         Ok(stream) => stream,
         Err(error) => return debug!(peer = %entry.peer, %error, "no TLS connection"),
     };
-    entry.enter(Phase::Idle);
+    entry.enter(ConnectionPhase::Idle);
     let table = Arc::clone(&place.table);
     let service = Answer { app: Arc::clone(&app), entry: Arc::clone(&entry), table };
     let io = TokioIo::new(Guard::new(stream, Arc::clone(&entry), buffers));
@@ -76,8 +76,8 @@ pub(super) async fn serve(
         .serve_connection(io, service);
     let outcome = loop {
         tokio::select! {
-            outcome = &mut connection => break Ended::ByItself(outcome),
-            () = entry.closing() => break Ended::ByLimit,
+            outcome = &mut connection => break ConnectionEnd::ByItself(outcome),
+            () = entry.closing() => break ConnectionEnd::ByLimit,
             Ok(()) = stop.changed() => Pin::new(&mut connection).graceful_shutdown(),
         }
     };
@@ -93,7 +93,7 @@ pub(super) async fn serve(
     match (refusal, outcome) {
         (Some(refusal), _) => write_refusal(stream, &refusal).await,
         // The end of a TLS stream is told, so that no cut can pass for it.
-        (None, Ended::ByItself(Ok(()))) => {
+        (None, ConnectionEnd::ByItself(Ok(()))) => {
             let _ = tokio::time::timeout(ENDING_TIME, stream.shutdown()).await;
         }
         (None, _) => {}
@@ -102,7 +102,7 @@ pub(super) async fn serve(
 
 /// How a connection came to its end.
 #[derive(Debug)]
-enum Ended {
+enum ConnectionEnd {
     ByItself(hyper::Result<()>),
     ByLimit,
 }
@@ -111,18 +111,27 @@ enum Ended {
 ///
 /// The head that is refused may have come together with the request before it; then nothing was
 /// read since, and only what is left over shows it.
-fn refusal(app: &App, phase: Phase, ended: &Ended, has_rest: bool) -> Option<ApiError> {
-    let is_waiting = matches!(phase, Phase::Head | Phase::Idle);
+fn refusal(
+    app: &App,
+    phase: ConnectionPhase,
+    ended: &ConnectionEnd,
+    has_rest: bool,
+) -> Option<ApiError> {
+    let is_waiting = matches!(phase, ConnectionPhase::Head | ConnectionPhase::Idle);
     match ended {
-        Ended::ByLimit if phase == Phase::Head || (phase == Phase::Idle && has_rest) => {
+        ConnectionEnd::ByLimit
+            if phase == ConnectionPhase::Head || (phase == ConnectionPhase::Idle && has_rest) =>
+        {
             Some(ApiError::HeadTimeout { seconds: app.limits.head_time.as_secs() })
         }
-        Ended::ByItself(Err(error)) if is_waiting && error.is_parse_too_large() => {
+        ConnectionEnd::ByItself(Err(error)) if is_waiting && error.is_parse_too_large() => {
             let Limits { head_bytes, headers, .. } = *app.limits;
             Some(ApiError::HeadTooLarge { limit: head_bytes, headers })
         }
-        Ended::ByItself(Err(error)) if is_waiting && error.is_parse() => Some(ApiError::NotHttp),
-        Ended::ByItself(_) | Ended::ByLimit => None,
+        ConnectionEnd::ByItself(Err(error)) if is_waiting && error.is_parse() => {
+            Some(ApiError::NotHttp)
+        }
+        ConnectionEnd::ByItself(_) | ConnectionEnd::ByLimit => None,
     }
 }
 
@@ -194,7 +203,7 @@ impl Service<Request<Incoming>> for Answer {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.entry.enter(Phase::Busy);
+        self.entry.enter(ConnectionPhase::Busy);
         let (app, entry) = (Arc::clone(&self.app), Arc::clone(&self.entry));
         let table = Arc::clone(&self.table);
         Box::pin(async move {
@@ -274,7 +283,7 @@ impl Body for Tracked {
 
 impl Drop for Tracked {
     fn drop(&mut self) {
-        self.entry.enter(Phase::Flushing);
+        self.entry.enter(ConnectionPhase::Flushing);
         self.leftover.take().into_iter().for_each(Leftover::begin_to_drop);
     }
 }

@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::buffers::Buffers;
-use super::table::{Entry, Phase};
-use crate::share::Held;
+use super::table::{ConnectionPhase, Entry};
+use crate::share::HeldShare;
 
 /// A stream that reports to its entry of the table.
 pub(super) struct Guard<S> {
@@ -25,7 +25,7 @@ pub(super) struct Guard<S> {
     /// Bytes that came and went so far.
     moved: usize,
     /// Leave for the buffers of its socket to grow.
-    growing: Option<Held>,
+    growing: Option<HeldShare>,
 }
 
 /// A stream over a connection of TCP.
@@ -59,7 +59,7 @@ impl<S> Guard<S> {
 
     /// Whether a request is being answered, so that what is written is ours.
     fn is_answering(&self) -> bool {
-        matches!(self.entry.phase(), Phase::Busy | Phase::Flushing)
+        matches!(self.entry.phase(), ConnectionPhase::Busy | ConnectionPhase::Flushing)
     }
 }
 
@@ -71,10 +71,10 @@ impl<S: AsyncRead + OverTcp + Unpin> AsyncRead for Guard<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let is_next = self.entry.phase() == Phase::Idle && !self.entry.is_draining();
+        let is_next = self.entry.phase() == ConnectionPhase::Idle && !self.entry.is_draining();
         let came = buffer.filled().len() - before;
         if came > 0 && is_next {
-            self.entry.enter(Phase::Head);
+            self.entry.enter(ConnectionPhase::Head);
         }
         self.moves(came);
         outcome
@@ -129,8 +129,9 @@ impl<S: AsyncWrite + OverTcp + Unpin> AsyncWrite for Guard<S> {
             Poll::Pending => self.entry.set_blocked(),
             Poll::Ready(_) => self.entry.set_drained(),
         }
-        if matches!(outcome, Poll::Ready(Ok(()))) && self.entry.phase() == Phase::Flushing {
-            self.entry.enter(Phase::Idle);
+        if matches!(outcome, Poll::Ready(Ok(()))) && self.entry.phase() == ConnectionPhase::Flushing
+        {
+            self.entry.enter(ConnectionPhase::Idle);
         }
         outcome
     }

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::buffers::Buffers;
 use super::connection;
-use super::table::{Crowding, Place, Table};
+use super::table::{Crowding, Slot, Table};
 use crate::api::App;
 
 /// Serves on all listeners until `stop` turns true, then lets requests end within the limit.
@@ -96,7 +96,7 @@ impl Acceptor {
         }
     }
 
-    fn begin(&self, socket: TcpStream, place: Place) {
+    fn begin(&self, socket: TcpStream, place: Slot) {
         let (app, acceptor) = (Arc::clone(&self.app), self.acceptor.clone());
         let buffers = Arc::clone(&self.buffers);
         let (stop, alive) = (self.stop.clone(), self.alive.clone());

@@ -31,14 +31,14 @@ use crate::share::Owner;
 
 mod crowd;
 mod entry;
-mod known;
+mod known_networks;
 mod owned;
 mod queue;
 #[cfg(test)]
 mod tests;
 
 use crowd::State;
-pub(super) use entry::{Entry, Phase};
+pub(super) use entry::{ConnectionPhase, Entry};
 use queue::{Newcomer, Queue};
 
 /// The table of open connections.
@@ -62,7 +62,7 @@ pub(super) struct Crowding {
 }
 
 /// A place in the table, given back when it is dropped.
-pub(super) struct Place {
+pub(super) struct Slot {
     pub(super) table: Arc<Table>,
     number: u64,
     pub(super) entry: Arc<Entry>,
@@ -76,7 +76,7 @@ impl Table {
         socket: TcpStream,
         peer: SocketAddr,
         limits: &Limits,
-    ) -> Option<(TcpStream, Place)> {
+    ) -> Option<(TcpStream, Slot)> {
         let mut queue = self.queue();
         // For somebody who has sent nothing yet nobody gives way; those who wait do so for places
         // of others.
@@ -110,7 +110,7 @@ impl Table {
     }
 
     /// The next of those who wait, if there is a place for one of them now.
-    pub(super) fn next(self: &Arc<Self>, limits: &Limits) -> Option<(TcpStream, Place)> {
+    pub(super) fn next(self: &Arc<Self>, limits: &Limits) -> Option<(TcpStream, Slot)> {
         let mut queue = self.queue();
         let late = queue.drop_late(limits.place_time);
         let mut state = self.lock();
@@ -159,15 +159,15 @@ impl Table {
     }
 
     /// Enters a connection, if nobody has to give way for it.
-    fn enter_if_free(self: &Arc<Self>, peer: SocketAddr, limits: &Limits) -> Option<Place> {
+    fn enter_if_free(self: &Arc<Self>, peer: SocketAddr, limits: &Limits) -> Option<Slot> {
         let mut state = self.lock();
         let is_free = state.room(limits).is_free_for(network(peer.ip()));
         is_free.then(|| self.placed(&mut state, peer))
     }
 
-    fn placed(self: &Arc<Self>, state: &mut State, peer: SocketAddr) -> Place {
+    fn placed(self: &Arc<Self>, state: &mut State, peer: SocketAddr) -> Slot {
         let (number, entry) = state.insert(peer, Instant::now());
-        Place { table: Arc::clone(self), number, entry }
+        Slot { table: Arc::clone(self), number, entry }
     }
 
     /// Closes every connection that exceeded its time.
@@ -185,7 +185,7 @@ impl Table {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.table.lock().remove(self.number);
         self.table.changed.notify_one();

@@ -42,7 +42,7 @@ pub struct Initialized {
 /// Every one names the next step. A running owner of the store is one, and is named.
 pub fn initialize(
     config: &Config,
-    given: Given,
+    given: OutsideFiles,
     root_key: RootKey<'_>,
 ) -> anyhow::Result<Initialized> {
     let limits = Limits::default();
@@ -53,14 +53,14 @@ pub fn initialize(
 
 /// What a start takes from outside the data directory. It is read before the process becomes the
 /// owner of that directory, who may not be able to read it.
-pub struct Given {
+pub struct OutsideFiles {
     /// The first user's password, which counts only on a first start: the file may be gone later.
     init_password: Option<anyhow::Result<Password>>,
     /// The administrator's own certificate.
     certificate: Option<ServerCertificate>,
 }
 
-impl Given {
+impl OutsideFiles {
     /// Reads what the settings name.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Given {
     }
 }
 
-impl Given {
+impl OutsideFiles {
     /// What to say of the settings and of what they name: clients will refuse some of it, though
     /// the server can serve it. A sentence each.
     pub fn warnings(&self, config: &Config) -> Vec<String> {
@@ -187,7 +187,7 @@ pub(super) struct Prepared {
 /// Makes what is missing, and finishes a new store.
 pub(super) fn prepare(
     config: &Config,
-    given: Given,
+    given: OutsideFiles,
     root_key: RootKey<'_>,
     store: &Store,
 ) -> anyhow::Result<Prepared> {

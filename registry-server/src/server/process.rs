@@ -8,12 +8,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
 
-use super::{FirstStart, Given, Server};
+use super::{FirstStart, OutsideFiles, Server};
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::net::Kernel;
 use crate::notify::Notifier;
-use crate::{data_check, descriptors, logging};
+use crate::{data_check, logging, open_files};
 
 /// Hears of a server that listens: what a first start made, if this is one, and its address.
 type OnListening<'a> = &'a dyn Fn(Option<&FirstStart>, &str) -> io::Result<()>;
@@ -23,7 +23,7 @@ type OnListening<'a> = &'a dyn Fn(Option<&FirstStart>, &str) -> io::Result<()>;
 /// # Errors
 /// Every one names the next step.
 pub(crate) fn serve(config: &Config, on_listening: OnListening<'_>) -> anyhow::Result<()> {
-    let given = Given::read(config)?;
+    let given = OutsideFiles::read(config)?;
     // First, because the directory under a mount that is missing belongs to somebody else.
     data_check::check(config)?;
     installer::become_owner_of(&config.data_dir)?;
@@ -34,7 +34,7 @@ pub(crate) fn serve(config: &Config, on_listening: OnListening<'_>) -> anyhow::R
     let level = config.settings.log_level.unwrap_or_default();
     logging::start(level).context("cannot start the thread of the log")?;
     let notifier = Notifier::start().context("cannot start the thread that tells systemd")?;
-    let limits = Limits::default().fit(descriptors::raise())?.fit_sockets(Kernel::read());
+    let limits = Limits::default().fit(open_files::raise())?.fit_sockets(Kernel::read());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(limits.threads() + SPARE_THREADS)
@@ -50,7 +50,7 @@ pub(crate) fn serve(config: &Config, on_listening: OnListening<'_>) -> anyhow::R
 
 async fn run(
     config: &Config,
-    given: Given,
+    given: OutsideFiles,
     limits: Limits,
     notifier: Notifier,
     on_listening: OnListening<'_>,

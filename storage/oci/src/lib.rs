@@ -12,7 +12,7 @@ mod text;
 pub use cosign::{SIGNATURE_TAG_PREFIX, signature_tags};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use manifest::{
-    Descriptor, Edge, EdgeKind, Manifest, ManifestError, MediaType, MediaTypeError, Place,
+    Descriptor, Edge, EdgeKind, KeyedObject, Manifest, ManifestError, MediaType, MediaTypeError,
     Platform, StatedSize, WrongSize, WrongSizes,
 };
 pub use name::{

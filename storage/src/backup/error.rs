@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::byte_count::ByteCount;
 use crate::error::{OpenError, StorageError, Trouble};
-use crate::process::lock::LockHolder;
+use crate::in_memory::lock::LockHolder;
 
 /// A backup or a restore that is refused, or fails.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -14,8 +14,8 @@ use super::{SmallFiles, read_directory, read_small};
 use crate::clock::wall_seconds;
 use crate::content::Content;
 use crate::error::StorageError;
+use crate::in_memory::lock::StoreLock;
 use crate::layout::{FORMAT, Layout};
-use crate::process::lock::StoreLock;
 
 /// A directory that is filled with the backup of one store.
 ///

@@ -95,7 +95,7 @@ pub struct Generation {
 /// What a run finds where it is to write, and needs to be known to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Found {
+pub enum FoundBackup {
     /// Nothing that a store would have to know: an empty directory, or one that whoever gave the
     /// command takes over.
     Free,
@@ -105,7 +105,7 @@ pub enum Found {
     Last(Generation),
 }
 
-impl Found {
+impl FoundBackup {
     /// What a run that begins there is to write: a directory that has a number keeps it.
     ///
     /// # Errors

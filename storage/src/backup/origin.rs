@@ -12,8 +12,8 @@ use super::mark::Mark;
 use super::{BackupError, DatabaseFiles, SmallFiles, read_directory, read_small};
 use crate::content::Content;
 use crate::error::{StorageError, Trouble};
+use crate::in_memory::lock::LockHolder;
 use crate::layout::Layout;
-use crate::process::lock::LockHolder;
 
 /// A whole backup.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use super::content::{self, Blobs};
 use super::{BackupError, DatabaseFiles, SmallFiles, mark};
 use crate::db::copy::{self, BlobIndex};
 use crate::error::{OpenError, StorageError};
+use crate::in_memory::lock::{OnHeld, StoreLock};
 use crate::layout::{LOST_AND_FOUND, Layout};
-use crate::process::lock::{OnHeld, StoreLock};
 
 /// A directory into which a backup is restored. Its caller runs as its owner.
 ///

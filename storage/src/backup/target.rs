@@ -10,12 +10,12 @@ use durable::{At, sync_parent};
 use super::BackupError;
 use super::content::Blobs;
 use super::filling::Filling;
-use super::generation::{Found, Generation};
+use super::generation::{FoundBackup, Generation};
 use super::mark::{LastRun, Mark};
 use crate::clock::wall_seconds;
 use crate::error::{StorageError, Trouble};
+use crate::in_memory::lock::{OnHeld, StoreLock};
 use crate::layout::{LOST_AND_FOUND, Layout};
-use crate::process::lock::{OnHeld, StoreLock};
 
 /// A directory that becomes, or is, the backup of one store. Nobody else writes there meanwhile.
 #[derive(Debug)]
@@ -55,11 +55,11 @@ impl Target {
     }
 
     /// What the store must know to go on with the backup that is there.
-    pub fn found(&self) -> Found {
+    pub fn found(&self) -> FoundBackup {
         match &self.mark {
-            None => Found::Free,
-            Some(Mark { last: None, .. }) => Found::Unmarked,
-            Some(Mark { last: Some(last), .. }) => Found::Last(last.generation),
+            None => FoundBackup::Free,
+            Some(Mark { last: None, .. }) => FoundBackup::Unmarked,
+            Some(Mark { last: Some(last), .. }) => FoundBackup::Last(last.generation),
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use super::{Flow, Run};
+use super::{CollectionRun, Flow};
 use crate::db::Transaction;
-use crate::db::key::{After, Held};
+use crate::db::key::{After, HeldDigest};
 
-impl Run<'_> {
+impl CollectionRun<'_> {
     /// Blobs that were deleted and can no longer be brought back with a manifest.
     pub(super) fn deleted_links(&mut self) -> Flow {
         let mut after: After = None;
@@ -16,7 +16,7 @@ impl Run<'_> {
                 let page = reader.deleted_links(begin)?;
                 let (last, mut due) = (page.last().cloned(), Vec::new());
                 for link in page {
-                    let is_leaving = |manifest: &Held| leaving.contains(manifest);
+                    let is_leaving = |manifest: &HeldDigest| leaving.contains(manifest);
                     if !reader.is_named(&link, &is_leaving)? {
                         due.push(link);
                     }

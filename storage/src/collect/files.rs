@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use oci::Digest;
 
 use super::unnamed_files::damaged_name;
-use super::{Flow, Run};
+use super::{CollectionRun, Flow};
 use crate::db::key::STEP_ROWS;
 use crate::error::StorageError;
 use crate::layout::Layout;
 
-impl Run<'_> {
+impl CollectionRun<'_> {
     /// Removes the files that have no row and have been known for the grace time.
     pub(super) fn stray_files(&mut self) -> Flow {
         for (algorithm, prefix) in Layout::shards() {

@@ -3,11 +3,11 @@
 
 use std::ops::ControlFlow;
 
-use super::{Flow, Run};
+use super::{CollectionRun, Flow};
 use crate::db::Transaction;
 use crate::db::key::RepoId;
 
-impl Run<'_> {
+impl CollectionRun<'_> {
     /// Changes of tags until this tick are old.
     fn history_ends(&self) -> i64 {
         self.ago(self.keep.history.max(self.keep.deleted))

@@ -9,9 +9,9 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::reached::Reached;
-use super::{Flow, Run};
+use super::{CollectionRun, Flow};
 use crate::db::Reader;
-use crate::db::key::{After, Held};
+use crate::db::key::{After, HeldDigest};
 use crate::db::untagged::{KeptBy, Listed, Look, NamingCursor};
 use crate::error::StorageError;
 use crate::page::Page;
@@ -71,7 +71,7 @@ impl KeptUntagged {
     }
 }
 
-impl Run<'_> {
+impl CollectionRun<'_> {
     /// Adds up what stays without a tag.
     ///
     /// Of each blob that it looks at it remembers 8 bytes: two that share them count once, which
@@ -88,7 +88,7 @@ impl Run<'_> {
         loop {
             let page = self.store.database.read(|reader| reader.held_manifests(&after))?;
             let last = page.last().map(|(held, _)| held.clone());
-            let is_leaving = |held: &Held| self.leaving.contains(held);
+            let is_leaving = |held: &HeldDigest| self.leaving.contains(held);
             for (held, size) in page {
                 if is_leaving(&held) || reached.has(&held) {
                     continue;
@@ -113,7 +113,7 @@ impl Run<'_> {
     }
 
     /// What keeps a manifest that no tag leads to.
-    fn keeper_of(&self, manifest: &Held) -> Result<KeptBy, StorageError> {
+    fn keeper_of(&self, manifest: &HeldDigest) -> Result<KeptBy, StorageError> {
         let (mut after, mut can_be_listed) = (None, false);
         loop {
             match self.look(|look| look.listed(manifest, after))? {
@@ -132,7 +132,7 @@ impl Run<'_> {
     /// `is_seen` gets each blob, so that it counts once.
     fn bytes_of(
         &self,
-        manifest: &Held,
+        manifest: &HeldDigest,
         reached: &Reached,
         is_seen: &mut dyn FnMut(&Digest) -> bool,
     ) -> Result<u64, StorageError> {
@@ -164,7 +164,7 @@ impl Run<'_> {
         work: impl FnOnce(&Look<'_>) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         let clock = self.store.database.clock();
-        let is_leaving = |held: &Held| self.leaving.contains(held);
+        let is_leaving = |held: &HeldDigest| self.leaving.contains(held);
         let (pushed_until, tagged_until) =
             (clock.ago(self.keep.grace), clock.ago(self.keep.deleted));
         self.store.database.read(|reader: &Reader<'_>| {

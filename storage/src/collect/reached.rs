@@ -5,10 +5,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 
-use super::{Flow, Run};
+use super::{CollectionRun, Flow};
 use crate::db::Reader;
 use crate::db::descendants::Below;
-use crate::db::key::{Held, RepoId};
+use crate::db::key::{HeldDigest, RepoId};
 
 /// Manifests that tags lead to. Of each 8 bytes are kept: two that share them count as one, which
 /// among a hundred million is hardly ever so.
@@ -20,17 +20,17 @@ pub(super) struct Reached {
 
 impl Reached {
     /// Whether a tag leads to this manifest.
-    pub(super) fn has(&self, manifest: &Held) -> bool {
+    pub(super) fn has(&self, manifest: &HeldDigest) -> bool {
         self.seen.contains(&self.keys.hash_one(manifest))
     }
 
     /// False if it was there already.
-    fn add(&mut self, manifest: &Held) -> bool {
+    fn add(&mut self, manifest: &HeldDigest) -> bool {
         self.seen.insert(self.keys.hash_one(manifest))
     }
 }
 
-impl Run<'_> {
+impl CollectionRun<'_> {
     /// Walks down from all tags. Each manifest is met once for each that lies above it, and what is
     /// below it is walked once.
     pub(super) fn reach(&mut self, reached: &mut Reached) -> Flow {
@@ -39,7 +39,7 @@ impl Run<'_> {
             let page = |reader: &Reader<'_>| reader.tagged(&after);
             let page = self.store.database.read(page)?;
             let last = page.last().map(|(held, tag)| (held.repository, tag.clone()));
-            let mut found: Vec<Held> = page.into_iter().map(|(held, _)| held).collect();
+            let mut found: Vec<HeldDigest> = page.into_iter().map(|(held, _)| held).collect();
             let mut rest: Vec<Below> = Vec::new();
             loop {
                 for manifest in found {

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::account::{Account, UserId};
+use crate::in_memory::lock::OnHeld;
 use crate::layout::Layout;
-use crate::process::lock::OnHeld;
 use crate::store::OpenOptions;
 use crate::{RemovalStep, RestorePoint};
 

@@ -6,15 +6,15 @@
 
 use std::ops::ControlFlow;
 
-use super::{Flow, Run};
+use super::{CollectionRun, Flow};
 use crate::clock::BEGINNING;
 use crate::db::collect::{Rule, Untagged};
 use crate::db::descendants::Below;
-use crate::db::key::{After, Held, STEP_ROWS};
+use crate::db::key::{After, HeldDigest, STEP_ROWS};
 use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
 
-impl Run<'_> {
+impl CollectionRun<'_> {
     /// Untagged manifests, as long as there are any.
     pub(super) fn untagged_manifests(&mut self) -> Flow {
         // Never what a push brought just now and will name in an index.
@@ -83,7 +83,7 @@ impl Run<'_> {
         let (mut free, mut rest) = (Vec::new(), due.into_iter().peekable());
         while rest.peek().is_some() {
             let (leaving, passed) = (&self.leaving, &mut self.passed);
-            let is_leaving = |manifest: &Held| leaving.contains(manifest);
+            let is_leaving = |manifest: &HeldDigest| leaving.contains(manifest);
             self.store.database.read(|reader| {
                 let mut left = STEP_ROWS;
                 while let Some(Untagged { held, .. }) = rest.peek() {
@@ -109,11 +109,11 @@ impl Run<'_> {
         &mut self,
         manifests: &[Untagged],
         rule: Rule,
-    ) -> Result<Vec<Held>, StorageError> {
+    ) -> Result<Vec<HeldDigest>, StorageError> {
         let (recent, grace) = (&self.store.told, self.keep.grace);
         let is_untold = |found: &&Untagged| recent.condemn(&found.name, &found.held.digest, grace);
         let due: Vec<&Untagged> = manifests.iter().filter(is_untold).collect();
-        let step: Vec<Held> = due.iter().map(|found| found.held.clone()).collect();
+        let step: Vec<HeldDigest> = due.iter().map(|found| found.held.clone()).collect();
         let outcome = if self.is_dry_run {
             // One that lies below two others is met twice.
             Ok(step.into_iter().filter(|held| self.leaving.insert(held.clone())).collect())
@@ -127,7 +127,7 @@ impl Run<'_> {
     }
 
     /// Lets retired manifests go, whose children are known.
-    fn let_go(&self, mut manifests: Vec<Held>) -> Result<(), StorageError> {
+    fn let_go(&self, mut manifests: Vec<HeldDigest>) -> Result<(), StorageError> {
         while !manifests.is_empty() && !self.is_dry_run {
             let step = manifests.clone();
             let drop =

@@ -7,7 +7,7 @@ use std::path::Path;
 use durable::{At, IoError, Links, open_regular, remove, sync_directory};
 use oci::Digest;
 
-use super::hashing::hash_all;
+use super::hash_file::hash_all;
 use super::reader::BlobReader;
 use super::{Content, SizedDigest};
 use crate::error::StorageError;

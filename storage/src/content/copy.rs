@@ -9,7 +9,7 @@ use oci::{Algorithm, Digest};
 use rustix::fs::{Advice, fadvise};
 
 use super::Content;
-use super::hashing::hash_while_reading;
+use super::hash_file::hash_while_reading;
 use crate::error::StorageError;
 
 /// What became of a blob that was to be copied.

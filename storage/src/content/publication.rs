@@ -14,12 +14,12 @@ pub(crate) struct Unpublished {
     /// What failed.
     pub(crate) error: StorageError,
     /// What is left of the upload.
-    pub(crate) left: Left,
+    pub(crate) left: UploadRemains,
 }
 
 /// What a failure leaves of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
+pub(crate) enum UploadRemains {
     /// It is where it was, as it was: to be tried again when there is space, for example.
     Intact,
     /// Its file has the name of the blob, complete and synced, but the row could not be written
@@ -31,7 +31,7 @@ pub(crate) enum Left {
 
 impl From<StorageError> for Unpublished {
     fn from(error: StorageError) -> Self {
-        Self { error, left: Left::Intact }
+        Self { error, left: UploadRemains::Intact }
     }
 }
 
@@ -116,10 +116,13 @@ impl Placed<'_> {
     /// the upload's, which knows both.
     pub(crate) fn put_back(self, error: StorageError) -> Unpublished {
         let is_back = fs::rename(&self.to, self.from).is_ok();
-        Unpublished { error, left: if is_back { Left::Intact } else { Left::Placed } }
+        Unpublished {
+            error,
+            left: if is_back { UploadRemains::Intact } else { UploadRemains::Placed },
+        }
     }
 }
 
 fn broken(error: StorageError) -> Unpublished {
-    Unpublished { error, left: Left::Nothing }
+    Unpublished { error, left: UploadRemains::Nothing }
 }

@@ -13,7 +13,7 @@ use rustix::fs::{Advice, fadvise};
 
 use super::Content;
 use super::damage::BlobDamage;
-use super::hashing::hash_while_reading;
+use super::hash_file::hash_while_reading;
 use crate::error::StorageError;
 
 /// Which file it was, so that another one in its place is not taken for it.

@@ -28,14 +28,14 @@ use crate::space::Space;
 
 mod checked;
 pub(crate) mod id;
+mod last_use;
 mod meta;
 mod session;
-mod used;
 mod writer;
 
 pub(crate) use checked::CheckedUpload;
 pub use id::{UploadId, UploadIdError};
-pub(crate) use session::{Finished, Recovered, Session};
+pub(crate) use session::{FinishedUpload, Recovered, Session};
 pub use writer::UploadWriter;
 
 use meta::Meta;

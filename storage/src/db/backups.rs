@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::column::Text;
 use super::transaction::{Reader, Transaction};
-use crate::backup::generation::{Found, Generation, Token};
+use crate::backup::generation::{FoundBackup, Generation, Token};
 use crate::error::StorageError;
 
 impl Transaction<'_> {
@@ -14,13 +14,13 @@ impl Transaction<'_> {
     /// nothing is noted, if the last one to write there was not this store.
     pub(crate) fn begin_backup(
         &self,
-        found: &Found,
+        found: &FoundBackup,
         next: &Generation,
     ) -> Result<bool, StorageError> {
         let is_ours = match found {
-            Found::Free => insert(self, next)?,
-            Found::Unmarked => !is_restored(self)? && insert(self, next)?,
-            Found::Last(last) => go_on(self, last, next.run)?,
+            FoundBackup::Free => insert(self, next)?,
+            FoundBackup::Unmarked => !is_restored(self)? && insert(self, next)?,
+            FoundBackup::Last(last) => go_on(self, last, next.run)?,
         };
         if is_ours {
             forget_oldest(self)?;
@@ -107,14 +107,14 @@ mod tests {
 
     /// A run that is not cut short: what the directory says afterwards.
     #[track_caller]
-    fn run(connection: &Connection, found: &Found) -> Found {
+    fn run(connection: &Connection, found: &FoundBackup) -> FoundBackup {
         let next = found.next().unwrap();
         assert_eq!(on(connection).begin_backup(found, &next), Ok(true));
-        Found::Last(next)
+        FoundBackup::Last(next)
     }
 
     #[track_caller]
-    fn refused(connection: &Connection, found: &Found) {
+    fn refused(connection: &Connection, found: &FoundBackup) {
         let next = found.next().unwrap();
         assert_eq!(on(connection).begin_backup(found, &next), Ok(false));
     }
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_run_goes_on_wherever_the_one_before_was_cut_short_and_nobody_else_does() {
         let (store, clone) = (database(), database());
-        let first = run(&store, &Found::Free);
+        let first = run(&store, &FoundBackup::Free);
         refused(&clone, &first);
         // Cut short between the two sides, twice.
         for _ in 0..2 {
@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn directories_take_turns() {
         let store = database();
-        let (mut one, mut other) = (run(&store, &Found::Free), run(&store, &Found::Free));
+        let (mut one, mut other) =
+            (run(&store, &FoundBackup::Free), run(&store, &FoundBackup::Free));
         for _ in 0..3 {
             one = run(&store, &one);
             other = run(&store, &other);
@@ -148,13 +149,13 @@ mod tests {
     #[test]
     fn of_two_that_know_the_same_the_first_goes_on_until_the_other_takes_over() {
         let (store, clone) = (database(), database());
-        let first = run(&store, &Found::Free);
-        let Found::Last(Generation { target, run: number }) = first else { panic!("it ran") };
+        let first = run(&store, &FoundBackup::Free);
+        let FoundBackup::Last(Generation { target, run: number }) = first else { panic!("it ran") };
         let copied = "INSERT INTO backups VALUES (?1, ?2, NULL, 0)";
         clone.execute(copied, params![Text(target), Text(number)]).unwrap();
         let second = run(&clone, &first);
         refused(&store, &second);
-        let taken_over = run(&store, &Found::Free);
+        let taken_over = run(&store, &FoundBackup::Free);
         refused(&clone, &taken_over);
         run(&store, &taken_over);
     }
@@ -162,18 +163,18 @@ mod tests {
     #[test]
     fn what_an_older_program_wrote_is_gone_on_with_unless_the_store_was_restored() {
         let store = database();
-        let first = run(&store, &Found::Unmarked);
+        let first = run(&store, &FoundBackup::Unmarked);
         on(&store).leave_backups(&[]).unwrap();
-        refused(&store, &Found::Unmarked);
+        refused(&store, &FoundBackup::Unmarked);
         refused(&store, &first);
-        run(&store, &Found::Free);
+        run(&store, &FoundBackup::Free);
     }
 
     #[test]
     fn so_many_directories_are_remembered_and_no_more() {
         let store = database();
         for _ in 0..REMEMBERED_TARGETS + 9 {
-            run(&store, &Found::Free);
+            run(&store, &FoundBackup::Free);
         }
         let count = |c: &Connection| c.query_row("SELECT count(*) FROM backups", [], |r| r.get(0));
         assert_eq!(count(&store), Ok(REMEMBERED_TARGETS));

@@ -8,7 +8,7 @@ use oci::Digest;
 use rusqlite::{OptionalExtension, params};
 
 use super::column::{Text, parsed};
-use super::key::{After, Held, RepoId, STEP_ROWS, held, row_key};
+use super::key::{After, HeldDigest, RepoId, STEP_ROWS, held, row_key};
 use super::manifest::Undo;
 use super::transaction::{Reader, Transaction};
 use crate::clock::BEGINNING;
@@ -16,7 +16,7 @@ use crate::error::StorageError;
 
 /// A link to a blob, as a page finds it.
 pub(crate) struct Link {
-    pub(crate) held: Held,
+    pub(crate) held: HeldDigest,
     /// The repository's name.
     pub(crate) name: String,
     /// Whether it was made or renewed before the grace time.
@@ -37,7 +37,11 @@ pub(crate) struct Blob {
 
 impl Reader<'_> {
     /// Deleted manifests that can no longer be restored.
-    pub(crate) fn expired(&self, after: &After, until: i64) -> Result<Vec<Held>, StorageError> {
+    pub(crate) fn expired(
+        &self,
+        after: &After,
+        until: i64,
+    ) -> Result<Vec<HeldDigest>, StorageError> {
         let mut statement = self.prepare_cached(
             "SELECT repository_id, digest FROM deleted_manifests
              WHERE (repository_id, digest) > (?1, ?2) AND deleted_tick <= ?3
@@ -55,11 +59,11 @@ impl Transaction<'_> {
     /// whole. Of the next one, some edges may be gone: a restore puts them back from its bytes.
     pub(crate) fn drop_expired(
         &self,
-        manifests: &[Held],
+        manifests: &[HeldDigest],
         until: i64,
     ) -> Result<usize, StorageError> {
         let mut left = STEP_ROWS;
-        for (gone, Held { repository, digest }) in manifests.iter().enumerate() {
+        for (gone, HeldDigest { repository, digest }) in manifests.iter().enumerate() {
             // Its own row, its bytes, and with them the note that they are lost.
             if left <= 3 {
                 return Ok(gone);
@@ -157,7 +161,7 @@ impl Rule {
 
 /// A manifest, as a page finds it.
 pub(crate) struct Untagged {
-    pub(crate) held: Held,
+    pub(crate) held: HeldDigest,
     /// The repository's name.
     pub(crate) name: String,
     /// Whether it may go by the rule that was asked for.
@@ -191,7 +195,7 @@ impl Reader<'_> {
     /// Those of these manifests that may go by a rule, as far as the rule knows.
     pub(crate) fn due(
         &self,
-        manifests: &[Held],
+        manifests: &[HeldDigest],
         rule: Rule,
     ) -> Result<Vec<Untagged>, StorageError> {
         let (due, [first, second]) = rule.due();
@@ -218,12 +222,12 @@ impl Reader<'_> {
     /// None if `left` rows tell nothing.
     pub(crate) fn is_kept(
         &self,
-        held: &Held,
+        held: &HeldDigest,
         passed: &mut Option<Digest>,
         left: &mut usize,
-        is_leaving: &dyn Fn(&Held) -> bool,
+        is_leaving: &dyn Fn(&HeldDigest) -> bool,
     ) -> Result<Option<bool>, StorageError> {
-        let Held { repository, digest } = held;
+        let HeldDigest { repository, digest } = held;
         let mut indexes = self.prepare_cached(
             "SELECT parent, EXISTS (SELECT 1 FROM deleted_manifests d
                                     WHERE d.repository_id = e.repository_id AND d.digest = e.parent
@@ -236,7 +240,7 @@ impl Reader<'_> {
         let mut rows =
             indexes.query(params![repository, Text(&digest), after, limit, BEGINNING])?;
         while let Some(row) = rows.next()? {
-            let index = Held { repository: *repository, digest: parsed(row, 0)? };
+            let index = HeldDigest { repository: *repository, digest: parsed(row, 0)? };
             let is_going: bool = row.get(1)?;
             if !is_going && !is_leaving(&index) {
                 return Ok(Some(true));
@@ -249,8 +253,9 @@ impl Reader<'_> {
         }
         *left -= 1;
         let subject = self.subject_of(*repository, digest)?;
-        let subject = subject
-            .filter(|subject| !is_leaving(&Held { repository: *repository, digest: *subject }));
+        let subject = subject.filter(|subject| {
+            !is_leaving(&HeldDigest { repository: *repository, digest: *subject })
+        });
         let Some(subject) = subject else { return Ok(Some(false)) };
         let mut deleted = self.prepare_cached(
             "SELECT 1 FROM deleted_manifests
@@ -266,7 +271,11 @@ impl Reader<'_> {
 impl Transaction<'_> {
     /// Takes untagged manifests out of their repositories, those that still are what a page found;
     /// returns which. Nobody can restore them: the next step lets them go.
-    pub(crate) fn retire(&self, manifests: &[Held], rule: Rule) -> Result<Vec<Held>, StorageError> {
+    pub(crate) fn retire(
+        &self,
+        manifests: &[HeldDigest],
+        rule: Rule,
+    ) -> Result<Vec<HeldDigest>, StorageError> {
         let mut retired = Vec::new();
         for found in self.due(manifests, rule)? {
             // Those that are going are few: the next step takes them.
@@ -305,12 +314,12 @@ impl Reader<'_> {
 
 impl Transaction<'_> {
     /// Makes links that were made by a clock that was ahead as young as those that are made now.
-    pub(crate) fn renew_links(&self, links: &[Held]) -> Result<(), StorageError> {
+    pub(crate) fn renew_links(&self, links: &[HeldDigest]) -> Result<(), StorageError> {
         let mut statement = self.prepare_cached(
             "UPDATE repository_blobs SET linked_at = tick()
              WHERE repository_id = ?1 AND digest = ?2 AND linked_at > tick()",
         )?;
-        for Held { repository, digest } in links {
+        for HeldDigest { repository, digest } in links {
             statement.execute(params![repository, Text(&digest)])?;
         }
         Ok(())
@@ -321,14 +330,14 @@ impl Reader<'_> {
     /// Whether a manifest of a repository that stays names a digest.
     pub(crate) fn is_named(
         &self,
-        of: &Held,
-        is_leaving: &dyn Fn(&Held) -> bool,
+        of: &HeldDigest,
+        is_leaving: &dyn Fn(&HeldDigest) -> bool,
     ) -> Result<bool, StorageError> {
         let mut statement = self
             .prepare_cached("SELECT parent FROM edges WHERE repository_id = ?1 AND child = ?2")?;
         let mut rows = statement.query(params![of.repository, Text(&of.digest)])?;
         while let Some(row) = rows.next()? {
-            if !is_leaving(&Held { repository: of.repository, digest: parsed(row, 0)? }) {
+            if !is_leaving(&HeldDigest { repository: of.repository, digest: parsed(row, 0)? }) {
                 return Ok(true);
             }
         }
@@ -339,14 +348,14 @@ impl Reader<'_> {
 impl Transaction<'_> {
     /// Takes blobs out of repositories, those that no manifest names and that were not linked
     /// again; returns how many.
-    pub(crate) fn unlink(&self, links: &[Held], until: i64) -> Result<u64, StorageError> {
+    pub(crate) fn unlink(&self, links: &[HeldDigest], until: i64) -> Result<u64, StorageError> {
         let mut statement = self.prepare_cached(
             "DELETE FROM repository_blobs
              WHERE repository_id = ?1 AND digest = ?2 AND linked_at <= ?3
                AND NOT EXISTS (SELECT 1 FROM edges WHERE repository_id = ?1 AND child = ?2)",
         )?;
         let mut unlinked = 0;
-        for Held { repository, digest } in links {
+        for HeldDigest { repository, digest } in links {
             unlinked += statement.execute(params![repository, Text(&digest), until])? as u64;
         }
         Ok(unlinked)

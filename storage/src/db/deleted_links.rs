@@ -7,7 +7,7 @@ use oci::Digest;
 use rusqlite::params;
 
 use super::column::Text;
-use super::key::{After, Held, RepoId, STEP_ROWS, held, row_key};
+use super::key::{After, HeldDigest, RepoId, STEP_ROWS, held, row_key};
 use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 
@@ -49,7 +49,7 @@ impl Transaction<'_> {
 
 impl Reader<'_> {
     /// A page of all that are kept.
-    pub(crate) fn deleted_links(&self, after: &After) -> Result<Vec<Held>, StorageError> {
+    pub(crate) fn deleted_links(&self, after: &After) -> Result<Vec<HeldDigest>, StorageError> {
         let mut statement = self.prepare_cached(
             "SELECT repository_id, digest FROM deleted_links
              WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
@@ -62,12 +62,12 @@ impl Reader<'_> {
 
 impl Transaction<'_> {
     /// Keeps these no longer, where no manifest names them any more.
-    pub(crate) fn release_deleted_links(&self, links: &[Held]) -> Result<(), StorageError> {
+    pub(crate) fn release_deleted_links(&self, links: &[HeldDigest]) -> Result<(), StorageError> {
         let mut statement = self.prepare_cached(
             "DELETE FROM deleted_links WHERE repository_id = ?1 AND digest = ?2
              AND NOT EXISTS (SELECT 1 FROM edges WHERE repository_id = ?1 AND child = ?2)",
         )?;
-        for Held { repository, digest } in links {
+        for HeldDigest { repository, digest } in links {
             statement.execute(params![repository, Text(&digest)])?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use oci::Digest;
 use rusqlite::params;
 
 use super::column::{Text, parsed};
-use super::key::{Held, RepoId, STEP_ROWS, held};
+use super::key::{HeldDigest, RepoId, STEP_ROWS, held};
 use super::transaction::Reader;
 use crate::error::StorageError;
 
@@ -13,7 +13,7 @@ impl Reader<'_> {
     pub(crate) fn tagged(
         &self,
         after: &(RepoId, String),
-    ) -> Result<Vec<(Held, String)>, StorageError> {
+    ) -> Result<Vec<(HeldDigest, String)>, StorageError> {
         let mut statement = self.prepare_cached(
             "SELECT repository_id, digest, name FROM tags
              WHERE (repository_id, name) > (?1, ?2) ORDER BY repository_id, name LIMIT ?3",
@@ -27,7 +27,7 @@ impl Reader<'_> {
 /// What lies directly below a manifest: what it lists, or what refers to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Below {
-    of: Held,
+    of: HeldDigest,
     way: Way,
     /// In the order of their digests.
     after: String,
@@ -41,7 +41,7 @@ enum Way {
 
 impl Below {
     /// Both of them, from the beginning.
-    pub(crate) fn all_of(of: &Held) -> [Self; 2] {
+    pub(crate) fn all_of(of: &HeldDigest) -> [Self; 2] {
         [Way::Children, Way::Referrers].map(|way| Self {
             of: of.clone(),
             way,
@@ -56,7 +56,7 @@ impl Reader<'_> {
     pub(crate) fn walk_below(
         &self,
         rest: &mut Vec<Below>,
-    ) -> Result<(Vec<Held>, Vec<Held>), StorageError> {
+    ) -> Result<(Vec<HeldDigest>, Vec<HeldDigest>), StorageError> {
         let mut children = self.prepare_cached(
             "SELECT child, EXISTS (SELECT 1 FROM repository_manifests m
                                    WHERE m.repository_id = e.repository_id AND m.digest = e.child)
@@ -75,14 +75,14 @@ impl Reader<'_> {
                 Way::Children => &mut children,
                 Way::Referrers => &mut referrers,
             };
-            let Held { repository, digest } = &below.of;
+            let HeldDigest { repository, digest } = &below.of;
             let mut rows =
                 statement.query(params![repository, Text(&digest), below.after, left])?;
             let (mut last, mut count) = (None, 0);
             while let Some(row) = rows.next()? {
                 let digest: Digest = parsed(row, 0)?;
                 if row.get(1)? {
-                    found.push(Held { repository: *repository, digest });
+                    found.push(HeldDigest { repository: *repository, digest });
                 }
                 count += 1;
                 last = Some(digest);

@@ -28,8 +28,7 @@ pub struct TagChange {
 
 impl Reader<'_> {
     /// The changes of a repository's tags or of one of them, the newest first, older than the
-    /// change
-    /// `before`; `None` if there is no such repository.
+    /// change `before`; `None` if there is no such repository.
     pub(crate) fn tag_changes(
         &self,
         name: &RepoName,

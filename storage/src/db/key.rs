@@ -53,13 +53,13 @@ impl FromSql for RepoId {
 
 /// A digest in a repository: a manifest, or a link to a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Held {
+pub(crate) struct HeldDigest {
     pub(crate) repository: RepoId,
     pub(crate) digest: Digest,
 }
 
 /// Where a page of such rows begins: after this one.
-pub(crate) type After = Option<Held>;
+pub(crate) type After = Option<HeldDigest>;
 
 /// A row of a repository as it stands there: its second column may be no digest.
 pub(crate) type RowKey = (RepoId, String);
@@ -68,14 +68,14 @@ pub(crate) type RowKey = (RepoId, String);
 pub(crate) type EdgeKey = (String, Digest);
 
 /// The row of something in a repository.
-pub(super) fn held(row: &rusqlite::Row<'_>) -> rusqlite::Result<Held> {
-    Ok(Held { repository: row.get(0)?, digest: parsed(row, 1)? })
+pub(super) fn held(row: &rusqlite::Row<'_>) -> rusqlite::Result<HeldDigest> {
+    Ok(HeldDigest { repository: row.get(0)?, digest: parsed(row, 1)? })
 }
 
 /// The key after which a page begins.
 pub(super) fn row_key(after: &After) -> RowKey {
     match after {
-        Some(Held { repository, digest }) => (*repository, digest.to_string()),
+        Some(HeldDigest { repository, digest }) => (*repository, digest.to_string()),
         None => (RepoId::BEFORE_ALL, String::new()),
     }
 }

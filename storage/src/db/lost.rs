@@ -41,7 +41,7 @@ pub struct LostDigests {
 
 /// What became of the wish to call something lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Losing {
+pub(crate) enum LossOutcome {
     /// It is lost now.
     Lost,
     /// It was lost before.
@@ -180,19 +180,19 @@ fn hurt_manifest(
 
 impl Transaction<'_> {
     /// Calls a blob lost, if its row is still there.
-    pub(crate) fn lose_blob(&self, digest: &Digest) -> Result<Losing, StorageError> {
+    pub(crate) fn lose_blob(&self, digest: &Digest) -> Result<LossOutcome, StorageError> {
         let is_there = self
             .prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?
             .exists(params![Text(&digest)])?;
         if !is_there {
-            return Ok(Losing::IsGone);
+            return Ok(LossOutcome::IsGone);
         }
         let lost = self
             .prepare_cached(
                 "INSERT INTO lost_blobs (digest, lost_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             )?
             .execute(params![Text(&digest), self.now()])?;
-        Ok(if lost > 0 { Losing::Lost } else { Losing::WasLost })
+        Ok(if lost > 0 { LossOutcome::Lost } else { LossOutcome::WasLost })
     }
 
     /// Calls a blob lost no more; false if it was not.
@@ -206,14 +206,14 @@ impl Transaction<'_> {
         &self,
         digest: &Digest,
         bytes: &[u8],
-    ) -> Result<Losing, StorageError> {
+    ) -> Result<LossOutcome, StorageError> {
         let is_there = self
             .prepare_cached(
                 "SELECT 1 FROM manifests WHERE digest = ?1 AND CAST(bytes AS BLOB) = ?2",
             )?
             .exists(params![Text(&digest), bytes])?;
         if !is_there {
-            return Ok(Losing::IsGone);
+            return Ok(LossOutcome::IsGone);
         }
         let lost = self
             .prepare_cached(
@@ -221,7 +221,7 @@ impl Transaction<'_> {
                  ON CONFLICT DO NOTHING",
             )?
             .execute(params![Text(&digest), self.now()])?;
-        Ok(if lost > 0 { Losing::Lost } else { Losing::WasLost })
+        Ok(if lost > 0 { LossOutcome::Lost } else { LossOutcome::WasLost })
     }
 
     /// Calls a manifest lost no more; false if it was not.

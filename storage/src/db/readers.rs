@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::gate::Gate;
+use super::reader_gate::Gate;
 use super::transaction::Reader;
 use super::{STATEMENTS, give_clock};
 use crate::clock::{Clock, wall_seconds};

@@ -236,7 +236,7 @@ fn writes_walk_no_table_and_sort_nothing() {
 #[test]
 fn collection_reads_and_changes_no_more_than_its_step() {
     let (_directory, _database, mut connection) = filled();
-    let held = |digest| key::Held { repository: row(1), digest };
+    let held = |digest| key::HeldDigest { repository: row(1), digest };
     let (after, blob) = (Some(held(digest("7"))), digest("7"));
     let manifest = held(*index(&digest("subject"), "a/7").digest());
     type Work<'a> = &'a dyn Fn(&Transaction<'_>) -> Result<(), StorageError>;
@@ -312,7 +312,8 @@ fn undoing_removing_and_inspecting_walk_no_table_and_sort_nothing() {
     let works: [(&str, Work<'_>); 23] = [
         ("tags like a pattern", &|c| c.matching_tags(&name, &pattern, Some(&tag), 10).map(drop)),
         ("plan of tags", &|c| {
-            c.plan_removal_of_tags(&name, &likewise, removal::Going::default()).map(drop)
+            c.plan_removal_of_tags(&name, &likewise, image_removal::PlannedRemoval::default())
+                .map(drop)
         }),
         ("remove tags", &|c| c.remove_tags(&name, &likewise, None).map(drop)),
         ("history", &|c| c.tag_changes(&name, None, None, 10).map(drop)),

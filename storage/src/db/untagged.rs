@@ -7,7 +7,7 @@ use oci::Digest;
 use rusqlite::{OptionalExtension, params};
 
 use super::column::{Text, parsed};
-use super::key::{After, EdgeKey, Held, RepoId, STEP_ROWS, held, row_key};
+use super::key::{After, EdgeKey, HeldDigest, RepoId, STEP_ROWS, held, row_key};
 use super::transaction::Reader;
 use crate::error::StorageError;
 use crate::page::Page;
@@ -31,7 +31,7 @@ pub(crate) enum KeptBy {
 pub(crate) struct Look<'a> {
     pub(crate) reader: &'a Reader<'a>,
     /// Whether a manifest is only there because nothing is changed now.
-    pub(crate) is_leaving: &'a dyn Fn(&Held) -> bool,
+    pub(crate) is_leaving: &'a dyn Fn(&HeldDigest) -> bool,
     /// What was pushed after this tick was pushed lately.
     pub(crate) pushed_until: i64,
     /// A tag that went after this tick can be restored.
@@ -40,7 +40,10 @@ pub(crate) struct Look<'a> {
 
 impl Reader<'_> {
     /// A page of all manifests, each with its bytes.
-    pub(crate) fn held_manifests(&self, after: &After) -> Result<Vec<(Held, u64)>, StorageError> {
+    pub(crate) fn held_manifests(
+        &self,
+        after: &After,
+    ) -> Result<Vec<(HeldDigest, u64)>, StorageError> {
         let mut statement = self.prepare_cached(
             "SELECT repository_id, digest, size FROM repository_manifests
              WHERE (repository_id, digest) > (?1, ?2) ORDER BY repository_id, digest LIMIT ?3",
@@ -66,8 +69,12 @@ pub(crate) enum Listed {
 
 impl Look<'_> {
     /// Looks for an index that lists a manifest, after `after`.
-    pub(crate) fn listed(&self, of: &Held, after: Option<Digest>) -> Result<Listed, StorageError> {
-        let Held { repository, digest } = of;
+    pub(crate) fn listed(
+        &self,
+        of: &HeldDigest,
+        after: Option<Digest>,
+    ) -> Result<Listed, StorageError> {
+        let HeldDigest { repository, digest } = of;
         let mut statement = self.reader.prepare_cached(
             "SELECT parent,
                     EXISTS (SELECT 1 FROM repository_manifests m
@@ -81,7 +88,7 @@ impl Look<'_> {
         let mut rows = statement.query(params![repository, Text(&digest), after, STEP_ROWS])?;
         let (mut last, mut count, mut can_come_back) = (None, 0, false);
         while let Some(row) = rows.next()? {
-            let index = Held { repository: *repository, digest: parsed(row, 0)? };
+            let index = HeldDigest { repository: *repository, digest: parsed(row, 0)? };
             let (is_held, is_deleted): (bool, bool) = (row.get(1)?, row.get(2)?);
             if !(self.is_leaving)(&index) {
                 if is_held {
@@ -99,12 +106,16 @@ impl Look<'_> {
     }
 
     /// What keeps a manifest that no index lists; `can_be_listed` if one can come back that did.
-    pub(crate) fn keeper(&self, of: &Held, can_be_listed: bool) -> Result<KeptBy, StorageError> {
-        let Held { repository, digest } = of;
+    pub(crate) fn keeper(
+        &self,
+        of: &HeldDigest,
+        can_be_listed: bool,
+    ) -> Result<KeptBy, StorageError> {
+        let HeldDigest { repository, digest } = of;
         let subject = self.reader.subject_of(*repository, digest)?;
-        let subject = subject.map(|digest| Held { repository: *repository, digest });
+        let subject = subject.map(|digest| HeldDigest { repository: *repository, digest });
         let subject = subject.filter(|subject| !(self.is_leaving)(subject));
-        if let Some(Held { digest, .. }) = &subject
+        if let Some(HeldDigest { digest, .. }) = &subject
             && self.reader.holds_manifest(*repository, digest)?
         {
             return Ok(KeptBy::Subject);
@@ -121,7 +132,9 @@ impl Look<'_> {
             "SELECT 1 FROM deleted_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?;
         let can_refer = match &subject {
-            Some(Held { digest, .. }) => deleted.exists(params![repository, Text(&digest)])?,
+            Some(HeldDigest { digest, .. }) => {
+                deleted.exists(params![repository, Text(&digest)])?
+            }
             None => false,
         };
         let can_be_tagged = changed.is_some_and(|at| at > self.tagged_until);
@@ -132,7 +145,7 @@ impl Look<'_> {
     }
 
     /// When a tag last came to a manifest or left it: what was noted last was last.
-    fn last_change(&self, of: &Held) -> Result<Option<i64>, StorageError> {
+    fn last_change(&self, of: &HeldDigest) -> Result<Option<i64>, StorageError> {
         let mut last = None;
         for (index, column) in [("tag_history_before", "before"), ("tag_history_after", "after")] {
             let mut statement = self.reader.prepare_cached(&format!(
@@ -150,7 +163,7 @@ impl Reader<'_> {
     /// A page of the blobs that a manifest names, after `after`.
     pub(crate) fn blobs_of(
         &self,
-        of: &Held,
+        of: &HeldDigest,
         after: Option<&EdgeKey>,
     ) -> Result<Page<(Digest, u64), EdgeKey>, StorageError> {
         let nowhere = (String::new(), String::new());
@@ -196,7 +209,7 @@ impl Reader<'_> {
         &self,
         blobs: &[(Digest, u64)],
         after: &mut NamingCursor,
-        is_reached: &dyn Fn(&Held) -> bool,
+        is_reached: &dyn Fn(&HeldDigest) -> bool,
     ) -> Result<Vec<bool>, StorageError> {
         let (mut needed, mut left) = (Vec::new(), STEP_ROWS);
         for (blob, _) in blobs {
@@ -216,7 +229,7 @@ fn is_needed(
     blob: &Digest,
     after: &mut NamingCursor,
     left: &mut usize,
-    is_reached: &dyn Fn(&Held) -> bool,
+    is_reached: &dyn Fn(&HeldDigest) -> bool,
 ) -> Result<Option<bool>, StorageError> {
     let mut holders = reader.prepare_cached(
         "SELECT repository_id FROM repository_blobs WHERE digest = ?1 AND repository_id >= ?2
@@ -236,7 +249,7 @@ fn is_needed(
         let mut rows = namings.query(key)?;
         let (mut last, mut count) = (None, 0);
         while let Some(row) = rows.next()? {
-            let naming = Held { repository, digest: parsed(row, 1)? };
+            let naming = HeldDigest { repository, digest: parsed(row, 1)? };
             if is_reached(&naming) {
                 return Ok(Some(true));
             }

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::column::{Text, parsed};
 use super::key::{RepoId, RowKey, STEP_ROWS};
-use super::lost::Losing;
+use super::lost::LossOutcome;
 use super::transaction::{Reader, Transaction};
 use crate::error::StorageError;
 use crate::page::Page;
@@ -344,7 +344,7 @@ impl Reader<'_> {
 
 impl Transaction<'_> {
     /// Gives a manifest without bytes a row, so that it can be lost: its next push brings them.
-    pub(crate) fn stand_in(&self, digest: &Digest) -> Result<Losing, StorageError> {
+    pub(crate) fn stand_in(&self, digest: &Digest) -> Result<LossOutcome, StorageError> {
         self.prepare_cached(
             "INSERT INTO manifests (digest, bytes) VALUES (?1, x'') ON CONFLICT DO NOTHING",
         )?

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::copy::CopyRequest;
-use super::gate::Gate;
+use super::reader_gate::Gate;
 use super::transaction::Transaction;
 use super::{OnFatal, OnTrouble, empty_log};
 use crate::clock::wall_seconds;

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use super::{StorageError, Trouble};
 use crate::byte_count::ByteCount;
-use crate::medium::foreign::Foreign;
-use crate::process::lock::holder::LockHolder;
+use crate::in_memory::lock::holder::LockHolder;
+use crate::medium::network_fs::Foreign;
 
 /// Why a directory is not opened as a store.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use oci::Algorithm;
 
 use super::Store;
-use crate::backup::generation::{Found, Generation};
+use crate::backup::generation::{FoundBackup, Generation};
 use crate::backup::{BackupError, DatabaseFiles, forget, missing};
 use crate::db::copy::NamedBlob;
 use crate::error::StorageError;
@@ -17,7 +17,7 @@ impl Store {
     ///
     /// # Errors
     /// Trouble with the disk or the database.
-    pub fn begin_backup(&self, found: Found, next: Generation) -> Result<bool, StorageError> {
+    pub fn begin_backup(&self, found: FoundBackup, next: Generation) -> Result<bool, StorageError> {
         self.database.write_to_free(move |transaction| transaction.begin_backup(&found, &next))
     }
 

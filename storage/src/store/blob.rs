@@ -7,7 +7,7 @@ use oci::{Digest, RepoName};
 use super::Store;
 use crate::content::{BlobContent, BlobReader};
 use crate::db::Transaction;
-use crate::db::lost::Losing;
+use crate::db::lost::LossOutcome;
 use crate::error::StorageError;
 
 impl Store {
@@ -195,9 +195,11 @@ impl Store {
             self.lose_blob(digest, &reread).map(|lost| lost.map(|(losing, _)| losing))
         };
         match noted {
-            Ok(None | Some(Losing::IsGone)) => return Ok(false),
-            Ok(Some(Losing::WasLost)) => {}
-            Ok(Some(Losing::Lost)) | Err(_) => (self.on_trouble)(&StorageError::BlobLost(*digest)),
+            Ok(None | Some(LossOutcome::IsGone)) => return Ok(false),
+            Ok(Some(LossOutcome::WasLost)) => {}
+            Ok(Some(LossOutcome::Lost)) | Err(_) => {
+                (self.on_trouble)(&StorageError::BlobLost(*digest))
+            }
         }
         Ok(true)
     }

@@ -8,10 +8,10 @@ use oci::{Digest, RepoName};
 use super::Store;
 use crate::account::Account;
 use crate::content::SizedDigest;
-use crate::content::upload::{Finished, Session, UploadId, UploadWriter};
+use crate::content::upload::{FinishedUpload, Session, UploadId, UploadWriter};
 use crate::db::Reader;
 use crate::error::StorageError;
-use crate::process::sessions::KnownSession;
+use crate::in_memory::sessions::KnownSession;
 
 impl Store {
     /// Takes a session over to make it a blob; none if that is done already, for this digest, and
@@ -120,7 +120,7 @@ impl Store {
     /// that it did gets the blob now, if that is there: its user has sent these bytes, which were
     /// held against the digest before it was noted what they become. Somebody else may have
     /// published the same meanwhile, in whatever repository.
-    fn is_become(&self, name: &RepoName, finished: &Finished) -> Result<bool, StorageError> {
+    fn is_become(&self, name: &RepoName, finished: &FinishedUpload) -> Result<bool, StorageError> {
         let blob = finished.blob;
         let is_there = || Ok(self.tell_blob_size(name, &blob.digest)?.is_some());
         if is_there()? {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use crate::actor::Actor;
 use crate::db::Transaction;
+use crate::db::image_removal::{Removal, RemovalStep};
 use crate::db::inspect::{HeldBytes, ManifestInfo};
-use crate::db::removal::{Removal, RemovalStep};
 use crate::db::totals::{BlobTotal, RepositoryTotal};
 use crate::error::{StorageError, Trouble};
 

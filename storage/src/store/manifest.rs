@@ -6,7 +6,7 @@ use super::Store;
 use super::blob::TRIES;
 use crate::actor::Actor;
 use crate::db::list::{PageSize, Referrer};
-use crate::db::lost::Losing;
+use crate::db::lost::LossOutcome;
 use crate::db::manifest::{LongManifest, StoredManifest};
 use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
@@ -157,9 +157,9 @@ impl Store {
         let (digest, bytes) = (found.digest, found.bytes.clone());
         let lose = move |transaction: &Transaction<'_>| transaction.lose_manifest(&digest, &bytes);
         match self.database.step_to_mend(lose) {
-            Ok(Losing::IsGone) => return false,
-            Ok(Losing::WasLost) => {}
-            Ok(Losing::Lost) | Err(_) => {
+            Ok(LossOutcome::IsGone) => return false,
+            Ok(LossOutcome::WasLost) => {}
+            Ok(LossOutcome::Lost) | Err(_) => {
                 (self.on_trouble)(&lost_itself(digest));
             }
         }

@@ -5,7 +5,7 @@ use oci::{RepoName, Tag, TagPattern};
 use super::Store;
 use crate::actor::Actor;
 use crate::db::Transaction;
-use crate::db::removal::{Going, Removal, RemovalStep};
+use crate::db::image_removal::{PlannedRemoval, Removal, RemovalStep};
 use crate::error::StorageError;
 use crate::page::Page;
 
@@ -21,7 +21,7 @@ impl Store {
         name: &RepoName,
         pattern: &TagPattern,
     ) -> Result<Removal, StorageError> {
-        let (mut going, mut after) = (Going::default(), None);
+        let (mut going, mut after) = (PlannedRemoval::default(), None);
         loop {
             let Page { entries: tags, next } = self.matching(name, pattern, after.as_ref())?;
             going = self.database.read(|reader| reader.plan_removal_of_tags(name, &tags, going))?;

@@ -4,10 +4,10 @@ use oci::{Digest, RepoName};
 
 use super::Store;
 use crate::content::upload::{CheckedUpload, UploadWriter};
-use crate::content::{Left, SizedDigest, Unpublished};
+use crate::content::{SizedDigest, Unpublished, UploadRemains};
 use crate::db::Transaction;
 use crate::error::StorageError;
-use crate::process::claims::Turn;
+use crate::in_memory::claims::Turn;
 
 impl Store {
     /// Makes the bytes of a session a blob of its repository. Durable on return.
@@ -87,13 +87,16 @@ impl Store {
         // what others hold already; after it the repository holds what the session was to become,
         // which answers for it. Where the row says that the blob is lost, the link shows nothing
         // before the last step, and the finished session knows where its bytes are.
-        // Sound is what readers get, and what the writing reader takes for sound, too.
+        //
+        // A blob is sound where both the disk, which the row was read from afresh, and the writing
+        // connection, which may remember another row, say so.
         let is_sound = self.link_stored(name, blob)? == Some(true) && row.size == blob.size;
         synced.replace()?;
         if is_sound {
             return Ok(());
         }
-        self.add_blob(name, blob).map_err(|error| Unpublished { error, left: Left::Placed })
+        self.add_blob(name, blob)
+            .map_err(|error| Unpublished { error, left: UploadRemains::Placed })
     }
 
     fn link_stored(

@@ -14,7 +14,7 @@ use super::Store;
 use crate::backup::BackupError;
 use crate::db::copy;
 use crate::error::StorageError;
-use crate::process::deletion_holds::{DeletionHold, Unlinking};
+use crate::in_memory::deletion_holds::{DeletionHold, Unlinking};
 
 /// A database in the data directory that nobody writes to. While it lives, collection unlinks no
 /// blob that it names; its end may wait for the disk.

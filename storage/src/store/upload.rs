@@ -10,7 +10,7 @@ use crate::collect::unnamed_files::upload_name;
 use crate::content::Spool;
 use crate::content::upload::{UploadId, UploadWriter};
 use crate::error::StorageError;
-use crate::process::sessions::{KnownSession, SweptUploads};
+use crate::in_memory::sessions::{KnownSession, SweptUploads};
 
 impl Store {
     /// Whether the disk has room for an upload of so many bytes more, above what uploads leave

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use crate::content::{Identity, Reread};
 use crate::db::key::RepoId;
-use crate::db::lost::{HurtManifest, Losing, Lost, LostDigests};
+use crate::db::lost::{HurtManifest, LossOutcome, Lost, LostDigests};
 use crate::db::upkeep;
 use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
+use crate::in_memory::claims::Claim;
 use crate::page::Page;
-use crate::process::claims::Claim;
 use crate::verify::{
     BrokenImages, Finding, Image, Position, Scrub, Verification, VerificationRun, Verified,
 };
@@ -152,10 +152,10 @@ impl Store {
         &self,
         digest: &Digest,
         reread: &Reread,
-    ) -> Result<Option<(Losing, Option<PathBuf>)>, StorageError> {
+    ) -> Result<Option<(LossOutcome, Option<PathBuf>)>, StorageError> {
         let hidden = self.hide_blob(digest, reread.identity.as_ref())?;
         let Some((_claim, losing)) = hidden else { return Ok(None) };
-        if losing == Losing::IsGone || reread.identity.is_none() || reread.is_unreadable() {
+        if losing == LossOutcome::IsGone || reread.identity.is_none() || reread.is_unreadable() {
             // What cannot be read now may be good, and is answered again when it was read.
             return Ok(Some((losing, None)));
         }
@@ -169,7 +169,7 @@ impl Store {
         &self,
         digest: &Digest,
         identity: Option<&Identity>,
-    ) -> Result<Option<(Claim<'_>, Losing)>, StorageError> {
+    ) -> Result<Option<(Claim<'_>, LossOutcome)>, StorageError> {
         let claim = self.claims.claim(digest);
         if self.content.identity(digest).as_ref() != identity {
             return Ok(None);

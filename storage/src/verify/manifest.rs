@@ -6,16 +6,16 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use oci::{Digest, Edge, Manifest, WrongSizes};
 
-use super::walk::{Going, VerificationRun};
+use super::walk::{Flow, VerificationRun};
 use super::{Finding, Missized};
 use crate::db::key::{RepoId, STEP_ROWS};
-use crate::db::lost::Losing;
+use crate::db::lost::LossOutcome;
 use crate::db::verify::{HoldingRepository, Shown};
 use crate::db::{Reader, Transaction};
 use crate::error::StorageError;
 
 impl VerificationRun<'_> {
-    pub(super) fn walk_manifests(&mut self) -> Going {
+    pub(super) fn walk_manifests(&mut self) -> Flow {
         loop {
             let after = self.verified.position.after.clone();
             let page =
@@ -63,7 +63,7 @@ impl VerificationRun<'_> {
     fn lose_manifest(&mut self, digest: &Digest, bytes: Vec<u8>) -> Result<(), StorageError> {
         let lost = *digest;
         let lose = move |transaction: &Transaction<'_>| transaction.lose_manifest(&lost, &bytes);
-        if self.how.is_dry_run || self.store.database.step_to_mend(lose)? == Losing::Lost {
+        if self.how.is_dry_run || self.store.database.step_to_mend(lose)? == LossOutcome::Lost {
             self.verified.add(Finding::Manifest(*digest));
         }
         Ok(())

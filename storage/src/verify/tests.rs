@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::account::{Account, UserId};
-use crate::db::{Transaction, probe};
+use crate::db::{Transaction, test_hooks};
 use crate::error::StorageError;
 use crate::store::{OpenOptions, PartState, Store};
 
@@ -42,7 +42,7 @@ fn open(home: &TempDir) -> Store {
 
 /// Changes the database behind the store's back.
 fn spoil(home: &TempDir, statements: &str) {
-    probe::spoil(&home.path().join("registry.db"), statements);
+    test_hooks::spoil(&home.path().join("registry.db"), statements);
 }
 
 /// An index with `children` children and an annotation.
@@ -149,7 +149,7 @@ fn a_manifest_that_is_pushed_while_its_bad_bytes_are_looked_at_is_not_lost() {
         let digest = *manifest.digest();
         move |transaction: &Transaction<'_>| transaction.lose_manifest(&digest, b"bad bytes")
     };
-    assert_eq!(store.database.write(lose), Ok(crate::db::lost::Losing::IsGone));
+    assert_eq!(store.database.write(lose), Ok(crate::db::lost::LossOutcome::IsGone));
     assert!(get(&store, "one", "image").unwrap().is_some());
 }
 
@@ -164,7 +164,7 @@ fn what_is_recorded_of_a_manifest_is_mended_deleted_ones_included() {
     assert_eq!(removed, Ok(true));
     let rows = || -> Vec<(String, String, String)> {
         let edges = "SELECT parent, kind, child FROM edges ORDER BY 1, 2, 3";
-        probe::rows_of(&home.path().join("registry.db"), edges)
+        test_hooks::rows_of(&home.path().join("registry.db"), edges)
     };
     let before = rows();
     assert_eq!(before.len(), 302);
@@ -312,7 +312,7 @@ fn a_broken_page_of_the_database_is_told_and_the_files_are_read_even_so() {
     drop(store);
     spoil(&home, "PRAGMA wal_checkpoint(TRUNCATE)");
     let query = "SELECT rootpage FROM sqlite_schema WHERE name = 'tags'";
-    let (page,): (i64,) = probe::rows_of(&home.path().join("registry.db"), query)[0];
+    let (page,): (i64,) = test_hooks::rows_of(&home.path().join("registry.db"), query)[0];
     let file = std::fs::OpenOptions::new().write(true).open(home.path().join("registry.db"));
     let offset = u64::try_from(page - 1).unwrap() * 4096;
     file.unwrap().write_all_at(&[0xff; 4096], offset).unwrap();

@@ -9,7 +9,7 @@ use super::pace::Pace;
 use super::{Finding, OnStep, Position, Verification, Verified, VerifyPhase};
 use crate::content::{Listing, Reread};
 use crate::db::key::{RepoId, STEP_ROWS};
-use crate::db::lost::Losing;
+use crate::db::lost::LossOutcome;
 use crate::db::repository::HeldBlob;
 use crate::db::verify::{BlobRow, Dangling, NamingTable};
 use crate::db::{Reader, Transaction};
@@ -28,7 +28,7 @@ pub(crate) struct VerificationRun<'a> {
 }
 
 /// Whether to go on, or trouble.
-pub(super) type Going = Result<ControlFlow<()>, StorageError>;
+pub(super) type Flow = Result<ControlFlow<()>, StorageError>;
 
 impl<'a> VerificationRun<'a> {
     /// A walk that begins, or goes on from where an earlier one was.
@@ -62,7 +62,7 @@ impl<'a> VerificationRun<'a> {
         }
     }
 
-    fn walk(&mut self, phase: VerifyPhase) -> Going {
+    fn walk(&mut self, phase: VerifyPhase) -> Flow {
         match phase {
             VerifyPhase::Manifests => self.walk_manifests(),
             VerifyPhase::Holders => self.walk_naming(NamingTable::Manifests),
@@ -89,7 +89,7 @@ impl<'a> VerificationRun<'a> {
         ControlFlow::Continue(())
     }
 
-    fn walk_naming(&mut self, naming: NamingTable) -> Going {
+    fn walk_naming(&mut self, naming: NamingTable) -> Flow {
         loop {
             let Position { number, after, .. } = &self.verified.position;
             let after = (RepoId::kept(*number), after.clone());
@@ -119,7 +119,7 @@ impl<'a> VerificationRun<'a> {
                     let finding = Finding::Manifest(parsed);
                     let is_new = match self.how.is_dry_run {
                         true => !self.verified.findings.contains(&finding),
-                        false => self.store.database.step_to_mend(stand_in)? == Losing::Lost,
+                        false => self.store.database.step_to_mend(stand_in)? == LossOutcome::Lost,
                     };
                     if is_new {
                         self.verified.add(finding);
@@ -140,7 +140,7 @@ impl<'a> VerificationRun<'a> {
         Ok(())
     }
 
-    fn walk_blobs(&mut self) -> Going {
+    fn walk_blobs(&mut self) -> Flow {
         loop {
             let after = self.verified.position.after.clone();
             let page = self.store.database.read_afresh(|reader| reader.blobs_to_verify(&after))?;
@@ -164,7 +164,7 @@ impl<'a> VerificationRun<'a> {
         }
     }
 
-    fn check_blob(&mut self, digest: &Digest, size: u64) -> Going {
+    fn check_blob(&mut self, digest: &Digest, size: u64) -> Flow {
         let content = &self.store.content;
         let before = self.verified.blob_bytes;
         let mut has_file = false;
@@ -225,9 +225,9 @@ impl<'a> VerificationRun<'a> {
             true => None,
             false => match self.store.lose_blob(digest, reread)? {
                 None => return Ok(false),
-                Some((Losing::IsGone, _)) => return Ok(true),
+                Some((LossOutcome::IsGone, _)) => return Ok(true),
                 // Hidden before, and its file will not move.
-                Some((Losing::WasLost, None)) => return Ok(true),
+                Some((LossOutcome::WasLost, None)) => return Ok(true),
                 Some((_, put_aside)) => put_aside,
             },
         };
@@ -235,7 +235,7 @@ impl<'a> VerificationRun<'a> {
         Ok(true)
     }
 
-    fn walk_files(&mut self) -> Going {
+    fn walk_files(&mut self) -> Flow {
         let done = usize::try_from(self.verified.position.number).unwrap_or(0);
         for (algorithm, prefix) in Layout::shards().skip(done) {
             self.walk_shard(algorithm, prefix)?;

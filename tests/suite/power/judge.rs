@@ -7,7 +7,7 @@ use std::path::Path;
 use certs::RootKey;
 use registry_server::auth::password;
 use registry_server::config::Settings;
-use registry_server::server::{self, Given};
+use registry_server::server::{self, OutsideFiles};
 use tempfile::TempDir;
 
 use super::check::{Verdict, check, open};
@@ -51,7 +51,7 @@ fn check_first_start(data: &Path) -> Verdict {
         ..Settings::default()
     };
     let config = settings.with_defaults().check().expect("good settings");
-    let given = Given::read(&config).expect("what is given");
+    let given = OutsideFiles::read(&config).expect("what is given");
     server::initialize(&config, given, RootKey::InDirectory)
         .map_err(|error| format!("the next start fails: {error:#}"))?;
     let store = open(data)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use oci::Algorithm;
 use registry_server::command::data::Collect;
-use registry_server::config::Span;
+use registry_server::config::ConfigDuration;
 use registry_server::control;
 use serde_json::json;
 
@@ -170,7 +170,7 @@ pub(super) fn collect(load: &Load<'_>, data: &Path) {
 }
 
 fn collect_once(data: &Path) {
-    let none = Some(Span(Duration::ZERO));
+    let none = Some(ConfigDuration(Duration::ZERO));
     let command = Collect { grace: none, deleted: none, ..Collect::default() };
     control::run(data, command).expect("a collection");
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use registry_server::auth::password::Password;
 use registry_server::command::Command;
-use registry_server::command::access::{AddUser, ChangePassword};
+use registry_server::command::user::{AddUser, ChangePassword};
 use registry_server::config::Settings;
 use registry_server::control;
 use registry_server::limits::Limits;
 use registry_server::notify::Notifier;
-use registry_server::server::{self, Given};
+use registry_server::server::{self, OutsideFiles};
 use storage::Role;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -149,7 +149,7 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
-            let given = Given::read(&config).expect("what the configuration names");
+            let given = OutsideFiles::read(&config).expect("what the configuration names");
             runtime.block_on(async {
                 let server =
                     server::Server::start(&config, given, limits, &Notifier::default()).await;

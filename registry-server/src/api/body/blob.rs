@@ -14,10 +14,10 @@ use tracing::error;
 use super::multipart::Parts;
 use crate::api::App;
 use crate::api::list::LongList;
-use crate::api::range::Span;
-use crate::blocking::{Begun, Blocking, OnDisk};
+use crate::api::range::ByteSpan;
+use crate::blocking::{Blocking, OnDisk, RunningWork};
 use crate::limits::Limits;
-use crate::share::Held;
+use crate::share::HeldShare;
 
 /// Where a long reply comes from.
 #[derive(Clone)]
@@ -52,16 +52,16 @@ pub struct BlobBody {
     source: Source,
     blocking: Blocking,
     /// What is left of the part that is being sent.
-    part: Option<Span>,
+    part: Option<ByteSpan>,
     /// The parts after it, each with a head of its own, if there are several.
     parts: Option<Parts>,
-    next: Option<Begun<Result<Bytes, StorageError>>>,
+    next: Option<RunningWork<Result<Bytes, StorageError>>>,
     limits: Arc<Limits>,
     // The thread that reads a piece has it too: it may go on when the client is gone.
     sending: Arc<Sending>,
     left: u64,
     /// The room that a long list of parts has.
-    _room: Option<Held>,
+    _room: Option<HeldShare>,
 }
 
 /// One of the blobs that are being sent; they share the memory for pieces.
@@ -90,12 +90,12 @@ enum Segment {
     /// What stands between two parts.
     Text(String),
     /// A part of the blob, or a piece of it.
-    Part(Span),
+    Part(ByteSpan),
 }
 
 impl BlobBody {
     /// Sends one part of a blob, or all of it.
-    pub(in crate::api) fn one(app: &App, source: Source, part: Span) -> Self {
+    pub(in crate::api) fn one(app: &App, source: Source, part: ByteSpan) -> Self {
         let left = part.length;
         Self { part: (left > 0).then_some(part), left, ..Self::nothing(app, source) }
     }
@@ -105,7 +105,7 @@ impl BlobBody {
         app: &App,
         source: Source,
         parts: Parts,
-        room: Option<Held>,
+        room: Option<HeldShare>,
     ) -> Self {
         let left = parts.length();
         Self { parts: Some(parts), left, _room: room, ..Self::nothing(app, source) }
@@ -156,7 +156,7 @@ impl BlobBody {
 
     /// Begins to read the next piece: a piece of a large part, or many small ones together, since
     /// each hand-over to another thread costs more than a few bytes do.
-    fn begin_next(&mut self) -> Option<Begun<Result<Bytes, StorageError>>> {
+    fn begin_next(&mut self) -> Option<RunningWork<Result<Bytes, StorageError>>> {
         let piece_bytes = match &self.parts {
             // One at a time, which each connection may have.
             None if self.source.is_slow() => self.limits.small_body_bytes,
@@ -192,8 +192,9 @@ impl BlobBody {
         };
         let length = usize::try_from(part.length).unwrap_or(room).min(room);
         let rest = part.length - length as u64;
-        self.part = (rest > 0).then(|| Span { start: part.start + length as u64, length: rest });
-        Some((Segment::Part(Span { length: length as u64, ..part }), length))
+        self.part =
+            (rest > 0).then(|| ByteSpan { start: part.start + length as u64, length: rest });
+        Some((Segment::Part(ByteSpan { length: length as u64, ..part }), length))
     }
 }
 

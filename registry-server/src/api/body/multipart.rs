@@ -3,7 +3,7 @@
 
 use oci::Digest;
 
-use crate::api::range::Span;
+use crate::api::range::ByteSpan;
 
 /// The parts that are still to be sent. What stands between them is made when it is their turn, so
 /// that a thousand of them are a few kilobytes.
@@ -11,13 +11,13 @@ use crate::api::range::Span;
 pub(in crate::api) struct Parts {
     boundary: String,
     size: u64,
-    spans: std::vec::IntoIter<Span>,
+    spans: std::vec::IntoIter<ByteSpan>,
     is_over: bool,
 }
 
 impl Parts {
     /// Parts of the blob of this digest and size.
-    pub(in crate::api) fn new(digest: &Digest, size: u64, spans: Vec<Span>) -> Self {
+    pub(in crate::api) fn new(digest: &Digest, size: u64, spans: Vec<ByteSpan>) -> Self {
         // The boundary must not occur in the content; a digest of it does so with no probability,
         // and a hundred and more digits are too long for RFC 2046.
         let boundary = digest.hex().chars().take(BOUNDARY_CHARACTERS).collect();
@@ -36,7 +36,7 @@ impl Parts {
         lengths.sum::<u64>() + self.end().len() as u64
     }
 
-    fn head(&self, span: Span) -> String {
+    fn head(&self, span: ByteSpan) -> String {
         format!(
             "\r\n--{}\r\nContent-Type: application/octet-stream\r\nContent-Range: {}\r\n\r\n",
             self.boundary,
@@ -51,7 +51,7 @@ impl Parts {
 
 impl Iterator for Parts {
     /// What comes next, and the part behind it; the end has none.
-    type Item = (String, Option<Span>);
+    type Item = (String, Option<ByteSpan>);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.is_over {

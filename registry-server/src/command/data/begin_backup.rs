@@ -1,7 +1,7 @@
 //! Noting that a backup is to be written.
 
 use serde::{Deserialize, Serialize};
-use storage::backup::generation::{Found, Generation};
+use storage::backup::generation::{FoundBackup, Generation};
 
 use crate::command::{Command, CommandError, Context};
 
@@ -10,7 +10,7 @@ use crate::command::{Command, CommandError, Context};
 #[serde(deny_unknown_fields)]
 pub struct BeginBackup {
     /// What was found there.
-    pub found: Found,
+    pub found: FoundBackup,
     /// What is to be written there.
     pub next: Generation,
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use storage::{Collected, Keep};
 
 use crate::command::{Command, CommandError, Context, Progress};
-use crate::config::Span;
+use crate::config::ConfigDuration;
 
 /// Collects what nothing needs any more. What is not given is as the settings say.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -13,15 +13,15 @@ pub struct Collect {
     /// Whether it only counts.
     pub dry_run: bool,
     /// How long blobs are kept that were pushed, mounted or told.
-    pub grace: Option<Span>,
+    pub grace: Option<ConfigDuration>,
     /// How long manifests without a tag are kept.
-    pub untagged: Option<Span>,
+    pub untagged: Option<ConfigDuration>,
     /// How long what was deleted is kept.
-    pub deleted: Option<Span>,
+    pub deleted: Option<ConfigDuration>,
     /// How long it is kept what tags named.
-    pub history: Option<Span>,
+    pub history: Option<ConfigDuration>,
     /// How long unused upload sessions are kept.
-    pub uploads: Option<Span>,
+    pub uploads: Option<ConfigDuration>,
 }
 
 /// What collection did.
@@ -45,7 +45,7 @@ impl Command for Collect {
 
     fn run(self, context: &mut Context<'_>) -> Result<Collection, CommandError> {
         let settings = &context.upkeep.keep;
-        let time = |span: Option<Span>| span.map(|Span(time)| time);
+        let time = |span: Option<ConfigDuration>| span.map(|ConfigDuration(time)| time);
         let grace = time(self.grace).unwrap_or(settings.grace);
         let keep = Keep {
             grace,

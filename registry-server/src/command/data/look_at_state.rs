@@ -42,7 +42,7 @@ pub struct State {
     /// Upload sessions that are open.
     pub open_uploads: u64,
     /// How collection last ended; none if it never did.
-    pub last_collection: Option<Ended<Collected>>,
+    pub last_collection: Option<LastRun<Collected>>,
     /// When every stored byte was last read and checked, in seconds since 1970; none if it never
     /// was.
     pub last_verified: Option<i64>,
@@ -56,7 +56,7 @@ pub struct State {
 
 /// How a task of upkeep ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended<T> {
+pub struct LastRun<T> {
     /// When, in seconds since 1970.
     pub ended_at: i64,
     /// What it did.
@@ -94,7 +94,7 @@ impl Command for LookAtState {
             open_uploads: store.open_uploads() as u64,
             last_collection: store
                 .last_collection()?
-                .map(|(ended_at, did)| Ended { ended_at, did }),
+                .map(|(ended_at, did)| LastRun { ended_at, did }),
             last_verified: store.last_verified()?,
             lost_blobs: lost.blobs,
             lost_manifests: lost.manifests,

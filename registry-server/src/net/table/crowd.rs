@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::{Entry, Phase};
+use super::entry::{ConnectionPhase, Entry};
 use super::owned::Crowd;
 use super::{Crowding, SETTLED_TIME};
 use crate::auth::network;
@@ -85,8 +85,8 @@ impl State {
     }
 
     /// Who gives way when there is no place.
-    fn going(&self, limits: &Limits) -> Going {
-        let mut going = Going::default();
+    fn going(&self, limits: &Limits) -> GivesWay {
+        let mut going = GivesWay::default();
         let (mut stuck, mut crowded, mut resting) = (None, None, None);
         let (mut largest, owners) = (None, self.crowds.len() + 1);
         let lots = RandomState::new();
@@ -175,7 +175,7 @@ pub(super) struct Rooms<'a> {
     limits: &'a Limits,
     /// Who gives way, once that was asked for: it is the same for all newcomers, and costs a look
     /// at every connection.
-    going: Option<Going>,
+    going: Option<GivesWay>,
 }
 
 impl Rooms<'_> {
@@ -208,7 +208,7 @@ impl Rooms<'_> {
 
 /// Who gives way to newcomers, if the table is full.
 #[derive(Default)]
-struct Going {
+struct GivesWay {
     /// How many connections there are without a login.
     without_login: usize,
     /// One of them that had its time.
@@ -221,7 +221,7 @@ struct Going {
     largest: Option<u64>,
 }
 
-impl Going {
+impl GivesWay {
     /// Who gives way to somebody who has `own` connections without a login.
     ///
     /// Those without a login go before the others. Where none of them may, since each came only
@@ -255,7 +255,7 @@ fn rested_in_vain(entry: &Entry, most: usize, limits: &Limits) -> Duration {
 /// what stands still, then what has been open longest.
 fn dispensable(entry: &Entry) -> (bool, Duration, Duration, Duration) {
     let still = entry.still_for();
-    let is_idle = entry.phase() == Phase::Idle && still >= SETTLED_TIME;
+    let is_idle = entry.phase() == ConnectionPhase::Idle && still >= SETTLED_TIME;
     (is_idle, rested_for_long(entry).unwrap_or_default(), still, entry.age())
 }
 

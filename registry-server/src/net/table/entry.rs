@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::owned::Crowd;
-use crate::api::rest::Rest;
+use crate::api::resting::Rest;
 use crate::limits::Limits;
 use crate::limits::{LOGIN_TIME, SILENT_TIME, WAITING_TIME};
 use crate::share::Owner;
@@ -16,7 +16,7 @@ use crate::share::Owner;
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(in crate::net) enum Phase {
+pub(in crate::net) enum ConnectionPhase {
     /// The TLS handshake is under way.
     Handshake,
     /// Waiting for the first byte of a request.
@@ -29,7 +29,7 @@ pub(in crate::net) enum Phase {
     Flushing,
 }
 
-impl Phase {
+impl ConnectionPhase {
     fn of(number: u8) -> Self {
         [Self::Handshake, Self::Idle, Self::Head, Self::Busy]
             .into_iter()
@@ -76,7 +76,7 @@ impl Entry {
         Self {
             peer,
             born,
-            phase: AtomicU8::new(Phase::Handshake as u8),
+            phase: AtomicU8::new(ConnectionPhase::Handshake as u8),
             since: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
             drained: AtomicU64::new(0),
@@ -92,11 +92,11 @@ impl Entry {
         }
     }
 
-    pub(in crate::net) fn phase(&self) -> Phase {
-        Phase::of(self.phase.load(Ordering::Acquire))
+    pub(in crate::net) fn phase(&self) -> ConnectionPhase {
+        ConnectionPhase::of(self.phase.load(Ordering::Acquire))
     }
 
-    pub(in crate::net) fn enter(&self, phase: Phase) {
+    pub(in crate::net) fn enter(&self, phase: ConnectionPhase) {
         self.since.store(self.now(), Ordering::Release);
         self.phase.store(phase as u8, Ordering::Release);
     }
@@ -105,7 +105,7 @@ impl Entry {
     /// that it ended: only then does the wait for the next request begin.
     pub(in crate::net) fn set_draining(&self, is_draining: bool) {
         self.draining.store(is_draining, Ordering::Release);
-        if !is_draining && self.phase() == Phase::Idle {
+        if !is_draining && self.phase() == ConnectionPhase::Idle {
             // The phase may be another one by now, and is left alone.
             self.since.store(self.now(), Ordering::Release);
         }
@@ -170,13 +170,15 @@ impl Entry {
     pub(super) fn still_for(&self) -> Duration {
         let blocked = self.blocked_for().unwrap_or_default();
         match self.phase() {
-            Phase::Busy if !self.is_known() => {
+            ConnectionPhase::Busy if !self.is_known() => {
                 let written = self.for_long(self.written.load(Ordering::Relaxed));
                 let waiting = self.in_phase_for().min(written);
                 if waiting >= WAITING_TIME { waiting.max(blocked) } else { blocked }
             }
-            Phase::Busy | Phase::Flushing => blocked,
-            Phase::Handshake | Phase::Idle | Phase::Head => self.in_phase_for().max(blocked),
+            ConnectionPhase::Busy | ConnectionPhase::Flushing => blocked,
+            ConnectionPhase::Handshake | ConnectionPhase::Idle | ConnectionPhase::Head => {
+                self.in_phase_for().max(blocked)
+            }
         }
     }
 
@@ -250,11 +252,11 @@ impl Entry {
             return true;
         }
         let bound = match self.phase() {
-            Phase::Handshake => limits.handshake_time,
-            Phase::Idle => limits.keep_alive_time,
-            Phase::Head => limits.head_time,
+            ConnectionPhase::Handshake => limits.handshake_time,
+            ConnectionPhase::Idle => limits.keep_alive_time,
+            ConnectionPhase::Head => limits.head_time,
             // Bounded by the reads of the body and by the writes above.
-            Phase::Busy | Phase::Flushing => return false,
+            ConnectionPhase::Busy | ConnectionPhase::Flushing => return false,
         };
         self.in_phase_for() > bound
     }

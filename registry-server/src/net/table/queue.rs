@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::SETTLED_TIME;
-use super::known::KnownNetworks;
+use super::known_networks::KnownNetworks;
 use crate::auth::network;
 
 /// A connection of which it can be told whether anything came on it.

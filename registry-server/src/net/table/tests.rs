@@ -7,7 +7,7 @@ use crate::limits::LOGIN_TIME;
 struct Scene {
     table: Arc<Table>,
     limits: Limits,
-    places: Vec<Place>,
+    places: Vec<Slot>,
 }
 
 impl Scene {
@@ -31,7 +31,7 @@ impl Scene {
         let (number, entry) = state.insert(peer, born);
         drop(state);
         entry.set_spoken();
-        self.places.push(Place { table: Arc::clone(&self.table), number, entry });
+        self.places.push(Slot { table: Arc::clone(&self.table), number, entry });
         Some(self.places.len() - 1)
     }
 
@@ -41,7 +41,7 @@ impl Scene {
 
     /// Somebody logs in on it, and it is busy from then on.
     fn log_in(&self, which: usize, name: &str) {
-        self.entry(which).enter(Phase::Busy);
+        self.entry(which).enter(ConnectionPhase::Busy);
         let owner = Owner::User(name.parse().unwrap());
         self.table.set_owner(self.entry(which), &owner, &self.limits);
     }
@@ -69,7 +69,7 @@ fn whoever_has_more_than_his_share_loses_one_of_his_own() {
     assert_eq!(scene.come("127.0.0.1", 0), None, "one may come free by itself");
     assert!(scene.come_after(LOGIN_TIME, "127.0.0.1", 0).is_some());
     assert_eq!(scene.gone(), [7], "the one that was open longest");
-    scene.entry(2).enter(Phase::Idle);
+    scene.entry(2).enter(ConnectionPhase::Idle);
     scene.entry(2).rewind();
     let which = scene.places.len() - 1;
     scene.log_in(which, "bully");
@@ -112,7 +112,7 @@ fn of_those_who_may_go_the_first_goes() {
         let which = scene.come("127.0.0.1", 10).unwrap();
         scene.log_in(which, name);
         if name != "busy" {
-            scene.entry(which).enter(Phase::Idle);
+            scene.entry(which).enter(ConnectionPhase::Idle);
             scene.entry(which).rewind();
         }
     }
@@ -127,7 +127,7 @@ fn of_those_who_may_go_the_first_goes() {
     for number in 0..13 {
         let which = scene.come("127.0.0.1", 10).unwrap();
         scene.log_in(which, &format!("honest{number}"));
-        scene.entry(which).enter(Phase::Idle);
+        scene.entry(which).enter(ConnectionPhase::Idle);
         scene.entry(which).rewind();
     }
     for _ in 0..3 {
@@ -157,7 +157,7 @@ fn who_logs_in_on_a_connection_that_gave_way_has_none() {
 fn who_waits_for_a_first_login_stands_still_only_after_a_while() {
     let waiting = |scene: &mut Scene, from: &str, seconds| {
         let login = scene.come(from, seconds).unwrap();
-        scene.entry(login).enter(Phase::Busy);
+        scene.entry(login).enter(ConnectionPhase::Busy);
         scene.entry(login).rewind();
         login
     };

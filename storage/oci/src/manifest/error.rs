@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{MediaType, MediaTypeError, Place};
+use super::{KeyedObject, MediaType, MediaTypeError};
 use crate::digest::DigestError;
 
 /// Why bytes are refused as a manifest.
@@ -25,7 +25,7 @@ pub enum ManifestError {
     )]
     KeyFolds {
         /// What it is a key of.
-        place: Place,
+        place: KeyedObject,
         /// The key.
         key: String,
         /// The known one.
@@ -35,7 +35,7 @@ pub enum ManifestError {
     #[error("{place} has the key {key:?} twice, and readers take different ones: write it once")]
     KeyTwice {
         /// What it is a key of.
-        place: Place,
+        place: KeyedObject,
         /// The key.
         key: String,
     },

@@ -13,7 +13,7 @@ use super::ManifestError;
 
 /// An object whose keys readers know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum KeyedObject {
     /// The manifest itself.
     Manifest,
     /// One of its descriptors.
@@ -22,7 +22,7 @@ pub enum Place {
     Platform,
 }
 
-impl Place {
+impl KeyedObject {
     /// The keys that some reader gives a meaning (OCI image specification: manifest.md,
     /// image-index.md, descriptor.md; Docker's schemas 1 and 2; the artifact manifest).
     fn known(self) -> &'static [&'static str] {
@@ -57,7 +57,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for KeyedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Manifest => "the manifest",
@@ -69,7 +69,7 @@ impl fmt::Display for Place {
 
 /// The keys of one object, in the order in which they come.
 pub(super) struct Keys {
-    place: Place,
+    place: KeyedObject,
     /// A bit for each known key that came.
     known: u16,
     unknown: Option<Unknown>,
@@ -77,7 +77,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Of an object that has had no key.
-    pub(super) fn of(place: Place) -> Self {
+    pub(super) fn of(place: KeyedObject) -> Self {
         Self { place, known: 0, unknown: None }
     }
 
@@ -175,7 +175,7 @@ const TEXT_CHARS: usize = 255;
 mod tests {
     use super::*;
 
-    fn taken(place: Place, keys: &[&str]) -> Result<(), ManifestError> {
+    fn taken(place: KeyedObject, keys: &[&str]) -> Result<(), ManifestError> {
         let mut of = Keys::of(place);
         keys.iter().try_for_each(|key| of.take(key).map(drop))
     }
@@ -183,13 +183,13 @@ mod tests {
     #[test]
     fn keys_that_readers_take_differently_are_refused() {
         for (place, key, known) in [
-            (Place::Manifest, "Layers", "layers"),
-            (Place::Manifest, "layer\u{017f}", "layers"),
-            (Place::Manifest, "SCHEMAVER\u{017f}ION", "schemaVersion"),
-            (Place::Manifest, "FSLayers", "fsLayers"),
-            (Place::Descriptor, "\u{017f}IZE", "size"),
-            (Place::Descriptor, "mediatype", "mediaType"),
-            (Place::Platform, "OS.Version", "os.version"),
+            (KeyedObject::Manifest, "Layers", "layers"),
+            (KeyedObject::Manifest, "layer\u{017f}", "layers"),
+            (KeyedObject::Manifest, "SCHEMAVER\u{017f}ION", "schemaVersion"),
+            (KeyedObject::Manifest, "FSLayers", "fsLayers"),
+            (KeyedObject::Descriptor, "\u{017f}IZE", "size"),
+            (KeyedObject::Descriptor, "mediatype", "mediaType"),
+            (KeyedObject::Platform, "OS.Version", "os.version"),
         ] {
             let folds = ManifestError::KeyFolds { place, key: key.to_owned(), known };
             // Alone, before the known one, and after it.
@@ -198,10 +198,10 @@ mod tests {
             }
         }
         for (place, key) in [
-            (Place::Manifest, "config"),
-            (Place::Manifest, "org.example"),
-            (Place::Descriptor, "urls"),
-            (Place::Platform, "variant"),
+            (KeyedObject::Manifest, "config"),
+            (KeyedObject::Manifest, "org.example"),
+            (KeyedObject::Descriptor, "urls"),
+            (KeyedObject::Platform, "variant"),
         ] {
             let twice = ManifestError::KeyTwice { place, key: key.to_owned() };
             assert_eq!(taken(place, &[key, "x", key]), Err(twice));
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn keys_that_nobody_knows_may_be_anything_once() {
         let keys = ["a", "A", "\u{017f}", "s", "", "layers ", "layer", "\u{ff4c}ayers", "Size"];
-        assert_eq!(taken(Place::Manifest, &keys), Ok(()));
-        assert_eq!(taken(Place::Platform, &["Digest", "digest", "mediatype"]), Ok(()));
+        assert_eq!(taken(KeyedObject::Manifest, &keys), Ok(()));
+        assert_eq!(taken(KeyedObject::Platform, &["Digest", "digest", "mediatype"]), Ok(()));
     }
 }

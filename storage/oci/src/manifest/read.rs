@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 use serde_json::value::RawValue;
 
 use super::document::{Document, DocumentDescriptor};
-use super::keys::{Keys, Place, bounded, short};
+use super::keys::{KeyedObject, Keys, bounded, short};
 use super::{ManifestError, MediaType, Platform};
 
 pub(super) mod value;
@@ -147,7 +147,7 @@ impl<'de> Visitor<'de> for DocumentSeed<'_> {
         let (reading, mut read) = (self.0, Document::default());
         let one = |field| Nullable(DescriptorSeed { reading, field });
         let list = |field| Nullable(ListSeed(DescriptorSeed { reading, field }));
-        let mut keys = Keys::of(Place::Manifest);
+        let mut keys = Keys::of(KeyedObject::Manifest);
         while let Some(key) = reading.key(&mut keys, &mut map)? {
             match key {
                 Some("schemaVersion") => read.schema_version = number(&mut map)?,
@@ -201,7 +201,7 @@ impl<'de> Visitor<'de> for DescriptorSeed<'_> {
         let Self { reading, field } = self;
         let (mut media_type, mut digest, mut size) = (None, None, None::<u64>);
         let (mut has_urls, mut platform) = (false, None);
-        let mut keys = Keys::of(Place::Descriptor);
+        let mut keys = Keys::of(KeyedObject::Descriptor);
         while let Some(key) = reading.key(&mut keys, &mut map)? {
             match key {
                 Some("mediaType") => media_type = text(&mut map)?,
@@ -278,7 +278,7 @@ impl<'de> Visitor<'de> for PlatformSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut read, mut keys) = (Platform::default(), Keys::of(Place::Platform));
+        let (mut read, mut keys) = (Platform::default(), Keys::of(KeyedObject::Platform));
         while let Some(key) = self.0.key(&mut keys, &mut map)? {
             let place = match key {
                 Some("os") => &mut read.os,

@@ -132,7 +132,8 @@ fn layers_and_manifests_may_be_absent_and_a_config_may_not() {
 fn what_readers_read_differently_is_refused_where_readers_read() {
     let folds = |place, key: &str, known| ManifestError::KeyFolds { place, key: key.into(), known };
     let twice = |place, key: &str| ManifestError::KeyTwice { place, key: key.into() };
-    let (manifest, descriptor, platform) = (Place::Manifest, Place::Descriptor, Place::Platform);
+    let (manifest, descriptor, platform) =
+        (KeyedObject::Manifest, KeyedObject::Descriptor, KeyedObject::Platform);
     let layer = |more: &str| image("").replacen(r#""size":0"#, &format!(r#""size":0{more}"#), 1);
     for (text, refusal) in [
         (image(r#","Layers":[]"#), folds(manifest, "Layers", "layers")),
@@ -160,7 +161,7 @@ fn what_readers_read_differently_is_refused_where_readers_read() {
 #[test]
 fn half_a_character_is_a_character_of_its_own_as_in_go() {
     let folds = |key: &str, known| ManifestError::KeyFolds {
-        place: Place::Platform,
+        place: KeyedObject::Platform,
         key: key.into(),
         known,
     };
@@ -179,7 +180,7 @@ fn half_a_character_is_a_character_of_its_own_as_in_go() {
     }
     let twice = parse(MediaType::OCI_MANIFEST, &image(r#","\ud800":1,"\udbff":2"#));
     let key = "\u{fffd}".to_owned();
-    assert_eq!(twice, Err(ManifestError::KeyTwice { place: Place::Manifest, key }));
+    assert_eq!(twice, Err(ManifestError::KeyTwice { place: KeyedObject::Manifest, key }));
     let subject = format!(r#","subject":{{"mediaType":"a/b","digest":"{LAYER}"}}"#);
     let own = image(&format!(r#"{subject},"artifactType":"a\ud800\ud83d\ude00\udc00b""#));
     let own = parse(MediaType::OCI_MANIFEST, &own).unwrap();
@@ -362,7 +363,7 @@ fn a_document_of_two_kinds_is_refused() {
     let twice = image(r#","layers":[]"#);
     let twice = parse(MediaType::OCI_MANIFEST, &twice);
     let key = "layers".to_owned();
-    assert_eq!(twice, Err(ManifestError::KeyTwice { place: Place::Manifest, key }));
+    assert_eq!(twice, Err(ManifestError::KeyTwice { place: KeyedObject::Manifest, key }));
 }
 
 #[test]

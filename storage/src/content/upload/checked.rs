@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
 
 use super::meta;
-use super::session::{Finished, Session, State};
+use super::session::{FinishedUpload, Session, State};
 use crate::content::SizedDigest;
 use crate::error::StorageError;
 use crate::layout::Layout;
@@ -63,7 +63,7 @@ impl<'a> CheckedUpload<'a> {
     /// Takes from the session the bytes that have the name of the blob by now, and notes whether
     /// the blob has its row too: the last step of the crash argument. Returns what the session is
     /// from then on; it is over with [`CheckedUpload::end`].
-    pub(crate) fn finish(&self, is_published: bool) -> Finished {
+    pub(crate) fn finish(&self, is_published: bool) -> FinishedUpload {
         let session = self.session;
         if is_published {
             let meta_path = self.layout.upload_meta(session.id);

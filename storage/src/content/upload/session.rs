@@ -8,8 +8,8 @@ use durable::{IoError, create_private};
 use oci::{Algorithm, Hasher, RepoName};
 
 use super::id::UploadId;
+use super::last_use;
 use super::meta::Meta;
-use super::used;
 use crate::account::Account;
 use crate::clock::Clock;
 use crate::content::SizedDigest;
@@ -29,7 +29,7 @@ pub(crate) struct Session {
     /// Locked while the disk works for the session.
     state: Mutex<State>,
     /// Apart from the state, and changed only with it locked: whoever asks waits for no disk.
-    progress: Mutex<Progress>,
+    progress: Mutex<UploadProgress>,
 }
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) struct State {
 }
 
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct UploadProgress {
     pub(super) offset: u64,
     /// Set when the session is committed, cancelled or broken.
     pub(super) is_over: bool,
@@ -56,12 +56,12 @@ pub(crate) enum Recovered {
     /// It is open.
     Open(Arc<Session>),
     /// Its bytes became a blob, or the process died when they were about to.
-    Finished(Finished),
+    Finished(FinishedUpload),
 }
 
 /// A session whose bytes are no longer its own.
 #[derive(Clone, Debug)]
-pub(crate) struct Finished {
+pub(crate) struct FinishedUpload {
     pub(crate) repository: RepoName,
     pub(crate) user: Account,
     /// The blob that it became, or was about to become.
@@ -96,7 +96,8 @@ impl Session {
         let meta_bytes = made.inspect_err(|_| drop(fs::remove_file(&meta_path)))?;
         let hasher = Some(Hasher::new(algorithm));
         let last_used = Instant::now();
-        let progress = Progress { offset: 0, is_over: false, writer: 0, last_used, noted_tick };
+        let progress =
+            UploadProgress { offset: 0, is_over: false, writer: 0, last_used, noted_tick };
         Ok(Self {
             id,
             repository: repository.clone(),
@@ -114,18 +115,18 @@ impl Session {
     pub(crate) fn recover(layout: &Layout, id: UploadId, clock: &Arc<Clock>) -> Option<Recovered> {
         let meta_path = layout.upload_meta(id);
         let meta = Meta::read(&meta_path)?;
-        let used::Before { last_used, noted_tick, meta_bytes } =
-            used::before(&meta_path, &meta, clock);
+        let last_use::Before { last_used, noted_tick, meta_bytes } =
+            last_use::before(&meta_path, &meta, clock);
         let Ok(bytes) = fs::metadata(layout.upload(id)) else {
             let Meta { repository, user, becoming, is_published, .. } = meta;
             let noted = fs::metadata(meta_path).and_then(|meta| meta.modified());
             let noted = Some(noted.unwrap_or(SystemTime::UNIX_EPOCH));
             let (blob, since) = (becoming?, last_used);
-            let finished = Finished { repository, user, blob, is_published, since, noted };
+            let finished = FinishedUpload { repository, user, blob, is_published, since, noted };
             return Some(Recovered::Finished(finished));
         };
         let (offset, is_over, writer) = (bytes.len(), false, 0);
-        let progress = Progress { offset, is_over, writer, last_used, noted_tick };
+        let progress = UploadProgress { offset, is_over, writer, last_used, noted_tick };
         Some(Recovered::Open(Arc::new(Self {
             id,
             repository: meta.repository,
@@ -151,7 +152,7 @@ impl Session {
     pub(super) fn note_use(&self, layout: &Layout) {
         let now = self.clock.now();
         let mut progress = self.progress();
-        if now.saturating_sub(progress.noted_tick) < used::NOTE_TICKS {
+        if now.saturating_sub(progress.noted_tick) < last_use::NOTE_TICKS {
             return;
         }
         progress.noted_tick = now;
@@ -197,9 +198,9 @@ impl Session {
     }
 
     /// What it is once its bytes have become this blob, or have its name alone.
-    pub(crate) fn finished(&self, blob: SizedDigest, is_published: bool) -> Finished {
+    pub(crate) fn finished(&self, blob: SizedDigest, is_published: bool) -> FinishedUpload {
         let (repository, user) = (self.repository.clone(), self.user.clone());
-        Finished { repository, user, blob, is_published, since: Instant::now(), noted: None }
+        FinishedUpload { repository, user, blob, is_published, since: Instant::now(), noted: None }
     }
 
     /// Keeps the session as busy as a working disk does.
@@ -212,7 +213,7 @@ impl Session {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
+    pub(super) fn progress(&self) -> MutexGuard<'_, UploadProgress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

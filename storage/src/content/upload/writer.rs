@@ -13,7 +13,7 @@ use oci::Digest;
 use super::checked::CheckedUpload;
 use super::session::{Session, State};
 use crate::content::SizedDigest;
-use crate::content::hashing::hash_all;
+use crate::content::hash_file::hash_all;
 use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::space::Space;

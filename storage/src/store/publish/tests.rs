@@ -7,7 +7,7 @@ use oci::Algorithm;
 
 use super::*;
 use crate::account::{Account, UserId};
-use crate::process::lock::OnHeld;
+use crate::in_memory::lock::OnHeld;
 use crate::store::OpenOptions;
 
 const CLIENTS: usize = 64;

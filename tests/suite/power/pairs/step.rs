@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use registry_server::command::data::{Collect, Verify};
 use registry_server::command::tag::RestoreTag;
-use registry_server::config::Span;
+use registry_server::config::ConfigDuration;
 use registry_server::control;
 
 use super::super::acts::{Effects, Key, now};
@@ -192,7 +192,7 @@ fn mount(load: &Load<'_>, scene: &mut Scene) {
 
 /// Collects, which is about all scenes.
 fn collect(load: &Load<'_>, data: &Path, scenes: &mut [Scene]) {
-    let none = Some(Span(Duration::ZERO));
+    let none = Some(ConfigDuration(Duration::ZERO));
     let command = Collect { grace: none, deleted: none, ..Collect::default() };
     load.acts.hear(|| {
         control::run(data, command).expect("a collection");

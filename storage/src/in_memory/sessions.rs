@@ -8,8 +8,8 @@ use oci::{Algorithm, RepoName};
 
 use crate::account::Account;
 use crate::clock::Clock;
-use crate::content::upload::{CheckedUpload, Finished, Recovered, Session, UploadId};
-use crate::content::{Content, Left, SizedDigest, Unpublished};
+use crate::content::upload::{CheckedUpload, FinishedUpload, Recovered, Session, UploadId};
+use crate::content::{Content, SizedDigest, Unpublished, UploadRemains};
 use crate::error::StorageError;
 
 mod finished;
@@ -56,7 +56,7 @@ pub(crate) enum KnownSession {
     /// It is open.
     Open(Arc<Session>),
     /// Its bytes became a blob, or an earlier process died when they were about to.
-    Finished(Finished),
+    Finished(FinishedUpload),
 }
 
 impl KnownSession {
@@ -119,9 +119,9 @@ impl Sessions {
     /// it was.
     pub(crate) fn conclude(&self, upload: CheckedUpload<'_>, outcome: &Result<(), Unpublished>) {
         match outcome {
-            Err(Unpublished { left: Left::Intact, .. }) => {}
-            Err(Unpublished { left: Left::Nothing, .. }) => upload.abandon(),
-            Ok(()) | Err(Unpublished { left: Left::Placed, .. }) => {
+            Err(Unpublished { left: UploadRemains::Intact, .. }) => {}
+            Err(Unpublished { left: UploadRemains::Nothing, .. }) => upload.abandon(),
+            Ok(()) | Err(Unpublished { left: UploadRemains::Placed, .. }) => {
                 let finished = upload.finish(outcome.is_ok());
                 self.add_finished(upload.session().id, finished);
                 upload.end();
@@ -129,7 +129,7 @@ impl Sessions {
         }
     }
 
-    fn add_finished(&self, id: UploadId, finished: Finished) {
+    fn add_finished(&self, id: UploadId, finished: FinishedUpload) {
         let forgotten = {
             let mut table = self.lock();
             table.open.remove(&id);
@@ -165,7 +165,7 @@ impl Sessions {
     }
 
     /// The sessions without bytes of which nobody has heard that they became a blob, with that
-    /// blob: of each blob the one that was to become it last, as far as they are table.
+    /// blob: of each blob the one that was to become it last, as far as they are known.
     pub(crate) fn unpublished(&self) -> HashMap<SizedDigest, UploadId> {
         self.lock().finished.unpublished()
     }

@@ -8,7 +8,7 @@ use rusqlite::params;
 
 use super::super::column::parsed;
 use super::super::transaction::{Reader, Transaction};
-use super::{Going, Plan, Removal, apply};
+use super::{Plan, PlannedRemoval, Removal, apply};
 use crate::actor::Actor;
 use crate::error::StorageError;
 use crate::page::Page;
@@ -58,8 +58,8 @@ impl Reader<'_> {
         &self,
         name: &RepoName,
         tags: &[Tag],
-        going: Going,
-    ) -> Result<Going, StorageError> {
+        going: PlannedRemoval,
+    ) -> Result<PlannedRemoval, StorageError> {
         let Some(id) = self.repository_id(name)? else { return Ok(going) };
         let mut plan = Plan { reader: self, id, going };
         for tag in tags {
@@ -83,7 +83,8 @@ impl Transaction<'_> {
         tags: &[Tag],
         by: Option<&Actor>,
     ) -> Result<Removal, StorageError> {
-        let removal = self.plan_removal_of_tags(name, tags, Going::default())?.into_removal();
+        let removal =
+            self.plan_removal_of_tags(name, tags, PlannedRemoval::default())?.into_removal();
         if let Some(id) = self.repository_id(name)? {
             apply(self, id, &removal, by)?;
         }

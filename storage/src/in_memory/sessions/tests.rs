@@ -103,10 +103,10 @@ fn a_session_that_the_disk_ended_is_not_kept_for_ever() {
         outcome.map_err(|unpublished| unpublished.error)
     };
     // A commit that leaves the bytes as they were can be tried again.
-    assert_eq!(fail(Left::Intact), Err(StorageError::Full));
+    assert_eq!(fail(UploadRemains::Intact), Err(StorageError::Full));
     assert_eq!(writer.offset(), Ok(0));
     // One that does not ends the session; its files go at once.
-    assert_eq!(fail(Left::Nothing), Err(StorageError::Full));
+    assert_eq!(fail(UploadRemains::Nothing), Err(StorageError::Full));
     assert_eq!(fs::read_dir(layout.uploads()).unwrap().count(), 0);
     assert_eq!(
         sessions.sweep(Duration::from_secs(3600), false, &|_| Ok(Vec::new())),

@@ -2,14 +2,14 @@
 
 use serde_json::value::RawValue;
 
-use super::{Command, Context, access, data, image, tag};
+use super::{Command, Context, data, image, tag, user};
 
 /// Every command. A new one is a file, and a line here.
 pub(crate) static ALL: &[Entry] = &[
-    Entry::of::<access::AddUser>(),
-    Entry::of::<access::ChangePassword>(),
-    Entry::of::<access::ListUsers>(),
-    Entry::of::<access::RemoveUser>(),
+    Entry::of::<user::AddUser>(),
+    Entry::of::<user::ChangePassword>(),
+    Entry::of::<user::ListUsers>(),
+    Entry::of::<user::RemoveUser>(),
     Entry::of::<data::BeginBackup>(),
     Entry::of::<data::Collect>(),
     Entry::of::<data::ListRepositories>(),

@@ -14,7 +14,7 @@ use storage::User;
 pub(super) type Fingerprint = [u8; 32];
 
 /// What is remembered.
-pub(super) struct Known {
+pub(super) struct KnownCredentials {
     entries: Mutex<HashMap<Fingerprint, Entry>>,
     /// Credentials that are remembered at once; beyond that the one that was used longest ago is
     /// forgotten.
@@ -36,7 +36,7 @@ pub(super) enum Recalled {
     Stale(Arc<User>),
 }
 
-impl Known {
+impl KnownCredentials {
     /// Remembers at most so many.
     pub(super) fn new(most: usize) -> Self {
         Self { entries: Mutex::default(), most }
@@ -99,13 +99,13 @@ mod tests {
         }
     }
 
-    fn knows(known: &Known, fingerprint: u8) -> bool {
+    fn knows(known: &KnownCredentials, fingerprint: u8) -> bool {
         known.recall(&[fingerprint; 32], 0).is_some()
     }
 
     #[test]
     fn the_one_that_was_used_longest_ago_is_forgotten() {
-        let known = Known::new(2);
+        let known = KnownCredentials::new(2);
         known.remember([1; 32], user("a", "x"), 0);
         known.remember([2; 32], user("b", "x"), 0);
         assert!(knows(&known, 1));
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_new_password_takes_the_place_of_the_old_one() {
-        let known = Known::new(9);
+        let known = KnownCredentials::new(9);
         known.remember([1; 32], user("a", "old"), 0);
         known.remember([2; 32], user("b", "x"), 0);
         known.remember([3; 32], user("a", "new"), 1);

@@ -63,7 +63,7 @@ impl Reader<'_> {
             }
         };
         let id = self.repository_id(name)?.ok_or_else(absent)?;
-        let mut plan = Plan { reader: self, id, going: Going::default() };
+        let mut plan = Plan { reader: self, id, going: PlannedRemoval::default() };
         let (mut sparse, mut kept_by) = (Vec::new(), None);
         match reference {
             Reference::Tag(tag) => {
@@ -228,7 +228,7 @@ fn above_of(
 
 /// Tags and manifests that go, in an order and to be looked up.
 #[derive(Debug, Default)]
-pub(crate) struct Going {
+pub(crate) struct PlannedRemoval {
     tags: BTreeMap<Tag, Digest>,
     order: Vec<Digest>,
     manifests: HashSet<Digest>,
@@ -237,7 +237,7 @@ pub(crate) struct Going {
     passed: HashMap<Digest, (String, String)>,
 }
 
-impl Going {
+impl PlannedRemoval {
     /// What goes, in the order in which it goes.
     pub(crate) fn into_removal(self) -> Removal {
         let tags = self.tags.into_iter().collect();
@@ -248,7 +248,7 @@ impl Going {
 struct Plan<'a> {
     reader: &'a Reader<'a>,
     id: RepoId,
-    going: Going,
+    going: PlannedRemoval,
 }
 
 impl Plan<'_> {
@@ -299,7 +299,7 @@ impl Plan<'_> {
 
     /// The tag or the index that keeps a manifest, if one does that stays.
     fn keeper(&mut self, digest: &Digest) -> Result<Option<Keeper>, StorageError> {
-        let Going { tags, manifests, passed, .. } = &mut self.going;
+        let PlannedRemoval { tags, manifests, passed, .. } = &mut self.going;
         let (passed_tag, passed_index) = passed.entry(*digest).or_default();
         let mut naming = self.reader.prepare_cached(
             "SELECT name FROM tags WHERE repository_id = ?1 AND digest = ?2 AND name > ?3

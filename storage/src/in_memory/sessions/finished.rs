@@ -5,13 +5,13 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::account::Account;
 use crate::content::SizedDigest;
-use crate::content::upload::{Finished, UploadId};
+use crate::content::upload::{FinishedUpload, UploadId};
 
 /// The finished sessions that are remembered. Each has a `.meta` file, so that it is remembered
 /// over a restart too.
 #[derive(Debug, Default)]
 pub(super) struct FinishedSessions {
-    all: HashMap<UploadId, Finished>,
+    all: HashMap<UploadId, FinishedUpload>,
     /// Of each user, the oldest first.
     by_user: HashMap<Account, VecDeque<UploadId>>,
 }
@@ -19,7 +19,7 @@ pub(super) struct FinishedSessions {
 impl FinishedSessions {
     /// Remembers one that has just ended; returns those that are forgotten for it.
     #[must_use = "their files are to be removed"]
-    pub(super) fn add(&mut self, id: UploadId, finished: Finished) -> Vec<UploadId> {
+    pub(super) fn add(&mut self, id: UploadId, finished: FinishedUpload) -> Vec<UploadId> {
         // It may have been met amid its end.
         self.remove(id);
         let of_user = self.by_user.entry(finished.user.clone()).or_default();
@@ -40,7 +40,7 @@ impl FinishedSessions {
 
     /// Remembers one of an earlier process, which is older than all of this one. Of those the
     /// latest count most too: the process may have died over the requests that ended them.
-    pub(super) fn add_old(&mut self, id: UploadId, finished: Finished) {
+    pub(super) fn add_old(&mut self, id: UploadId, finished: FinishedUpload) {
         let of_user = self.by_user.entry(finished.user.clone()).or_default();
         let is_later = |other: &UploadId| {
             let noted = self.all.get(other).and_then(|other| other.noted);
@@ -51,7 +51,7 @@ impl FinishedSessions {
         self.all.insert(id, finished);
     }
 
-    pub(super) fn get(&self, id: UploadId) -> Option<&Finished> {
+    pub(super) fn get(&self, id: UploadId) -> Option<&FinishedUpload> {
         self.all.get(&id)
     }
 
@@ -102,8 +102,8 @@ mod tests {
     use crate::account::UserId;
     use oci::{Algorithm, Digest};
 
-    fn finished(noted: Option<u64>, is_published: bool) -> Finished {
-        Finished {
+    fn finished(noted: Option<u64>, is_published: bool) -> FinishedUpload {
+        FinishedUpload {
             repository: "a".parse().unwrap(),
             user: Account { name: "pusher".parse().unwrap(), id: UserId::default() },
             blob: SizedDigest { digest: Digest::of(Algorithm::Sha256, b""), size: 0 },

@@ -11,9 +11,9 @@ use crate::limits::SPAN_MAX_TIME;
 /// A length of time, written with its units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Span(pub Duration);
+pub struct ConfigDuration(pub Duration);
 
-impl Span {
+impl ConfigDuration {
     /// A length of time, if it is no longer than the longest that a person may give.
     pub fn new(time: Duration) -> Option<Self> {
         (time <= SPAN_MAX_TIME).then_some(Self(time))
@@ -25,13 +25,13 @@ impl Span {
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for ConfigDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
     }
 }
 
-impl FromStr for Span {
+impl FromStr for ConfigDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -41,7 +41,7 @@ impl FromStr for Span {
     }
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<String> for ConfigDuration {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -49,8 +49,8 @@ impl TryFrom<String> for Span {
     }
 }
 
-impl From<Span> for String {
-    fn from(span: Span) -> Self {
+impl From<ConfigDuration> for String {
+    fn from(span: ConfigDuration) -> Self {
         span.to_string()
     }
 }
@@ -62,21 +62,21 @@ mod tests {
     #[test]
     fn a_span_reads_back_as_it_is_written() {
         for text in ["24h", "7d", "1h 30m", "0s", "90days"] {
-            let span: Span = text.parse().unwrap();
+            let span: ConfigDuration = text.parse().unwrap();
             assert_eq!(span.to_string().parse(), Ok(span), "{text}");
         }
-        assert_eq!("24h".parse(), Ok(Span(Duration::from_secs(86400))));
-        assert!("24".parse::<Span>().unwrap_err().contains("write it like 24h"));
+        assert_eq!("24h".parse(), Ok(ConfigDuration(Duration::from_secs(86400))));
+        assert!("24".parse::<ConfigDuration>().unwrap_err().contains("write it like 24h"));
     }
 
     #[test]
     fn a_span_has_an_upper_end() {
-        assert_eq!("36500d".parse(), Ok(Span(SPAN_MAX_TIME)));
+        assert_eq!("36500d".parse(), Ok(ConfigDuration(SPAN_MAX_TIME)));
         let refusal = Err("no time may be longer than 36500 days".to_owned());
         for text in ["36500d 1ns", "101y", "18446744073709551615s"] {
-            assert_eq!(text.parse::<Span>(), refusal, "{text}");
+            assert_eq!(text.parse::<ConfigDuration>(), refusal, "{text}");
         }
         // What is no number of seconds any more is told so.
-        assert!("18446744073709551615d".parse::<Span>().is_err());
+        assert!("18446744073709551615d".parse::<ConfigDuration>().is_err());
     }
 }
