@@ -15,6 +15,7 @@ use crate::tls_file::{MAX_FILE_BYTES, TlsFile};
 use crate::validity::utc;
 
 /// A failure to make, keep or accept certificates.
+#[expect(missing_docs, reason = "fields whose names say what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CertError {
     /// No name was asked for.
@@ -150,7 +151,6 @@ pub enum CertError {
     /// An administrator's own file cannot be read as what it should be.
     #[error("{} {damage}: {}", .path.display(), own_remedy(*.damage, .path))]
     OwnDamaged {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         damage: Damage,
@@ -158,7 +158,6 @@ pub enum CertError {
     /// An administrator's own certificate or key cannot serve.
     #[error("{}: {problem}", .path.display())]
     Own {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         problem: OwnProblem,

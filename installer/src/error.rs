@@ -6,6 +6,7 @@ use durable::IoError;
 use thiserror::Error;
 
 /// Why something cannot be installed or removed. Each names the next step.
+#[expect(missing_docs, reason = "fields whose names say what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InstallError {
     /// The process is not root.
@@ -57,7 +58,6 @@ pub enum InstallError {
          install again", .path.display()
     )]
     ForeignUnit {
-        /// The service.
         unit: String,
         /// The file that defines it.
         path: PathBuf,
@@ -106,7 +106,6 @@ pub enum InstallError {
          of it){}", said(.log)
     )]
     Service {
-        /// The service.
         unit: String,
         /// What it logged.
         log: Vec<String>,

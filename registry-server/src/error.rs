@@ -19,6 +19,7 @@ use crate::limits::MESSAGE_BYTES;
 
 /// Why a request is refused. The sentence is the client's; causes on this side of the wire are
 /// logged where the reply is made.
+#[expect(missing_docs, reason = "fields whose names say what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ApiError {
     /// No credentials came.
@@ -72,16 +73,10 @@ pub enum ApiError {
     QueryEncoding,
     /// More tags than one push may set.
     #[error("one push may set at most {limit} tags")]
-    TooManyTags {
-        /// The bound.
-        limit: usize,
-    },
+    TooManyTags { limit: usize },
     /// The path and query are too long.
     #[error("the request's path and query are longer than {limit} bytes")]
-    UriTooLong {
-        /// The bound.
-        limit: usize,
-    },
+    UriTooLong { limit: usize },
     /// The head is too long.
     #[error("the request's head is longer than {limit} bytes or has more than {headers} headers")]
     HeadTooLarge {
@@ -92,10 +87,7 @@ pub enum ApiError {
     },
     /// The head did not come in time.
     #[error("the request did not arrive within {seconds} seconds")]
-    HeadTimeout {
-        /// The bound.
-        seconds: u64,
-    },
+    HeadTimeout { seconds: u64 },
     /// What came is not HTTP/1.1.
     #[error("this is not a valid HTTP/1.1 request")]
     NotHttp,
@@ -152,16 +144,10 @@ pub enum ApiError {
     },
     /// The body is larger than it may be.
     #[error("a manifest may have at most {limit} bytes")]
-    ManifestTooLarge {
-        /// The bound.
-        limit: usize,
-    },
+    ManifestTooLarge { limit: usize },
     /// The manifest names more than it may.
     #[error("a manifest may name at most {limit} others: list them in several indexes")]
-    TooManyDescriptors {
-        /// The bound.
-        limit: usize,
-    },
+    TooManyDescriptors { limit: usize },
     /// A Content-Range that does not parse.
     #[error("Content-Range must be FIRST-LAST, the positions of the first and the last byte")]
     ContentRange,
@@ -175,10 +161,7 @@ pub enum ApiError {
     },
     /// A part of a blob that does not exist.
     #[error("the blob has {size} bytes: ask for a range within them")]
-    RangeNotSatisfiable {
-        /// The size of the blob.
-        size: u64,
-    },
+    RangeNotSatisfiable { size: u64 },
     /// A piece does not begin where the upload ends.
     #[error("the upload stands at byte {offset}: continue from there")]
     UploadOffset {
@@ -189,10 +172,7 @@ pub enum ApiError {
     },
     /// The body stopped coming.
     #[error("the body stopped for {seconds} seconds: ask for the upload's status and continue")]
-    BodyTimeout {
-        /// The bound.
-        seconds: u64,
-    },
+    BodyTimeout { seconds: u64 },
     /// The connection broke, or the body's framing is wrong.
     #[error("the body broke off: ask for the upload's status and continue")]
     BodyBroken,

@@ -20,6 +20,7 @@ pub use trouble::Trouble;
 ///
 /// What a client asked for and is not there is `None` or `false` in a verb's result; an error
 /// here is a refusal with a reason, or trouble with the disk.
+#[expect(missing_docs, reason = "fields whose names say what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StorageError {
     /// The bytes of a blob are not those that its digest names.
@@ -61,65 +62,34 @@ pub enum StorageError {
     },
     /// A protected tag, or what it needs, would change.
     #[error("the tag {repository}:{tag} is protected, and with it all that it names")]
-    TagProtected {
-        /// Its repository.
-        repository: RepoName,
-        /// The tag.
-        tag: Tag,
-    },
+    TagProtected { repository: RepoName, tag: Tag },
     /// A command is about a tag that is not there.
     #[error("there is no tag {repository}:{tag}")]
-    NoTag {
-        /// The repository.
-        repository: RepoName,
-        /// The tag.
-        tag: Tag,
-    },
+    NoTag { repository: RepoName, tag: Tag },
     /// A command is about a manifest that is not there.
     #[error("there is no manifest {repository}@{digest}")]
-    NoManifest {
-        /// The repository.
-        repository: RepoName,
-        /// The manifest.
-        digest: Digest,
-    },
+    NoManifest { repository: RepoName, digest: Digest },
     /// A tag has no history that could be undone.
     #[error(
         "no change of {repository}:{tag} is known that could be undone, and what is long past is \
          forgotten"
     )]
-    NothingToUndo {
-        /// The repository.
-        repository: RepoName,
-        /// The tag.
-        tag: Tag,
-    },
+    NothingToUndo { repository: RepoName, tag: Tag },
     /// A tag is to be as it was when it was not there.
     #[error("{repository}:{tag} did not exist at that time")]
-    NotThereThen {
-        /// The repository.
-        repository: RepoName,
-        /// The tag.
-        tag: Tag,
-    },
+    NotThereThen { repository: RepoName, tag: Tag },
     /// A manifest that is to be restored is not there any more.
     #[error(
         "{repository}@{digest} cannot be restored: collection took it, or it never was here; push \
          it again"
     )]
-    Collected {
-        /// The repository.
-        repository: RepoName,
-        /// The manifest.
-        digest: Digest,
-    },
+    Collected { repository: RepoName, digest: Digest },
     /// Blobs of a manifest that is to be restored are not there any more.
     #[error(
         "{digest} cannot be restored, since the repository holds no more {}: push the image again",
         list(.blobs)
     )]
     BlobsCollected {
-        /// The manifest.
         digest: Digest,
         /// What it lacks.
         blobs: Vec<Digest>,

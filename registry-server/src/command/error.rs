@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::advice::told;
 
 /// Why a command fails.
+#[expect(missing_docs, reason = "fields whose names say what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CommandError {
     /// There is no such user.
@@ -35,12 +36,7 @@ pub enum CommandError {
         "no tag of {repository} is like {pattern}: `registry ls {repository}` shows them, and \
          `registry tag history {repository}` those that were there"
     )]
-    NothingMatches {
-        /// The repository.
-        repository: RepoName,
-        /// The pattern.
-        pattern: TagPattern,
-    },
+    NothingMatches { repository: RepoName, pattern: TagPattern },
     /// Whoever gave the command is gone.
     #[error("stopped before the end")]
     Stopped,

@@ -11,6 +11,7 @@ use crate::error::{OpenError, StorageError, Trouble};
 use crate::in_memory::lock::LockHolder;
 
 /// A backup or a restore that is refused, or fails.
+#[expect(missing_docs, reason = "fields whose names say what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BackupError {
     /// Another backup of the same store runs.
@@ -46,7 +47,6 @@ pub enum BackupError {
         .path.display()
     )]
     Foreign {
-        /// The directory.
         path: PathBuf,
         /// One thing in it.
         entry: String,
@@ -66,7 +66,6 @@ pub enum BackupError {
         .path.display()
     )]
     NotYours {
-        /// The directory.
         path: PathBuf,
         /// Its owner.
         owner: u32,
@@ -88,7 +87,6 @@ pub enum BackupError {
         .path.display()
     )]
     DamagedMark {
-        /// The directory.
         path: PathBuf,
         /// What is wrong with the file.
         what: String,
@@ -106,12 +104,7 @@ pub enum BackupError {
     },
     /// A backup is written there now.
     #[error("{holder} uses the backup in {}: wait until it ends", .path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-        /// Who uses it.
-        holder: LockHolder,
-    },
+    InUse { path: PathBuf, holder: LockHolder },
     /// There is a store where one is to be restored.
     #[error("{} holds a registry", .0.display())]
     StoreThere(PathBuf),
@@ -121,7 +114,6 @@ pub enum BackupError {
         .path.display()
     )]
     NotEmpty {
-        /// The directory.
         path: PathBuf,
         /// One thing in it.
         entry: String,

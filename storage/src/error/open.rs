@@ -11,6 +11,7 @@ use crate::in_memory::lock::holder::LockHolder;
 use crate::medium::network_fs::Foreign;
 
 /// Why a directory is not opened as a store.
+#[expect(missing_docs, reason = "fields whose names say what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum OpenError {
     /// The directory holds no store, and one is not to be made.
@@ -30,7 +31,6 @@ pub enum OpenError {
         "{} holds {entry:?}, which is not a registry's: choose an empty directory", .path.display()
     )]
     ForeignDirectory {
-        /// The directory.
         path: PathBuf,
         /// One thing in it.
         entry: String,
@@ -41,7 +41,6 @@ pub enum OpenError {
          directory on a disk of this host", .path.display()
     )]
     ForeignDisk {
-        /// The directory.
         path: PathBuf,
         /// What it lies on.
         kind: Foreign,
@@ -53,7 +52,6 @@ pub enum OpenError {
          that has the room", .directory.display(), .root.display(), .root.display()
     )]
     SplitDisk {
-        /// The store's directory.
         root: PathBuf,
         /// The directory that lies elsewhere.
         directory: PathBuf,
@@ -76,7 +74,6 @@ pub enum OpenError {
         ByteCount(*.free_bytes)
     )]
     NoRoomToUpgrade {
-        /// The store's directory.
         path: PathBuf,
         /// What the change needs at once.
         needed_bytes: u64,

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::db::schema_fault::SchemaFault;
 
 /// What the disk, the database or a file of the store does wrong.
+#[expect(missing_docs, reason = "fields whose names say what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Trouble {
     /// The operating system refused an operation.
@@ -16,7 +17,6 @@ pub enum Trouble {
     /// A file that the store wrote cannot be read back.
     #[error("{} is damaged ({what}): restore it from a backup", .path.display())]
     Damaged {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         what: String,
@@ -26,7 +26,6 @@ pub enum Trouble {
         "{} has format {found}, this program knows {known}: use a later program", .path.display()
     )]
     NewerFormat {
-        /// The store's directory.
         path: PathBuf,
         /// The version that stands in FORMAT.
         found: u32,
@@ -51,7 +50,6 @@ pub enum Trouble {
          who wrote to it, and restore it from a backup", .path.display()
     )]
     ForeignSchema {
-        /// The database.
         path: PathBuf,
         /// What was found first.
         fault: SchemaFault,

@@ -198,7 +198,7 @@ impl Store {
             Ok(None | Some(LossOutcome::IsGone)) => return Ok(false),
             Ok(Some(LossOutcome::WasLost)) => {}
             Ok(Some(LossOutcome::Lost)) | Err(_) => {
-                (self.on_trouble)(&StorageError::BlobLost(*digest))
+                (self.on_trouble)(&StorageError::BlobLost(*digest));
             }
         }
         Ok(true)
