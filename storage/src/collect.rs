@@ -30,7 +30,7 @@ use crate::error::StorageError;
 use crate::store::Store;
 
 mod deleted_links;
-pub(crate) mod files;
+mod files;
 mod history;
 mod kept;
 mod reached;

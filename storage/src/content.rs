@@ -4,10 +4,10 @@
 //! A directory of content may be a store's, a backup's, or one that is being restored: all three
 //! are laid out alike. Rows are not known here: who asks says which blob it is, and how many bytes
 //! its row promises. Nor is it decided here who may touch a file: whoever takes one away holds the
-//! claim on its digest (`process/claims.rs`).
+//! claim on its digest (`in_memory/claims.rs`).
 //!
-//! Every byte that is read to be hashed goes through [`hashing`], and every list of a directory of
-//! blobs comes from [`shard`].
+//! Files that are read in pieces to be hashed go through [`hash_file`], and every list of a directory
+//! of blobs comes from [`shard`].
 
 use oci::Digest;
 
@@ -28,8 +28,6 @@ pub(crate) mod upload;
 pub(crate) use copy::CopyError;
 pub use copy::CopyOutcome;
 pub use damage::BlobDamage;
-#[cfg(test)]
-pub(crate) use damage::is_of_the_disk;
 pub(crate) use publication::{Unpublished, UploadRemains};
 pub use reader::{BlobContent, BlobReader};
 pub(crate) use reread::{Identity, Reread};

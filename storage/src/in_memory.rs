@@ -1,5 +1,5 @@
 //! What one process knows or holds, and no other one can see: true only because one process owns
-//! the store. Nothing in here is asked of the disk when it is asked for.
+//! the store.
 //!
 //! The plan for several servers that share PostgreSQL and an object store, of which nothing is
 //! built: each part needs something that all of them see.
@@ -19,6 +19,8 @@
 //!   in which it takes a step; a backup that dies then holds deletions off no longer than that.
 //! - [`users_version`] becomes a row that each change of a user raises, read with each look at a
 //!   user, or told with NOTIFY; a server that lost that connection forgets all that it remembers.
+//! - Two flags stand in the store itself: that a snapshot is taken becomes a lease, and how many tags
+//!   were pushed since the last look at histories may stay within each server.
 //!
 //! The clock (`clock.rs`) counts while this process has the store open; shared, it is the
 //! database's, raised by whoever renews a lease.

@@ -117,7 +117,7 @@ impl Store {
     /// # Errors
     /// [`OpenError::NoStore`], [`OpenError::HalfRestored`],
     /// [`OpenError::ForeignDirectory`], [`OpenError::ForeignDisk`] and
-    /// [`Trouble::NewerFormat`] before anything was written; [`OpenError::SplitDisk`]; else
+    /// [`crate::Trouble::NewerFormat`] before anything was written; [`OpenError::SplitDisk`]; else
     /// trouble with the disk.
     pub fn open(root: &Path, options: &OpenOptions<'_>) -> Result<Self, OpenError> {
         let layout = Layout::new(root);

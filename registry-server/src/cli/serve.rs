@@ -30,7 +30,7 @@ fn welcome(first: &FirstStart, address: &str) -> Lines {
             lines.line(format_args!("(it is also in {file})."));
         }
         Some(_) => {
-            lines.line(format_args!("The password of the user {} is in {file}.", first.user))
+            lines.line(format_args!("The password of the user {} is in {file}.", first.user));
         }
         None => lines.line(format_args!("The user {} has the password you chose.", first.user)),
     }

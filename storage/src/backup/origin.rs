@@ -69,8 +69,10 @@ impl Origin {
             }
             listed => listed?.blobs,
         };
-        let size = |digest: Digest| Some((digest, content.bytes_under_name(&digest)?));
-        let mut blobs: Vec<(Digest, u64)> = listed.into_iter().filter_map(size).collect();
+        let mut blobs: Vec<(Digest, u64)> = Vec::new();
+        for digest in listed {
+            blobs.extend(content.bytes_under_name(&digest)?.map(|bytes| (digest, bytes)));
+        }
         blobs.sort_unstable();
         Ok(blobs)
     }

@@ -59,7 +59,7 @@ impl CollectionRun<'_> {
         let may_go = self.store.known_for(&names, self.keep.grace, self.is_dry_run)?;
         for (digest, _) in strays.iter().zip(may_go).filter(|(_, may_go)| *may_go) {
             let content = &self.store.content;
-            let Some(bytes) = content.bytes_under_name(digest) else { continue };
+            let Some(bytes) = content.bytes_under_name(digest)? else { continue };
             // It may have gone by itself.
             if !self.is_dry_run && !content.remove(digest)? {
                 continue;

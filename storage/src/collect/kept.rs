@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::reached::Reached;
 use super::{CollectionRun, Flow};
 use crate::db::Reader;
+use crate::db::kept_by::{KeptBy, Listed, Look, NamingCursor};
 use crate::db::key::{After, HeldDigest};
-use crate::db::untagged::{KeptBy, Listed, Look, NamingCursor};
 use crate::error::StorageError;
 use crate::page::Page;
 

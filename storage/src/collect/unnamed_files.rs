@@ -66,7 +66,7 @@ impl Store {
             return Ok(id.parse().is_ok_and(|id| self.sessions.is_half(id)));
         }
         let Ok(digest) = name.parse::<Digest>() else { return Ok(false) };
-        if self.content.bytes_under_name(&digest).is_none() {
+        if !matches!(self.content.bytes_under_name(&digest), Ok(Some(_))) {
             return Ok(false);
         }
         let without_row = self.database.read(|reader| reader.without_rows(&[digest]))?;

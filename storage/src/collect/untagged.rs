@@ -110,8 +110,8 @@ impl CollectionRun<'_> {
         manifests: &[Untagged],
         rule: Rule,
     ) -> Result<Vec<HeldDigest>, StorageError> {
-        let (recent, grace) = (&self.store.told, self.keep.grace);
-        let is_untold = |found: &&Untagged| recent.condemn(&found.name, &found.held.digest, grace);
+        let (told, grace) = (&self.store.told, self.keep.grace);
+        let is_untold = |found: &&Untagged| told.condemn(&found.name, &found.held.digest, grace);
         let due: Vec<&Untagged> = manifests.iter().filter(is_untold).collect();
         let step: Vec<HeldDigest> = due.iter().map(|found| found.held.clone()).collect();
         let outcome = if self.is_dry_run {
@@ -122,7 +122,7 @@ impl CollectionRun<'_> {
             self.store.database.step_to_free(retire)
         };
         let are_taken = outcome.is_ok() && !self.is_dry_run;
-        recent.release(due.iter().map(|found| (&*found.name, &found.held.digest)), are_taken);
+        told.release(due.iter().map(|found| (&*found.name, &found.held.digest)), are_taken);
         outcome
     }
 

@@ -30,9 +30,14 @@ impl Content {
     }
 
     /// The size of whatever has the name of a blob, which may be no file, or a link that is not
-    /// followed; none if nothing has that can be looked at.
-    pub(crate) fn bytes_under_name(&self, digest: &Digest) -> Option<u64> {
-        fs::symlink_metadata(self.layout.blob(digest)).ok().map(|found| found.len())
+    /// followed; none if nothing has.
+    pub(crate) fn bytes_under_name(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        let path = self.layout.blob(digest);
+        match fs::symlink_metadata(&path) {
+            Ok(found) => Ok(Some(found.len())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(IoError::new("look at", &path, &error).into()),
+        }
     }
 
     /// Whether a regular file of this size has the name of a blob; no link is followed.

@@ -59,3 +59,16 @@ pub(crate) fn is_of_the_disk(error: &io::Error) -> bool {
     let codes = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA, Errno::REMOTEIO];
     error.raw_os_error().is_some_and(|code| codes.iter().any(|known| known.raw_os_error() == code))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_failures_of_the_disk_are_damage() {
+        use rustix::io::Errno;
+        let of = |errno: Errno| is_of_the_disk(&errno.into());
+        assert!([Errno::IO, Errno::UCLEAN, Errno::BADMSG].into_iter().all(of));
+        assert!(![Errno::ACCESS, Errno::MFILE, Errno::NOMEM, Errno::NOENT].into_iter().any(of));
+    }
+}

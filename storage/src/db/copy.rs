@@ -199,7 +199,7 @@ pub struct BlobIndex(Connection);
 
 impl BlobIndex {
     fn reader(&self) -> Reader<'_> {
-        Reader::new(&self.0, wall_seconds())
+        Reader::new(&self.0)
     }
 
     /// Opens it for reading.

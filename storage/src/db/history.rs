@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::column::{Text, parsed, parsed_if_any};
 use super::key::RepoId;
-use super::transaction::Reader;
+use super::transaction::{Reader, Transaction};
 use crate::actor::Actor;
 use crate::error::StorageError;
 
@@ -82,7 +82,7 @@ pub(super) enum Then {
     Unknown,
 }
 
-impl Reader<'_> {
+impl Transaction<'_> {
     /// What a tag named before this second.
     ///
     /// Changes are in the order of their numbers; the times were told by the wall clock, which may
@@ -126,7 +126,9 @@ impl Reader<'_> {
             }
         }
     }
+}
 
+impl Reader<'_> {
     /// Tags that named this manifest last and are not there now, `limit` at most.
     pub(super) fn tags_gone_from(
         &self,

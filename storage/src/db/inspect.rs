@@ -76,7 +76,7 @@ pub(crate) enum HeldBytes {
 
 impl Reader<'_> {
     /// Reads a manifest for somebody on the host who looks at what is there: unlike
-    /// [`manifest::get`], it hides none that needs something lost. `None` if the repository does
+    /// [`Reader::manifest`], it hides none that needs something lost. `None` if the repository does
     /// not hold it.
     pub(crate) fn held_manifest_bytes(
         &self,

@@ -1,4 +1,4 @@
-//! Manifests, their edges and their tags.
+//! Manifests: reading them, taking them out of repositories, and what their edges say.
 
 use bytes::Bytes;
 use oci::{Digest, EdgeKind, Hasher, Reference, RepoName};
@@ -174,7 +174,8 @@ impl Transaction<'_> {
         self.remove_manifest_of(id, digest, by)
     }
 
-    /// Removes a manifest of a repository as [`Transaction::remove_manifest`] does.
+    /// Removes a manifest of a repository with the tags that name it. The caller has noted how old
+    /// it and what it lists were when they were listed ([`Transaction::note_listed`]).
     pub(super) fn remove_manifest_of(
         &self,
         id: RepoId,

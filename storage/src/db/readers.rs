@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::reader_gate::Gate;
 use super::transaction::Reader;
 use super::{STATEMENTS, give_clock};
-use crate::clock::{Clock, wall_seconds};
+use crate::clock::Clock;
 use crate::error::{StorageError, Trouble};
 
 /// How a database is read.
@@ -87,7 +87,7 @@ impl Readers {
         };
         #[cfg(test)]
         let work = |reader: &Reader<'_>| super::step_count::of_read(|| work(reader));
-        let result = work(&Reader::new(&connection, wall_seconds()));
+        let result = work(&Reader::new(&connection));
         if matches!(result, Err(StorageError::Failed(Trouble::Database(_)))) {
             // A new one begins with what the disk holds, whatever this one made of a failure.
             return result;

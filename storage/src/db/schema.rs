@@ -152,7 +152,7 @@ fn check_room(
     free_bytes: u64,
 ) -> Result<(), OpenError> {
     let Part::Large(_, bytes) = part else { return Ok(()) };
-    let needed_bytes = bytes(&Reader::new(connection, wall_seconds()))?;
+    let needed_bytes = bytes(&Reader::new(connection))?;
     if needed_bytes > free_bytes {
         let path = layout.root().to_owned();
         return Err(OpenError::NoRoomToUpgrade { path, needed_bytes, free_bytes });

@@ -245,8 +245,8 @@ fn collection_reads_and_changes_no_more_than_its_step() {
         collect::Rule::Untagged { until: 9, since: 9 },
         collect::Rule::Unlisted { until: 9, within: 9 },
     ];
-    fn look<'a>(reader: &'a Reader<'a>) -> untagged::Look<'a> {
-        untagged::Look { reader, is_leaving: &|_| false, pushed_until: 9, tagged_until: 9 }
+    fn look<'a>(reader: &'a Reader<'a>) -> kept_by::Look<'a> {
+        kept_by::Look { reader, is_leaving: &|_| false, pushed_until: 9, tagged_until: 9 }
     }
     let steps: [(&str, Work<'_>); 36] = [
         ("expired", &|c| c.expired(&after, 9).map(drop)),
@@ -272,7 +272,7 @@ fn collection_reads_and_changes_no_more_than_its_step() {
             c.blobs_of(&manifest, Some(&("child".to_owned(), blob))).map(drop)
         }),
         ("whether they are needed", &|c| {
-            c.are_needed(&[(blob, 1)], &mut untagged::NamingCursor::default(), &|_| false).map(drop)
+            c.are_needed(&[(blob, 1)], &mut kept_by::NamingCursor::default(), &|_| false).map(drop)
         }),
         ("deleted links", &|c| c.deleted_links(&after).map(drop)),
         ("release", &|c| c.release_deleted_links(&[held(blob)])),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use durable::{IoError, ReadError};
+use durable::IoError;
 use thiserror::Error;
 
 use super::{StorageError, Trouble};
@@ -114,12 +114,6 @@ impl From<Trouble> for OpenError {
 
 impl From<IoError> for OpenError {
     fn from(error: IoError) -> Self {
-        StorageError::from(error).into()
-    }
-}
-
-impl From<ReadError> for OpenError {
-    fn from(error: ReadError) -> Self {
         StorageError::from(error).into()
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct DeletionHold(Arc<Shared>);
 pub(crate) struct Unlinking(Arc<Shared>);
 
 impl DeletionHolds {
-    /// DeletionHolds deletions off, as soon as the steps that unlink now have ended.
+    /// Holds deletions off, as soon as the steps that unlink now have ended.
     pub(crate) fn hold(&self) -> DeletionHold {
         let mut state = self.0.lock();
         // First, so that no further step begins while this one waits.

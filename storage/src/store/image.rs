@@ -82,7 +82,7 @@ impl Store {
         skip: usize,
         limit: usize,
     ) -> Result<Option<Vec<ImagePart>>, StorageError> {
-        let bytes = match self.database.read(|c| c.held_manifest_bytes(name, digest))? {
+        let bytes = match self.database.read(|reader| reader.held_manifest_bytes(name, digest))? {
             Some(HeldBytes::Right(bytes)) => bytes,
             Some(HeldBytes::Lost) => return Ok(Some(Vec::new())),
             None => return Ok(None),
@@ -214,7 +214,7 @@ impl Store {
         let (kind, digest) = (descriptor.kind, &descriptor.digest);
         let may_be_manifest = matches!(kind, EdgeKind::Child | EdgeKind::Subject);
         if may_be_manifest {
-            match self.database.read(|c| c.held_manifest_bytes(name, digest))? {
+            match self.database.read(|reader| reader.held_manifest_bytes(name, digest))? {
                 Some(HeldBytes::Right(bytes)) => {
                     return Ok((PartState::Present, Some(bytes.len() as u64), true));
                 }
@@ -223,7 +223,7 @@ impl Store {
                 None => {}
             }
         }
-        let held = self.database.read(|c| c.held_blob(name, digest))?;
+        let held = self.database.read(|reader| reader.held_blob(name, digest))?;
         Ok(match held {
             Some(blob) if !blob.is_lost && self.content.has_file(digest, blob.size)? => {
                 (PartState::Present, Some(blob.size), false)

@@ -1,4 +1,4 @@
-//! Manifests and tags, and lists of them.
+//! Manifests: reading and deleting them, and lists of what refers to one.
 
 use oci::{Digest, Reference, RepoName};
 

@@ -341,11 +341,3 @@ fn no_step_changes_more_rows_than_one_step_may() {
     assert_eq!(verify(&store, false), [Finding::Record(*many.digest())]);
     assert_eq!(verify(&store, false), []);
 }
-
-#[test]
-fn only_failures_of_the_disk_are_damage() {
-    use rustix::io::Errno;
-    let of = |errno: Errno| crate::content::is_of_the_disk(&errno.into());
-    assert!([Errno::IO, Errno::UCLEAN, Errno::BADMSG].into_iter().all(of));
-    assert!(![Errno::ACCESS, Errno::MFILE, Errno::NOMEM, Errno::NOENT].into_iter().any(of));
-}

@@ -263,7 +263,7 @@ impl<'a> VerificationRun<'a> {
             for digest in self.store.database.read(without_rows)? {
                 self.verified.stray_files += 1;
                 self.verified.stray_bytes +=
-                    self.store.content.bytes_under_name(&digest).unwrap_or(0);
+                    self.store.content.bytes_under_name(&digest).ok().flatten().unwrap_or(0);
             }
         }
         Ok(())

@@ -330,7 +330,7 @@ fn changes_of_tags_in_an_older_database_are_those_of_its_users_and_of_nobody_who
                     VALUES (1, 't', 1, 'ann'), (1, 't', 2, NULL);";
     let mut connection = of(6, rows);
     upgrade(&mut connection);
-    let reader = Reader::new(&connection, wall_seconds());
+    let reader = Reader::new(&connection);
     let changes = reader.tag_changes(&"r".parse().unwrap(), None, None, 9);
     let told: Vec<_> = changes.unwrap().unwrap().into_iter().map(|it| it.changed_by).collect();
     assert_eq!(told, [None, Some(Actor::User("ann".parse().unwrap()))]);
