@@ -19,6 +19,7 @@ fn main() -> Result<()> {
     let own = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
     let root = own.parent().ok_or("the workspace is above this crate")?;
     let target = std::env::var("TARGET")?;
+    refuse_other_flags()?;
     println!("cargo::rustc-env=REGISTRY_TARGET={target}");
     println!("cargo::rustc-env=REGISTRY_COMMIT={}", commit(root)?);
 
@@ -28,6 +29,17 @@ fn main() -> Result<()> {
     let notes = watched(&own.join("licences/notes.txt"))?;
     let text = document(&parts, &notes);
     fs::write(Path::new(&std::env::var("OUT_DIR")?).join("licences.txt"), text)?;
+    Ok(())
+}
+
+/// Refuses to make the file that is given away where other flags took the place of its own.
+fn refuse_other_flags() -> Result<()> {
+    println!("cargo::rerun-if-env-changed=REGISTRY_STATIC");
+    let features = std::env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let is_static = features.split(',').any(|feature| feature == "crt-static");
+    if std::env::var_os("REGISTRY_STATIC").is_some() && !is_static {
+        return Err("the file would not be static: unset RUSTFLAGS and build again".into());
+    }
     Ok(())
 }
 

@@ -27,28 +27,35 @@ impl Person {
     /// The person behind this process, which was begun as the user of this number.
     ///
     /// A user who is not in the host's own file is asked for where the host's other users are kept,
-    /// for two seconds at most; one who is not found is called by the number.
+    /// for two seconds; one who is not found is called by the number. Who logged in is asked for there
+    /// only where the answer to the first question came.
     pub fn of_this_process(uid: u32) -> Self {
         let sudo = std::env::var_os("SUDO_USER").filter(|name| !name.is_empty());
         let sudo = sudo.as_deref().map(OsStr::to_string_lossy).map(Into::into);
-        let user = name_of(uid);
+        let (user, is_answered) = name_of(uid, true);
         let logged_in = login_uid(Path::new(LOGIN_UID)).map(|login| match login == uid {
             true => user.clone(),
-            false => name_of(login),
+            // Whoever did not answer in time is not waited for again.
+            false => name_of(login, is_answered).0,
         });
         Self { logged_in, sudo, user }
     }
 }
 
-/// What a user is called.
-fn name_of(uid: u32) -> String {
-    let known = read_within(Path::new(PASSWD), PASSWD_BYTES, Links::Follow).ok().flatten();
-    let known = known.and_then(|users| name_in(&String::from_utf8_lossy(&users), uid));
-    let asked = || {
-        let entry = getent::entry_within(LOOKUP_SECONDS, "passwd", &uid.to_string());
-        name_in(&entry.ok()??, uid)
-    };
-    known.or_else(asked).unwrap_or_else(|| format!("uid {uid}"))
+/// What a user is called, and whether those who were asked answered; `may_ask` says whether any
+/// may be that could keep a command waiting.
+fn name_of(uid: u32, may_ask: bool) -> (String, bool) {
+    let users = read_within(Path::new(PASSWD), PASSWD_BYTES, Links::Follow).ok().flatten();
+    let found = users.and_then(|users| name_in(&String::from_utf8_lossy(&users), uid));
+    let number = || format!("uid {uid}");
+    match found {
+        Some(name) => (name, true),
+        None if !may_ask => (number(), false),
+        None => match getent::entry_within(LOOKUP_SECONDS, "passwd", &uid.to_string()) {
+            Ok(entry) => (entry.and_then(|it| name_in(&it, uid)).unwrap_or_else(number), true),
+            Err(_) => (number(), false),
+        },
+    }
 }
 
 /// The name of the first user of this number in lines such as `name:password:uid:gid:…`.
@@ -74,7 +81,8 @@ const LOGIN_UID: &str = "/proc/self/loginuid";
 const NOBODY_LOGGED_IN: u32 = u32::MAX;
 const LOGIN_BYTES: u64 = 32;
 const PASSWD_BYTES: u64 = 1 << 20;
-/// How long a directory server may take to say what a user is called: no command waits longer.
+/// How long a directory server may take to say what a user is called. `timeout` gives it a second
+/// more to end.
 const LOOKUP_SECONDS: u8 = 2;
 
 #[cfg(test)]
@@ -85,8 +93,10 @@ mod tests {
 
     #[test]
     fn users_have_their_names_and_those_whom_nobody_knows_their_numbers() {
-        assert_eq!(name_of(0), "root");
-        assert_eq!(name_of(3_999_999_999), "uid 3999999999");
+        assert_eq!(name_of(0, false), ("root".to_owned(), true));
+        let nobody = "uid 3999999999".to_owned();
+        assert_eq!(name_of(3_999_999_999, true), (nobody.clone(), true));
+        assert_eq!(name_of(3_999_999_999, false), (nobody, false));
         let users = "+::::::\nroot:x:0:0:root:/root:/bin/sh\n:x:5:5::/:\nann:x:5:5\nbob:x:5:6:::";
         assert_eq!(name_in(users, 5).as_deref(), Some("ann"));
         assert_eq!(name_in(users, 6), None);

@@ -2,10 +2,13 @@
 //! program helps stands here, behind the same sentence.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use certs::{CertError, OwnProblem};
 use installer::InstallError;
-use storage::{BackupError, OpenError, StorageError, shell_word};
+use storage::{BackupError, OpenError, StorageError};
+
+use crate::text::format::quoted;
 
 /// What an error says, with what to type next where a command helps.
 pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
@@ -86,7 +89,7 @@ fn of_opening(error: &OpenError) -> Option<String> {
         OpenError::IsBackup(path) => format!(
             ": to look into it, restore it somewhere else (registry restore {} --data-dir DIR); \
              `registry serve` makes it a registry of its own",
-            shell_word(&path.display().to_string())
+            quoted(path)
         ),
         OpenError::ForeignDisk { .. } => {
             "; --allow-network-fs keeps the registry there even so".to_owned()
@@ -131,11 +134,11 @@ fn of_backup(error: &BackupError) -> Option<String> {
                                                 backup"
             .to_owned(),
         BackupError::StoreThere(path) => {
-            let (path, old) = (path.display().to_string(), format!("{}.old", path.display()));
+            let old = PathBuf::from(format!("{}.old", path.display()));
             format!(
                 ": to put the backup in its place, stop it and move it away first (mv {} {})",
-                shell_word(&path),
-                shell_word(&old)
+                quoted(path),
+                quoted(&old)
             )
         }
         BackupError::Open(error) => return of_opening(error),
@@ -150,4 +153,113 @@ fn of_backup(error: &BackupError) -> Option<String> {
         | BackupError::NotEmpty { .. }
         | BackupError::InUse { .. } => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn says(error: &(dyn Error + 'static), sentence: &str) {
+        assert_eq!(told(error), sentence);
+    }
+
+    #[test]
+    fn what_the_store_refuses_says_which_command_helps() {
+        let (repository, tag) = ("team/app".parse().unwrap(), "1".parse().unwrap());
+        let digest = oci::Digest::of(oci::Algorithm::Sha256, b"");
+        says(
+            &StorageError::NoTag { repository, tag },
+            "there is no tag team/app:1: see `registry ls team/app`, or what it named with \
+             `registry tag history team/app:1`",
+        );
+        let repository = "team/app".parse().unwrap();
+        says(
+            &StorageError::NoManifest { repository, digest },
+            &format!(
+                "there is no manifest team/app@{digest}: see `registry ls team/app`, or what was \
+                 deleted with `registry tag history team/app`"
+            ),
+        );
+        let (repository, tag) = ("team/app".parse().unwrap(), "1".parse().unwrap());
+        says(
+            &StorageError::NotThereThen { repository, tag },
+            "team/app:1 did not exist at that time: choose one from `registry tag history \
+             team/app:1`, or remove the tag with `registry rm team/app:1`",
+        );
+        let (repository, tag) = ("team/app".parse().unwrap(), "1".parse().unwrap());
+        says(
+            &StorageError::NothingToUndo { repository, tag },
+            "no change of team/app:1 is known that could be undone, and what is long past is \
+             forgotten: see `registry tag history team/app`, say with --to what it is to name, or \
+             push it again",
+        );
+        says(
+            &StorageError::UserExists,
+            "this user exists already: change the password with `registry user passwd`",
+        );
+        says(&StorageError::Closed, "the registry is stopping: try again in a moment");
+    }
+
+    #[test]
+    fn what_opening_and_a_backup_meet_says_which_command_helps() {
+        let path = || PathBuf::from("/srv/my data");
+        says(
+            &OpenError::NoStore(path()),
+            "/srv/my data holds no registry (there is no FORMAT in it): if it is a mount point, \
+             mount its file system; if the registry is elsewhere, name that directory with \
+             --data-dir",
+        );
+        says(
+            &OpenError::IsBackup(path()),
+            "/srv/my data is a backup: to look into it, restore it somewhere else (registry \
+             restore '/srv/my data' --data-dir DIR); `registry serve` makes it a registry of its \
+             own",
+        );
+        says(
+            &BackupError::Open(OpenError::HalfRestored(path())),
+            "a restore into /srv/my data was cut short: run `registry restore` again, which goes \
+             on with it",
+        );
+        says(
+            &BackupError::NoBackup(path()),
+            "/srv/my data holds no whole backup: name the directory that `registry backup` wrote; \
+             if its last run was cut short, run it again, where the registry still is",
+        );
+        says(
+            &BackupError::StoreThere(path()),
+            "/srv/my data holds a registry: to put the backup in its place, stop it and move it \
+             away first (mv '/srv/my data' '/srv/my data.old')",
+        );
+        let what = "page 7".to_owned();
+        says(
+            &BackupError::DamagedDatabase { path: path(), what },
+            "/srv/my data is damaged (page 7), so no backup was made, and an earlier one is as it \
+             was: type `registry verify`, which says what this hurts, and restore the registry \
+             from an earlier backup",
+        );
+    }
+
+    #[test]
+    fn what_a_host_and_a_certificate_lack_says_which_command_helps() {
+        says(
+            &InstallError::NoSystemd,
+            "this host does not run systemd, so there is nothing to install a service in: run \
+             `registry serve` instead",
+        );
+        says(
+            &CertError::NoNames,
+            "a certificate needs a name: give the host name that clients use with --hostname",
+        );
+    }
+
+    #[test]
+    fn of_a_chain_each_error_says_what_helps() {
+        let error = anyhow::Error::new(StorageError::UserExists).context("cannot add ann");
+        assert_eq!(
+            told_whole(&error),
+            "cannot add ann: this user exists already: change the password with `registry user \
+             passwd`"
+        );
+    }
 }

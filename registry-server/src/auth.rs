@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use crate::advice::told;
 use crate::blocking::Blocking;
 use crate::error::ApiError;
 use crate::limits::Limits;
@@ -333,7 +334,7 @@ impl Leaving {
                 Err(ApiError::LoginFailed)
             }
             Err(cause) => {
-                error!(%cause, "a user could not be read");
+                error!(cause = %told(&cause), "a user could not be read");
                 Err(cause.into())
             }
         };

@@ -5,7 +5,7 @@
 //! now and then that it is at it, and stops when whoever gave it is gone. When no server runs, the
 //! command opens the store itself.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use storage::HostUser;
 
@@ -29,8 +29,9 @@ pub use socket::Socket;
 /// A command, as it travels.
 ///
 /// A command line and a server of different versions meet between an upgrade and the restart after
-/// it. So a server passes over fields that it does not know: they say more of whoever asks. What is
-/// asked stands in the arguments alone, and those know all of their fields.
+/// it. So from schema 7 on a server passes over fields that it does not know, and over a person whom
+/// it cannot read: they say more of whoever asks, and decide nothing. What is asked stands in the
+/// arguments alone, and those know all of their fields.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     /// What it is called.
@@ -39,8 +40,13 @@ struct Request {
     arguments: Box<RawValue>,
     /// Who gives it on the host. The mode of the socket lets nobody but root and the owner of the
     /// data connect, and whoever may do everything with them is believed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "as_far_as_it_reads")]
     by: Option<HostUser>,
+}
+
+fn as_far_as_it_reads<'de, D: Deserializer<'de>>(from: D) -> Result<Option<HostUser>, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(HostUser::deserialize(value).ok())
 }
 
 /// A line of the answer.

@@ -346,7 +346,7 @@ fn storage_status(error: &StorageError) -> (StatusCode, Code) {
         StorageError::TagProtected { .. } => (StatusCode::FORBIDDEN, "DENIED"),
         StorageError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN"),
         StorageError::Failed(trouble) => trouble_status(trouble),
-        // What only commands hear: no request asks for it.
+        // What commands hear, or a list of which nothing more can be sent than its end.
         StorageError::NoTag { .. }
         | StorageError::NoManifest { .. }
         | StorageError::NothingToUndo { .. }

@@ -1,4 +1,4 @@
-//! Every bound of the server, each with its unit in its name.
+//! The bounds of the server, each with its unit in its name.
 //!
 //! Here stands what protects the server and what a client or an operator can meet; what an
 //! algorithm tunes for itself stands beside its code. A crate below is handed its bounds from here,

@@ -184,7 +184,7 @@ fn paths(text: &str) -> Vec<String> {
             let rest = &code[start..];
             let end = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
             // Braces behind it were taken apart with their line.
-            let is_whole = !rest[..end].ends_with("::");
+            let is_whole = !rest[end..].starts_with('{');
             paths.extend((!is_begun && is_whole).then(|| rest[..end].to_owned()));
         }
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use oci::MediaType;
+use registry_server::error::ApiError;
 use serde_json::json;
 use storage::StorageError;
 
@@ -153,8 +154,9 @@ fn a_quota_that_is_used_up_is_a_full_disk() {
     let client = &pusher.client;
     let upload = begin_upload(client, "faults/quota");
     let faults = Faults::inject(&pusher.instance, "pwrite64,fallocate", "EDQUOT", "1+");
+    let sentence = ApiError::from(StorageError::Full).to_string();
     let full = |answer: Response| {
-        assert_eq!(answer.refused(507, "DENIED").error().1, StorageError::Full.to_string());
+        assert_eq!(answer.refused(507, "DENIED").error().1, sentence);
     };
     full(client.request("PATCH", &upload, &[OCTETS], b"content"));
     full(client.request("POST", "/v2/faults/quota/blobs/uploads/", &[], b""));

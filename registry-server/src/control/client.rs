@@ -22,6 +22,7 @@ use super::lease::Lease;
 use super::person::who_asks;
 use super::socket::through;
 use super::{Line, Request, line, place};
+use crate::advice::told;
 use crate::command::data::{SnapshotPlace, TakeSnapshot};
 use crate::command::{Command, Context as CommandContext, OnProgress};
 use crate::config::{CONFIG_FILE, Upkeep, installed_settings, installed_upkeep};
@@ -243,6 +244,7 @@ fn ask<C: Command>(
 
 /// Ends the process when the database can no longer be trusted; the next start recovers.
 pub(crate) fn end_process(cause: &StorageError) -> ! {
+    let cause = told(cause);
     error!(%cause, "the database can no longer be trusted; starting anew recovers it");
     if !tracing::dispatcher::has_been_set() {
         // A command keeps no log, and must not end without a word.
@@ -260,7 +262,8 @@ pub(crate) fn log_trouble(cause: &StorageError) {
             error!("{cause}; it was asked for, and its bytes are not what they were");
         }
         _ => error!(
-            %cause, "the database's log could not be moved into it; the next write tries again"
+            cause = %told(cause),
+            "the database's log could not be moved into it; the next write tries again"
         ),
     }
 }

@@ -36,13 +36,16 @@ pub(crate) fn quoted(path: &Path) -> String {
 
 /// How long something lasts or lasted.
 pub(crate) fn duration(seconds: u64) -> String {
-    // Nobody who waits for days counts the minutes.
-    let least = match seconds {
-        0..HOUR => 1,
-        HOUR..DAY => MINUTE,
-        _ => HOUR,
-    };
-    humantime::format_duration(Duration::from_secs(seconds - seconds % least)).to_string()
+    let rounded = |least| Duration::from_secs(seconds - seconds % least);
+    match seconds {
+        0..HOUR => humantime::format_duration(rounded(1)).to_string(),
+        HOUR..DAY => humantime::format_duration(rounded(MINUTE)).to_string(),
+        // Nobody who waits for days counts the minutes, and no month has the same length.
+        _ => match (counted(seconds / DAY, "day").replace(' ', ""), seconds % DAY / HOUR) {
+            (days, 0) => days,
+            (days, hours) => format!("{days} {hours}h"),
+        },
+    }
 }
 
 /// A time in seconds since 1970, for people and for programs (RFC 3339).
@@ -81,6 +84,8 @@ mod tests {
         assert_eq!(duration(61), "1m 1s");
         assert_eq!(duration(3700), "1h 1m");
         assert_eq!(duration(90000), "1day 1h");
+        assert_eq!(duration(31 * DAY + 59), "31days");
+        assert_eq!(duration(400 * DAY + 3 * HOUR + 59), "400days 3h");
     }
 
     #[test]

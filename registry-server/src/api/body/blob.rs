@@ -12,6 +12,7 @@ use storage::{BlobReader, StorageError, Store};
 use tracing::error;
 
 use super::multipart::Parts;
+use crate::advice::told;
 use crate::api::App;
 use crate::api::list::LongList;
 use crate::api::range::ByteSpan;
@@ -147,10 +148,13 @@ impl BlobBody {
             }
         }
         // The client sees a broken connection, never wrong bytes; here is the cause.
-        Poll::Ready(Some(piece.inspect_err(|cause| match self.source {
-            Source::Blob(_) => error!(%cause, "a blob could not be read"),
-            Source::Manifest(..) => error!(%cause, "a manifest could not be read"),
-            Source::List(_) => error!(%cause, "a list could not be read"),
+        Poll::Ready(Some(piece.inspect_err(|cause| {
+            let cause = told(cause);
+            match self.source {
+                Source::Blob(_) => error!(%cause, "a blob could not be read"),
+                Source::Manifest(..) => error!(%cause, "a manifest could not be read"),
+                Source::List(_) => error!(%cause, "a list could not be read"),
+            }
         })))
     }
 
