@@ -1,7 +1,7 @@
 //! The registry as a server and as a command.
 //!
 //! Modules in reading order: [`config`] and [`limits`] are what is set, as far as the
-//! [`descriptors`] allow; [`server`] puts a running server together, [`data_check`] says why there
+//! [`open_files`] allow; [`server`] puts a running server together, [`data_check`] says why there
 //! is nothing to serve, and [`notify`] tells systemd; [`net`] brings connections to [`api`], where
 //! a request is parsed by [`route`], authorized by [`auth`] and answered, or refused with an
 //! [`error`]; [`blocking`] is the bridge to the store, [`share`] says how much of it and of memory
