@@ -3,16 +3,42 @@
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Access, At, IoError};
 
-/// Syncs a directory: names made, changed or removed in it are durable afterwards.
+/// An open directory: whoever opens it before a step that cannot be taken back meets early what
+/// keeps it from being opened.
+#[derive(Debug)]
+pub struct Directory {
+    file: File,
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Opens a directory.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn open(path: &Path) -> Result<Self, IoError> {
+        Ok(Self { file: File::open(path).at("open", path)?, path: path.to_owned() })
+    }
+
+    /// Syncs it: names made, changed or removed in it are durable afterwards.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn sync(&self) -> Result<(), IoError> {
+        self.file.sync_all().at("sync", &self.path)
+    }
+}
+
+/// Syncs a directory that is not open.
 ///
 /// # Errors
 /// Trouble with the disk.
 pub fn sync_directory(path: &Path) -> Result<(), IoError> {
-    File::open(path).and_then(|directory| directory.sync_all()).at("sync", path)
+    Directory { file: File::open(path).at("sync", path)?, path: path.to_owned() }.sync()
 }
 
 /// Syncs the directory that holds this name.

@@ -11,7 +11,7 @@ mod file;
 mod read;
 mod space;
 
-pub use directory::{make_directory, make_with_parents, sync_directory, sync_parent};
+pub use directory::{Directory, make_directory, make_with_parents, sync_directory, sync_parent};
 pub use error::{At, IoError};
 pub use file::{Access, create_private, remove, remove_durably, unfinished, write_whole};
 pub use read::{Links, ReadError, open_regular, read_within};

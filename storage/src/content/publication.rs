@@ -1,9 +1,9 @@
 //! Giving the bytes of an upload the name of a blob.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use durable::At;
+use durable::{At, Directory};
 
 use super::Content;
 use super::upload::CheckedUpload;
@@ -39,9 +39,8 @@ impl From<StorageError> for Unpublished {
 pub(crate) struct Synced<'a> {
     from: &'a Path,
     to: PathBuf,
-    /// The directory of the final name.
-    shard: PathBuf,
-    directory: File,
+    /// That of the final name.
+    directory: Directory,
 }
 
 impl Content {
@@ -59,10 +58,10 @@ impl<'a> Synced<'a> {
     fn new(content: &Content, upload: &'a CheckedUpload<'_>) -> Result<Self, Unpublished> {
         let (file, from) = (upload.file(), upload.path());
         let to = content.layout.blob(&upload.blob().digest);
-        let shard = to.parent().unwrap_or(content.layout.root()).to_owned();
-        let directory = File::open(&shard).at("open", &shard).map_err(StorageError::from)?;
+        let shard = to.parent().unwrap_or(content.layout.root());
+        let directory = Directory::open(shard).map_err(StorageError::from)?;
         file.sync_data().at("sync", from).map_err(|error| broken(error.into()))?;
-        Ok(Self { from, to, shard, directory })
+        Ok(Self { from, to, directory })
     }
 
     /// Gives it the name of a blob that no row names yet.
@@ -73,12 +72,12 @@ impl<'a> Synced<'a> {
     /// the name, so what is removed after a failed sync is nobody's but ours.
     pub(crate) fn place(self) -> Result<Placed<'a>, Unpublished> {
         self.rename()?;
-        match self.sync_directory() {
+        match self.directory.sync() {
             Ok(()) => Ok(Placed { from: self.from, to: self.to }),
             Err(error) => {
                 // Whoever asks for it would be answered from a name that may not last.
                 let _ = fs::remove_file(&self.to);
-                Err(broken(error))
+                Err(broken(error.into()))
             }
         }
     }
@@ -90,16 +89,12 @@ impl<'a> Synced<'a> {
     /// fails: the file stays, because the row names it, and the upload is over.
     pub(crate) fn replace(self) -> Result<(), Unpublished> {
         self.rename()?;
-        self.sync_directory().map_err(broken)
+        self.directory.sync().map_err(|error| broken(error.into()))
     }
 
     /// What is not renamed is where it was; the directory may have no room for one more name.
     fn rename(&self) -> Result<(), StorageError> {
         Ok(fs::rename(self.from, &self.to).at("rename", self.from)?)
-    }
-
-    fn sync_directory(&self) -> Result<(), StorageError> {
-        Ok(self.directory.sync_all().at("sync", &self.shard)?)
     }
 }
 
