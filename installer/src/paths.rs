@@ -1,5 +1,6 @@
 //! Where everything is on a host on which `registry install` ran: every path outside of DATA that
-//! is the registry's or is looked into for it, and the names that go with them. What lies inside DATA is drawn by the store's layout.
+//! is the registry's or is looked into for it, and the names that go with them. What lies inside
+//! DATA is drawn by the store's layout.
 //!
 //! ```text
 //! /usr/local/bin/registry                  the program

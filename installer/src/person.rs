@@ -27,8 +27,8 @@ impl Person {
     /// The person behind this process, which was begun as the user of this number.
     ///
     /// A user who is not in the host's own file is asked for where the host's other users are kept,
-    /// for two seconds; one who is not found is called by the number. Who logged in is asked for there
-    /// only where the answer to the first question came.
+    /// for two seconds; one who is not found is called by the number. Who logged in is asked for
+    /// there only where the answer to the first question came.
     pub fn of_this_process(uid: u32) -> Self {
         let sudo = std::env::var_os("SUDO_USER").filter(|name| !name.is_empty());
         let sudo = sudo.as_deref().map(OsStr::to_string_lossy).map(Into::into);

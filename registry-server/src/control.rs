@@ -29,9 +29,9 @@ pub use socket::Socket;
 /// A command, as it travels.
 ///
 /// A command line and a server of different versions meet between an upgrade and the restart after
-/// it. So from schema 7 on a server passes over fields that it does not know, and over a person whom
-/// it cannot read: they say more of whoever asks, and decide nothing. What is asked stands in the
-/// arguments alone, and those know all of their fields.
+/// it. So from schema 7 on a server passes over fields that it does not know, and over a person
+/// whom it cannot read: they say more of whoever asks, and decide nothing. What is asked stands in
+/// the arguments alone, and those know all of their fields.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     /// What it is called.

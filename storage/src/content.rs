@@ -6,8 +6,8 @@
 //! its row promises. Nor is it decided here who may touch a file: whoever takes one away holds the
 //! claim on its digest (`in_memory/claims.rs`).
 //!
-//! Files that are read in pieces to be hashed go through [`hash_file`], and every list of a directory
-//! of blobs comes from [`shard`].
+//! Files that are read in pieces to be hashed go through [`hash_file`], and every list of a
+//! directory of blobs comes from [`shard`].
 
 use oci::Digest;
 

@@ -52,7 +52,10 @@ const BANS: [(&str, &[&str]); 36] = [
     ("tracing_subscriber", &["registry-server/src/logging.rs"]),
     ("rpassword", &["registry-server/src/cli/user.rs"]),
     ("shlex", &["storage/src/shell.rs"]),
-    ("humantime", &["registry-server/src/config/span.rs", "registry-server/src/text/format.rs"]),
+    (
+        "humantime",
+        &["registry-server/src/config/duration.rs", "registry-server/src/text/format.rs"],
+    ),
     ("indicatif", &["registry-server/src/cli/progress.rs"]),
     // Whose line ends are taken for ours: the program's own words, JSON, TOML, and errors.
     ("of_own()", &OWN_LINES),
