@@ -20,8 +20,7 @@
 //! - [`users_version`] becomes a row that each change of a user raises, read with each look at a
 //!   user, or told with NOTIFY; a server that lost that connection forgets all that it remembers.
 //! - Two flags stand in the store itself: that a snapshot is taken becomes a lease, and how many
-//! tags
-//!   were pushed since the last look at histories may stay within each server.
+//!   tags were pushed since the last look at histories may stay within each server.
 //!
 //! The clock (`clock.rs`) counts while this process has the store open; shared, it is the
 //! database's, raised by whoever renews a lease.
