@@ -8,12 +8,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use durable::IoError;
-use storage::{Layout, OpenError, StorageError, Trouble, shell_word};
-
-use crate::advice::told;
+use storage::{Layout, OpenError, StorageError, Trouble};
 use thiserror::Error;
 
+use crate::advice::told;
 use crate::config::Config;
+use crate::text::format::quoted;
 
 /// Why there is no registry where one should be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -60,7 +60,7 @@ pub enum DataError {
         "{} holds no registry. It was installed on the file system mounted at {}: another one that \
          is mounted over it hides it, or somebody moved or removed it. See what is there with \
          `findmnt --target {}`",
-        .data.display(), .installed.display(), shell_word(&.data.display().to_string())
+        .data.display(), .installed.display(), quoted(.data)
     )]
     Gone {
         /// The data directory.

@@ -43,6 +43,12 @@ pub use crate::content::CopyOutcome;
 /// Small files by their names.
 pub type SmallFiles = BTreeMap<String, Vec<u8>>;
 
+/// How a file of the host from outside of the store is called in a backup: by its path without the
+/// first slash.
+pub fn name_in_backup(path: &str) -> &str {
+    path.trim_start_matches('/')
+}
+
 /// The content of a small regular file; `None` if there is none.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use crate::text::format::time;
 
 /// What is to be backed up, where to, and what may be done for it.
 pub(crate) struct BackupOrder {
-    /// The data directory, by its own name.
+    /// The data directory.
     pub(crate) data: PathBuf,
     /// The directory of the backup.
     pub(crate) directory: PathBuf,
@@ -33,19 +33,13 @@ pub(crate) struct BackupOrder {
 }
 
 impl BackupOrder {
-    /// A backup for which nothing out of the ordinary is done.
+    /// Makes the paths whole, whatever they were typed as.
     ///
     /// # Errors
     /// [`OpenError::NoStore`] if there is no data directory.
-    pub(crate) fn new(data: &Path, directory: &Path) -> anyhow::Result<Self> {
-        Ok(Self {
-            data: data.canonicalize().map_err(|_| OpenError::NoStore(data.to_owned()))?,
-            directory: std::path::absolute(directory)?,
-            verify: false,
-            must_rest: false,
-            may_take_over: false,
-            may_share_disk: false,
-        })
+    pub(crate) fn with_whole_paths(self) -> anyhow::Result<Self> {
+        let data = self.data.canonicalize().map_err(|_| OpenError::NoStore(self.data))?;
+        Ok(Self { data, directory: std::path::absolute(self.directory)?, ..self })
     }
 }
 

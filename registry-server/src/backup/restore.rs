@@ -12,7 +12,9 @@ use durable::make_with_parents;
 use installer::paths::{CONFIG_FILE, ROOT_KEY};
 use oci::{Algorithm, Digest};
 use serde::Serialize;
-use storage::backup::{BackupError, CopyOutcome, Origin, Restoring, SmallFiles, read_small};
+use storage::backup::{
+    BackupError, CopyOutcome, Origin, Restoring, SmallFiles, name_in_backup, read_small,
+};
 use storage::{DATA_MODE, Layout, StorageError};
 
 use super::destination::{check_space, lies_inside, on_disk};
@@ -74,7 +76,7 @@ pub(crate) fn restore(
         let summary = fill(&data, origin, listener)?;
         let settings = match is_installed(&data) {
             true => None,
-            false => read(origin, |origin| origin.outside(named(CONFIG_FILE)))?,
+            false => read(origin, |origin| origin.outside(name_in_backup(CONFIG_FILE)))?,
         };
         Ok(RestoreReport { summary, data, settings })
     })?;
@@ -167,7 +169,7 @@ impl RestoreRun<'_> {
     /// next `install` takes it out of the service's sight again.
     fn tls(&self) -> anyhow::Result<SmallFiles> {
         let mut tls = read(self.origin, Origin::tls)?;
-        let key = read(self.origin, |origin| origin.outside(named(ROOT_KEY)))?;
+        let key = read(self.origin, |origin| origin.outside(name_in_backup(ROOT_KEY)))?;
         let here = read_small(Path::new(ROOT_KEY)).ok().flatten();
         if let Some(key) = key.filter(|key| Some(key) != here.as_ref()) {
             tls.entry(certs::TlsFile::RootKey.name().to_owned()).or_insert(key);
@@ -197,11 +199,6 @@ fn make(data: &Path) -> anyhow::Result<()> {
     make_with_parents(data)?;
     fs::set_permissions(data, Permissions::from_mode(DATA_MODE))
         .with_context(|| format!("cannot set the mode of {}", data.display()))
-}
-
-/// How a file of the host is called in a backup.
-fn named(path: &str) -> &str {
-    path.trim_start_matches('/')
 }
 
 /// Reads from the backup, which is to blame for damage that shows.

@@ -8,7 +8,7 @@ use anyhow::bail;
 use installer::paths::{CONFIG_FILE, OWN_CERTIFICATE, OWN_KEY, ROOT_KEY};
 use oci::{Algorithm, Digest};
 use serde::Serialize;
-use storage::backup::{CopyOutcome, Filling, SmallFiles, read_small};
+use storage::backup::{CopyOutcome, Filling, SmallFiles, name_in_backup, read_small};
 use storage::{Layout, NamedBlob};
 
 use super::destination::{check_space, on_disk};
@@ -169,7 +169,7 @@ fn outside(data: &Path) -> anyhow::Result<SmallFiles> {
     }
     for path in [CONFIG_FILE, ROOT_KEY, OWN_CERTIFICATE, OWN_KEY] {
         if let Some(content) = read_small(Path::new(path))? {
-            files.insert(path.trim_start_matches('/').to_owned(), content);
+            files.insert(name_in_backup(path).to_owned(), content);
         }
     }
     Ok(files)

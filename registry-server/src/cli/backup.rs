@@ -39,12 +39,14 @@ pub(super) struct BackupArgs {
 /// Brings the backup up to date, and tells what was done.
 pub(super) fn run(args: BackupArgs) -> anyhow::Result<()> {
     let order = BackupOrder {
+        data: args.data.path()?,
+        directory: args.directory,
         verify: args.verify,
         must_rest: args.stopped,
         may_take_over: args.take_over,
         may_share_disk: args.same_file_system,
-        ..BackupOrder::new(&args.data.path()?, &args.directory)?
-    };
+    }
+    .with_whole_paths()?;
     let line = ProgressLine::new();
     let outcome = make_backup(&order, &line.listener());
     line.end();

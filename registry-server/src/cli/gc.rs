@@ -51,10 +51,14 @@ pub(super) fn run(args: GcArgs) -> anyhow::Result<()> {
         uploads: args.uploads_after,
     };
     let Collection { done, is_served } = run_shown(&args.data.path()?, command)?;
-    if args.json { print_json(&done) } else { Ok(print(&told(&done, args.dry_run, is_served))?) }
+    if args.json {
+        print_json(&done)
+    } else {
+        Ok(print(&describe(&done, args.dry_run, is_served))?)
+    }
 }
 
-fn told(done: &Collected, is_dry_run: bool, is_served: bool) -> Lines {
+fn describe(done: &Collected, is_dry_run: bool, is_served: bool) -> Lines {
     let rows = [
         ("blobs", sized(done.blobs, done.blob_bytes)),
         ("damaged files", sized(done.damaged_files, done.damaged_bytes)),

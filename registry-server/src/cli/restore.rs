@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use installer::paths::{CONFIG_FILE, OWN_CERTIFICATE, OWN_KEY};
 use serde::Serialize;
+use storage::backup::name_in_backup;
 use storage::shell_word;
 
 use super::data_dir::DataDir;
@@ -95,7 +96,7 @@ fn next(data: &Path, directory: &Path, settings: Option<&[u8]>) -> anyhow::Resul
     let Some(settings) = settings else {
         return Ok(format!("{program} serve --data-dir {}{network_fs}", quoted(data)));
     };
-    let at = |path: &str| directory.join(path.trim_start_matches('/'));
+    let at = |path: &str| directory.join(name_in_backup(path));
     let settings = Settings::parse(&String::from_utf8_lossy(settings), &at(CONFIG_FILE))?;
     let mut line = format!("{program} install --data-dir {}", quoted(data));
     settings.hostname.iter().for_each(|name| line += &flag("--hostname", name));

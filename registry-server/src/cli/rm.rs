@@ -38,11 +38,11 @@ pub(super) fn run(
         return remove_all(data_dir, image, dry_run, json);
     }
     let removed = control::run(data_dir, RemoveImage { image: image.parse()?, dry_run })?;
-    if json { print_json(&removed) } else { Ok(print(&told(&removed))?) }
+    if json { print_json(&removed) } else { Ok(print(&describe(&removed))?) }
 }
 
 /// What went with an image, and how to get it back.
-fn told(removed: &RemovedImage) -> Lines {
+fn describe(removed: &RemovedImage) -> Lines {
     let (goes, go) = words(removed.dry_run);
     let mut lines = tags(removed);
     for digest in &removed.manifests {

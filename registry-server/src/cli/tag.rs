@@ -96,7 +96,7 @@ pub(super) fn run(command: TagCommand) -> anyhow::Result<()> {
             let (data_dir, image) = (data.path()?, image.parse()?);
             let command = RestoreTag { image, to, before, only_if_gone: false };
             let restored = control::run(&data_dir, command)?;
-            if json { print_json(&restored) } else { Ok(print(&told(&restored))?) }
+            if json { print_json(&restored) } else { Ok(print(&describe(&restored))?) }
         }
         TagCommand::Protect { data, image } => {
             let (data_dir, image) = (data.path()?, image.parse()?);
@@ -132,13 +132,13 @@ struct Printed {
 
 fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
     let (mut all, mut is_empty) = (Vec::new(), true);
-    changes(data_dir, &image.parse()?, |lines| {
-        is_empty &= lines.is_empty();
+    changes(data_dir, &image.parse()?, |page| {
+        is_empty &= page.is_empty();
         if json {
-            all.extend(lines.into_iter().map(printed));
+            all.extend(page.into_iter().map(printed));
             return Ok(());
         }
-        Ok(print(&lines.into_iter().map(line).collect())?)
+        Ok(print(&page.into_iter().map(line).collect())?)
     })?;
     if json {
         return print_json(&all);
@@ -169,7 +169,7 @@ fn line(Change { image, from, to, changed_at, by, .. }: Change) -> String {
 }
 
 /// What a restoration did, and how it is undone.
-fn told(restored: &RestoredTag) -> Lines {
+fn describe(restored: &RestoredTag) -> Lines {
     let RestoredTag { image, from, to, manifests, also_gone } = restored;
     let mut lines = match (from, to) {
         (from, Some(to)) if from.as_ref() == Some(to) => {

@@ -34,7 +34,7 @@ pub(super) fn run(args: VerifyArgs) -> anyhow::Result<()> {
     if args.json {
         print_json(&report)?;
     } else {
-        print(&told(&report, args.dry_run))?;
+        print(&describe(&report, args.dry_run))?;
     }
     if report.is_bad() {
         bail!("something is lost or damaged: it says above what, and what to do");
@@ -42,7 +42,7 @@ pub(super) fn run(args: VerifyArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn told(report: &VerifyReport, is_dry_run: bool) -> Lines {
+fn describe(report: &VerifyReport, is_dry_run: bool) -> Lines {
     let (manifests, blobs) = (counted(report.manifests, "manifest"), counted(report.blobs, "blob"));
     let read = bytes(report.blob_bytes);
     let mut lines = Lines::of(format_args!("read {manifests} and {blobs}, {read}"));

@@ -53,8 +53,8 @@ impl Filling {
         &self.blobs
     }
 
-    /// Writes the files of the host that lie outside of the store; their names are paths without
-    /// the first slash.
+    /// Writes the files of the host that lie outside of the store, by their names from
+    /// [`super::name_in_backup`].
     ///
     /// # Errors
     /// Trouble with the disk.

@@ -115,7 +115,7 @@ impl Origin {
         read_small(&self.layout.init_password())
     }
 
-    /// A file of the host from outside of the store; its name is its path without the first slash.
+    /// A file of the host from outside of the store, by its name from [`super::name_in_backup`].
     ///
     /// # Errors
     /// Trouble with the disk.

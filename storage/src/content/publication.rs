@@ -1,13 +1,13 @@
 //! Giving the bytes of an upload the name of a blob.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use durable::{At, Directory};
+use oci::Digest;
 
-use super::Content;
-use super::upload::CheckedUpload;
 use crate::error::StorageError;
+use crate::layout::Layout;
 
 /// Why an upload did not become a blob.
 pub(crate) struct Unpublished {
@@ -43,22 +43,16 @@ pub(crate) struct Synced<'a> {
     directory: Directory,
 }
 
-impl Content {
-    /// Syncs the bytes of a checked upload, which then gets the name of its blob by
-    /// [`Synced::place`] or [`Synced::replace`].
-    pub(crate) fn sync<'a>(
-        &self,
-        upload: &'a CheckedUpload<'_>,
-    ) -> Result<Synced<'a>, Unpublished> {
-        Synced::new(self, upload)
-    }
-}
-
 impl<'a> Synced<'a> {
-    fn new(content: &Content, upload: &'a CheckedUpload<'_>) -> Result<Self, Unpublished> {
-        let (file, from) = (upload.file(), upload.path());
-        let to = content.layout.blob(&upload.blob().digest);
-        let shard = to.parent().unwrap_or(content.layout.root());
+    /// Syncs the content of a file that is to become this blob.
+    pub(super) fn new(
+        layout: &Layout,
+        file: &File,
+        from: &'a Path,
+        digest: &Digest,
+    ) -> Result<Self, Unpublished> {
+        let to = layout.blob(digest);
+        let shard = to.parent().unwrap_or(layout.root());
         let directory = Directory::open(shard).map_err(StorageError::from)?;
         file.sync_data().at("sync", from).map_err(|error| broken(error.into()))?;
         Ok(Self { from, to, directory })

@@ -300,8 +300,7 @@ mod tests {
         let found = check_copy(&path, &mut go_on);
         let is_damage = matches!(
             found,
-            Err(StorageError::Failed(Trouble::Damaged { .. })
-                | StorageError::Failed(Trouble::DatabaseDamaged(_)))
+            Err(StorageError::Failed(Trouble::Damaged { .. } | Trouble::DatabaseDamaged(_)))
         );
         assert!(is_damage, "{found:?}");
     }

@@ -75,7 +75,7 @@ impl Store {
         let (name, blob) = (&upload.session().repository, upload.blob());
         let digest = blob.digest;
         let row = self.database.read_afresh(|reader| reader.stored_blob(&digest))?;
-        let synced = self.content.sync(upload)?;
+        let synced = upload.sync()?;
         let Some(row) = row else {
             self.put_back_before(blob)?;
             let placed = synced.place()?;

@@ -45,12 +45,12 @@ pub(super) fn remove(
     if json {
         return print_json(&Document { removed: &removed, undo });
     }
-    let mut page = tags(&removed);
-    page.append(&sum(&removed, words(dry_run).1));
+    let mut lines = tags(&removed);
+    lines.append(&sum(&removed, words(dry_run).1));
     if let Some(undo) = undo {
-        page.line(format_args!("to undo it: {undo}"));
+        lines.line(format_args!("to undo it: {undo}"));
     }
-    Ok(print(&page)?)
+    Ok(print(&lines)?)
 }
 
 /// Removes them some at a time, and counts what went: a push may have brought more meanwhile.

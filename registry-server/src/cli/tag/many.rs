@@ -167,8 +167,8 @@ fn gone(
     since: Option<i64>,
 ) -> anyhow::Result<Vec<(ImageName, Digest)>> {
     let (mut seen, mut gone) = (HashSet::new(), Vec::new());
-    changes(data_dir, repository, |lines| {
-        for change in lines {
+    changes(data_dir, repository, |page| {
+        for change in page {
             if seen.insert(change.image.clone())
                 && since.is_none_or(|since| change.changed_at >= since)
                 && let (Some(from), None) = (change.from, change.to)

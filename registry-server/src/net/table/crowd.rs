@@ -10,8 +10,7 @@ use super::entry::{ConnectionPhase, Entry};
 use super::owned::Crowd;
 use super::{Crowding, SETTLED_TIME};
 use crate::auth::network;
-use crate::limits::Limits;
-use crate::limits::{LOGIN_TIME, SILENT_TIME};
+use crate::limits::{LOGIN_TIME, Limits, SILENT_TIME};
 use crate::share::Owner;
 
 /// What the table's lock is over.

@@ -9,8 +9,7 @@ use tokio::sync::Notify;
 
 use super::owned::Crowd;
 use crate::api::resting::Rest;
-use crate::limits::Limits;
-use crate::limits::{LOGIN_TIME, SILENT_TIME, WAITING_TIME};
+use crate::limits::{LOGIN_TIME, Limits, SILENT_TIME, WAITING_TIME};
 use crate::share::Owner;
 
 /// What a connection is doing.

@@ -1,12 +1,13 @@
 //! An upload whose bytes are those that its digest names, on its way to becoming that blob.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::MutexGuard;
 
 use super::meta;
 use super::session::{FinishedUpload, Session, State};
 use crate::content::SizedDigest;
+use crate::content::publication::{Synced, Unpublished};
 use crate::error::StorageError;
 use crate::layout::Layout;
 
@@ -45,14 +46,10 @@ impl<'a> CheckedUpload<'a> {
         self.blob
     }
 
-    /// Its file, open.
-    pub(crate) fn file(&self) -> &File {
-        self.file
-    }
-
-    /// Where its file is, until it gets the name of the blob.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Syncs its bytes, which then get the name of the blob by [`Synced::place`] or
+    /// [`Synced::replace`].
+    pub(crate) fn sync(&self) -> Result<Synced<'_>, Unpublished> {
+        Synced::new(self.layout, self.file, &self.path, &self.blob.digest)
     }
 
     /// The session that the bytes came for.
