@@ -222,7 +222,8 @@ impl Default for Limits {
             // What the kernel's own defaults add up to: 4 MiB and 6 MiB.
             grown_socket_bytes: 10 * MIB,
             socket_send_bytes: 128 * KIB,
-            socket_receive_bytes: 64 * KIB,
+            // What the kernel begins with by default, and none may have less ([`crate::net`]).
+            socket_receive_bytes: 128 * KIB,
             handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(30),
             keep_alive_time: Duration::from_secs(300),

@@ -16,9 +16,11 @@
 
 use std::path::Path;
 
-use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
+use rustix::net::sockopt::{
+    set_socket_recv_buffer_size, set_socket_send_buffer_size, socket_recv_buffer_size,
+};
 use tokio::net::TcpStream;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::limits::Limits;
 use crate::share::{HeldShare, Owner, Pool};
@@ -30,6 +32,8 @@ pub struct Kernel {
     pub all_bytes: usize,
     /// What the two buffers of one have at most, if it sizes them itself.
     pub one_bytes: usize,
+    /// What the buffer of one for what comes in has at first.
+    pub first_receive_bytes: usize,
 }
 
 impl Kernel {
@@ -46,10 +50,11 @@ impl Kernel {
     fn parse(all: &str, send: &str, receive: &str) -> Option<Self> {
         let field = |text: &str, number| text.split_whitespace().nth(number)?.parse().ok();
         let pages: usize = field(all, 1)?;
-        let [send, receive]: [usize; 2] = [field(send, 2)?, field(receive, 2)?];
+        let [send, most_receive]: [usize; 2] = [field(send, 2)?, field(receive, 2)?];
         Some(Self {
+            first_receive_bytes: field(receive, 1)?,
             all_bytes: pages.saturating_mul(rustix::param::page_size()),
-            one_bytes: send.saturating_add(receive),
+            one_bytes: send.saturating_add(most_receive),
         })
     }
 }
@@ -59,21 +64,33 @@ impl Limits {
     /// than three quarters of what it has for all of the host: the buffers first, then the number
     /// of connections.
     pub fn fit_sockets(self, kernel: Option<Kernel>) -> Self {
-        let Some(Kernel { all_bytes, one_bytes }) = kernel else {
+        let Some(Kernel { all_bytes, one_bytes, first_receive_bytes }) = kernel else {
             return self;
         };
         let grown_socket_bytes = one_bytes.max(1);
         let growing_sockets =
             (all_bytes / GROWING_SHARE / grown_socket_bytes).min(self.growing_sockets);
-        let (short, receive) = (all_bytes / SHORT_SHARE, self.socket_receive_bytes);
+        let short = all_bytes / SHORT_SHARE;
+        let receive = self.socket_receive_bytes.max(first_receive_bytes);
         let send = (short / self.connections.max(1)).saturating_sub(receive);
         let send = send.max(LEAST_SEND_BYTES).min(self.socket_send_bytes);
         let most = (short / (send + receive)).max(LEAST_CONNECTIONS);
         let connections = most.min(self.connections);
         if connections < self.connections {
-            warn!(all_bytes, connections, "little memory for sockets: fewer connections at once");
+            let told = "little memory for sockets: fewer connections at once";
+            match connections < ENOUGH_CONNECTIONS {
+                true => warn!(all_bytes, connections, told),
+                false => info!(all_bytes, connections, told),
+            }
         }
-        Self { growing_sockets, grown_socket_bytes, socket_send_bytes: send, connections, ..self }
+        Self {
+            growing_sockets,
+            grown_socket_bytes,
+            socket_send_bytes: send,
+            socket_receive_bytes: receive,
+            connections,
+            ..self
+        }
     }
 }
 
@@ -104,14 +121,23 @@ impl Buffers {
             Owner::Address(_) | Owner::Server => None,
         };
         if growing.is_none() {
-            // The kernel doubles what it is told, for what it needs beside the bytes themselves.
-            let outcome = set_socket_send_buffer_size(socket, self.send_bytes / 2)
-                .and_then(|()| set_socket_recv_buffer_size(socket, self.receive_bytes / 2));
+            let outcome = self.shorten(socket);
             if let Err(error) = outcome {
                 debug!(%error, "the buffers of a socket stay as they are");
             }
         }
         growing
+    }
+
+    /// Keeps the buffers of a socket from growing. The one for what comes in stays at least as
+    /// large as it is: what the other side was told that there is room for may be under way, and is
+    /// dropped where there is none. Sent again and dropped again, after pauses that double, a push
+    /// stood still for minutes.
+    fn shorten(&self, socket: &TcpStream) -> rustix::io::Result<()> {
+        let receive = socket_recv_buffer_size(socket)?.max(self.receive_bytes);
+        // The kernel doubles what it is told, for what it needs beside the bytes themselves.
+        set_socket_send_buffer_size(socket, self.send_bytes / 2)?;
+        set_socket_recv_buffer_size(socket, receive / 2)
     }
 }
 
@@ -122,6 +148,8 @@ const SHORT_SHARE: usize = 2;
 /// The smallest buffer of what goes out. With less, or less than 64 KiB for what comes in, large
 /// pieces over the host's own interface wait for an acknowledgement each, 40 ms long.
 const LEAST_SEND_BYTES: usize = 64 * 1024;
+/// So many connections are enough for most sites: having no more is worth a line and no warning.
+const ENOUGH_CONNECTIONS: usize = 1024;
 /// The fewest connections, however little the kernel has.
 const LEAST_CONNECTIONS: usize = 64;
 
@@ -129,7 +157,7 @@ const LEAST_CONNECTIONS: usize = 64;
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use rustix::net::sockopt::{socket_recv_buffer_size, socket_send_buffer_size};
+    use rustix::net::sockopt::socket_send_buffer_size;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -138,7 +166,10 @@ mod tests {
     fn the_settings_of_the_kernel_are_read() {
         let kernel = Kernel::parse("10\t20\t30\n", "4096\t16384\t4194304\n", "4096 131072 6291456");
         let all_bytes = 20 * rustix::param::page_size();
-        assert_eq!(kernel, Some(Kernel { all_bytes, one_bytes: 10 << 20 }));
+        assert_eq!(
+            kernel,
+            Some(Kernel { all_bytes, one_bytes: 10 << 20, first_receive_bytes: 131_072 })
+        );
         assert_eq!(Kernel::parse("10", "1 2 3", "1 2 3"), None);
         assert!(Kernel::read().is_some_and(|kernel| kernel.all_bytes > 0));
     }
@@ -147,14 +178,17 @@ mod tests {
     fn whatever_the_kernel_has_is_not_used_up() {
         for megabytes in [1, 60, 120, 500, 1000, 4000, 100_000_usize] {
             for one_bytes in [10 << 20, 40 << 20] {
-                let kernel = Kernel { all_bytes: megabytes << 20, one_bytes };
+                let first_receive_bytes = 131_072;
+                let all_bytes = megabytes << 20;
+                let kernel = Kernel { all_bytes, one_bytes, first_receive_bytes };
                 let limits = Limits::default().fit_sockets(Some(kernel));
-                let most = (kernel.all_bytes / 4 * 3).max(LEAST_CONNECTIONS << 17);
+                let most = (kernel.all_bytes / 4 * 3).max((LEAST_CONNECTIONS * 3) << 16);
                 assert!(limits.socket_memory_bytes() <= most, "{kernel:?}: {limits:?}");
                 assert!(limits.connections >= LEAST_CONNECTIONS, "{kernel:?}");
             }
         }
-        let kernel = Kernel { all_bytes: 4 << 30, one_bytes: 10 << 20 };
+        let (all_bytes, one_bytes) = (4 << 30, 10 << 20);
+        let kernel = Kernel { all_bytes, one_bytes, first_receive_bytes: 131_072 };
         let (limits, all) = (Limits::default().fit_sockets(Some(kernel)), Limits::default());
         assert_eq!(limits.socket_memory_bytes(), all.socket_memory_bytes(), "enough of it");
     }
