@@ -20,13 +20,14 @@
 //! The directory of a backup has the same layout, and `backup.json` says whose backup it is; it and
 //! one that is being restored have `part`, a blob that is being copied.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use durable::{
-    Access, At, Links, make_directory, make_with_parents, open_regular, remove_durably,
+    Access, At, IoError, Links, make_directory, make_with_parents, open_regular, remove_durably,
     sync_directory, sync_parent, write_whole,
 };
 use oci::{Algorithm, Digest};
@@ -275,7 +276,10 @@ impl Layout {
         for algorithm in Algorithm::ALL {
             let directory = blobs.join(algorithm.name());
             make_directory(&directory, PRIVATE)?;
-            for prefix in 0..=u8::MAX {
+            // One list instead of hundreds of looks: each start comes by here.
+            let there = directories_in(&directory)?;
+            let is_missing = |prefix: &u8| !there.contains(format!("{prefix:02x}").as_str());
+            for prefix in (0..=u8::MAX).filter(is_missing) {
                 make_directory(&self.shard(algorithm, prefix), PRIVATE)?;
             }
             sync_directory(&directory)?;
@@ -298,6 +302,18 @@ impl Layout {
         write_whole(&self.format_file(), &mut format.as_bytes(), Access::PRIVATE)?;
         Ok(sync_parent(&self.root)?)
     }
+}
+
+/// The names of the directories in a directory, as far as its list says that they are some.
+fn directories_in(path: &Path) -> Result<HashSet<String>, IoError> {
+    let mut names = HashSet::new();
+    for entry in fs::read_dir(path).at("list", path)? {
+        let entry = entry.at("list", path)?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(names)
 }
 
 /// The directories in it are for the owner only.

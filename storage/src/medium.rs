@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use durable::At;
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
 
 use crate::error::{OpenError, StorageError};
 use crate::layout::Layout;
@@ -86,10 +86,16 @@ pub(crate) fn check_one(layout: &Layout) -> Result<(), OpenError> {
 /// The device of a directory and, where the kernel tells it, the mount: between two mounts of one
 /// device nothing can be renamed either.
 fn place(directory: &Path) -> Result<(u64, Option<u64>), StorageError> {
-    let device = directory.metadata().at("look at", directory)?.dev();
-    let found = statx(CWD, directory, AtFlags::empty(), StatxFlags::MNT_ID);
-    let is_told = |found: &rustix::fs::Statx| found.stx_mask & StatxFlags::MNT_ID.bits() != 0;
-    Ok((device, found.ok().filter(is_told).map(|found| found.stx_mnt_id)))
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+    match statx(CWD, directory, AtFlags::empty(), wanted) {
+        Ok(found) => {
+            let is_told = found.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+            let device = makedev(found.stx_dev_major, found.stx_dev_minor);
+            Ok((device, is_told.then_some(found.stx_mnt_id)))
+        }
+        // What keeps programs in a sandbox may not know the call.
+        Err(_) => Ok((directory.metadata().at("look at", directory)?.dev(), None)),
+    }
 }
 
 // What `statfs` calls file systems: linux/magic.h.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use argon2::password_hash::PasswordHasher;
-use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use storage::UserName;
 
@@ -123,6 +123,22 @@ impl Verifier {
     }
 }
 
+/// A hash that no password has, with the parameters of those that are made now: to verify something
+/// against it takes as long. Nothing is hashed for it, since what is random is as good.
+///
+/// # Errors
+/// [`PasswordError::Random`] only if the kernel's generator fails.
+pub fn of_no_password() -> Result<String, PasswordError> {
+    let (mut salt, mut output) = ([0; SALT_BYTES], [0; OUTPUT_BYTES]);
+    for bytes in [&mut salt[..], &mut output[..]] {
+        aws_lc_rs::rand::fill(bytes).map_err(|_| PasswordError::Random)?;
+    }
+    let salt = Salt::new(&salt).map_err(|_| PasswordError::Hash)?;
+    let output = Output::new(&output).map_err(|_| PasswordError::Hash)?;
+    let parameters = format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}");
+    Ok(format!("{parameters}${salt}${output}"))
+}
+
 /// Whether the password is the one that was hashed, for who asks once.
 pub fn is_right(password: &[u8], hash: &str) -> bool {
     Verifier::default().is_right(password, hash)
@@ -138,6 +154,9 @@ fn hasher() -> Result<Argon2<'static>, PasswordError> {
 const MEMORY_KIB: u32 = 12 * 1024;
 const PASSES: u32 = 3;
 const LANES: u32 = 1;
+/// What argon2 recommends for a salt, and makes of a password unless told otherwise.
+const SALT_BYTES: usize = 16;
+const OUTPUT_BYTES: usize = 32;
 
 /// 5 bits each; without characters that look alike.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -156,6 +175,24 @@ mod tests {
         assert!(!is_right(b"correct horsf", &hash));
         assert!(!is_right(b"correct horse", "not a hash"));
         assert_ne!(hash, password.hash().unwrap());
+    }
+
+    #[test]
+    fn what_no_password_has_looks_like_the_hash_of_one() {
+        let (hash, other) = (of_no_password().unwrap(), of_no_password().unwrap());
+        let made = Password::random().unwrap().hash().unwrap();
+        let shape = |hash: &str| {
+            let hash = PasswordHash::new(hash).unwrap();
+            let lengths = (hash.salt.unwrap().len(), hash.hash.unwrap().len());
+            (hash.algorithm, hash.version, hash.params, lengths)
+        };
+        assert_eq!(shape(&hash), shape(&made));
+        assert_ne!(hash, other);
+        // It is hashed with, and not refused for its form.
+        let verifier = Verifier::default();
+        let parsed = PasswordHash::new(&hash).unwrap();
+        assert!(verifier.hashed_as(b"a password", &parsed).is_some());
+        assert!(!verifier.is_right(b"a password", &hash));
     }
 
     #[test]
