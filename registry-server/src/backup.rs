@@ -21,3 +21,4 @@ pub(crate) use listener::{Event, Listener};
 pub(crate) use make::{BackupOrder, make_backup};
 pub(crate) use restore::{RestoreReport, RestoreSummary, restore};
 pub(crate) use run::BackupSummary;
+pub(crate) use storage::backup::name_in_backup;

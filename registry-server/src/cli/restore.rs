@@ -6,12 +6,11 @@ use anyhow::bail;
 use clap::Args;
 use installer::paths::{CONFIG_FILE, OWN_CERTIFICATE, OWN_KEY};
 use serde::Serialize;
-use storage::backup::name_in_backup;
 use storage::shell_word;
 
 use super::data_dir::DataDir;
 use super::progress::ProgressLine;
-use crate::backup::{self, RestoreReport, RestoreSummary};
+use crate::backup::{self, RestoreReport, RestoreSummary, name_in_backup};
 use crate::config::{Settings, is_installed};
 use crate::control::is_network_fs_allowed;
 use crate::text::format::{bytes, counted, duration, quoted, time};
