@@ -2,7 +2,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use storage::UserName;
@@ -68,8 +67,7 @@ impl Password {
     /// # Errors
     /// [`PasswordError::Random`] only if the kernel's generator fails.
     pub fn random() -> Result<Self, PasswordError> {
-        let mut bytes = [0; RANDOM_CHARACTERS];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| PasswordError::Random)?;
+        let bytes = random::<RANDOM_CHARACTERS>()?;
         let character = |byte: &u8| ALPHABET[usize::from(byte % 32)];
         Ok(Self(bytes.iter().map(character).collect()))
     }
@@ -82,18 +80,21 @@ impl Password {
     /// The hash to store, with its parameters and a random salt in it.
     ///
     /// # Errors
-    /// [`PasswordError::Hash`], which only a lack of memory causes.
+    /// [`PasswordError::Random`] only if the kernel's generator fails; [`PasswordError::Hash`],
+    /// which only a lack of memory causes.
     pub fn hash(&self) -> Result<String, PasswordError> {
-        let hash = hasher()?.hash_password(&self.0).map_err(|_| PasswordError::Hash)?;
-        Ok(hash.to_string())
+        let params = Params::new(MEMORY_KIB, PASSES, LANES, None);
+        let hasher = params.map(|params| Argon2::new(ALGORITHM, VERSION, params));
+        let (hasher, salt) = (hasher.map_err(|_| PasswordError::Hash)?, random::<SALT_BYTES>()?);
+        let mut output = [0; OUTPUT_BYTES];
+        hash_into(&hasher, &self.0, &salt, &mut output).ok_or(PasswordError::Hash)?;
+        written(&salt, &output)
     }
 }
 
-/// Verifies passwords, one at a time, in memory that it keeps from the first one on: given back, it
-/// would come from another place each time, with what others allocate in between, and the process
-/// would grow with every crowd of logins.
+/// Verifies passwords, one at a time: each takes 12 MiB meanwhile.
 #[derive(Default)]
-pub struct Verifier(Mutex<Vec<Block>>);
+pub struct Verifier(Mutex<()>);
 
 impl Verifier {
     /// Whether the password is the one that was hashed. Takes as long as hashing it.
@@ -106,19 +107,10 @@ impl Verifier {
     fn hashed_as(&self, password: &[u8], hash: &PasswordHash) -> Option<Output> {
         let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
         let version = Version::try_from(hash.version?).ok()?;
-        let params = Params::try_from(hash).ok()?;
-        let (blocks, salt) = (params.block_count(), hash.salt.as_ref()?);
+        let hasher = Argon2::new(algorithm, version, Params::try_from(hash).ok()?);
         let mut output = vec![0; hash.hash.as_ref()?.len()];
-        // Whatever is left in it is written over before it is read.
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.len() < blocks {
-            let more = blocks - memory.len();
-            memory.try_reserve_exact(more).ok()?;
-            memory.resize(blocks, Block::default());
-        }
-        let hasher = Argon2::new(algorithm, version, params);
-        let memory = &mut memory[..blocks];
-        hasher.hash_password_into_with_memory(password, salt, &mut output, memory).ok()?;
+        let _alone = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hash_into(&hasher, password, hash.salt.as_ref()?, &mut output)?;
         Output::new(&output).ok()
     }
 }
@@ -129,14 +121,7 @@ impl Verifier {
 /// # Errors
 /// [`PasswordError::Random`] only if the kernel's generator fails.
 pub fn of_no_password() -> Result<String, PasswordError> {
-    let (mut salt, mut output) = ([0; SALT_BYTES], [0; OUTPUT_BYTES]);
-    for bytes in [&mut salt[..], &mut output[..]] {
-        aws_lc_rs::rand::fill(bytes).map_err(|_| PasswordError::Random)?;
-    }
-    let salt = Salt::new(&salt).map_err(|_| PasswordError::Hash)?;
-    let output = Output::new(&output).map_err(|_| PasswordError::Hash)?;
-    let parameters = format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}");
-    Ok(format!("{parameters}${salt}${output}"))
+    written(&random::<SALT_BYTES>()?, &random::<OUTPUT_BYTES>()?)
 }
 
 /// Whether the password is the one that was hashed, for who asks once.
@@ -144,11 +129,39 @@ pub fn is_right(password: &[u8], hash: &str) -> bool {
     Verifier::default().is_right(password, hash)
 }
 
-fn hasher() -> Result<Argon2<'static>, PasswordError> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| PasswordError::Hash)?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+/// Hashes in memory that goes back to the system at once. `None` without that memory, or if the
+/// parameters fit nothing.
+fn hash_into(hasher: &Argon2<'_>, password: &[u8], salt: &[u8], output: &mut [u8]) -> Option<()> {
+    let blocks = hasher.params().block_count();
+    let mut memory = Vec::new();
+    memory.try_reserve_exact(blocks.max(APART_BYTES / size_of::<Block>())).ok()?;
+    memory.resize(blocks, Block::default());
+    hasher.hash_password_into_with_memory(password, salt, output, &mut memory).ok()
 }
 
+/// A hash as it is stored, in PHC's form.
+fn written(salt: &[u8], output: &[u8]) -> Result<String, PasswordError> {
+    let salt = Salt::new(salt).map_err(|_| PasswordError::Hash)?;
+    let output = Output::new(output).map_err(|_| PasswordError::Hash)?;
+    let version = u32::from(VERSION);
+    let parameters = format!("$argon2id$v={version}$m={MEMORY_KIB},t={PASSES},p={LANES}");
+    Ok(format!("{parameters}${salt}${output}"))
+}
+
+fn random<const BYTES: usize>() -> Result<[u8; BYTES], PasswordError> {
+    let mut bytes = [0; BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| PasswordError::Random)?;
+    Ok(bytes)
+}
+
+/// So much is asked for where less is used. glibc takes more than 32 MiB from the system for itself
+/// and gives it back as soon as it is free, and what is never written to costs nothing. Less would
+/// come out of its heap from the second time on, from another place each time with what others
+/// allocate in between, and the process would grow with every crowd of logins.
+const APART_BYTES: usize = 33 * 1024 * 1024;
+
+const ALGORITHM: Algorithm = Algorithm::Argon2id;
+const VERSION: Version = Version::V0x13;
 /// The parameters that OWASP recommends for argon2id with the least memory but one: a server that
 /// promises a small footprint verifies one password at a time.
 const MEMORY_KIB: u32 = 12 * 1024;
@@ -193,19 +206,6 @@ mod tests {
         let parsed = PasswordHash::new(&hash).unwrap();
         assert!(verifier.hashed_as(b"a password", &parsed).is_some());
         assert!(!verifier.is_right(b"a password", &hash));
-    }
-
-    #[test]
-    fn what_is_left_of_one_verification_does_not_count_in_the_next() {
-        let hashes = ["correct horse", "battery staple"]
-            .map(|password| Password::new(password.as_bytes()).unwrap().hash().unwrap());
-        let verifier = Verifier::default();
-        for _ in 0..2 {
-            assert!(verifier.is_right(b"correct horse", &hashes[0]));
-            assert!(!verifier.is_right(b"correct horse", &hashes[1]));
-            assert!(verifier.is_right(b"battery staple", &hashes[1]));
-        }
-        assert_eq!(verifier.0.lock().unwrap().len(), MEMORY_KIB as usize);
     }
 
     #[test]
