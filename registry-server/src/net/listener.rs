@@ -108,10 +108,11 @@ impl Acceptor {
 }
 
 async fn close_overdue(app: Arc<App>, table: Arc<Table>) {
-    let mut ticks = tokio::time::interval(OVERDUE_INTERVAL);
     let mut told = Instant::now();
     loop {
-        ticks.tick().await;
+        // While nobody is there the process sleeps.
+        table.occupied().await;
+        tokio::time::sleep(OVERDUE_INTERVAL).await;
         table.close_overdue(&app.limits);
         // One line for however many: whoever makes them must not fill the disk with it.
         if told.elapsed() >= TOLD_INTERVAL {

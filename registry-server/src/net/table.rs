@@ -50,6 +50,8 @@ pub(super) struct Table {
     /// How many these are.
     waiting: AtomicUsize,
     changed: Notify,
+    /// Told of each connection that gets a place.
+    came: Notify,
 }
 
 /// What became of connections for which there was no place.
@@ -153,6 +155,13 @@ impl Table {
         }
     }
 
+    /// Resolves when there is a connection, or something to be told.
+    pub(super) async fn occupied(&self) {
+        while self.lock().is_quiet() {
+            self.came.notified().await;
+        }
+    }
+
     /// What happened since this was asked last.
     pub(super) fn take_crowding(&self) -> Crowding {
         std::mem::take(&mut self.lock().crowding)
@@ -167,6 +176,7 @@ impl Table {
 
     fn placed(self: &Arc<Self>, state: &mut State, peer: SocketAddr) -> Slot {
         let (number, entry) = state.insert(peer, Instant::now());
+        self.came.notify_one();
         Slot { table: Arc::clone(self), number, entry }
     }
 

@@ -24,6 +24,11 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Whether there is no connection, and nothing to be told.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.entries.is_empty() && self.crowding == Crowding::default()
+    }
+
     /// What room there is for newcomers.
     pub(super) fn room<'a>(&'a self, limits: &'a Limits) -> Rooms<'a> {
         Rooms { state: self, limits, going: None }
