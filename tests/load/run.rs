@@ -3,8 +3,9 @@
 
 use anyhow::Result;
 
+use crate::measure::Measurement;
 use crate::place::Place;
-use crate::scenario::{Outcome, Scenario};
+use crate::scenario::Scenario;
 use crate::server::{Program, Server};
 use crate::table::{self, Record};
 use crate::work::Workload;
@@ -58,7 +59,7 @@ impl Turn<'_> {
             println!("       {}: {error:#}", self.program.name);
             // What is left of the group cannot be had from this server.
             for scenario in &group[records.len() - begun..] {
-                self.note(*scenario, Outcome::Refused, records);
+                self.note(*scenario, None, records);
             }
         }
         Ok(())
@@ -69,8 +70,8 @@ impl Turn<'_> {
         let (starts, others): (Vec<Scenario>, Vec<Scenario>) =
             group.iter().partition(|scenario| scenario.is_of_starts());
         for scenario in starts {
-            let outcome = scenario.run_starts(work, program, place).await?;
-            self.note(scenario, outcome, records);
+            let measurement = scenario.run_starts(work, program, place).await?;
+            self.note(scenario, Some(measurement), records);
         }
         if others.is_empty() {
             return Ok(());
@@ -78,17 +79,18 @@ impl Turn<'_> {
         let label = format!("{}-{round}-{}", program.name, others[0].name());
         let server = Server::start(program, place, &label, &work.image).await?;
         for scenario in others {
-            let outcome = scenario.run(work, &server, place).await?;
-            self.note(scenario, outcome, records);
+            let measurement = scenario.run(work, &server, place).await?;
+            self.note(scenario, measurement, records);
         }
         server.stop().await
     }
 
-    fn note(&self, scenario: Scenario, outcome: Outcome, records: &mut Vec<Record>) {
-        let measurement = match outcome {
-            Outcome::Measured(measurement) => Some(measurement),
-            Outcome::Refused => None,
-        };
+    fn note(
+        &self,
+        scenario: Scenario,
+        measurement: Option<Measurement>,
+        records: &mut Vec<Record>,
+    ) {
         let server = self.program.name.clone();
         let record = Record { round: self.round, server, scenario, measurement };
         println!("{}", table::line(&record));

@@ -65,15 +65,6 @@ pub(crate) enum Scenario {
     Nodes,
 }
 
-/// What came of a scenario.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Outcome {
-    /// It was measured.
-    Measured(Measurement),
-    /// The server does not do such a thing, and says so.
-    Refused,
-}
-
 impl Scenario {
     /// All of them, in the order in which they run; those of a group on one server.
     pub(crate) const GROUPS: [&'static [Self]; 8] = [
@@ -155,23 +146,23 @@ impl Scenario {
         work: &Workload,
         program: &Program,
         place: &Place,
-    ) -> Result<Outcome> {
-        let again = self == Self::Start;
-        Ok(Outcome::Measured(start::measure(work, program, place, again).await?))
+    ) -> Result<Measurement> {
+        start::measure(work, program, place, self == Self::Start).await
     }
 
-    /// Runs the scenario once. Connections are opened and content that must be there already is
-    /// pushed before the clock starts. Fails at the first request that is not answered as it
-    /// should be, with the end of the server's output.
+    /// Runs the scenario once; `None` where the server does not do such a thing, and says so.
+    /// Connections are opened and content that must be there already is pushed before the clock
+    /// starts. Fails at the first request that is not answered as it should be, with the end of
+    /// the server's output.
     pub(crate) async fn run(
         self,
         work: &Workload,
         server: &Server,
         place: &Place,
-    ) -> Result<Outcome> {
+    ) -> Result<Option<Measurement>> {
         match self.run_once(work, server, place).await {
-            Ok(measurement) => Ok(Outcome::Measured(measurement)),
-            Err(cause) if self.may_be_refused() && is_refusal(&cause) => Ok(Outcome::Refused),
+            Ok(measurement) => Ok(Some(measurement)),
+            Err(cause) if self.may_be_refused() && is_refusal(&cause) => Ok(None),
             Err(cause) => {
                 let (scenario, server_name) = (self.name(), &server.program().name);
                 let last_words = server.last_words();
