@@ -50,39 +50,45 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Runs a group. A peer that fails at one of them goes on with the next, and one that cannot
+    /// be started has none.
     async fn run(&self, group: &[Scenario], records: &mut Vec<Record>) -> Result<()> {
-        let begun = records.len();
-        if let Err(error) = self.try_run(group, records).await {
-            if self.program.is_ours() {
-                return Err(error);
-            }
-            println!("       {}: {error:#}", self.program.name);
-            // What is left of the group cannot be had from this server.
-            for scenario in &group[records.len() - begun..] {
-                self.note(*scenario, None, records);
-            }
+        let (starts, others): (Vec<Scenario>, Vec<Scenario>) =
+            group.iter().partition(|scenario| scenario.is_of_starts());
+        for scenario in starts {
+            let measured = scenario.run_starts(self.work, self.program, self.place).await;
+            let measured = self.forgive(measured)?;
+            self.note(scenario, measured, records);
+        }
+        let Some(first) = others.first() else { return Ok(()) };
+        let label = format!("{}-{}-{}", self.program.name, self.round, first.name());
+        let server = Server::start(self.program, self.place, &label, &self.work.image).await;
+        let server = self.forgive(server)?;
+        for scenario in others {
+            let measured = match &server {
+                Some(server) => scenario.run(self.work, server, self.place).await,
+                None => Ok(None),
+            };
+            let measured = self.forgive(measured)?.flatten();
+            self.note(scenario, measured, records);
+        }
+        if let Some(server) = server {
+            let stopped = server.stop().await;
+            self.forgive(stopped)?;
         }
         Ok(())
     }
 
-    async fn try_run(&self, group: &[Scenario], records: &mut Vec<Record>) -> Result<()> {
-        let Self { work, program, place, round } = *self;
-        let (starts, others): (Vec<Scenario>, Vec<Scenario>) =
-            group.iter().partition(|scenario| scenario.is_of_starts());
-        for scenario in starts {
-            let measurement = scenario.run_starts(work, program, place).await?;
-            self.note(scenario, Some(measurement), records);
+    /// What came of something; what a peer fails at is printed.
+    fn forgive<T>(&self, outcome: Result<T>) -> Result<Option<T>> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if self.program.is_ours() => Err(error),
+            Err(error) => {
+                println!("       {}: {error:#}", self.program.name);
+                Ok(None)
+            }
         }
-        if others.is_empty() {
-            return Ok(());
-        }
-        let label = format!("{}-{round}-{}", program.name, others[0].name());
-        let server = Server::start(program, place, &label, &work.image).await?;
-        for scenario in others {
-            let measurement = scenario.run(work, &server, place).await?;
-            self.note(scenario, measurement, records);
-        }
-        server.stop().await
     }
 
     fn note(
@@ -101,6 +107,7 @@ impl Turn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::work::Sizes;
 
     #[test]
     fn another_server_begins_in_each_round() {
@@ -111,5 +118,26 @@ mod tests {
         };
         assert_eq!([order(1), order(2), order(3), order(4)], ["abc", "bca", "cab", "abc"]);
         assert_eq!(in_turn(&[], 1).count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_fails_has_no_figures_and_ours_must_not_fail() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(Some(dir.path()), None).unwrap();
+        let sizes = Sizes {
+            large_bytes: 1 << 20,
+            parallel_bytes: 1 << 10,
+            release_images: 1,
+            starts: 1,
+            ..Sizes::SHORT
+        };
+        let work = Workload::generate(sizes, false);
+        let groups = [vec![Scenario::Start], vec![Scenario::Push, Scenario::Pull]];
+        let broken = Program::peer("broken=exit 3").unwrap();
+        let records = all(&work, &[broken], &place, &groups, 2).await.unwrap();
+        assert_eq!(records.len(), 6);
+        assert!(records.iter().all(|record| record.measurement.is_none()));
+        let ours = Program::ours("false".into());
+        assert!(all(&work, &[ours], &place, &groups, 1).await.is_err());
     }
 }

@@ -14,7 +14,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
-use tokio::net::{TcpSocket, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 use crate::data::Payload;
@@ -89,13 +89,7 @@ impl Endpoint {
     }
 
     async fn try_open(&self) -> Result<Opened> {
-        let mut addresses = lookup_host((self.host.as_str(), self.port)).await?;
-        let address = addresses.next().context("the name has no address")?;
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        if let Some(bytes) = self.receive_bytes {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        let stream = socket.connect(address).await?;
+        let stream = self.reach().await?;
         stream.set_nodelay(true)?;
         let Some((trust, name)) = &self.tls else {
             let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
@@ -110,6 +104,22 @@ impl Endpoint {
         // A failure of the connection comes back from the request that was under way.
         tokio::spawn(driver);
         Ok(Opened { sender, is_resumed })
+    }
+
+    /// Connects to the first address of the name that can be reached.
+    async fn reach(&self) -> Result<TcpStream> {
+        let mut last = None;
+        for address in lookup_host((self.host.as_str(), self.port)).await? {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            if let Some(bytes) = self.receive_bytes {
+                socket.set_recv_buffer_size(bytes)?;
+            }
+            match socket.connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.context("the name has no address")?.into())
     }
 }
 
