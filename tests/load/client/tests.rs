@@ -34,7 +34,7 @@ impl Realm {
             assert_eq!(shown, Some("Basic dXM6cHc="));
             self.given.fetch_add(1, Ordering::Relaxed);
             let query = request.uri().query().unwrap_or_default();
-            let scope = query.split('&').filter_map(|pair| pair.strip_prefix("scope=")).last();
+            let scope = query.split('&').filter_map(|pair| pair.strip_prefix("scope=")).next();
             let token = scope.unwrap_or("base").replace([':', '/', ','], "-");
             let text = format!(r#"{{"access_token":"{token}","expires_in":{lasts}}}"#);
             *answer.body_mut() = Full::from(text);
