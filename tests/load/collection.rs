@@ -1,22 +1,23 @@
 //! How long clients wait while our server collects: the slowest of a hundred requests, with and
-//! without a collection that has much to do.
+//! without a collection that has much to do. Of ours alone: peers collect while they are stopped.
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::client::Target;
 use crate::data::Blob;
-use crate::scenario::{manifest_path, push_image};
-use crate::server::{Program, Server};
-use crate::work::Workload;
+use crate::place::Place;
+use crate::scenario::image::{self, REPOSITORY};
+use crate::server::{Program, Role, Server};
+use crate::statistics::percentile;
+use crate::work::{MANIFEST_PATH, Workload};
 
 /// What clients waited for their answers, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -31,17 +32,19 @@ pub(crate) struct Waits {
 pub(crate) struct Collection {
     blobs: usize,
     seconds: f64,
-    /// Manifest by tag and small push: without collection, then with it.
+    /// Manifest by tag, small push and larger push: without collection, then with it.
     manifest: [Waits; 2],
     push: [Waits; 2],
+    large_push: [Waits; 2],
 }
 
 impl Collection {
     /// Fills a fresh server with blobs that nothing needs, and collects them.
-    pub(crate) async fn measure(program: &Program, base: &Path, work: &Workload) -> Result<Self> {
-        let server = Server::start(program, base, "collection").await?;
+    pub(crate) async fn measure(program: &Program, place: &Place, work: &Workload) -> Result<Self> {
+        let Role::Ours(path) = &program.role else { bail!("only ours collects while it runs") };
+        let server = Server::start(program, place, "collection", &work.image).await?;
         let (target, blobs) = (server.target(), work.sizes.unneeded_blobs);
-        push_image(target, REPOSITORY, work).await?;
+        image::push(target, REPOSITORY, &work.image).await?;
         fill(target, blobs).await?;
 
         let clients = Clients::start(target, 1);
@@ -51,8 +54,8 @@ impl Collection {
         let clients = Clients::start(target, 2);
         let begin = Instant::now();
         let flags = ["--grace", "0s", "--undo-time", "0s", "--json"];
-        let mut gc = Command::new(&program.path);
-        gc.args(["gc", "--data-dir"]).arg(server.data().join("data")).args(flags);
+        let mut gc = Command::new(path);
+        gc.args(["gc", "--data-dir"]).arg(server.store()).args(flags);
         let (tell, told) = oneshot::channel();
         std::thread::spawn(move || tell.send(gc.output()));
         let outcome = told.await?.context("running registry gc")?;
@@ -73,17 +76,22 @@ impl Collection {
             seconds,
             manifest: [calm.manifest, busy.manifest],
             push: [calm.push, busy.push],
+            large_push: [calm.large_push, busy.large_push],
         })
     }
 
     /// The figures for a person.
     pub(crate) fn render(&self) -> String {
         let mut text = format!(
-            "A collection of {} blobs took {:.1} s. What two clients waited meanwhile, in ms:\n\n\
+            "A collection of {} blobs took {:.1} s. What three clients waited meanwhile, in ms:\n\n\
              {:<16}{:>24}{:>24}\n{:<16}{:>12}{:>12}{:>12}{:>12}\n",
             self.blobs, self.seconds, "", "without", "with", "", "median", "p99", "median", "p99"
         );
-        for (what, [calm, busy]) in [("manifest GET", self.manifest), ("small push", self.push)] {
+        for (what, [calm, busy]) in [
+            ("manifest GET", self.manifest),
+            ("small push", self.push),
+            ("push of 16 MiB", self.large_push),
+        ] {
             text += &format!(
                 "{what:<16}{:>12.2}{:>12.2}{:>12.2}{:>12.2}\n",
                 calm.median_ms, calm.p99_ms, busy.median_ms, busy.p99_ms
@@ -112,17 +120,19 @@ async fn fill(target: &Target, blobs: usize) -> Result<()> {
     Ok(())
 }
 
-/// Two clients that ask one request after the other and note what they wait.
+/// Three clients that ask one request after the other and note what they wait.
 struct Clients {
     is_over: Arc<AtomicBool>,
     manifest: JoinHandle<Result<Waits>>,
     push: JoinHandle<Result<Waits>>,
+    large_push: JoinHandle<Result<Waits>>,
 }
 
-/// What both of them waited.
-struct Both {
+/// What all of them waited.
+struct All {
     manifest: Waits,
     push: Waits,
+    large_push: Waits,
 }
 
 impl Clients {
@@ -131,49 +141,61 @@ impl Clients {
         let (over, own) = (Arc::clone(&is_over), target.clone());
         let manifest = tokio::spawn(async move {
             let mut connection = own.connect().await?;
-            let (path, mut waits) = (manifest_path(REPOSITORY), Vec::new());
-            while !over.load(Ordering::Relaxed) {
-                let begin = Instant::now();
-                connection.get_manifest(&path, |_| {}).await?;
-                waits.push(begin.elapsed());
-            }
-            Waits::of(waits)
-        });
-        let (over, own) = (Arc::clone(&is_over), target.clone());
-        let push = tokio::spawn(async move {
-            let mut connection = own.connect().await?;
             let mut waits = Vec::new();
             while !over.load(Ordering::Relaxed) {
-                // Another content each time, in both runs.
-                let mut content = format!("push {} of run {run}", waits.len()).into_bytes();
-                content.resize(SMALL_BYTES, 0);
-                let blob = Blob::from(content);
                 let begin = Instant::now();
-                connection.push_blob(REPOSITORY, &blob).await?;
+                connection.get_manifest(MANIFEST_PATH, |_| {}).await?;
                 waits.push(begin.elapsed());
             }
             Waits::of(waits)
         });
-        Self { is_over, manifest, push }
+        let pushing = |bytes: usize| {
+            let (over, own) = (Arc::clone(&is_over), target.clone());
+            tokio::spawn(push_on(own, over, run, bytes))
+        };
+        let (push, large_push) = (pushing(SMALL_BYTES), pushing(LARGE_BYTES));
+        Self { is_over, manifest, push, large_push }
     }
 
-    async fn stop(self) -> Result<Both> {
+    async fn stop(self) -> Result<All> {
         self.is_over.store(true, Ordering::Relaxed);
-        Ok(Both { manifest: self.manifest.await??, push: self.push.await?? })
+        Ok(All {
+            manifest: self.manifest.await??,
+            push: self.push.await??,
+            large_push: self.large_push.await??,
+        })
     }
+}
+
+/// Pushes blobs of so many bytes until it is over.
+async fn push_on(
+    target: Target,
+    is_over: Arc<AtomicBool>,
+    run: usize,
+    bytes: usize,
+) -> Result<Waits> {
+    let mut connection = target.connect().await?;
+    let mut waits = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        // Another content each time, in both runs.
+        let mut content = format!("push {} of run {run}", waits.len()).into_bytes();
+        content.resize(bytes, 0);
+        let blob = Blob::from(content);
+        let begin = Instant::now();
+        connection.push_blob(REPOSITORY, &blob).await?;
+        waits.push(begin.elapsed());
+    }
+    Waits::of(waits)
 }
 
 impl Waits {
     fn of(mut waits: Vec<Duration>) -> Result<Self> {
-        ensure!(!waits.is_empty(), "no request was answered in the time");
         waits.sort_unstable();
-        let at = |percent: usize| waits[(waits.len() * percent / 100).min(waits.len() - 1)];
-        let ms = |wait: Duration| wait.as_secs_f64() * 1000.0;
-        Ok(Self { requests: waits.len(), median_ms: ms(at(50)), p99_ms: ms(at(99)) })
+        let at = |percent| percentile(&waits, percent).context("no request was answered in time");
+        Ok(Self { requests: waits.len(), median_ms: at(50)?, p99_ms: at(99)? })
     }
 }
 
-const REPOSITORY: &str = "load/image";
 const UNNEEDED: &str = "load/unneeded";
 /// Clients that fill the server.
 const FILLERS: usize = 16;
@@ -181,15 +203,5 @@ const FILLERS: usize = 16;
 const CALM: Duration = Duration::from_secs(5);
 /// The size of a small push.
 const SMALL_BYTES: usize = 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_slowest_of_a_hundred_is_the_99th_percentile() {
-        let waits = Waits::of((1..=200).map(Duration::from_millis).collect()).unwrap();
-        assert_eq!((waits.requests, waits.median_ms, waits.p99_ms), (200, 101.0, 199.0));
-        assert!(Waits::of(Vec::new()).is_err());
-    }
-}
+/// The size of a larger one.
+const LARGE_BYTES: usize = 16 << 20;

@@ -39,7 +39,7 @@ impl Generator {
 }
 
 /// Some content and its digest.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Blob {
     head: Bytes,
     tail: Bytes,
@@ -54,7 +54,16 @@ impl Blob {
         Self { head, tail, digest: hasher.finish() }
     }
 
-    /// The digest, `sha256:` and 64 hexadecimal digits.
+    /// The same content by its SHA-512.
+    pub(crate) fn by_sha512(&self) -> Self {
+        let mut context = digest::Context::new(&digest::SHA512);
+        context.update(&self.head);
+        context.update(&self.tail);
+        let digest = format!("sha512:{}", hexadecimal(context.finish().as_ref()));
+        Self { digest, ..self.clone() }
+    }
+
+    /// The digest as registries write it, of SHA-256 unless something else is said.
     pub(crate) fn digest(&self) -> &str {
         &self.digest
     }
@@ -62,6 +71,11 @@ impl Blob {
     /// The length in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         (self.head.len() + self.tail.len()) as u64
+    }
+
+    /// The content in one piece.
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        [&self.head[..], &self.tail[..]].concat()
     }
 
     /// The content as the body of a request; it copies nothing.
@@ -77,7 +91,7 @@ impl From<Vec<u8>> for Blob {
 }
 
 /// The body of a request; its length is known, so it is sent with `Content-Length`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Payload {
     now: Bytes,
     next: Bytes,
@@ -185,5 +199,8 @@ mod tests {
     fn the_digest_of_nothing_is_the_known_one() {
         let nothing = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Blob::from(Vec::new()).digest(), nothing);
+        let nothing = Blob::from(Vec::new()).by_sha512();
+        assert!(nothing.digest().starts_with("sha512:cf83e1357eefb8bd"), "{}", nothing.digest());
+        assert_eq!(nothing.digest().len(), 7 + 128);
     }
 }

@@ -1,299 +1,285 @@
-//! The five scenarios: what is prepared, what the clients do while the clock runs, and what is
-//! read from the server before and after.
+//! The scenarios: what is prepared, and what the clients do while the clock runs. Each family has
+//! a file; those that share a server, because one fills what another reads, stand in one group.
 
-use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow};
 use clap::ValueEnum;
-use serde::Serialize;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use serde::{Serialize, Serializer};
 
-use crate::client::{Connection, Target};
-use crate::data::{Blob, Sha256};
-use crate::server::{Kind, Server};
-use crate::usage;
-use crate::work::{TAG, Workload};
+use crate::client::Unexpected;
+use crate::measure::{Client, Measurement, measure};
+use crate::place::Place;
+use crate::server::{Program, Server};
+use crate::work::Workload;
 
-/// How long one scenario may take before it counts as hanging.
-const SCENARIO_LIMIT: Duration = Duration::from_secs(1800);
+pub(crate) mod image;
+mod large;
+mod nodes;
+mod release;
+mod small;
+mod start;
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Scenario {
+    /// From the start of a process to its first answer, on data that is there.
+    Start,
+    /// The same on an empty directory.
+    FirstStart,
+    /// A server that nobody asks anything.
+    Idle,
     /// Large blobs, one after the other, over one connection.
     Push,
     /// The same blobs back.
     Pull,
-    /// Many small blobs by a few clients.
-    Small,
-    /// One manifest by its tag, again and again, over many connections.
-    Manifests,
+    /// Parts of one of them, as clients ask for that pull lazily.
+    Ranges,
+    /// A pull of them while many clients pull and read slowly.
+    Slow,
     /// Many large blobs at once, each over its own connection.
     Parallel,
+    /// Large blobs that go by their SHA-512.
+    Push512,
+    /// The same blobs back.
+    Pull512,
+    /// Many small blobs by a few clients.
+    Small,
+    /// Small blobs one after the other.
+    Stream1,
+    /// Small blobs by 8 clients.
+    Stream8,
+    /// Small blobs by 32 clients.
+    Stream32,
+    /// One manifest by its tag, again and again, over many connections.
+    Manifests,
+    /// The same over a new connection each time, with a whole handshake.
+    Connect,
+    /// The same with handshakes that go on with a session from before.
+    Resume,
+    /// The images of a release.
+    Release,
+    /// The same once more, when all is there.
+    Again,
+    /// Many nodes that pull images of it at once.
+    Nodes,
 }
 
 impl Scenario {
-    /// All of them, in the order in which they run.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Push, Self::Pull, Self::Small, Self::Manifests, Self::Parallel];
+    /// All of them, in the order in which they run; those of a group on one server.
+    pub(crate) const GROUPS: [&'static [Self]; 8] = [
+        &[Self::Start, Self::FirstStart],
+        &[Self::Idle],
+        &[Self::Push, Self::Pull, Self::Ranges, Self::Slow],
+        &[Self::Parallel],
+        &[Self::Push512, Self::Pull512],
+        &[Self::Small, Self::Stream1, Self::Stream8, Self::Stream32],
+        &[Self::Manifests, Self::Connect, Self::Resume],
+        &[Self::Release, Self::Again, Self::Nodes],
+    ];
 
-    /// The word for it in the output.
+    /// The word for it in the output and on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Start => "start",
+            Self::FirstStart => "first-start",
+            Self::Idle => "idle",
             Self::Push => "push",
             Self::Pull => "pull",
-            Self::Small => "small",
-            Self::Manifests => "manifests",
+            Self::Ranges => "ranges",
+            Self::Slow => "slow",
             Self::Parallel => "parallel",
+            Self::Push512 => "push512",
+            Self::Pull512 => "pull512",
+            Self::Small => "small",
+            Self::Stream1 => "stream1",
+            Self::Stream8 => "stream8",
+            Self::Stream32 => "stream32",
+            Self::Manifests => "manifests",
+            Self::Connect => "connect",
+            Self::Resume => "resume",
+            Self::Release => "release",
+            Self::Again => "again",
+            Self::Nodes => "nodes",
         }
     }
 
-    /// Each scenario has a repository of its own; pull reads the one that push filled.
-    fn repository(self) -> &'static str {
+    /// What it is, in a line.
+    pub(crate) fn describe(self) -> &'static str {
         match self {
-            Self::Push | Self::Pull => "load/large",
-            Self::Small => "load/small",
-            Self::Manifests => "load/image",
-            Self::Parallel => "load/parallel",
+            Self::Start => "to the first answer, on data that is there",
+            Self::FirstStart => "to the first answer, on an empty directory",
+            Self::Idle => "nobody asks anything",
+            Self::Push => "large blobs one after the other",
+            Self::Pull => "the same blobs back",
+            Self::Ranges => "64 KiB at a time of a large blob",
+            Self::Slow => "a pull of large blobs beside clients that read slowly",
+            Self::Parallel => "large blobs at once",
+            Self::Push512 => "large blobs by their SHA-512",
+            Self::Pull512 => "the same blobs back",
+            Self::Small => "small blobs by a few clients",
+            Self::Stream1 => "small blobs one after the other",
+            Self::Stream8 => "small blobs by 8 clients",
+            Self::Stream32 => "small blobs by 32 clients",
+            Self::Manifests => "one manifest again and again",
+            Self::Connect => "the same, a new connection each, with a whole handshake",
+            Self::Resume => "the same, a new connection each, with the session before",
+            Self::Release => "many images with shared layers, 8 at once",
+            Self::Again => "the same when all is there",
+            Self::Nodes => "many nodes pull the same images at once",
         }
     }
 
-    /// Runs the scenario once. Connections are opened and content that must be there already is
-    /// pushed before the clock starts. Fails at the first request that is not answered as it
-    /// should be, with the end of the server's output.
-    pub(crate) async fn run(self, work: &Workload, server: &Server) -> Result<Measurement> {
-        self.run_once(work, server).await.map_err(|cause| {
-            let (scenario, server_name) = (self.name(), server.kind().name());
-            anyhow!("{scenario} against {server_name}: {cause:#}\n{}", server.last_words())
-        })
+    /// Whether it is run with a server: nginx has one file and no login.
+    pub(crate) fn is_for(self, program: &Program) -> bool {
+        program.is_registry() || self == Self::Manifests
     }
 
-    async fn run_once(self, work: &Workload, server: &Server) -> Result<Measurement> {
-        let clients = self.prepare(work, server).await?;
-        let measurement = measure(server, clients).await?;
+    /// Whether it starts its servers itself.
+    pub(crate) fn is_of_starts(self) -> bool {
+        matches!(self, Self::Start | Self::FirstStart)
+    }
+
+    /// Starts a program again and again, for the scenarios that are about that.
+    pub(crate) async fn run_starts(
+        self,
+        work: &Workload,
+        program: &Program,
+        place: &Place,
+    ) -> Result<Measurement> {
+        start::measure(work, program, place, self == Self::Start).await
+    }
+
+    /// Runs the scenario once; `None` where the server does not do such a thing, and says so.
+    /// Connections are opened and content that must be there already is pushed before the clock
+    /// starts. Fails at the first request that is not answered as it should be, with the end of
+    /// the server's output.
+    pub(crate) async fn run(
+        self,
+        work: &Workload,
+        server: &Server,
+        place: &Place,
+    ) -> Result<Option<Measurement>> {
+        match self.run_once(work, server, place).await {
+            Ok(measurement) => Ok(Some(measurement)),
+            Err(cause) if self.may_be_refused() && is_refusal(&cause) => Ok(None),
+            Err(cause) => {
+                let (scenario, server_name) = (self.name(), &server.program().name);
+                let last_words = server.last_words();
+                Err(anyhow!("{scenario} against {server_name}: {cause:#}\n{last_words}"))
+            }
+        }
+    }
+
+    fn may_be_refused(self) -> bool {
+        matches!(self, Self::Push512 | Self::Pull512)
+    }
+
+    async fn run_once(
+        self,
+        work: &Workload,
+        server: &Server,
+        place: &Place,
+    ) -> Result<Measurement> {
+        let target = server.target();
+        let mut beside = Vec::new();
+        let repeats = |repeats| of_server(repeats, server.program());
+        let clients = match self {
+            Self::Start | Self::FirstStart => return Err(anyhow!("it starts servers itself")),
+            Self::Idle => vec![rest(work.rest())],
+            Self::Push => large::push(target, &work.large, 1).await?,
+            Self::Push512 => large::push(target, &work.large_by_sha512, 1).await?,
+            Self::Parallel => large::push(target, &work.parallel, work.parallel.len()).await?,
+            Self::Pull => large::pull(target, &work.large).await?,
+            Self::Pull512 => large::pull(target, &work.large_by_sha512).await?,
+            Self::Ranges => large::ranges(target, &work.large, repeats(work.sizes.ranges)).await?,
+            Self::Slow => {
+                beside = large::slow_clients(target, &work.large, work.sizes.slow_clients).await?;
+                large::pull(target, &work.large).await?
+            }
+            Self::Small => small::push(target, &work.small, work.sizes.small_clients, true).await?,
+            Self::Stream1 => small::push(target, &work.streams[0], 1, false).await?,
+            Self::Stream8 => small::push(target, &work.streams[1], 8, false).await?,
+            Self::Stream32 => small::push(target, &work.streams[2], 32, false).await?,
+            Self::Manifests | Self::Connect | Self::Resume => {
+                if server.program().is_registry() {
+                    image::push(target, image::REPOSITORY, &work.image).await?;
+                }
+                match self {
+                    Self::Manifests => {
+                        image::gets(target, work, repeats(work.sizes.manifest_gets)).await?
+                    }
+                    Self::Resume => image::connects(target, work, repeats(work.sizes.connects)),
+                    _ => {
+                        let target = target.without_resumption();
+                        image::connects(&target, work, repeats(work.sizes.connects))
+                    }
+                }
+            }
+            Self::Release => release::clients(target, &work.release).await?,
+            Self::Again => {
+                release::fill(target, &work.release).await?;
+                release::clients(target, &work.release).await?
+            }
+            Self::Nodes => {
+                release::fill(target, &work.release).await?;
+                nodes::clients(target, work).await?
+            }
+        };
+        let measurement = measure(server, place.disk(), work.rest(), clients, beside).await?;
         if self == Self::Pull && work.check_digests {
-            check_digests(work, server.target()).await?;
+            large::check_digests(target, &work.large).await?;
         }
         Ok(measurement)
     }
+}
 
-    async fn prepare(self, work: &Workload, server: &Server) -> Result<Vec<Client>> {
-        let target = server.target();
-        let repository = self.repository();
-        match self {
-            Self::Push => push_clients(target, repository, &work.large, 1, false).await,
-            Self::Parallel => {
-                let each = work.parallel.len();
-                push_clients(target, repository, &work.parallel, each, false).await
-            }
-            Self::Small => {
-                push_clients(target, repository, &work.small, work.sizes.small_clients, true).await
-            }
-            Self::Pull => {
-                let mut connection = target.connect().await?;
-                push_absent(&mut connection, repository, &work.large).await?;
-                Ok(vec![Box::pin(pull(connection, repository, work.large.clone()))])
-            }
-            Self::Manifests => {
-                push_image(target, repository, work).await?;
-                manifest_clients(target, repository, work, server.kind()).await
-            }
-        }
+impl Serialize for Scenario {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 
-/// What one server used for one scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Measurement {
-    /// Seconds on the clock, from the first request to the last answer.
-    pub(crate) wall_seconds: f64,
-    /// Processor seconds of the server's process.
-    pub(crate) cpu_seconds: f64,
-    /// Processor seconds of the load generator itself in the same time.
-    pub(crate) client_cpu_seconds: f64,
-    /// The most memory that the server had resident, in bytes.
-    pub(crate) peak_bytes: u64,
-    /// Whether the peak is this scenario's alone; otherwise it is the server's since its start.
-    pub(crate) peak_is_own: bool,
-    /// Bytes of blobs or manifests that were moved.
-    pub(crate) bytes: u64,
-    /// Requests that were answered.
-    pub(crate) requests: u64,
+fn of_server(repeats: crate::work::Repeats, program: &Program) -> usize {
+    let is_peer = program.is_registry() && !program.is_ours();
+    if is_peer { repeats.peer } else { repeats.ours }
 }
 
-/// What one client does while the clock runs.
-type Client = Pin<Box<dyn Future<Output = Result<Done>> + Send>>;
-
-/// What one client has done.
-#[derive(Clone, Copy, Default)]
-struct Done {
-    bytes: u64,
-    requests: u64,
-}
-
-async fn measure(server: &Server, clients: Vec<Client>) -> Result<Measurement> {
-    let (pid, own_pid) = (server.pid(), std::process::id());
-    let peak_is_own = usage::reset_peak(pid);
-    let own_cpu_before = usage::cpu_seconds(own_pid)?;
-    let cpu_before = usage::cpu_seconds(pid)?;
-    let begin = Instant::now();
-    let done = timeout(SCENARIO_LIMIT, run_all(clients))
-        .await
-        .with_context(|| format!("not done after {} s", SCENARIO_LIMIT.as_secs()))??;
-    let wall_seconds = begin.elapsed().as_secs_f64();
-    Ok(Measurement {
-        wall_seconds,
-        cpu_seconds: usage::cpu_seconds(pid)? - cpu_before,
-        client_cpu_seconds: usage::cpu_seconds(own_pid)? - own_cpu_before,
-        peak_bytes: usage::peak_bytes(pid)?,
-        peak_is_own,
-        bytes: done.bytes,
-        requests: done.requests,
+/// A client that asks nothing for so long.
+fn rest(time: Duration) -> Client {
+    Box::pin(async move {
+        tokio::time::sleep(time).await;
+        Ok(crate::measure::Done::default())
     })
 }
 
-/// Runs the clients at once; the first failure ends them all.
-async fn run_all(clients: Vec<Client>) -> Result<Done> {
-    let mut running: JoinSet<Result<Done>> = clients.into_iter().collect();
-    let mut total = Done::default();
-    while let Some(ended) = running.join_next().await {
-        let done = ended.context("a client panicked")??;
-        total.bytes += done.bytes;
-        total.requests += done.requests;
-    }
-    Ok(total)
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Unexpected>().is_some_and(Unexpected::is_refusal)
 }
 
-/// Deals the blobs out to `count` clients. With `look_first` each asks for the blob before.
-async fn push_clients(
-    target: &Target,
-    repository: &'static str,
-    blobs: &[Blob],
-    count: usize,
-    look_first: bool,
-) -> Result<Vec<Client>> {
-    let mut clients: Vec<Client> = Vec::new();
-    for first in 0..count {
-        let share = blobs.iter().skip(first).step_by(count).cloned().collect();
-        clients.push(Box::pin(push(target.connect().await?, repository, share, look_first)));
-    }
-    Ok(clients)
-}
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
 
-async fn push(
-    mut connection: Connection,
-    repository: &'static str,
-    blobs: Vec<Blob>,
-    look_first: bool,
-) -> Result<Done> {
-    let before = connection.requests();
-    let mut bytes = 0;
-    for blob in &blobs {
-        if look_first {
-            let known = connection.has_blob(repository, blob).await?;
-            ensure!(!known, "{} is in a fresh {repository} already", blob.digest());
-        }
-        connection.push_blob(repository, blob).await?;
-        bytes += blob.bytes();
-    }
-    Ok(Done { bytes, requests: connection.requests() - before })
-}
+    use super::*;
 
-async fn push_absent(connection: &mut Connection, repository: &str, blobs: &[Blob]) -> Result<()> {
-    for blob in blobs {
-        if !connection.has_blob(repository, blob).await? {
-            connection.push_blob(repository, blob).await?;
+    #[test]
+    fn every_scenario_is_in_one_group_and_goes_by_one_name() {
+        let mut grouped: Vec<Scenario> = Scenario::GROUPS.concat();
+        grouped.sort_unstable();
+        assert_eq!(grouped, Scenario::value_variants());
+        for scenario in grouped {
+            assert_eq!(Scenario::from_str(scenario.name(), false), Ok(scenario));
         }
     }
-    Ok(())
-}
 
-async fn pull(
-    mut connection: Connection,
-    repository: &'static str,
-    blobs: Vec<Blob>,
-) -> Result<Done> {
-    let before = connection.requests();
-    let mut bytes = 0;
-    for blob in &blobs {
-        let path = format!("/v2/{repository}/blobs/{}", blob.digest());
-        let length = connection.get(&path, |_| {}).await?;
-        ensure!(length == blob.bytes(), "GET {path}: {length} bytes, not {}", blob.bytes());
-        bytes += length;
+    #[test]
+    fn nginx_is_asked_for_its_file_alone() {
+        let nginx = Program::nginx(PathBuf::from("nginx"));
+        let peer = Program::docker_registry(PathBuf::from("docker-registry"));
+        let all = Scenario::GROUPS.concat();
+        let asked: Vec<Scenario> = all.iter().copied().filter(|it| it.is_for(&nginx)).collect();
+        assert_eq!(asked, [Scenario::Manifests]);
+        assert!(all.iter().all(|it| it.is_for(&peer)));
     }
-    Ok(Done { bytes, requests: connection.requests() - before })
-}
-
-/// Pulls once more, off the clock, and hashes what comes.
-async fn check_digests(work: &Workload, target: &Target) -> Result<()> {
-    let repository = Scenario::Pull.repository();
-    let mut connection = target.connect().await?;
-    for blob in &work.large {
-        let path = format!("/v2/{repository}/blobs/{}", blob.digest());
-        let mut hasher = Sha256::new();
-        connection.get(&path, |data| hasher.update(data)).await?;
-        check_digest(&path, hasher, blob)?;
-    }
-    Ok(())
-}
-
-fn check_digest(path: &str, hasher: Sha256, blob: &Blob) -> Result<()> {
-    let digest = hasher.finish();
-    ensure!(digest == blob.digest(), "GET {path}: the bytes hash to {digest}");
-    Ok(())
-}
-
-pub(crate) async fn push_image(target: &Target, repository: &str, work: &Workload) -> Result<()> {
-    let mut connection = target.connect().await?;
-    push_absent(&mut connection, repository, &work.image.parts).await?;
-    let manifest = &work.image.manifest;
-    connection.push_manifest(repository, TAG, work.image.media_type, manifest).await?;
-    let path = manifest_path(repository);
-    let mut hasher = Sha256::new();
-    connection.get_manifest(&path, |data| hasher.update(data)).await?;
-    check_digest(&path, hasher, manifest)
-}
-
-async fn manifest_clients(
-    target: &Target,
-    repository: &str,
-    work: &Workload,
-    kind: Kind,
-) -> Result<Vec<Client>> {
-    let total = match kind {
-        Kind::Ours => work.sizes.manifest_gets_ours,
-        Kind::Peer => work.sizes.manifest_gets_peer,
-    };
-    let connections = work.sizes.manifest_connections;
-    let mut clients: Vec<Client> = Vec::new();
-    for first in 0..connections {
-        let share = (first..total).step_by(connections).len();
-        let path = manifest_path(repository);
-        let bytes = work.image.manifest.bytes();
-        clients.push(Box::pin(get_manifest(target.connect().await?, path, bytes, share)));
-    }
-    Ok(clients)
-}
-
-async fn get_manifest(
-    mut connection: Connection,
-    path: String,
-    expected: u64,
-    times: usize,
-) -> Result<Done> {
-    let before = connection.requests();
-    let mut bytes = 0;
-    for _ in 0..times {
-        let length = connection.get_manifest(&path, |_| {}).await?;
-        ensure!(length == expected, "GET {path}: {length} bytes, not {expected}");
-        bytes += length;
-    }
-    Ok(Done { bytes, requests: connection.requests() - before })
-}
-
-pub(crate) fn manifest_path(repository: &str) -> String {
-    format!("/v2/{repository}/manifests/{TAG}")
 }

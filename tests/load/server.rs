@@ -3,114 +3,60 @@
 //!
 //! Whatever way the load generator ends, short of being killed itself, the child ends with it.
 
-use std::fs::{self, File};
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::ValueEnum;
-use rustix::process::{Pid, Signal, kill_process};
-use serde::Serialize;
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::client::Target;
 use crate::data::random_password;
-use crate::peer::Setup;
+use crate::peer::{self, Files, docker_registry, nginx};
+use crate::place::Place;
+use crate::usage::Usage;
+use crate::work::{Image, MANIFEST_PATH};
 
-/// How long a server may take until it answers.
-const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long a server may take to end after SIGTERM.
-const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// How often a starting or ending server is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// What our server prints before its address when it is ready.
-const READY: &str = "listening on ";
-/// How many lines of a server's output an error shows.
-const SHOWN_LINES: usize = 10;
-/// How much of such a line it shows, in characters; those of docker-registry are very long.
-const SHOWN_CHARS: usize = 400;
-const USER: &str = "init";
+mod process;
+mod program;
 
-/// Which of the two servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
-    /// Our `registry`.
-    Ours,
-    /// Debian's `docker-registry`.
-    Peer,
-}
-
-impl Kind {
-    /// The word for it in the output.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Ours => "ours",
-            Self::Peer => "peer",
-        }
-    }
-}
-
-/// The program of a server.
-#[derive(Clone, Debug)]
-pub(crate) struct Program {
-    /// Which server it is.
-    pub(crate) kind: Kind,
-    /// A path, or a name that is looked for in `PATH`.
-    pub(crate) path: PathBuf,
-}
-
-impl Program {
-    /// The first line that the program prints for `--version`. Fails when it cannot be started.
-    pub(crate) fn version(&self) -> Result<String> {
-        let output = Command::new(&self.path).arg("--version").output().with_context(|| {
-            let path = self.path.display();
-            match self.kind {
-                Kind::Ours => format!(
-                    "starting {path}: build it with the command of the recipe `release` in the \
-                     justfile, name another with --registry, or use --only peer"
-                ),
-                Kind::Peer => format!(
-                    "starting {path}: install Debian's docker-registry and apache2-utils, \
-                     name another with --peer, or use --only ours"
-                ),
-            }
-        })?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        Ok(text.lines().next().unwrap_or("a version that it does not tell").to_owned())
-    }
-}
+use process::Process;
+#[cfg(test)]
+pub(crate) use program::PeerError;
+pub(crate) use program::{Program, Role};
 
 /// A server that runs and answers. Dropping it kills the process and removes its data.
 pub(crate) struct Server {
-    kind: Kind,
     process: Process,
     target: Target,
     // The data goes when the process has ended, so it stands below it.
-    data: TempDir,
+    setup: Setup,
 }
 
 impl Server {
-    /// Starts the program on a fresh data directory under `base` and waits until it accepts the
-    /// login. Its output goes to a file in `base` that carries the name `label`.
-    pub(crate) async fn start(program: &Program, base: &Path, label: &str) -> Result<Self> {
-        let data = tempfile::Builder::new().prefix(&format!("{label}-")).tempdir_in(base)?;
-        let log = base.join(format!("{label}.log"));
-        let password = random_password()?;
-        let (process, url, ca) = match program.kind {
-            Kind::Ours => start_ours(program, data.path(), &log, &password).await?,
-            Kind::Peer => start_peer(program, data.path(), &log, &password).await?,
-        };
-        let target = Target::new(&url, &ca, USER, &password)?;
-        target.check_login().await.with_context(|| process.last_words())?;
-        Ok(Self { kind: program.kind, process, target, data })
+    /// Starts the program on a fresh data directory and waits until it accepts the login. Its
+    /// output goes to a file that carries the name `label`.
+    pub(crate) async fn start(
+        program: &Program,
+        place: &Place,
+        label: &str,
+        image: &Image,
+    ) -> Result<Self> {
+        let setup = Setup::new(program, place, label, image)?;
+        let Started { process, mut target, .. } = setup.start().await?;
+        if program.is_registry() {
+            let logged_in = target.log_in(USER, &setup.password).await;
+            target = logged_in.with_context(|| process.last_words())?;
+        }
+        Ok(Self { process, target, setup })
     }
 
-    /// Which server this is.
-    pub(crate) fn kind(&self) -> Kind {
-        self.kind
+    /// What program this is.
+    pub(crate) fn program(&self) -> &Program {
+        &self.setup.program
     }
 
     /// Where it is reached.
@@ -118,14 +64,14 @@ impl Server {
         &self.target
     }
 
-    /// The directory of its data and what else it was given.
-    pub(crate) fn data(&self) -> &Path {
-        self.data.path()
+    /// The directory of its data, as ours takes it.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.setup.store()
     }
 
-    /// The number of its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.child.id()
+    /// What its processes use.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        self.process.usage()
     }
 
     /// The end of its output, as a sentence for errors.
@@ -136,164 +82,190 @@ impl Server {
     /// Stops the server with SIGTERM and removes its data. Fails when it does not end in time,
     /// and when ours does not end with success.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        let status = self.process.terminate().await?;
+        self.setup.stop(&mut self.process).await
+    }
+}
+
+/// All that is needed to start a server, any number of times on the same data.
+pub(crate) struct Setup {
+    program: Program,
+    port: u16,
+    /// What clients believe; ours writes it when it first starts.
+    ca: PathBuf,
+    files: Files,
+    config: Option<PathBuf>,
+    password: String,
+    log: PathBuf,
+    data: TempDir,
+}
+
+/// A server that was started and has answered.
+pub(crate) struct Started {
+    /// The process.
+    pub(crate) process: Process,
+    /// Where it is reached; nobody has logged in.
+    pub(crate) target: Target,
+    /// From the start of the process to the end of its first answer.
+    pub(crate) first_answer: Duration,
+}
+
+impl Setup {
+    /// Makes a data directory and all files that the program needs. The certificates and the
+    /// password file are made for every program, whether it takes them or not.
+    pub(crate) fn new(
+        program: &Program,
+        place: &Place,
+        label: &str,
+        image: &Image,
+    ) -> Result<Self> {
+        let data =
+            tempfile::Builder::new().prefix(&format!("{label}-")).tempdir_in(place.data())?;
+        let port = free_port()?;
+        let files = Files::write(data.path())?;
+        let password = random_password()?;
+        let (dir, passwords) = (data.path(), data.path().join("htpasswd"));
+        fs::write(dir.join("password"), &password)?;
+        let config = match &program.role {
+            Role::Ours(_) => None,
+            Role::Nginx(_) => Some(nginx::configure(dir, port, &files, image, MANIFEST_PATH)?),
+            Role::DockerRegistry(_) | Role::Command(_) => {
+                fs::create_dir(dir.join("content"))?;
+                peer::write_htpasswd(&passwords, USER, &password)?;
+                Some(docker_registry::configure(dir, port, &files, &passwords)?)
+            }
+        };
+        let log = place.base().join(format!("{label}.log"));
+        let program = program.clone();
+        let mut setup =
+            Self { ca: files.ca.clone(), program, port, files, config, password, log, data };
+        if setup.program.is_ours() {
+            setup.ca = setup.store().join("tls").join("ca.crt");
+        }
+        Ok(setup)
+    }
+
+    /// Starts the server and waits for its first answer, to a request without a login.
+    pub(crate) async fn start(&self) -> Result<Started> {
+        let mut process = Process::spawn(self.command(), &self.log)?;
+        let url = format!("https://127.0.0.1:{}", self.port);
+        let mut target = None;
+        loop {
+            if target.is_none() && self.ca.exists() {
+                target = Target::new(&url, &self.ca).ok();
+            }
+            if let Some(target) = &target
+                && timeout(ANSWER_LIMIT, target.answers()).await == Ok(true)
+            {
+                let (target, first_answer) = (target.clone(), process.age());
+                return Ok(Started { process, target, first_answer });
+            }
+            process.wait_to_start().await?;
+        }
+    }
+
+    /// Stops what was started.
+    pub(crate) async fn stop(&self, process: &mut Process) -> Result<()> {
+        let status = process.terminate().await?;
         // docker-registry has no handler for the signal, so it always dies of it.
-        let clean = status.success() || self.kind == Kind::Peer;
-        ensure!(clean, "{} ended with {status}; {}", self.kind.name(), self.last_words());
+        let clean = status.success() || !self.program.is_ours();
+        ensure!(clean, "{} ended with {status}; {}", self.program.name, process.last_words());
         Ok(())
     }
-}
 
-async fn start_ours(
-    program: &Program,
-    data: &Path,
-    log: &Path,
-    password: &str,
-) -> Result<(Process, String, PathBuf)> {
-    let store = data.join("data");
-    let password_file = data.join("password");
-    fs::write(&password_file, password)?;
-    let mut command = Command::new(&program.path);
-    command.arg("serve").arg("--data-dir").arg(&store);
-    command.args(["--listen", "127.0.0.1:0", "--hostname", "localhost", "--init-user", USER]);
-    command.arg("--init-password-file").arg(&password_file);
-    let mut process = Process::spawn(command, log)?;
-    let begin = Instant::now();
-    loop {
-        if let Some(url) = ready_line(&fs::read_to_string(log)?) {
-            return Ok((process, url, store.join("tls").join("ca.crt")));
-        }
-        process.wait_to_start(begin).await?;
+    /// The directory that ours is given.
+    fn store(&self) -> PathBuf {
+        self.data.path().join("data")
     }
-}
 
-async fn start_peer(
-    program: &Program,
-    data: &Path,
-    log: &Path,
-    password: &str,
-) -> Result<(Process, String, PathBuf)> {
-    let setup = Setup::write(data, USER, password)?;
-    let mut command = Command::new(&program.path);
-    command.arg("serve").arg(&setup.config);
-    let mut process = Process::spawn(command, log)?;
-    let target = Target::new(&setup.url, &setup.ca, USER, password)?;
-    let begin = Instant::now();
-    // It says nothing when it is ready, so it is asked.
-    while target.connect().await.is_err() {
-        process.wait_to_start(begin).await?;
-    }
-    Ok((process, setup.url, setup.ca))
-}
-
-/// The address in the line that our server prints when it is ready. The line must be whole.
-fn ready_line(output: &str) -> Option<String> {
-    let whole = output.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-    let mut addresses = whole.filter_map(|line| line.strip_prefix(READY));
-    addresses.next().map(|address| address.trim().to_owned())
-}
-
-/// A child process, killed when dropped.
-struct Process {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    fn spawn(mut command: Command, log: &Path) -> Result<Self> {
-        let output = File::create(log).with_context(|| format!("writing {}", log.display()))?;
+    fn command(&self) -> Command {
+        let dir = self.data.path();
+        let config = self.config.as_deref().unwrap_or(dir);
+        let mut command = match &self.program.role {
+            Role::Ours(path) => self.command_of_ours(path),
+            Role::DockerRegistry(path) => {
+                let mut command = Command::new(path);
+                command.arg("serve").arg(config);
+                command
+            }
+            Role::Nginx(path) => {
+                let mut command = Command::new(path);
+                command.args(["-e", "stderr", "-c"]).arg(config);
+                command
+            }
+            Role::Command(line) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", line]);
+                command
+            }
+        };
         // docker-registry takes settings from such variables, and so may ours.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("REGISTRY_") {
                 command.env_remove(name);
             }
         }
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        Ok(Self { child, log: log.to_owned() })
+        if matches!(self.program.role, Role::Command(_)) {
+            command.env("LOAD_PORT", self.port.to_string());
+            command.env("LOAD_ADDRESS", format!("127.0.0.1:{}", self.port));
+            command.env("LOAD_DATA", dir.join("content"));
+            command.env("LOAD_CERT", &self.files.certificate).env("LOAD_KEY", &self.files.key);
+            command.env("LOAD_CA", &self.files.ca).env("LOAD_HTPASSWD", dir.join("htpasswd"));
+            command.env("LOAD_USER", USER).env("LOAD_PASSWORD", &self.password);
+            command.env("LOAD_CONFIG", config);
+        }
+        command
     }
 
-    /// Waits a moment; fails when the process has ended or its time to start is over.
-    async fn wait_to_start(&mut self, begin: Instant) -> Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!("the server ended with {status}; {}", self.last_words());
-        }
-        let limit = START_LIMIT.as_secs();
-        let late = begin.elapsed() > START_LIMIT;
-        ensure!(!late, "the server was not ready after {limit} s; {}", self.last_words());
-        sleep(LOOK_EVERY).await;
-        Ok(())
-    }
-
-    async fn terminate(&mut self) -> Result<ExitStatus> {
-        if self.child.try_wait()?.is_none() {
-            kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        }
-        let begin = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            let limit = STOP_LIMIT.as_secs();
-            let late = begin.elapsed() > STOP_LIMIT;
-            ensure!(!late, "the server runs {limit} s after SIGTERM; {}", self.last_words());
-            sleep(LOOK_EVERY).await;
-        }
-    }
-
-    fn last_words(&self) -> String {
-        let bytes = fs::read(&self.log).unwrap_or_default();
-        last_lines(&String::from_utf8_lossy(&bytes))
+    fn command_of_ours(&self, path: &Path) -> Command {
+        let mut command = Command::new(path);
+        command.arg("serve").arg("--data-dir").arg(self.store());
+        command.arg("--listen").arg(format!("127.0.0.1:{}", self.port));
+        command.args(["--hostname", "localhost", "--init-user", USER]);
+        command.arg("--init-password-file").arg(self.data.path().join("password"));
+        command
     }
 }
 
-fn last_lines(output: &str) -> String {
-    let lines: Vec<&str> = output.lines().collect();
-    if lines.is_empty() {
-        return String::from("its output is empty");
-    }
-    let last = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
-    let cut = |line: &&str| line.chars().take(SHOWN_CHARS).collect::<String>();
-    let shown: Vec<String> = last.iter().map(cut).collect();
-    format!("its output ends:\n{}", shown.join("\n"))
+/// A port that nothing listens on at this moment.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("finding a free port")?;
+    Ok(listener.local_addr()?.port())
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Both fail only for a process that has ended and was waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+/// How long a starting server may let a question wait until it is asked anew.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// The name of whoever pushes and pulls.
+const USER: &str = "init";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_ready_line_is_found_among_others_and_only_whole() {
-        let output = "2026 INFO made a CA\nlistening on https://127.0.0.1:4321\n2026 INFO x\n";
-        assert_eq!(ready_line(output).as_deref(), Some("https://127.0.0.1:4321"));
-        assert_eq!(ready_line("listening on https://127.0.0.1:43"), None);
-        assert_eq!(ready_line("INFO listening on https://127.0.0.1:4321\n"), None);
-    }
-
-    #[test]
-    fn an_error_shows_the_end_of_the_output_and_no_endless_lines() {
-        let output: String = (1..=SHOWN_LINES + 1).map(|line| format!("line {line}\n")).collect();
-        let shown = last_lines(&output);
-        assert!(shown.starts_with("its output ends:\nline 2\n"), "{shown}");
-        assert!(shown.ends_with("\nline 11"), "{shown}");
-        assert!(last_lines(&"x".repeat(9 * SHOWN_CHARS)).len() < 2 * SHOWN_CHARS);
+    fn image() -> Image {
+        Image::of(vec![crate::data::Blob::from(b"config".to_vec())])
     }
 
     #[tokio::test]
     async fn a_server_that_ends_at_once_is_reported_with_its_output() {
         let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(Some(dir.path()), None).unwrap();
         // `false` takes any arguments, says nothing and fails.
-        let program = Program { kind: Kind::Ours, path: PathBuf::from("false") };
-        let error = Server::start(&program, dir.path(), "ours-1").await.err().unwrap().to_string();
+        let program = Program::ours(PathBuf::from("false"));
+        let server = Server::start(&program, &place, "ours-1", &image()).await;
+        let error = server.err().unwrap().to_string();
         assert!(error.contains("ended with exit status: 1"), "{error}");
         assert!(error.contains("its output is empty"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_command_is_told_what_it_needs() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(Some(dir.path()), None).unwrap();
+        let line = "peer=test -r $LOAD_CERT -a -r $LOAD_KEY -a -r $LOAD_CA -a -r $LOAD_HTPASSWD \
+                    && echo $LOAD_USER at ${LOAD_ADDRESS%:*}; exit 7";
+        let program = Program::peer(line).unwrap();
+        let server = Server::start(&program, &place, "peer-1", &image()).await;
+        let error = server.err().unwrap().to_string();
+        assert!(error.ends_with("exit status: 7; its output ends:\ninit at 127.0.0.1"), "{error}");
     }
 }

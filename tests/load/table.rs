@@ -1,38 +1,38 @@
-//! The output: figures drawn from measurements, medians and ratios over the rounds, and the
-//! table that people read, at most 100 columns wide. It judges nothing: a goal is printed beside
-//! the ratio that it is for.
+//! The output: a line for each measurement as it is taken, and at the end the table of medians
+//! and ratios over the rounds that people read, at most 100 columns wide. It judges nothing: a
+//! goal is printed beside the ratio that it is for.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::scenario::{Measurement, Scenario};
-use crate::server::Kind;
-
-const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
-const MIB: f64 = 1024.0 * 1024.0;
+use crate::figure::{Figure, Goal, figures};
+use crate::measure::Measurement;
+use crate::scenario::Scenario;
+use crate::server::Program;
+use crate::statistics::{median, sorted};
 
 /// One measurement and what it is of.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Record {
     /// The round, counted from 1.
     pub(crate) round: usize,
     /// The server that was measured.
-    pub(crate) server: Kind,
+    pub(crate) server: String,
     /// The scenario that it was measured in.
     pub(crate) scenario: Scenario,
-    /// What was read.
+    /// What was read; `None` where the server refuses such work, or failed at it.
     #[serde(flatten)]
-    pub(crate) measurement: Measurement,
+    pub(crate) measurement: Option<Measurement>,
 }
 
 /// A measurement in one line, without the end of the line.
 pub(crate) fn line(record: &Record) -> String {
     let Record { round, server, scenario, measurement } = record;
+    let head = format!("{round:>5}  {server:<15}  {:<11}", scenario.name());
+    let Some(measurement) = measurement else { return format!("{head}  none") };
     format!(
-        "{round:>5}  {:<6}  {:<9}  {:>8.2}  {:>8.2}  {:>9.1}  {:>9.1}  {:>8}  {:>12.2}",
-        server.name(),
-        scenario.name(),
+        "{head}  {:>8.2}  {:>8.2}  {:>8.1}  {:>9.1}  {:>8}  {:>8.2}",
         measurement.wall_seconds,
         measurement.cpu_seconds,
         measurement.peak_bytes as f64 / MIB,
@@ -44,177 +44,162 @@ pub(crate) fn line(record: &Record) -> String {
 
 /// The heads of the columns of [`line()`].
 pub(crate) const LINE_HEAD: &str = concat!(
-    "round  server  scenario     wall s     CPU s   peak MiB  moved MiB  requests  client CPU s\n",
-    "-----  ------  ---------  --------  --------  ---------  ---------  --------  ------------",
+    "round  server           scenario       wall s     CPU s  peak MiB  moved MiB  requests  ",
+    "gen. CPU\n",
+    "-----  ---------------  -----------  --------  --------  --------  ---------  --------  ",
+    "--------",
 );
 
-/// The table of medians and ratios, with a line for each figure that was measured at all.
-pub(crate) fn render(records: &[Record]) -> String {
-    let mut text = format!(
-        "{:<9}  {:<19}  {:>9}  {:>9}  {:>9}  {:>15}  {}\n",
-        "scenario", "figure, median", "ours", "peer", "ours/peer", "least to most", "goal"
-    );
-    let dashes = |count: usize| "-".repeat(count);
-    let widths = [9, 19, 9, 9, 9, 15, 13].map(dashes);
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{}", widths.join("  "));
-    for scenario in Scenario::ALL {
-        for (figure, goal) in figures(scenario) {
-            if let Some(row) = Row::of(records, scenario, *figure) {
-                let _ = writeln!(text, "{}", row.text(scenario, *figure, *goal));
-            }
+/// The table, with a part for each scenario that was measured at all and in it a line for each
+/// figure. `programs` are in the order of the columns.
+pub(crate) fn render(records: &[Record], programs: &[Program], is_full: bool) -> String {
+    let mut text = String::from(EXPLANATION);
+    for scenario in Scenario::GROUPS.concat() {
+        let part = Part::of(records, programs, scenario);
+        if part.is_measured() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n{}", part.text(is_full));
         }
     }
-    let shared = records.iter().any(|record| !record.measurement.peak_is_own);
-    if shared {
-        text.push_str("The kernel did not permit to reset the peaks: they are since each start.\n");
+    let mut measured = records.iter().filter_map(|record| record.measurement.as_ref());
+    if measured.any(|measurement| !measurement.peak_is_own) {
+        text.push_str(
+            "\nThe kernel did not permit to reset the peaks: they are since each start.\n",
+        );
     }
     text
 }
 
-/// A number drawn from a measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Figure {
-    Wall,
-    CpuPerGib,
-    CpuPerRequest,
-    RequestRate,
-    Peak,
+/// One scenario.
+struct Part<'a> {
+    scenario: Scenario,
+    records: Vec<&'a Record>,
+    ours: Option<&'a Program>,
+    /// The others that had this work.
+    peers: Vec<&'a Program>,
 }
 
-impl Figure {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Wall => "wall s",
-            Self::CpuPerGib => "server CPU s/GiB",
-            Self::CpuPerRequest => "server CPU ms/req.",
-            Self::RequestRate => "requests/s",
-            Self::Peak => "peak memory MiB",
+impl<'a> Part<'a> {
+    fn of(records: &'a [Record], programs: &'a [Program], scenario: Scenario) -> Self {
+        let records: Vec<&Record> = records.iter().filter(|it| it.scenario == scenario).collect();
+        let has_work = |program: &&Program| records.iter().any(|it| it.server == program.name);
+        let peers = programs.iter().filter(|program| !program.is_ours()).filter(has_work).collect();
+        Self { scenario, ours: programs.iter().find(|program| program.is_ours()), peers, records }
+    }
+
+    fn is_measured(&self) -> bool {
+        self.records.iter().any(|record| record.measurement.is_some())
+    }
+
+    fn text(&self, is_full: bool) -> String {
+        let mut text = format!("{}: {}\n", self.scenario.name(), self.scenario.describe());
+        let mut heads: Vec<String> = Vec::new();
+        if self.has_best() {
+            heads.push(head("best peer"));
         }
-    }
-
-    /// `None` where the measurement has nothing to divide by.
-    fn of(self, measurement: &Measurement) -> Option<f64> {
-        let requests = measurement.requests as f64;
-        let value = match self {
-            Self::Wall => measurement.wall_seconds,
-            Self::CpuPerGib => measurement.cpu_seconds * GIB / measurement.bytes as f64,
-            Self::CpuPerRequest => measurement.cpu_seconds * 1000.0 / requests,
-            Self::RequestRate => requests / measurement.wall_seconds,
-            Self::Peak => measurement.peak_bytes as f64 / MIB,
-        };
-        value.is_finite().then_some(value)
-    }
-}
-
-/// What the ratio should be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Goal {
-    AtMost(f64),
-    AtLeast(f64),
-    None,
-}
-
-impl Goal {
-    fn text(self) -> String {
-        match self {
-            Self::AtMost(ratio) => format!("at most {ratio:.2}"),
-            Self::AtLeast(ratio) => format!("at least {ratio:.0}"),
-            Self::None => String::new(),
+        heads.extend(self.peers.iter().map(|peer| head(&peer.name)));
+        let goal = [String::from("goal")];
+        lines(&mut text, &format!("{:<16}{:>9}", "figure", "ours"), &heads, &goal);
+        for (figure, goals) in figures(self.scenario) {
+            self.write_row(&mut text, figure, goals, is_full);
         }
+        text
     }
-}
 
-/// The figures of a scenario and the goals for a first version.
-fn figures(scenario: Scenario) -> &'static [(Figure, Goal)] {
-    match scenario {
-        Scenario::Push => &[
-            (Figure::CpuPerGib, Goal::AtMost(0.45)),
-            (Figure::Wall, Goal::None),
-            (Figure::Peak, Goal::None),
-        ],
-        Scenario::Pull => &[
-            (Figure::CpuPerGib, Goal::AtMost(0.80)),
-            (Figure::Wall, Goal::None),
-            (Figure::Peak, Goal::None),
-        ],
-        Scenario::Small => &[
-            (Figure::Wall, Goal::AtMost(0.25)),
-            (Figure::CpuPerRequest, Goal::None),
-            (Figure::Peak, Goal::None),
-        ],
-        Scenario::Manifests => &[
-            (Figure::RequestRate, Goal::AtLeast(20.0)),
-            (Figure::CpuPerRequest, Goal::None),
-            (Figure::Peak, Goal::None),
-        ],
-        Scenario::Parallel => &[
-            (Figure::CpuPerGib, Goal::None),
-            (Figure::Wall, Goal::None),
-            (Figure::Peak, Goal::None),
-        ],
+    /// Whether there is more than one registry to be the best of.
+    fn has_best(&self) -> bool {
+        self.peers.iter().filter(|peer| peer.is_registry()).count() > 1
     }
-}
 
-/// One figure over all rounds.
-#[derive(Clone, Debug, PartialEq)]
-struct Row {
-    ours: Option<f64>,
-    peer: Option<f64>,
-    /// Ours divided by the peer's of the same round, in rising order.
-    ratios: Vec<f64>,
-}
-
-impl Row {
-    fn of(records: &[Record], scenario: Scenario, figure: Figure) -> Option<Self> {
-        let values = |server: Kind| -> Vec<(usize, f64)> {
-            let of_server = records.iter().filter(|r| r.server == server && r.scenario == scenario);
-            of_server.filter_map(|r| Some((r.round, figure.of(&r.measurement)?))).collect()
-        };
-        let (ours, peer) = (values(Kind::Ours), values(Kind::Peer));
-        if ours.is_empty() && peer.is_empty() {
-            return None;
+    fn write_row(&self, text: &mut String, figure: Figure, goals: &[Goal], is_full: bool) {
+        let ours = self.ours.map(|ours| self.values(ours, figure)).unwrap_or_default();
+        let peers: Vec<Values> = self.peers.iter().map(|it| self.values(it, figure)).collect();
+        let mut all = [&ours].into_iter().chain(&peers).flatten();
+        // A figure that is nought for everybody is not what the scenario is about.
+        if all.all(|(_, value)| *value == 0.0) {
+            return;
         }
-        let ratio = |&(round, our): &(usize, f64)| {
-            let (_, their) = peer.iter().find(|(other, _)| *other == round)?;
-            Some(our / their).filter(|ratio| ratio.is_finite())
-        };
-        let ratios = sorted(ours.iter().filter_map(ratio));
-        let middle = |values: &[(usize, f64)]| median(&sorted(values.iter().map(|v| v.1)));
-        Some(Self { ours: middle(&ours), peer: middle(&peer), ratios })
+        let mut cells: Vec<String> = Vec::new();
+        if self.has_best() {
+            cells.push(cell(&ours, &self.best(figure)));
+        }
+        cells.extend(peers.iter().map(|values| cell(&ours, values)));
+        let goals: Vec<String> = goals.iter().filter_map(|goal| goal.text(is_full)).collect();
+        let head = format!("{:<16}{:>9}", figure.name(), number(middle(&ours)));
+        lines(text, &head, &cells, &goals);
     }
 
-    fn text(&self, scenario: Scenario, figure: Figure, goal: Goal) -> String {
-        let range = match (self.ratios.first(), self.ratios.last()) {
-            (Some(least), Some(most)) if self.ratios.len() > 1 => {
-                format!("{} to {}", number(Some(*least)), number(Some(*most)))
+    /// The figure of one server in each round.
+    fn values(&self, program: &Program, figure: Figure) -> Values {
+        let own = self.records.iter().filter(|record| record.server == program.name);
+        own.filter_map(|it| Some((it.round, figure.of(it.measurement.as_ref()?)?))).collect()
+    }
+
+    /// The best of the registries that are not ours, in each round.
+    fn best(&self, figure: Figure) -> Values {
+        let registries = self.peers.iter().filter(|peer| peer.is_registry());
+        let mut best = Values::new();
+        for (round, value) in registries.flat_map(|peer| self.values(peer, figure)) {
+            match best.iter_mut().find(|(other, _)| *other == round) {
+                None => best.push((round, value)),
+                Some((_, least)) if figure.is_more_better() => *least = least.max(value),
+                Some((_, least)) => *least = least.min(value),
             }
-            _ => String::from("-"),
-        };
-        let text = format!(
-            "{:<9}  {:<19}  {:>9}  {:>9}  {:>9}  {range:>15}  {}",
-            scenario.name(),
-            figure.name(),
-            number(self.ours),
-            number(self.peer),
-            number(median(&self.ratios)),
-            goal.text(),
-        );
-        text.trim_end().to_owned()
+        }
+        best
     }
 }
 
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
+/// A figure in each round.
+type Values = Vec<(usize, f64)>;
+
+fn middle(values: &Values) -> Option<f64> {
+    median(values.iter().map(|(_, value)| *value))
 }
 
-/// The middle of sorted values; of an even number of them, the mean of the two in the middle.
-fn median(sorted: &[f64]) -> Option<f64> {
-    let upper = *sorted.get(sorted.len() / 2)?;
-    let lower = *sorted.get((sorted.len() - 1) / 2)?;
-    Some(f64::midpoint(lower, upper))
+/// Ours divided by another's of the same round, in rising order.
+fn ratios(ours: &Values, theirs: &Values) -> Vec<f64> {
+    let ratio = |&(round, our): &(usize, f64)| {
+        let (_, their) = theirs.iter().find(|(other, _)| *other == round)?;
+        Some(our / their).filter(|ratio| ratio.is_finite())
+    };
+    sorted(ours.iter().filter_map(ratio))
+}
+
+/// The median of a server's figure and of our ratio to it, with the ratio's least and most.
+fn cell(ours: &Values, theirs: &Values) -> String {
+    let ratios = ratios(ours, theirs);
+    let range = match (ratios.first(), ratios.last()) {
+        (Some(least), Some(most)) if ratios.len() > 1 => {
+            format!("{}-{}", ratio(Some(*least)), ratio(Some(*most)))
+        }
+        _ => String::from("-"),
+    };
+    let middle_ratio = ratio(median(ratios));
+    format!("{:>8} {middle_ratio:>6} {range:>11}", number(middle(theirs)))
+}
+
+/// The head of such a cell.
+fn head(name: &str) -> String {
+    format!("{name:>15} {:>11}", "least-most")
+}
+
+/// Writes the cells, as many beside each other as fit, with a goal at the end of each line.
+fn lines(text: &mut String, head: &str, cells: &[String], goals: &[String]) {
+    let count = cells.len().div_ceil(CELLS_A_LINE).max(goals.len()).max(1);
+    for index in 0..count {
+        let head = if index == 0 { head } else { "" };
+        let cells: Vec<&str> = cells
+            .iter()
+            .skip(index * CELLS_A_LINE)
+            .take(CELLS_A_LINE)
+            .map(String::as_str)
+            .collect();
+        let goal = goals.get(index).map_or("", String::as_str);
+        let cells_width = CELLS_A_LINE * (CELL_CHARS + 2) - 2;
+        let line = format!("{head:<25}  {:<cells_width$}  {goal}", cells.join("  "));
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
 }
 
 /// A number with about three digits that count.
@@ -223,93 +208,32 @@ fn number(value: Option<f64>) -> String {
         None => String::from("-"),
         Some(value) if value.abs() >= 1000.0 => format!("{value:.0}"),
         Some(value) if value.abs() >= 100.0 => format!("{value:.1}"),
-        Some(value) if value.abs() >= 1.0 => format!("{value:.2}"),
+        Some(value) if value.abs() >= 1.0 || value == 0.0 => format!("{value:.2}"),
         Some(value) => format!("{value:.3}"),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(round: usize, server: Kind, scenario: Scenario, cpu_seconds: f64) -> Record {
-        let measurement = Measurement {
-            wall_seconds: 2.0,
-            cpu_seconds,
-            client_cpu_seconds: 0.5,
-            peak_bytes: 32 << 20,
-            peak_is_own: true,
-            bytes: 1 << 30,
-            requests: 10,
-        };
-        Record { round, server, scenario, measurement }
-    }
-
-    #[test]
-    fn a_median_is_the_middle_or_between_the_two_middle_ones() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0]), Some(3.0));
-        assert_eq!(median(&[1.0, 3.0]), Some(2.0));
-        assert_eq!(median(&sorted([9.0, 1.0, 2.0].into_iter())), Some(2.0));
-    }
-
-    #[test]
-    fn ratios_are_taken_within_a_round() {
-        let records = [
-            record(1, Kind::Ours, Scenario::Push, 1.0),
-            record(1, Kind::Peer, Scenario::Push, 4.0),
-            record(2, Kind::Ours, Scenario::Push, 3.0),
-            record(2, Kind::Peer, Scenario::Push, 6.0),
-            record(3, Kind::Ours, Scenario::Push, 9.0),
-        ];
-        let row = Row::of(&records, Scenario::Push, Figure::CpuPerGib).unwrap();
-        assert_eq!(row, Row { ours: Some(3.0), peer: Some(5.0), ratios: vec![0.25, 0.5] });
-        assert_eq!(Row::of(&records, Scenario::Pull, Figure::CpuPerGib), None);
-    }
-
-    #[test]
-    fn figures_are_drawn_from_a_measurement() {
-        let measurement = record(1, Kind::Ours, Scenario::Push, 4.0).measurement;
-        assert_eq!(Figure::Wall.of(&measurement), Some(2.0));
-        assert_eq!(Figure::CpuPerGib.of(&measurement), Some(4.0));
-        assert_eq!(Figure::CpuPerRequest.of(&measurement), Some(400.0));
-        assert_eq!(Figure::RequestRate.of(&measurement), Some(5.0));
-        assert_eq!(Figure::Peak.of(&measurement), Some(32.0));
-        let idle = Measurement { bytes: 0, ..measurement };
-        assert_eq!(Figure::CpuPerGib.of(&idle), None);
-    }
-
-    #[test]
-    fn a_table_shows_ratio_range_and_goal_within_100_columns() {
-        let mut records = Vec::new();
-        for scenario in Scenario::ALL {
-            for round in 1..=2 {
-                records.push(record(round, Kind::Ours, scenario, 1.0));
-                records.push(record(round, Kind::Peer, scenario, 4.0 * round as f64));
-            }
-        }
-        let table = render(&records);
-        assert!(table.lines().all(|line| line.len() <= 100), "{table}");
-        assert!(LINE_HEAD.lines().all(|head| head.len() == line(&records[0]).len()));
-        let push = table.lines().nth(2).unwrap();
-        let words: Vec<&str> = push.split_whitespace().collect();
-        let expected = "push server CPU s/GiB 1.00 6.00 0.188 0.125 to 0.250 at most 0.45";
-        assert_eq!(words.join(" "), expected);
-    }
-
-    #[test]
-    fn one_server_alone_has_no_ratio() {
-        let table = render(&[record(1, Kind::Peer, Scenario::Small, 1.0)]);
-        let wall = table.lines().nth(2).unwrap();
-        let words: Vec<&str> = wall.split_whitespace().collect();
-        assert_eq!(words.join(" "), "small wall s - 2.00 - - at most 0.25");
-        assert_eq!(table.lines().count(), 5);
-    }
-
-    #[test]
-    fn a_peak_that_could_not_be_reset_is_said() {
-        let mut shared = record(1, Kind::Peer, Scenario::Small, 1.0);
-        shared.measurement.peak_is_own = false;
-        assert!(render(&[shared]).contains("since each start"));
+/// A ratio with two digits that count, or more.
+fn ratio(value: Option<f64>) -> String {
+    match value {
+        None => String::from("-"),
+        Some(value) if value >= 100.0 => format!("{value:.0}"),
+        Some(value) if value >= 10.0 => format!("{value:.1}"),
+        Some(value) if value >= 0.1 || value == 0.0 => format!("{value:.2}"),
+        Some(value) => format!("{value:.3}"),
     }
 }
+
+const MIB: f64 = 1024.0 * 1024.0;
+/// How many servers' figures stand beside each other.
+const CELLS_A_LINE: usize = 2;
+/// The width of one.
+const CELL_CHARS: usize = 27;
+/// What stands above the table.
+const EXPLANATION: &str = "\
+Of each server the median over the rounds, the median of the ratios ours / server, each taken
+within a round, and the least and most of them.
+";
+
+#[cfg(test)]
+mod tests;
