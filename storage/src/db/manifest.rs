@@ -70,6 +70,11 @@ impl Reader<'_> {
         whole_bytes: usize,
         has_room: impl FnOnce(u64) -> bool,
     ) -> Result<Option<LongManifest>, StorageError> {
+        // Most are short: that is found out by one statement alone.
+        let length = find(self, name, reference, "octet_length(m.bytes)", |row| row.get(2))?;
+        if length.is_none_or(|length: u64| length <= whole_bytes as u64) {
+            return Ok(None);
+        }
         // What is found is still there when it is read.
         let _reading = self.one_moment()?;
         let found = find(self, name, reference, "octet_length(m.bytes), m.rowid", |row| {
