@@ -52,12 +52,34 @@ pub(super) async fn read(
             (long.digest, long.media_type, long.length, body)
         }
     };
-    let mut response = Response::new(if is_head { ReplyBody::empty() } else { body });
+    let body = if is_head { ReplyBody::empty() } else { body };
+    Ok(found(&digest, &media_type, length, body))
+}
+
+/// Sends a manifest that was sent lately, if that waits for nobody.
+pub(super) fn read_at_once(
+    app: &App,
+    method: &Method,
+    name: &RepoName,
+    reference: &Reference,
+    may_push: bool,
+) -> Option<Response<ReplyBody>> {
+    let hot = app.store.hot_manifest(name, reference, may_push)?;
+    let body = match *method {
+        Method::HEAD => ReplyBody::empty(),
+        // It needs no room: its bytes are those that are remembered.
+        _ => ReplyBody::full(hot.bytes.clone()),
+    };
+    Some(found(&hot.digest, &hot.media_type, hot.bytes.len() as u64, body))
+}
+
+fn found(digest: &Digest, media_type: &str, length: u64, body: ReplyBody) -> Response<ReplyBody> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, value(&media_type));
+    headers.insert(CONTENT_TYPE, value(media_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    headers.insert(CONTENT_DIGEST, digest_value(&digest));
-    Ok(response)
+    headers.insert(CONTENT_DIGEST, digest_value(digest));
+    response
 }
 
 /// Stores a manifest under its digest and moves the tags to it.

@@ -43,14 +43,14 @@ impl StoredManifest {
 }
 
 impl Reader<'_> {
-    /// Reads a manifest through the repository that holds it.
+    /// Reads a manifest through the repository that holds it, and which that is.
     ///
     /// One that needs what is lost is refused: who hears that it is there does not push it again.
     pub(crate) fn manifest(
         &self,
         name: &RepoName,
         reference: &Reference,
-    ) -> Result<Option<StoredManifest>, StorageError> {
+    ) -> Result<Option<(StoredManifest, RepoId)>, StorageError> {
         let found = find(self, name, reference, "m.bytes", |row| {
             let bytes = row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?.to_vec();
             let (digest, media_type) = (parsed(row, 0)?, row.get(1)?);
@@ -58,7 +58,7 @@ impl Reader<'_> {
         });
         let Some((manifest, repository)) = found? else { return Ok(None) };
         refuse_lost(self, repository, &manifest.digest)?;
-        Ok(Some(manifest))
+        Ok(Some((manifest, repository)))
     }
 
     /// A manifest longer than `whole_bytes`, held against its digest, with its bytes if there
@@ -232,7 +232,8 @@ impl Transaction<'_> {
             undo == Undo::Possible,
             BEGINNING
         ])?;
-        self.prepare_cached(
+        self.change(
+            repository,
             "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
         .execute(params![repository, Text(&digest)])?;

@@ -60,7 +60,8 @@ const SETTINGS: [(DbConfig, bool); 8] = [
     (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, false),
     (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, false),
     // A statement is planned once. Otherwise one over a table with an index of some of its rows is
-    // parsed and planned anew each time that it gets other parameters.
+    // parsed and planned anew each time that it gets other parameters, which the writing connection
+    // would refuse besides (`changes.rs`).
     (DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true),
 ];
 
