@@ -177,7 +177,9 @@ impl App {
                         None => Owner::Address(network(peer.ip())),
                         Some(user) => Owner::User(user.clone()),
                     };
-                    self.on_behalf_of(owner).act(route, head, body, &principal).await
+                    let app = self.on_behalf_of(owner);
+                    // Apart, so that what does not wait moves none of its state about.
+                    Box::pin(app.act(route, head, body, &principal)).await
                 }
             },
             Err(refusal) => Err(refusal),

@@ -9,7 +9,9 @@ use oci::{Algorithm, Digest, Manifest, ManifestError, MediaType, Reference, Repo
 use storage::{Account, Actor, ManifestContent, Pushed, StorageError, Store, UserName};
 
 use super::body::{BlobBody, ReplyBody, RequestBody, Source};
-use super::header::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, content_length, digest_value, value};
+use super::header::{
+    CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, OF_EVERY_REPLY, content_length, digest_value, value,
+};
 use super::range::ByteSpan;
 use super::received::Received;
 use super::reply::empty;
@@ -76,6 +78,8 @@ pub(super) fn read_at_once(
 fn found(digest: &Digest, media_type: &str, length: u64, body: ReplyBody) -> Response<ReplyBody> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
+    // With those of every reply, for which it would grow a second time.
+    headers.reserve(3 + OF_EVERY_REPLY.len());
     headers.insert(CONTENT_TYPE, value(media_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(CONTENT_DIGEST, digest_value(digest));
