@@ -114,6 +114,10 @@ pub struct Limits {
     /// asking for room: each connection has as much. A longer manifest comes over the disk, and
     /// goes a piece of this size at a time where there is no room.
     pub small_body_bytes: usize,
+    /// Bytes of manifests of at most `small_body_bytes` that were answered lately and are kept in
+    /// memory to be answered again, with what it takes to find them: a few thousand. Beyond that
+    /// those go first that nobody asked for again.
+    pub hot_manifest_bytes: usize,
     /// Bytes of longer blobs, manifests, referrers and lists of ranges in memory, of all clients
     /// together. Who finds no room gets them a piece at a time.
     pub body_memory_bytes: usize,
@@ -178,6 +182,7 @@ impl Limits {
             + self.upload_memory_bytes.max(least_batches)
             + self.download_memory_bytes.max(least_pieces)
             + self.body_memory_bytes
+            + self.hot_manifest_bytes
             + self.heavy * MANIFEST_COPIES * self.manifest_bytes
     }
 
@@ -247,6 +252,7 @@ impl Default for Limits {
             download_memory_bytes: 32 * MIB,
             download_piece_min_bytes: 16 * KIB,
             small_body_bytes: 64 * KIB,
+            hot_manifest_bytes: 16 * MIB,
             body_memory_bytes: 64 * MIB,
             body_memory_share_bytes: 16 * MIB,
             hashed_blob_bytes: MIB as u64,

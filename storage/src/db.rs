@@ -23,10 +23,12 @@ use rusqlite::{Connection, ffi};
 
 use crate::clock::Clock;
 use crate::error::{OpenError, StorageError, Trouble};
+use crate::in_memory::versions::Versions;
 use crate::layout::Layout;
 use crate::space::Space;
 
 pub(crate) mod backups;
+mod changes;
 pub(crate) mod collect;
 mod column;
 pub(crate) mod copy;
@@ -87,6 +89,7 @@ pub(crate) struct Database {
     readers: Readers,
     clock: Arc<Clock>,
     space: Arc<Space>,
+    versions: Arc<Versions>,
 }
 
 impl Database {
@@ -124,7 +127,9 @@ impl Database {
         give_clock(&connection, &clock)?;
         let (jobs, queue) = mpsc::channel();
         let readers = Readers::new(path.clone(), open_to_read, Arc::clone(&clock), reading);
-        let writer = Writer::new(connection, readers.gate(), on_fatal, on_trouble)?;
+        let versions = Arc::new(Versions::new());
+        let told = Arc::clone(&versions);
+        let writer = Writer::new(connection, readers.gate(), told, on_fatal, on_trouble)?;
         let writer = std::thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || {
@@ -138,7 +143,7 @@ impl Database {
             })
             .map_err(|error| IoError::new("start the thread of", &path, &error))?;
         let (jobs, writer) = (Some(jobs), Some(writer));
-        Ok(Self { jobs, writer, readers, clock, space: Arc::clone(space) })
+        Ok(Self { jobs, writer, readers, clock, space: Arc::clone(space), versions })
     }
 
     /// Opens the database of a store whose disk is read-only. Every write is refused.
@@ -159,12 +164,18 @@ impl Database {
         let tick = connection.query_row("SELECT tick FROM clock", [], |row| row.get(0))?;
         let clock = Arc::new(Clock::from(tick));
         let readers = Readers::new(path, open_frozen, Arc::clone(&clock), reading);
-        Ok(Self { jobs: None, writer: None, readers, clock, space: Arc::clone(space) })
+        let (space, versions) = (Arc::clone(space), Arc::new(Versions::new()));
+        Ok(Self { jobs: None, writer: None, readers, clock, space, versions })
     }
 
     /// The clock on which ages are counted. In SQL, `tick()` is what it shows.
     pub(crate) fn clock(&self) -> &Arc<Clock> {
         &self.clock
+    }
+
+    /// Which answers may be others since when.
+    pub(crate) fn versions(&self) -> &Arc<Versions> {
+        &self.versions
     }
 
     /// Keeps where the clock stands. Durable on return.

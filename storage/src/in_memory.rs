@@ -19,6 +19,9 @@
 //!   in which it takes a step; a backup that dies then holds deletions off no longer than that.
 //! - [`users_version`] becomes a row that each change of a user raises, read with each look at a
 //!   user, or told with NOTIFY; a server that lost that connection forgets all that it remembers.
+//! - [`versions`] become a number of each repository in its row, raised by whoever changes it, and
+//!   [`hot_manifests`] hold only as long as a server is sure to be told of each such change: for a
+//!   lease, over a connection that lasts.
 //! - Two flags stand in the store itself: that a snapshot is taken becomes a lease, and how many
 //!   tags were pushed since the last look at histories may stay within each server.
 //!
@@ -27,8 +30,10 @@
 
 pub(crate) mod claims;
 pub(crate) mod deletion_holds;
+pub(crate) mod hot_manifests;
 pub(crate) mod lock;
 pub(crate) mod promises;
 pub(crate) mod sessions;
 pub(crate) mod told_digests;
 pub(crate) mod users_version;
+pub(crate) mod versions;

@@ -12,6 +12,7 @@ use crate::db::{Database, OnFatal, OnTrouble, Reading};
 use crate::error::{OpenError, StorageError};
 use crate::in_memory::claims::Claims;
 use crate::in_memory::deletion_holds::DeletionHolds;
+use crate::in_memory::hot_manifests::HotManifests;
 use crate::in_memory::lock::{LockHolder, OnHeld, StoreLock};
 use crate::in_memory::promises::Promises;
 use crate::in_memory::sessions::Sessions;
@@ -59,6 +60,8 @@ pub struct OpenOptions<'a> {
     /// How long a read waits at most while the database's log is truncated, which happens when
     /// readers that overlap have let it grow.
     pub read_pause_time: Duration,
+    /// Bytes of manifests that were read lately and are answered again from memory, at most.
+    pub hot_manifest_bytes: usize,
     /// Asked once, when another process owns the store, whether to wait for it.
     pub on_held: &'a dyn Fn(&LockHolder) -> OnHeld,
     /// Whether it may lie behind a network or another program.
@@ -96,6 +99,7 @@ pub struct Store {
     pub(crate) told: ToldDigests,
     pub(crate) space: Arc<Space>,
     users_version: UsersVersion,
+    hot_manifests: HotManifests,
     on_trouble: OnTrouble,
     /// Tags that pushes named since the store was opened.
     tags_pushed: AtomicU64,
@@ -174,6 +178,7 @@ impl Store {
         let content = Content::new(&layout);
         let sessions = Sessions::new(content.clone(), options.uploads_per_user, Arc::clone(clock));
         let told = ToldDigests::new(Arc::clone(clock), start.promises);
+        let versions = Arc::clone(database.versions());
         Self {
             layout,
             content,
@@ -183,6 +188,7 @@ impl Store {
             told,
             space,
             users_version: UsersVersion::default(),
+            hot_manifests: HotManifests::new(versions, options.hot_manifest_bytes),
             on_trouble: options.on_trouble,
             tags_pushed: AtomicU64::new(0),
             is_new: start.is_new,

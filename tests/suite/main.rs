@@ -29,6 +29,7 @@ mod fixture;
 mod full;
 mod guide;
 mod host;
+mod hot;
 mod idle;
 mod image;
 mod initialize;

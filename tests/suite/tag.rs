@@ -218,6 +218,7 @@ fn a_long_history_comes_in_pages_and_names_each_change_once() {
             uploads_per_user: 1,
             reserve_bytes: 0,
             idle_connections: 16,
+            hot_manifest_bytes: 1 << 20,
             read_pause_time: std::time::Duration::from_secs(1),
             on_held: &|_| OnHeld::GiveUp,
             allow_network_fs: false,

@@ -1,6 +1,9 @@
 //! Headers that are read or written in more than one place.
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use oci::{Digest, RepoName};
 use storage::UploadId;
 
@@ -10,15 +13,15 @@ use crate::error::ApiError;
 pub(super) const CHALLENGE: &str = r#"Basic realm="registry""#;
 
 /// What every reply says, whoever writes it.
-pub(crate) const OF_EVERY_REPLY: [(&str, &str); 4] = [
+pub(crate) const OF_EVERY_REPLY: [(HeaderName, &str); 4] = [
     // That this is a registry of the second API; OpenShift's update service insists on it.
-    ("docker-distribution-api-version", "registry/2.0"),
+    (HeaderName::from_static("docker-distribution-api-version"), "registry/2.0"),
     // What is served was pushed by somebody and is bytes for programs. A browser that is led here
     // with somebody's login guesses no type, runs nothing, and gives nothing to other pages.
-    ("x-content-type-options", "nosniff"),
-    ("content-security-policy", "default-src 'none'; sandbox"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
     // No cache in between answers in our place: what it has could be another user's, or deleted.
-    ("cache-control", "no-store"),
+    (CACHE_CONTROL, "no-store"),
 ];
 
 /// The digest of what was asked for or pushed.

@@ -9,7 +9,7 @@ use hyper::http::request;
 use hyper::{Method, Response, StatusCode};
 use storage::{StorageError, UserName};
 use tracing::field::display;
-use tracing::{debug, error, info, warn};
+use tracing::{Level, debug, enabled, error, info, warn};
 
 use super::body::ReplyBody;
 use super::header::CONTENT_DIGEST;
@@ -47,12 +47,17 @@ pub(super) fn refusal(quotas: &Quotas, asked: Asked<'_>, refusal: &ApiError) {
 /// Logs what changed something, and everything at the level of details.
 pub(super) fn request(quotas: &Quotas, asked: Asked<'_>, reply: &Response<ReplyBody>) {
     let Asked { head, peer, user, started } = asked;
+    let is_told = is_change(&head.method, reply.status()) && quotas.may(Kind::Changed);
+    // Most lines are wanted by nobody, and are not made.
+    if !is_told && !enabled!(Level::DEBUG) {
+        return;
+    }
     let user = user.map_or("-", UserName::as_str);
     let (method, path, status) = (&head.method, head.uri.path(), reply.status().as_u16());
     let milliseconds = started.elapsed().as_millis();
     let digest = reply.headers().get(CONTENT_DIGEST).and_then(|digest| digest.to_str().ok());
     let deed = reply.extensions().get::<Deed>().map(|Deed(deed)| display(deed));
-    if is_change(method, reply.status()) && quotas.may(Kind::Changed) {
+    if is_told {
         info!(%peer, user, %method, path, status, milliseconds, digest, deed, "request");
     } else {
         debug!(%peer, user, %method, path, status, milliseconds, digest, deed, "request");

@@ -9,7 +9,9 @@ use oci::{Algorithm, Digest, Manifest, ManifestError, MediaType, Reference, Repo
 use storage::{Account, Actor, ManifestContent, Pushed, StorageError, Store, UserName};
 
 use super::body::{BlobBody, ReplyBody, RequestBody, Source};
-use super::header::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, content_length, digest_value, value};
+use super::header::{
+    CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, OF_EVERY_REPLY, content_length, digest_value, value,
+};
 use super::range::ByteSpan;
 use super::received::Received;
 use super::reply::empty;
@@ -52,12 +54,36 @@ pub(super) async fn read(
             (long.digest, long.media_type, long.length, body)
         }
     };
-    let mut response = Response::new(if is_head { ReplyBody::empty() } else { body });
+    let body = if is_head { ReplyBody::empty() } else { body };
+    Ok(found(&digest, &media_type, length, body))
+}
+
+/// Sends a manifest that was sent lately, if that waits for nobody.
+pub(super) fn read_at_once(
+    app: &App,
+    method: &Method,
+    name: &RepoName,
+    reference: &Reference,
+    may_push: bool,
+) -> Option<Response<ReplyBody>> {
+    let hot = app.store.hot_manifest(name, reference, may_push)?;
+    let body = match *method {
+        Method::HEAD => ReplyBody::empty(),
+        // It needs no room: its bytes are those that are remembered.
+        _ => ReplyBody::full(hot.bytes.clone()),
+    };
+    Some(found(&hot.digest, &hot.media_type, hot.bytes.len() as u64, body))
+}
+
+fn found(digest: &Digest, media_type: &str, length: u64, body: ReplyBody) -> Response<ReplyBody> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, value(&media_type));
+    // With those of every reply, for which it would grow a second time.
+    headers.reserve(3 + OF_EVERY_REPLY.len());
+    headers.insert(CONTENT_TYPE, value(media_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    headers.insert(CONTENT_DIGEST, digest_value(&digest));
-    Ok(response)
+    headers.insert(CONTENT_DIGEST, digest_value(digest));
+    response
 }
 
 /// Stores a manifest under its digest and moves the tags to it.

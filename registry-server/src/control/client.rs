@@ -170,6 +170,7 @@ fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
             uploads_per_user: limits.uploads_per_user,
             reserve_bytes: limits.reserve_bytes,
             idle_connections: limits.database_readers(),
+            hot_manifest_bytes: limits.hot_manifest_bytes,
             read_pause_time: limits.read_pause_time,
             on_held: &|_: &LockHolder| OnHeld::GiveUp,
             allow_network_fs,

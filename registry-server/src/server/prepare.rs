@@ -165,6 +165,7 @@ pub(super) fn open_store(
         uploads_per_user,
         reserve_bytes,
         idle_connections: limits.database_readers(),
+        hot_manifest_bytes: limits.hot_manifest_bytes,
         read_pause_time,
         on_held,
         allow_network_fs: config.may_be_on_network(),

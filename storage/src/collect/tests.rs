@@ -48,6 +48,7 @@ fn open_at(root: &Path) -> Store {
         uploads_per_user: 10,
         reserve_bytes: 0,
         idle_connections: 16,
+        hot_manifest_bytes: 1 << 20,
         read_pause_time: std::time::Duration::from_secs(1),
         on_held: &|_| OnHeld::Wait,
         allow_network_fs: false,

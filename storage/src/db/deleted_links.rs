@@ -35,7 +35,8 @@ impl Transaction<'_> {
         repository: RepoId,
         blob: &Digest,
     ) -> Result<(), StorageError> {
-        self.prepare_cached(
+        self.link_statement(
+            repository,
             "INSERT INTO repository_blobs (repository_id, digest, linked_at)
                  SELECT repository_id, digest, tick() FROM deleted_links
                  WHERE repository_id = ?1 AND digest = ?2 ON CONFLICT DO NOTHING",

@@ -188,7 +188,7 @@ impl Transaction<'_> {
             return Ok(LossOutcome::IsGone);
         }
         let lost = self
-            .prepare_cached(
+            .change_all(
                 "INSERT INTO lost_blobs (digest, lost_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             )?
             .execute(params![Text(&digest), self.now()])?;
@@ -216,7 +216,7 @@ impl Transaction<'_> {
             return Ok(LossOutcome::IsGone);
         }
         let lost = self
-            .prepare_cached(
+            .change_all(
                 "INSERT INTO lost_manifests (digest, lost_at) VALUES (?1, ?2)
                  ON CONFLICT DO NOTHING",
             )?

@@ -43,14 +43,14 @@ impl StoredManifest {
 }
 
 impl Reader<'_> {
-    /// Reads a manifest through the repository that holds it.
+    /// Reads a manifest through the repository that holds it, and which that is.
     ///
     /// One that needs what is lost is refused: who hears that it is there does not push it again.
     pub(crate) fn manifest(
         &self,
         name: &RepoName,
         reference: &Reference,
-    ) -> Result<Option<StoredManifest>, StorageError> {
+    ) -> Result<Option<(StoredManifest, RepoId)>, StorageError> {
         let found = find(self, name, reference, "m.bytes", |row| {
             let bytes = row.get_ref(2)?.as_bytes().map_err(rusqlite::Error::from)?.to_vec();
             let (digest, media_type) = (parsed(row, 0)?, row.get(1)?);
@@ -58,7 +58,7 @@ impl Reader<'_> {
         });
         let Some((manifest, repository)) = found? else { return Ok(None) };
         refuse_lost(self, repository, &manifest.digest)?;
-        Ok(Some(manifest))
+        Ok(Some((manifest, repository)))
     }
 
     /// A manifest longer than `whole_bytes`, held against its digest, with its bytes if there
@@ -70,6 +70,11 @@ impl Reader<'_> {
         whole_bytes: usize,
         has_room: impl FnOnce(u64) -> bool,
     ) -> Result<Option<LongManifest>, StorageError> {
+        // Most are short: that is found out by one statement alone.
+        let length = find(self, name, reference, "octet_length(m.bytes)", |row| row.get(2))?;
+        if length.is_none_or(|length: u64| length <= whole_bytes as u64) {
+            return Ok(None);
+        }
         // What is found is still there when it is read.
         let _reading = self.one_moment()?;
         let found = find(self, name, reference, "octet_length(m.bytes), m.rowid", |row| {
@@ -227,7 +232,8 @@ impl Transaction<'_> {
             undo == Undo::Possible,
             BEGINNING
         ])?;
-        self.prepare_cached(
+        self.change(
+            repository,
             "DELETE FROM repository_manifests WHERE repository_id = ?1 AND digest = ?2",
         )?
         .execute(params![repository, Text(&digest)])?;

@@ -106,7 +106,9 @@ fn put_row(
     let kept = kept.filter(|kept| manifest.may_be(kept));
     let media_type = kept.as_ref().unwrap_or_else(|| manifest.media_type());
     transaction
-        .prepare_cached(&format!(
+        .change(
+            id,
+            &format!(
             "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,
                                                artifact_type, annotations, pushed_at, pushed_tick,
                                                was_tagged)
@@ -117,7 +119,8 @@ fn put_row(
              DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at,
                            pushed_tick = excluded.pushed_tick,
                            listed_age = iif(EXISTS ({PARENTS}), listed_age, NULL)"
-        ))?
+        ),
+        )?
         .execute(params![
             id,
             Text(&digest),
@@ -174,7 +177,8 @@ impl Transaction<'_> {
         parent: &Digest,
         edges: &[Edge],
     ) -> Result<(), StorageError> {
-        let mut statement = self.prepare_cached(
+        let mut statement = self.change(
+            repository,
             "INSERT INTO edges (repository_id, parent, kind, child) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO NOTHING",
         )?;

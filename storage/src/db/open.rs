@@ -51,7 +51,7 @@ fn harden(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
-const SETTINGS: [(DbConfig, bool); 7] = [
+const SETTINGS: [(DbConfig, bool); 8] = [
     (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
     (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
     (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
@@ -59,6 +59,10 @@ const SETTINGS: [(DbConfig, bool); 7] = [
     (DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, false),
     (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, false),
     (DbConfig::SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, false),
+    // A statement is planned once. Otherwise one over a table with an index of some of its rows is
+    // parsed and planned anew each time that it gets other parameters, which the writing connection
+    // would refuse besides (`changes.rs`).
+    (DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true),
 ];
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Repositories, and which blobs they hold.
 
 use oci::{Digest, RepoName};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use super::column::{Text, parsed};
 use super::key::RepoId;
@@ -211,6 +211,21 @@ impl Transaction<'_> {
     }
 }
 
+impl<'a> Transaction<'a> {
+    /// A statement that lets a repository hold blobs. That changes an answer only where one of them
+    /// is lost and an index lists it.
+    pub(super) fn link_statement(
+        &self,
+        repository: RepoId,
+        sql: &str,
+    ) -> Result<CachedStatement<'a>, StorageError> {
+        Ok(match self.is_anything_lost()? {
+            true => self.change(repository, sql)?,
+            false => self.prepare_noted(sql)?,
+        })
+    }
+}
+
 /// Gives a blob to a repository. A link that is there and young stays as it is: a push that changes
 /// nothing writes nothing. One that lies ahead was made by a clock that was wrong.
 fn link(
@@ -219,7 +234,8 @@ fn link(
     digest: &Digest,
 ) -> Result<(), StorageError> {
     let id = transaction.ensure_repository(name)?;
-    let mut statement = transaction.prepare_cached(
+    let mut statement = transaction.link_statement(
+        id,
         "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, tick())
          ON CONFLICT (repository_id, digest) DO UPDATE SET linked_at = excluded.linked_at
          WHERE linked_at <= excluded.linked_at - ?3 OR linked_at > excluded.linked_at",

@@ -24,7 +24,8 @@ impl Transaction<'_> {
         if is_change {
             self.refuse_protected(repository, tag)?;
         }
-        self.prepare_cached(
+        self.change(
+            repository,
             "INSERT INTO tags (repository_id, name, digest, updated_at) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (repository_id, name)
                  DO UPDATE SET digest = excluded.digest, updated_at = excluded.updated_at",
@@ -58,7 +59,7 @@ impl Transaction<'_> {
     ) -> Result<bool, StorageError> {
         let Some(before) = self.tag_target(repository, tag)? else { return Ok(false) };
         self.refuse_protected(repository, tag)?;
-        self.prepare_cached("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?
+        self.change(repository, "DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?
             .execute(params![repository, Text(&tag)])?;
         note(self, repository, tag, Some(&before), None, by)?;
         Ok(true)

@@ -38,7 +38,8 @@ impl Transaction<'_> {
 
     /// Runs statements that no method has.
     pub(crate) fn run(&self, statements: &str) -> Result<(), StorageError> {
-        Ok(self.connection().execute_batch(statements)?)
+        self.note(None);
+        Ok(self.noted(|| self.connection().execute_batch(statements))?)
     }
 }
 

@@ -11,6 +11,7 @@ use super::key::{RepoId, RowKey};
 use super::*;
 use crate::error::Trouble;
 
+mod prepared;
 mod work;
 
 fn fatal(error: &StorageError) -> ! {

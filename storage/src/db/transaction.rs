@@ -9,6 +9,9 @@ use std::ops::Deref;
 use rusqlite::blob::Blob;
 use rusqlite::{CachedStatement, Connection, MAIN_DB, Params, Row, Transaction as SqlTransaction};
 
+use super::changes::Changes;
+use super::key::RepoId;
+
 /// One read: what it sees is the database of one moment, as far as it asks in one statement.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a>(&'a Connection);
@@ -18,6 +21,8 @@ pub(crate) struct Reader<'a>(&'a Connection);
 pub(crate) struct Transaction<'a> {
     reader: Reader<'a>,
     now: i64,
+    /// Where it is noted what it touches, if anybody is answered from the database.
+    changes: Option<&'a Changes>,
 }
 
 impl<'a> Reader<'a> {
@@ -70,15 +75,59 @@ impl Reader<'_> {
 }
 
 impl<'a> Transaction<'a> {
-    /// A write over a connection that has a transaction open, at this second since 1970.
+    /// A write over a connection that has a transaction open, at this second since 1970, to a
+    /// database from which nobody is answered yet.
     pub(super) fn new(connection: &'a Connection, now: i64) -> Self {
-        Self { reader: Reader::new(connection), now }
+        Self { reader: Reader::new(connection), now, changes: None }
+    }
+
+    /// The same while clients are answered. What it touches is noted.
+    pub(super) fn noted_in(changes: &'a Changes, connection: &'a Connection, now: i64) -> Self {
+        Self { changes: Some(changes), ..Self::new(connection, now) }
     }
 
     /// The second since 1970 at which it began. Ages are not counted from it: `tick()` in SQL is
     /// what the store's own clock shows.
     pub(super) fn now(&self) -> i64 {
         self.now
+    }
+
+    /// A statement that changes what a repository answers when it is asked for a manifest.
+    pub(super) fn change(
+        &self,
+        repository: RepoId,
+        sql: &str,
+    ) -> rusqlite::Result<CachedStatement<'a>> {
+        self.note(Some(repository));
+        self.prepare_noted(sql)
+    }
+
+    /// A statement that may change what any repository answers.
+    pub(super) fn change_all(&self, sql: &str) -> rusqlite::Result<CachedStatement<'a>> {
+        self.note(None);
+        self.prepare_noted(sql)
+    }
+
+    /// A statement whose changes were noted, or touch no answer.
+    pub(super) fn prepare_noted(&self, sql: &str) -> rusqlite::Result<CachedStatement<'a>> {
+        // A text of its own: who prepares the same without a note finds this one not kept.
+        let sql = format!("/* noted */ {sql}");
+        self.noted(|| self.prepare_cached(&sql))
+    }
+
+    /// Notes a repository, or, with none, all of them.
+    pub(super) fn note(&self, repository: Option<RepoId>) {
+        if let Some(changes) = self.changes {
+            changes.note(repository);
+        }
+    }
+
+    /// Prepares what was noted.
+    pub(super) fn noted<T>(&self, prepare: impl FnOnce() -> T) -> T {
+        match self.changes {
+            Some(changes) => changes.noted(prepare),
+            None => prepare(),
+        }
     }
 
     /// Runs a statement that is run rarely; returns how many rows it changed.

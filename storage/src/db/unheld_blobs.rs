@@ -60,7 +60,8 @@ impl Transaction<'_> {
             "INSERT INTO blobs (digest, size, created_at) VALUES (?1, ?2, ?3)
              ON CONFLICT DO NOTHING",
         )?;
-        let mut link = self.prepare_cached(
+        let mut link = self.link_statement(
+            repository,
             "INSERT INTO repository_blobs (repository_id, digest, linked_at) VALUES (?1, ?2, tick())
              ON CONFLICT DO NOTHING",
         )?;

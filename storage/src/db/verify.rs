@@ -250,7 +250,8 @@ impl Transaction<'_> {
         kept: &str,
         own: &str,
     ) -> Result<bool, StorageError> {
-        let mut statement = self.prepare_cached(
+        let mut statement = self.change(
+            repository,
             "UPDATE repository_manifests SET media_type = ?4
              WHERE repository_id = ?1 AND digest = ?2 AND media_type = ?3",
         )?;

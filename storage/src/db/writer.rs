@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::changes::Changes;
 use super::copy::CopyRequest;
 use super::reader_gate::Gate;
 use super::transaction::Transaction;
 use super::{OnFatal, OnTrouble, empty_log};
 use crate::clock::wall_seconds;
 use crate::error::{StorageError, Trouble};
+use crate::in_memory::versions::Versions;
 use crate::medium::is_read_only;
 
 /// What the writing thread is asked for.
@@ -85,6 +87,9 @@ where
 /// The connection that writes, on its thread.
 pub(super) struct Writer {
     connection: Connection,
+    /// What its transactions touch.
+    changes: Changes,
+    versions: Arc<Versions>,
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI32>,
     /// Pages in the log from which on it is truncated.
@@ -99,6 +104,7 @@ impl Writer {
     pub(super) fn new(
         mut connection: Connection,
         gate: Arc<Gate>,
+        versions: Arc<Versions>,
         on_fatal: OnFatal,
         on_trouble: OnTrouble,
     ) -> rusqlite::Result<Self> {
@@ -109,8 +115,18 @@ impl Writer {
             counter.store(pages, Ordering::Relaxed);
             Ok(())
         }))?;
+        let changes = Changes::of(&mut connection)?;
         let most_log_pages = Cell::new(OVERGROWN_PAGES);
-        Ok(Self { connection, log_pages, most_log_pages, gate, on_fatal, on_trouble })
+        Ok(Self {
+            connection,
+            changes,
+            versions,
+            log_pages,
+            most_log_pages,
+            gate,
+            on_fatal,
+            on_trouble,
+        })
     }
 
     /// Works until every sender is gone.
@@ -209,6 +225,8 @@ impl Writer {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let ran = self.run_each(group);
         let is_commit = ran.is_ok();
+        // Until this ends: the callers hear of the outcome later.
+        let _changing = self.versions.change(&self.changes.take());
         let outcome =
             ran.and_then(|()| self.connection.execute_batch("COMMIT").map_err(StorageError::from));
         if let Err(error) = &outcome {
@@ -246,7 +264,8 @@ impl Writer {
     fn run_each(&self, group: &mut [Box<dyn Job>]) -> Result<(), StorageError> {
         for job in group {
             self.connection.execute_batch("SAVEPOINT job")?;
-            let transaction = Transaction::new(&self.connection, wall_seconds());
+            let transaction =
+                Transaction::noted_in(&self.changes, &self.connection, wall_seconds());
             if let Err(error) = job.run(&transaction) {
                 // A large write reaches the log, and may sync it, before the commit.
                 self.end_if_not_synced(&error);

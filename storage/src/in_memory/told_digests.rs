@@ -12,7 +12,7 @@
 //! and leaves it, or it was gone before the reader looked.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use oci::{Algorithm, Digest};
@@ -84,6 +84,22 @@ impl ToldDigests {
             state.told.insert(key, now);
         }
         !state.is_closed
+    }
+
+    /// Enters a blob as [`ToldDigests::tell`] does, if that waits for nobody: neither for a step of
+    /// collection nor for whoever looks at all that was told. False if it would.
+    pub(crate) fn tell_at_once(&self, repository: &str, digest: &Digest) -> bool {
+        let (key, now) = (key(repository, digest), self.clock.now());
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let may_be_told = !state.is_closed && !state.condemned.contains(&key);
+        if may_be_told {
+            state.told.insert(key, now);
+        }
+        may_be_told
     }
 
     /// Takes back what was entered for a blob that turned out to be absent, or is removed: no more
@@ -186,6 +202,24 @@ mod tests {
         told_digests.take_back("a", &other);
         assert!(told_digests.condemn("a", &other, GRACE));
         assert!(told_digests.condemn("a", &told, Duration::ZERO), "nothing is recent");
+    }
+
+    #[test]
+    fn what_has_to_wait_is_not_told_at_once() {
+        let told_digests = ToldDigests::new(Arc::new(Clock::from(1)), None);
+        let [told, other] = ["told", "other"].map(|t| Digest::of(Algorithm::Sha256, t.as_bytes()));
+        assert!(told_digests.tell_at_once("a", &told));
+        assert!(!told_digests.condemn("a", &told, GRACE), "it was told");
+        assert!(told_digests.condemn("a", &other, GRACE));
+        assert!(!told_digests.tell_at_once("a", &other), "collection decides over it");
+        assert!(told_digests.tell_at_once("b", &other));
+        told_digests.release([("a", &other)].into_iter(), false);
+        assert!(told_digests.tell_at_once("a", &other));
+        let looking = told_digests.lock();
+        assert!(!told_digests.tell_at_once("a", &told), "somebody looks at all of it");
+        drop(looking);
+        told_digests.close();
+        assert!(!told_digests.tell_at_once("a", &told));
     }
 
     #[test]

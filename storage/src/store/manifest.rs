@@ -1,10 +1,13 @@
 //! Manifests: reading and deleting them, and lists of what refers to one.
 
+use std::sync::Arc;
+
 use oci::{Digest, Reference, RepoName};
 
 use super::Store;
 use super::blob::TRIES;
 use crate::actor::Actor;
+use crate::db::key::RepoId;
 use crate::db::list::{PageSize, Referrer};
 use crate::db::lost::LossOutcome;
 use crate::db::manifest::{LongManifest, StoredManifest};
@@ -22,6 +25,15 @@ impl Store {
         name: &RepoName,
         reference: &Reference,
     ) -> Result<Option<StoredManifest>, StorageError> {
+        Ok(self.manifest_of(name, reference)?.map(|(manifest, _)| manifest))
+    }
+
+    /// The same, with its repository.
+    fn manifest_of(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+    ) -> Result<Option<(StoredManifest, RepoId)>, StorageError> {
         let mut tries = TRIES;
         loop {
             let get = |reader: &Reader<'_>| reader.manifest(name, reference);
@@ -29,9 +41,9 @@ impl Store {
                 TRIES => self.database.read(get)?,
                 _ => self.database.read_afresh(get)?,
             };
-            let Some(found) = found else { return Ok(None) };
+            let Some((found, repository)) = found else { return Ok(None) };
             if found.is_right() {
-                return Ok(Some(found));
+                return Ok(Some((found, repository)));
             }
             tries -= 1;
             // Somebody may have pushed it meanwhile.
@@ -67,8 +79,17 @@ impl Store {
         let open = || {
             let long =
                 |reader: &Reader<'_>| reader.long_manifest(name, reference, whole_bytes, has_room);
+            // Before the first look.
+            let read = self.hot_manifests.now();
             let whole = match self.database.read(long)? {
-                None => self.manifest(name, reference)?,
+                None => {
+                    let found = self.manifest_of(name, reference)?;
+                    found.map(|(manifest, repository)| {
+                        let seen = (read, repository.number());
+                        self.hot_manifests.remember(name, reference, seen, &manifest);
+                        manifest
+                    })
+                }
                 Some(LongManifest { digest, media_type, bytes: Some(bytes), .. }) => {
                     Some(StoredManifest { digest, media_type, bytes })
                 }
@@ -80,6 +101,27 @@ impl Store {
             Reference::Digest(digest) if may_push => self.told_of(name, digest, open),
             // What a tag names is kept by the tag.
             _ => open(),
+        }
+    }
+
+    /// A manifest that was answered lately, if what [`Store::open_manifest`] would find now is
+    /// known without a look at the disk, and nobody has to be waited for. Its bytes were held
+    /// against its digest.
+    pub fn hot_manifest(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+        may_push: bool,
+    ) -> Option<Arc<StoredManifest>> {
+        let found = self.hot_manifests.find(name, reference)?;
+        match reference {
+            // Entered before it is looked for, as in `told_of`. What is told of one that is not
+            // found then is taken back there: that is where whoever asks goes on.
+            Reference::Digest(digest) if may_push => {
+                let is_told = self.told.tell_at_once(name.as_str(), digest);
+                is_told.then(|| self.hot_manifests.find(name, reference)).flatten()
+            }
+            _ => Some(found),
         }
     }
 

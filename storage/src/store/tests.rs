@@ -31,6 +31,7 @@ fn open() -> (TempDir, Store) {
         reserve_bytes: 0,
         read_pause_time: std::time::Duration::from_millis(100),
         idle_connections: 4,
+        hot_manifest_bytes: 1 << 20,
         on_held: &|_| OnHeld::GiveUp,
         allow_network_fs: false,
         on_fatal: fatal,

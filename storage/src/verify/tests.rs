@@ -28,6 +28,7 @@ fn open(home: &TempDir) -> Store {
             uploads_per_user: 1,
             reserve_bytes: 0,
             idle_connections: 16,
+            hot_manifest_bytes: 1 << 20,
             read_pause_time: std::time::Duration::from_secs(1),
             on_held: &|_| crate::OnHeld::GiveUp,
             allow_network_fs: false,

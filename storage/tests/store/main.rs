@@ -14,6 +14,7 @@ mod crash;
 mod directory_state;
 mod finished;
 mod full;
+mod hot;
 mod image;
 mod list;
 mod lock;

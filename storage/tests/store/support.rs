@@ -40,6 +40,7 @@ pub(crate) fn open_with_reserve(
             uploads_per_user: UPLOADS_PER_USER,
             reserve_bytes,
             idle_connections: 16,
+            hot_manifest_bytes: 1 << 20,
             read_pause_time: std::time::Duration::from_secs(1),
             on_held: &on_held,
             allow_network_fs: false,

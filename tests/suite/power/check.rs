@@ -45,6 +45,7 @@ pub(super) fn open(data: &Path) -> Result<Store, String> {
         uploads_per_user: usize::MAX,
         reserve_bytes: 0,
         idle_connections: 16,
+        hot_manifest_bytes: 1 << 20,
         read_pause_time: std::time::Duration::from_secs(1),
         // A program that another test starts at this moment shares our lock until it is itself.
         on_held: &|_| OnHeld::Wait,

@@ -1,5 +1,7 @@
 use std::sync::Mutex;
 
+use rusqlite::Params;
+
 use super::*;
 use crate::db::copy::CopyState;
 use crate::error::Trouble;
@@ -9,14 +11,20 @@ fn fatal(error: &StorageError) -> ! {
 }
 
 fn writer(connection: Connection) -> rusqlite::Result<Writer> {
-    Writer::new(connection, Arc::new(Gate::new(Duration::ZERO)), fatal, |_| {})
+    let (gate, versions) = (Gate::new(Duration::ZERO), Versions::new());
+    Writer::new(connection, Arc::new(gate), Arc::new(versions), fatal, |_| {})
 }
 
 fn insert(value: i64, fail: bool) -> (Box<dyn Job>, mpsc::Receiver<Result<i64, StorageError>>) {
     job(FEW_ROWS, move |connection: &Transaction<'_>| {
-        connection.execute("INSERT INTO t VALUES (?1)", [value])?;
+        change(connection, "INSERT INTO t VALUES (?1)", [value])?;
         if fail { Err(StorageError::UserExists) } else { Ok(value) }
     })
+}
+
+/// Changes a table of these tests, with which no answer of the registry has to do.
+fn change(transaction: &Transaction<'_>, sql: &str, params: impl Params) -> rusqlite::Result<()> {
+    transaction.noted(|| transaction.execute(sql, params)).map(drop)
 }
 
 fn database() -> (tempfile::TempDir, Connection) {
@@ -86,7 +94,7 @@ fn no_transaction_has_many_more_rows_than_one_that_takes_long() {
     for _ in 0..jobs {
         let (job, outcome) = job(MANY_ROWS, |connection: &Transaction<'_>| {
             for row in 0..MANY_ROWS {
-                connection.execute("INSERT INTO t VALUES (?1)", [row])?;
+                change(connection, "INSERT INTO t VALUES (?1)", [row])?;
             }
             Ok(())
         });
@@ -114,7 +122,7 @@ fn what_takes_long_lets_the_others_go_first_and_comes_one_at_a_time() {
         (2, MANY_ROWS),
     ] {
         let (job, outcome) = job(rows, move |connection: &Transaction<'_>| {
-            connection.execute("INSERT INTO t VALUES (?1)", [value])?;
+            change(connection, "INSERT INTO t VALUES (?1)", [value])?;
             Ok(())
         });
         sender.send(Work::Write(job)).unwrap();
@@ -191,8 +199,8 @@ impl Chain {
                 chain.send(number + 1);
             }
             // Every third is refused after it has changed pages that are copied already.
-            connection.execute("UPDATE t SET v = randomblob(8000) WHERE rowid % 7 = 0", [])?;
-            connection.execute("INSERT INTO log VALUES (?1)", [number])?;
+            change(connection, "UPDATE t SET v = randomblob(8000) WHERE rowid % 7 = 0", [])?;
+            change(connection, "INSERT INTO log VALUES (?1)", [number])?;
             if number % 3 == 0 { Err(StorageError::UserExists) } else { Ok(()) }
         });
         self.sender.send(Work::Write(job)).unwrap();
@@ -321,7 +329,7 @@ fn a_long_log_is_moved_into_the_database() {
     for _ in 0..4 {
         let (job, outcome) = job(FEW_ROWS, |connection: &Transaction<'_>| {
             let pages = CHECKPOINT_PAGES * 4096;
-            connection.execute("INSERT INTO t VALUES (zeroblob(?1))", [pages])?;
+            change(connection, "INSERT INTO t VALUES (zeroblob(?1))", [pages])?;
             Ok(())
         });
         sender.send(Work::Write(job)).unwrap();

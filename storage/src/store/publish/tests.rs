@@ -21,6 +21,7 @@ fn open() -> (tempfile::TempDir, Store) {
         reserve_bytes: 0,
         read_pause_time: Duration::from_millis(100),
         idle_connections: 4,
+        hot_manifest_bytes: 1 << 20,
         on_held: &|_| OnHeld::Wait,
         allow_network_fs: false,
         on_fatal: |error| panic!("{error}"),
