@@ -40,6 +40,7 @@ pub(crate) mod kept_by;
 pub(crate) mod key;
 pub(crate) mod list;
 mod listed_age;
+mod log_room;
 pub(crate) mod lost;
 pub(crate) mod manifest;
 mod manifest_put;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::copy::CopyRequest;
+use super::log_room::LogRoom;
 use super::reader_gate::Gate;
 use super::transaction::Transaction;
 use super::{OnFatal, OnTrouble, empty_log};
@@ -89,6 +90,7 @@ pub(super) struct Writer {
     log_pages: Arc<AtomicI32>,
     /// Pages in the log from which on it is truncated.
     most_log_pages: Cell<i32>,
+    log_room: LogRoom,
     /// What readers pass.
     gate: Arc<Gate>,
     on_fatal: OnFatal,
@@ -110,7 +112,8 @@ impl Writer {
             Ok(())
         }))?;
         let most_log_pages = Cell::new(OVERGROWN_PAGES);
-        Ok(Self { connection, log_pages, most_log_pages, gate, on_fatal, on_trouble })
+        let log_room = LogRoom::of(connection.path().map(Path::new));
+        Ok(Self { connection, log_pages, most_log_pages, log_room, gate, on_fatal, on_trouble })
     }
 
     /// Works until every sender is gone.
@@ -167,6 +170,7 @@ impl Writer {
         self.finish(heavy.pop_front().into_iter().collect());
         if let Some(reply) = empty {
             let emptied = empty_log(&self.connection);
+            self.log_room.is_gone();
             if let Err(error) = &emptied {
                 self.end_if_not_synced(error);
             }
@@ -199,6 +203,9 @@ impl Writer {
         }
         if !is_frozen && pages >= self.most_log_pages.get() {
             self.truncate(pages);
+        }
+        if outcome.is_ok() && pages < CHECKPOINT_PAGES {
+            self.log_room.make(pages);
         }
     }
 
@@ -289,6 +296,9 @@ impl Writer {
             }),
             None => false,
         };
+        if is_truncated {
+            self.log_room.is_gone();
+        }
         let next = if is_truncated { 0 } else { pages };
         // What could not be truncated once is tried less often than what could.
         let more = if is_truncated { OVERGROWN_PAGES } else { RETRY_PAGES };
