@@ -24,6 +24,8 @@ use crate::medium::is_read_only;
 pub(super) enum Work {
     /// A write.
     Write(Box<dyn Job>),
+    /// Writes of few rows, in one transaction.
+    WriteTogether(Vec<Box<dyn Job>>),
     /// A copy of the database.
     Copy(CopyRequest),
     /// That all that the log holds be moved into the database. It is between two groups of writes.
@@ -154,6 +156,10 @@ impl Writer {
                 Work::Write(job) => {
                     rows += job.rows();
                     group.push(job);
+                }
+                Work::WriteTogether(jobs) => {
+                    rows += jobs.iter().map(|job| job.rows()).sum::<usize>();
+                    group.extend(jobs);
                 }
                 Work::Copy(request) => {
                     copy = Some(request);
