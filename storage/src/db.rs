@@ -42,6 +42,7 @@ pub(crate) mod kept_by;
 pub(crate) mod key;
 pub(crate) mod list;
 mod listed_age;
+mod log_room;
 pub(crate) mod lost;
 pub(crate) mod manifest;
 mod manifest_put;
@@ -74,13 +75,32 @@ use open::{open_frozen, open_to_read, open_to_write};
 use readers::Readers;
 pub(crate) use readers::Reading;
 pub(crate) use transaction::{Reader, Transaction};
-use writer::{FEW_ROWS, Work, Writer};
+use writer::{FEW_ROWS, Job, Work, Writer};
 
 /// What to do when the database can no longer be trusted: log it and end the process.
 pub type OnFatal = fn(&StorageError) -> !;
 
 /// What to do about a failure that no caller waits for: log it.
 pub type OnTrouble = fn(&StorageError);
+
+/// A write that was not asked for yet, so that others can come with it.
+pub(crate) struct PreparedWrite(Box<dyn Job>);
+
+/// Where the outcome of a write arrives.
+pub(crate) struct PendingOutcome<T> {
+    arrives: mpsc::Receiver<Result<T, StorageError>>,
+    space: Arc<Space>,
+}
+
+impl<T> PendingOutcome<T> {
+    /// Waits until the outcome is known, and durable.
+    pub(crate) fn wait(self) -> Result<T, StorageError> {
+        match self.arrives.recv().map_err(|_| StorageError::Closed)? {
+            Err(error) => Err(self.space.explained(error)),
+            outcome => outcome,
+        }
+    }
+}
 
 /// The writing thread and the reading connections of one store's database.
 pub(crate) struct Database {
@@ -200,13 +220,43 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T, StorageError> + Send + 'static,
     {
+        let (write, outcome) = self.prepare_rows(rows, work)?;
+        self.ask(Work::Write(write.0))?;
+        outcome.wait()
+    }
+
+    /// Prepares a write of few rows, for [`Database::write_together`].
+    pub(crate) fn prepare<T, F>(
+        &self,
+        work: F,
+    ) -> Result<(PreparedWrite, PendingOutcome<T>), StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StorageError> + Send + 'static,
+    {
+        self.prepare_rows(0, work)
+    }
+
+    fn prepare_rows<T, F>(
+        &self,
+        rows: usize,
+        work: F,
+    ) -> Result<(PreparedWrite, PendingOutcome<T>), StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StorageError> + Send + 'static,
+    {
         self.space.check_writable()?;
-        let (job, outcome) = writer::job(FEW_ROWS + rows, work);
-        self.ask(Work::Write(job))?;
-        match outcome.recv().map_err(|_| StorageError::Closed)? {
-            Err(error) => Err(self.space.explained(error)),
-            outcome => outcome,
-        }
+        let (job, arrives) = writer::job(FEW_ROWS + rows, work);
+        Ok((PreparedWrite(job), PendingOutcome { arrives, space: Arc::clone(&self.space) }))
+    }
+
+    /// Asks for writes that one transaction is to have. Each fails alone, and its own
+    /// [`PendingOutcome`] tells so.
+    pub(crate) fn write_together(&self, writes: Vec<PreparedWrite>) {
+        let jobs = writes.into_iter().map(|write| write.0).collect();
+        // Whoever waits for one that was never asked for hears that the database is closed.
+        let _ = self.ask(Work::WriteTogether(jobs));
     }
 
     /// Runs a write that makes room, or will, or mends: on a full disk with what the reserve holds.

@@ -44,6 +44,8 @@ pub use manifest::ManifestContent;
 pub use push::Pushed;
 pub use snapshot::Snapshot;
 
+use publish::Groups;
+
 /// How a store is opened.
 pub struct OpenOptions<'a> {
     /// Whether a directory that holds no store becomes one. If not, it is refused and not one
@@ -96,6 +98,7 @@ pub struct Store {
     pub(crate) sessions: Sessions,
     pub(crate) database: Database,
     pub(crate) claims: Claims,
+    pub(crate) groups: Groups,
     pub(crate) told: ToldDigests,
     pub(crate) space: Arc<Space>,
     users_version: UsersVersion,
@@ -185,6 +188,7 @@ impl Store {
             sessions,
             database,
             claims: Claims::default(),
+            groups: Groups::default(),
             told,
             space,
             users_version: UsersVersion::default(),

@@ -2,6 +2,7 @@
 
 mod end;
 mod kill;
+mod syncs;
 
 use std::time::Duration;
 

@@ -62,18 +62,12 @@ impl<'a> Synced<'a> {
     ///
     /// Crash argument: the content is synced before the rename and the directory after it. A crash
     /// before the last step leaves either the upload or a complete blob that no row names; neither
-    /// is visible. The row is written only after this returns. Who holds the claim is alone with
-    /// the name, so what is removed after a failed sync is nobody's but ours.
-    pub(crate) fn place(self) -> Result<Placed<'a>, Unpublished> {
+    /// is visible. The row is written only after [`Named::sync`] returns, however many others are
+    /// renamed in between: nothing is said of them here. Who holds the claim is alone with the
+    /// name, so what is removed after a failed sync is nobody's but ours.
+    pub(crate) fn name(self) -> Result<Named<'a>, Unpublished> {
         self.rename()?;
-        match self.directory.sync() {
-            Ok(()) => Ok(Placed { from: self.from, to: self.to }),
-            Err(error) => {
-                // Whoever asks for it would be answered from a name that may not last.
-                let _ = fs::remove_file(&self.to);
-                Err(broken(error.into()))
-            }
-        }
+        Ok(Named(self))
     }
 
     /// Gives it the name of a blob that a row names, over the file that is there.
@@ -89,6 +83,24 @@ impl<'a> Synced<'a> {
     /// What is not renamed is where it was; the directory may have no room for one more name.
     fn rename(&self) -> Result<(), StorageError> {
         Ok(fs::rename(self.from, &self.to).at("rename", self.from)?)
+    }
+}
+
+/// An upload that has the name of a blob, which may not last.
+pub(crate) struct Named<'a>(Synced<'a>);
+
+impl<'a> Named<'a> {
+    /// Syncs the name.
+    pub(crate) fn sync(self) -> Result<Placed<'a>, Unpublished> {
+        let Synced { from, to, directory } = self.0;
+        match directory.sync() {
+            Ok(()) => Ok(Placed { from, to }),
+            Err(error) => {
+                // Whoever asks for it would be answered from a name that may not last.
+                let _ = fs::remove_file(&to);
+                Err(broken(error.into()))
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use rusqlite::Connection;
 
 use super::changes::Changes;
 use super::copy::CopyRequest;
+use super::log_room::LogRoom;
 use super::reader_gate::Gate;
 use super::transaction::Transaction;
 use super::{OnFatal, OnTrouble, empty_log};
@@ -25,6 +26,8 @@ use crate::medium::is_read_only;
 pub(super) enum Work {
     /// A write.
     Write(Box<dyn Job>),
+    /// Writes of few rows, in one transaction.
+    WriteTogether(Vec<Box<dyn Job>>),
     /// A copy of the database.
     Copy(CopyRequest),
     /// That all that the log holds be moved into the database. It is between two groups of writes.
@@ -94,6 +97,7 @@ pub(super) struct Writer {
     log_pages: Arc<AtomicI32>,
     /// Pages in the log from which on it is truncated.
     most_log_pages: Cell<i32>,
+    log_room: LogRoom,
     /// What readers pass.
     gate: Arc<Gate>,
     on_fatal: OnFatal,
@@ -117,12 +121,14 @@ impl Writer {
         }))?;
         let changes = Changes::of(&mut connection)?;
         let most_log_pages = Cell::new(OVERGROWN_PAGES);
+        let log_room = LogRoom::of(connection.path().map(Path::new));
         Ok(Self {
             connection,
             changes,
             versions,
             log_pages,
             most_log_pages,
+            log_room,
             gate,
             on_fatal,
             on_trouble,
@@ -168,6 +174,10 @@ impl Writer {
                     rows += job.rows();
                     group.push(job);
                 }
+                Work::WriteTogether(jobs) => {
+                    rows += jobs.iter().map(|job| job.rows()).sum::<usize>();
+                    group.extend(jobs);
+                }
                 Work::Copy(request) => {
                     copy = Some(request);
                     break;
@@ -183,6 +193,7 @@ impl Writer {
         self.finish(heavy.pop_front().into_iter().collect());
         if let Some(reply) = empty {
             let emptied = empty_log(&self.connection);
+            self.log_room.is_gone();
             if let Err(error) = &emptied {
                 self.end_if_not_synced(error);
             }
@@ -215,6 +226,9 @@ impl Writer {
         }
         if !is_frozen && pages >= self.most_log_pages.get() {
             self.truncate(pages);
+        }
+        if outcome.is_ok() && pages < CHECKPOINT_PAGES {
+            self.log_room.make(pages);
         }
     }
 
@@ -308,6 +322,9 @@ impl Writer {
             }),
             None => false,
         };
+        if is_truncated {
+            self.log_room.is_gone();
+        }
         let next = if is_truncated { 0 } else { pages };
         // What could not be truncated once is tried less often than what could.
         let more = if is_truncated { OVERGROWN_PAGES } else { RETRY_PAGES };

@@ -9,6 +9,10 @@ use crate::db::Transaction;
 use crate::error::StorageError;
 use crate::in_memory::claims::Turn;
 
+mod group;
+
+pub(crate) use group::Groups;
+
 impl Store {
     /// Makes the bytes of a session a blob of its repository. Durable on return.
     ///
@@ -75,12 +79,22 @@ impl Store {
         let (name, blob) = (&upload.session().repository, upload.blob());
         let digest = blob.digest;
         let row = self.database.read_afresh(|reader| reader.stored_blob(&digest))?;
+        let syncing = self.groups.begin(blob.size);
         let synced = upload.sync()?;
         let Some(row) = row else {
             self.put_back_before(blob)?;
-            let placed = synced.place()?;
-            return self.add_blob(name, blob).map_err(|error| placed.put_back(error));
+            let named = synced.name()?;
+            // Others go on in step with this one, and each fails alone: what is left of an upload
+            // is what its own name, directory and row came to.
+            let member = syncing.join(&self.database);
+            let placed = named.sync()?;
+            let added = self.database.prepare(add_blob(name, blob)).and_then(|(add, outcome)| {
+                member.write(add);
+                outcome.wait()
+            });
+            return added.map_err(|error| placed.put_back(error));
         };
+        drop(syncing);
         // The link comes first, since what follows takes the bytes from the session for good.
         //
         // Crash argument: until the rename the session has its bytes and the repository a link to
@@ -111,15 +125,17 @@ impl Store {
     }
 
     /// Writes the row of a blob whose file is in place and synced.
-    pub(super) fn add_blob(
-        &self,
-        name: &RepoName,
-        SizedDigest { digest, size }: SizedDigest,
-    ) -> Result<(), StorageError> {
-        let name = name.clone();
-        let add = move |transaction: &Transaction<'_>| transaction.add_blob(&name, &digest, size);
-        self.database.write(add)
+    pub(super) fn add_blob(&self, name: &RepoName, blob: SizedDigest) -> Result<(), StorageError> {
+        self.database.write(add_blob(name, blob))
     }
+}
+
+fn add_blob(
+    name: &RepoName,
+    SizedDigest { digest, size }: SizedDigest,
+) -> impl FnOnce(&Transaction<'_>) -> Result<(), StorageError> + Send + 'static {
+    let name = name.clone();
+    move |transaction| transaction.add_blob(&name, &digest, size)
 }
 
 #[cfg(test)]

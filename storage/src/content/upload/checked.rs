@@ -46,7 +46,7 @@ impl<'a> CheckedUpload<'a> {
         self.blob
     }
 
-    /// Syncs its bytes, which then get the name of the blob by [`Synced::place`] or
+    /// Syncs its bytes, which then get the name of the blob by [`Synced::name`] or
     /// [`Synced::replace`].
     pub(crate) fn sync(&self) -> Result<Synced<'_>, Unpublished> {
         Synced::new(self.layout, self.file, &self.path, &self.blob.digest)

@@ -69,6 +69,21 @@ fn a_job_that_fails_leaves_nothing_and_its_neighbours_stay() {
 }
 
 #[test]
+fn writes_that_come_together_share_one_commit_however_many_they_are() {
+    let (_directory, mut connection) = database();
+    let (sender, queue) = mpsc::channel();
+    let writes =
+        (0..2 * GROUP_ROWS / FEW_ROWS).map(|value| insert(i64::try_from(value).unwrap(), false));
+    let (jobs, outcomes): (Vec<_>, Vec<_>) = writes.unzip();
+    sender.send(Work::WriteTogether(jobs)).unwrap();
+    drop(sender);
+    let commits = count_commits(&mut connection);
+    writer(connection).unwrap().run(&queue);
+    assert!(outcomes.iter().all(|outcome| outcome.recv().unwrap().is_ok()));
+    assert_eq!(commits.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn waiting_jobs_share_one_commit() {
     let (_directory, mut connection) = database();
     let (sender, queue) = mpsc::channel();
