@@ -1,6 +1,11 @@
 //! Blobs: reading them, deleting them, and that a blob is reachable only
 //! through a repository that holds it.
 
+use std::fs::File;
+use std::num::NonZeroU64;
+
+use rustix::fs::{Advice, fadvise};
+
 use crate::support::content::{
     Manifest, begin_upload, noise, push_blob, push_image, sha256, sha512,
 };
@@ -27,6 +32,30 @@ fn a_blob_is_read_as_it_was_pushed() {
     // Go asks for compression; a compressed answer would have no length.
     let compressed = client.request("GET", &path, &[("Accept-Encoding", "gzip")], b"").expect(200);
     assert_eq!(compressed.body, bytes);
+}
+
+#[test]
+fn a_blob_is_read_from_memory_and_from_the_disk_alike() {
+    const SIZE: usize = 9_000_000;
+    let server = Server::start();
+    let client = server.administrator();
+    let bytes = noise(2, SIZE);
+    let digest = push_blob(&client, "a", &bytes);
+    let path = format!("/v2/a/blobs/{digest}");
+    let hex = digest.trim_start_matches("sha256:");
+    let file = File::open(server.data().join("blobs/sha256").join(&hex[..2]).join(hex));
+    let file = file.expect("the file of the blob");
+    // Memory loses all of it, every other piece, and its end; the rest was read in between.
+    for (first, length, step) in [(0, SIZE, SIZE), (0, 100_000, 200_000), (SIZE / 2, SIZE, SIZE)] {
+        for start in (first..SIZE).step_by(step) {
+            let length = NonZeroU64::new(length as u64);
+            fadvise(&file, start as u64, length, Advice::DontNeed).expect("advice");
+        }
+        assert!(client.get(&path).expect(200).body == bytes, "from {first}");
+        let part = [("Range", "bytes=1000000-7999999")];
+        let part = client.request("GET", &path, &part, b"").expect(206);
+        assert!(part.body == bytes[1_000_000..8_000_000], "a part, from {first}");
+    }
 }
 
 #[test]

@@ -18,6 +18,12 @@ impl ByteSpan {
         format!("bytes {}-{}/{size}", self.start, self.end() - 1)
     }
 
+    /// What is left of it without so many bytes at its beginning; none if that is nothing.
+    pub(super) fn without(self, bytes: usize) -> Option<Self> {
+        let length = self.length.checked_sub(bytes as u64).filter(|&length| length > 0)?;
+        Some(Self { start: self.start + bytes as u64, length })
+    }
+
     /// The position behind its last byte.
     fn end(self) -> u64 {
         self.start + self.length

@@ -1,7 +1,9 @@
 //! Reading a blob.
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -9,7 +11,7 @@ use durable::{At, IoError};
 use oci::Digest;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, fadvise};
-use rustix::io::{Errno, pread};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use crate::error::{StorageError, Trouble};
 
@@ -59,6 +61,29 @@ impl BlobReader {
         Ok(piece)
     }
 
+    /// Reads what memory holds of the file from `offset` on into `room`, and returns how many bytes
+    /// that are. It waits for no disk, so it may be called where nobody may wait: what the page
+    /// cache lacks is not read, and what goes wrong is met by whoever reads it with
+    /// [`BlobReader::read_into`].
+    pub fn read_cached(&self, offset: u64, room: &mut [u8]) -> usize {
+        let room = &mut [IoSliceMut::new(room)];
+        preadv2(&self.file, room, offset, ReadWriteFlags::NOWAIT).unwrap_or(0)
+    }
+
+    /// Fills `room` with the bytes from `offset` on. The disk is asked to have in memory what comes
+    /// behind them, as far as it is wanted: `then` bytes at most.
+    ///
+    /// # Errors
+    /// Fails when the disk does, and when the file ends before its recorded size.
+    pub fn read_into(&self, offset: u64, room: &mut [u8], then: u64) -> Result<(), StorageError> {
+        self.file.read_exact_at(room, offset).at("read", &self.path)?;
+        if let Some(ahead) = NonZeroU64::new(then.min(AHEAD_BYTES)) {
+            // Only a hint: what it does not bring is read when it is asked for.
+            let _ = fadvise(&self.file, offset + room.len() as u64, Some(ahead), Advice::WillNeed);
+        }
+        Ok(())
+    }
+
     /// Reads all of the blob; `None` if its bytes are not those that `digest` names, or end early.
     pub(crate) fn whole(&self, digest: &Digest) -> Result<Option<Bytes>, StorageError> {
         match self.read_at(0, usize::MAX) {
@@ -83,3 +108,6 @@ pub enum BlobContent {
     /// Its file, of which nothing was read yet.
     File(BlobReader),
 }
+
+/// What the disk is asked to have in memory beyond what is read from it.
+const AHEAD_BYTES: u64 = 2 * 1024 * 1024;

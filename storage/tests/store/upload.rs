@@ -52,6 +52,25 @@ fn pieces_add_up_to_a_blob_and_the_session_is_over() {
 }
 
 #[test]
+fn a_long_upload_is_whole_though_the_disk_begins_with_it_early() {
+    const MIB: usize = 1024 * 1024;
+    let home = directory();
+    let store = open(home.path());
+    let (name, user, id) = begin(&store, Algorithm::Sha256);
+    let content = Bytes::from_iter((0..20 * MIB).map(|at| (at * 7 + at / 4096) as u8));
+    // Pieces that end where the disk begins with a stretch, before it and behind it.
+    let mut rest = content.clone();
+    for length in [8 * MIB - 1, 1, 3 * MIB + 5, 5 * MIB, 4 * MIB - 5] {
+        let writer = store.open_upload(&name, &user, id).unwrap();
+        writer.append(&[rest.split_to(length)]).unwrap();
+    }
+    assert!(rest.is_empty());
+    let (digest, writer) = (sha256(&content), store.open_upload(&name, &user, id).unwrap());
+    store.commit_upload(&writer, &digest).unwrap();
+    assert!(pull(&store, &name, &digest).unwrap() == content);
+}
+
+#[test]
 fn a_blob_may_be_empty() {
     let home = directory();
     let store = open(home.path());

@@ -1,4 +1,8 @@
-//! A blob on its way out: a piece is read while the one before is sent.
+//! A blob on its way out, a piece after the other.
+//!
+//! What the page cache holds is read where the reply is made, which costs less than asking another
+//! thread for it. What it lacks is read by a thread that may wait; it asks the disk for what
+//! follows, so that most of the next pieces are in memory when they are wanted.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use oci::Digest;
 use storage::{BlobReader, StorageError, Store};
 use tracing::error;
@@ -57,6 +61,10 @@ pub struct BlobBody {
     /// The parts after it, each with a head of its own, if there are several.
     parts: Option<Parts>,
     next: Option<RunningWork<Result<Bytes, StorageError>>>,
+    /// The piece before, whose memory serves for the next one when it is sent.
+    before: Option<Bytes>,
+    /// Bytes that were read here since others had their turn on this thread.
+    in_a_row: usize,
     limits: Arc<Limits>,
     // The thread that reads a piece has it too: it may go on when the client is gone.
     sending: Arc<Sending>,
@@ -119,6 +127,8 @@ impl BlobBody {
             part: None,
             parts: None,
             next: None,
+            before: None,
+            in_a_row: 0,
             limits: Arc::clone(&app.limits),
             sending: Arc::new(Sending::begin(&app.sending)),
             left: 0,
@@ -136,17 +146,20 @@ impl BlobBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, StorageError>>> {
         if self.next.is_none() {
+            if self.in_a_row >= ROW_BYTES {
+                self.in_a_row = 0;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if let Some(piece) = self.cached_piece() {
+                self.in_a_row += piece.len();
+                return Poll::Ready(Some(Ok(piece)));
+            }
             self.next = self.begin_next();
         }
         let Some(read) = &mut self.next else { return Poll::Ready(None) };
-        let piece = ready!(Pin::new(read).poll(context));
-        self.next = None;
-        if let Ok(piece) = &piece {
-            self.left = self.left.saturating_sub(piece.len() as u64);
-            if !self.source.is_slow() {
-                self.next = self.begin_next();
-            }
-        }
+        let piece = ready!(Pin::new(read).poll(context)).map(|piece| self.keep(piece));
+        (self.next, self.in_a_row) = (None, 0);
         // The client sees a broken connection, never wrong bytes; here is the cause.
         Poll::Ready(Some(piece.inspect_err(|cause| {
             let cause = told(cause);
@@ -156,6 +169,30 @@ impl BlobBody {
                 Source::List(_) => error!(%cause, "a list could not be read"),
             }
         })))
+    }
+
+    /// The next piece of the part that is being sent, as much of it as memory holds.
+    fn cached_piece(&mut self) -> Option<Bytes> {
+        let Source::Blob(reader) = &self.source else { return None };
+        let part = self.part?;
+        let most = self.sending.piece_bytes(&self.limits);
+        let wanted = usize::try_from(part.length).unwrap_or(most).min(most);
+        let mut room = room(self.before.take(), wanted);
+        let count = reader.read_cached(part.start, &mut room);
+        if count == 0 {
+            self.before = Some(room.freeze());
+            return None;
+        }
+        room.truncate(count);
+        self.part = part.without(count);
+        Some(self.keep(room.freeze()))
+    }
+
+    /// Notes that this piece is sent now.
+    fn keep(&mut self, piece: Bytes) -> Bytes {
+        self.left = self.left.saturating_sub(piece.len() as u64);
+        self.before = Some(piece.clone());
+        piece
     }
 
     /// Begins to read the next piece: a piece of a large part, or many small ones together, since
@@ -176,9 +213,17 @@ impl BlobBody {
             segments.push(segment);
         }
         let (source, sending) = (self.source.clone(), Arc::clone(&self.sending));
+        let (before, then) = (self.before.take(), self.part.map_or(0, |part| part.length));
         let read = move || {
             let _sending = sending;
-            read(&source, &segments, bytes)
+            match (&source, segments.as_slice()) {
+                // Most replies have one part, which need not be copied.
+                (Source::Blob(reader), [Segment::Part(part)]) => {
+                    let mut room = room(before, bytes);
+                    reader.read_into(part.start, &mut room, then).map(|()| room.freeze())
+                }
+                _ => read(&source, &segments, bytes),
+            }
         };
         (bytes > 0).then(|| match self.source {
             Source::List(_) => self.blocking.begin_heavy(read),
@@ -195,16 +240,13 @@ impl BlobBody {
             return Some((Segment::Text(text), length));
         };
         let length = usize::try_from(part.length).unwrap_or(room).min(room);
-        let rest = part.length - length as u64;
-        self.part =
-            (rest > 0).then(|| ByteSpan { start: part.start + length as u64, length: rest });
+        self.part = part.without(length);
         Some((Segment::Part(ByteSpan { length: length as u64, ..part }), length))
     }
 }
 
 /// Reads what a piece of a reply consists of, which is so many bytes in all.
 fn read(source: &Source, segments: &[Segment], bytes: usize) -> Result<Bytes, StorageError> {
-    // Most replies have one part, which need not be copied.
     if let [Segment::Part(part)] = segments {
         return source.read_at(part.start, bytes).map(Bytes::from);
     }
@@ -220,3 +262,17 @@ fn read(source: &Source, segments: &[Segment], bytes: usize) -> Result<Bytes, St
     }
     Ok(piece.into())
 }
+
+/// Memory for a piece of so many bytes: that of the piece before, if it is sent by now.
+fn room(before: Option<Bytes>, bytes: usize) -> BytesMut {
+    match before.map(Bytes::try_into_mut) {
+        Some(Ok(mut room)) => {
+            room.resize(bytes, 0);
+            room
+        }
+        _ => BytesMut::zeroed(bytes),
+    }
+}
+
+/// What is read in a row before others have their turn on the thread.
+const ROW_BYTES: usize = 512 * 1024;
