@@ -17,6 +17,7 @@ fn open() -> (tempfile::TempDir, Store) {
         reserve_bytes: 0,
         read_pause_time: Duration::from_millis(100),
         idle_connections: 1,
+        hot_manifest_bytes: 0,
         on_held: &|_| OnHeld::GiveUp,
         allow_network_fs: false,
         on_fatal: |error| panic!("{error}"),
