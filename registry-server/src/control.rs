@@ -19,9 +19,7 @@ mod place;
 mod socket;
 
 pub use client::{Leased, Refused, own, run, run_leased, run_long};
-pub(crate) use client::{
-    allow_network_fs, check_medium, end_process, is_network_fs_allowed, log_trouble,
-};
+pub(crate) use client::{allow_network_fs, check_medium, is_network_fs_allowed, open_options};
 pub use lease::Lease;
 pub(crate) use person::remember_user;
 pub use socket::Socket;

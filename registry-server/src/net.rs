@@ -9,3 +9,4 @@ mod table;
 pub mod tls;
 
 pub use buffers::Kernel;
+pub(crate) use buffers::tell_of_few;

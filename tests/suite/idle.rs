@@ -1,6 +1,5 @@
 //! What a server costs while nobody asks anything of it.
 
-use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -33,21 +32,9 @@ fn whom_nobody_asks_sleeps() {
     Curl::of(&instance).request("GET", "/v2/").expect(200);
     // The connection ends, and whatever was begun for it.
     sleep(Duration::from_secs(2));
-    let before = naps(&instance);
+    let before = instance.naps();
     sleep(Duration::from_secs(5));
-    let woken = naps(&instance) - before;
+    let woken = instance.naps() - before;
     tell(&format!("in five seconds of rest threads were woken {woken} times"));
     assert!(woken < 5, "{woken} times in five seconds");
-}
-
-/// How often the server's threads went to sleep so far.
-fn naps(instance: &Instance) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{}/task", instance.pid())).expect("its threads");
-    let naps = |thread: std::io::Result<fs::DirEntry>| {
-        // A thread may end meanwhile.
-        let status = fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-        line.trim().parse::<u64>().ok()
-    };
-    threads.filter_map(naps).sum()
 }

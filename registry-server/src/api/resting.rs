@@ -51,7 +51,7 @@ impl Rest {
 
     /// The body rests until the value that is returned is dropped, and goes on with it the next
     /// time unless enough came meanwhile.
-    pub(super) fn begin(&self) -> Resting<'_> {
+    pub(crate) fn begin(&self) -> Resting<'_> {
         if self.since.load(Ordering::Acquire) == 0 {
             self.came.store(0, Ordering::Release);
             self.since.store(self.now(), Ordering::Release);
@@ -68,7 +68,7 @@ impl Rest {
 
 /// A body that rests.
 #[derive(Debug)]
-pub(super) struct Resting<'a>(&'a Rest);
+pub(crate) struct Resting<'a>(&'a Rest);
 
 impl Drop for Resting<'_> {
     fn drop(&mut self) {

@@ -165,18 +165,8 @@ fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
             Err(error) if is_nobody(&error) => {}
             Err(error) => return Err(error).context("cannot reach the running server"),
         }
-        let options = OpenOptions {
-            may_create: false,
-            uploads_per_user: limits.uploads_per_user,
-            reserve_bytes: limits.reserve_bytes,
-            idle_connections: limits.database_readers(),
-            hot_manifest_bytes: limits.hot_manifest_bytes,
-            read_pause_time: limits.read_pause_time,
-            on_held: &|_: &LockHolder| OnHeld::GiveUp,
-            allow_network_fs,
-            on_fatal: end_process,
-            on_trouble: log_trouble,
-        };
+        let options =
+            OpenOptions { allow_network_fs, ..open_options(&limits, false, &|_| OnHeld::GiveUp) };
         let error = match Store::open(data_dir, &options) {
             Ok(store) => return Ok(Reached::Store(Box::new(store))),
             Err(error) => error,
@@ -243,8 +233,28 @@ fn ask<C: Command>(
     }
 }
 
+/// How a store that lies behind no network is opened, by a server or in its place.
+pub(crate) fn open_options<'a>(
+    limits: &Limits,
+    may_create: bool,
+    on_held: &'a dyn Fn(&LockHolder) -> OnHeld,
+) -> OpenOptions<'a> {
+    OpenOptions {
+        may_create,
+        uploads_per_user: limits.uploads_per_user,
+        reserve_bytes: limits.reserve_bytes,
+        idle_connections: limits.database_readers(),
+        hot_manifest_bytes: limits.hot_manifest_bytes,
+        read_pause_time: limits.read_pause_time,
+        on_held,
+        allow_network_fs: false,
+        on_fatal: end_process,
+        on_trouble: log_trouble,
+    }
+}
+
 /// Ends the process when the database can no longer be trusted; the next start recovers.
-pub(crate) fn end_process(cause: &StorageError) -> ! {
+fn end_process(cause: &StorageError) -> ! {
     let cause = told(cause);
     error!(%cause, "the database can no longer be trusted; starting anew recovers it");
     if !tracing::dispatcher::has_been_set() {
@@ -257,7 +267,7 @@ pub(crate) fn end_process(cause: &StorageError) -> ! {
 }
 
 /// Logs a failure of the database that no caller waits for.
-pub(crate) fn log_trouble(cause: &StorageError) {
+fn log_trouble(cause: &StorageError) {
     match cause {
         StorageError::BlobLost(_) | StorageError::ManifestLost { .. } => {
             error!("{cause}; it was asked for, and its bytes are not what they were");

@@ -76,13 +76,6 @@ impl Limits {
         let send = send.max(LEAST_SEND_BYTES).min(self.socket_send_bytes);
         let most = (short / (send + receive)).max(LEAST_CONNECTIONS);
         let connections = most.min(self.connections);
-        if connections < self.connections {
-            let told = "little memory for sockets: fewer connections at once";
-            match connections < ENOUGH_CONNECTIONS {
-                true => warn!(all_bytes, connections, told),
-                false => info!(all_bytes, connections, told),
-            }
-        }
         Self {
             growing_sockets,
             grown_socket_bytes,
@@ -91,6 +84,15 @@ impl Limits {
             connections,
             ..self
         }
+    }
+}
+
+/// Says that the kernel has memory for so many connections only.
+pub(crate) fn tell_of_few(connections: usize) {
+    let told = "little memory for sockets: fewer connections at once";
+    match connections < ENOUGH_CONNECTIONS {
+        true => warn!(connections, told),
+        false => info!(connections, told),
     }
 }
 

@@ -71,11 +71,12 @@ pub(super) async fn serve(
         }
     };
     debug!(peer = %entry.peer, ?outcome, "connection ended");
-    // While a body rests no answer has begun, unless one before it is not read yet.
-    let rested = entry.rest.lasted().filter(|_| !entry.is_blocked());
     let parts = connection.into_parts();
     let refusal = match entry.is_evicted() {
-        true => rested.map(|rested| ApiError::BodyTimeout { seconds: rested.as_secs() }),
+        true => {
+            let rested = entry.gave_up_after();
+            rested.map(|rested| ApiError::BodyTimeout { seconds: rested.as_secs() })
+        }
         false => refusal(&app, entry.phase(), &outcome, !parts.read_buf.is_empty()),
     };
     let mut stream = parts.io.into_inner().into_inner();

@@ -21,7 +21,7 @@ use super::Renewal;
 use crate::auth::password::{Password, PasswordError};
 use crate::auth::written;
 use crate::config::Config;
-use crate::control::{end_process, log_trouble};
+use crate::control::open_options;
 use crate::limits::Limits;
 
 /// What [`initialize`] found and made.
@@ -159,18 +159,9 @@ pub(super) fn open_store(
     limits: &Limits,
     on_held: &dyn Fn(&LockHolder) -> OnHeld,
 ) -> anyhow::Result<Store> {
-    let Limits { uploads_per_user, reserve_bytes, read_pause_time, .. } = *limits;
     let options = OpenOptions {
-        may_create,
-        uploads_per_user,
-        reserve_bytes,
-        idle_connections: limits.database_readers(),
-        hot_manifest_bytes: limits.hot_manifest_bytes,
-        read_pause_time,
-        on_held,
         allow_network_fs: config.may_be_on_network(),
-        on_fatal: end_process,
-        on_trouble: log_trouble,
+        ..open_options(limits, may_create, on_held)
     };
     Ok(Store::open(&config.data_dir, &options)?)
 }

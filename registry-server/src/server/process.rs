@@ -11,7 +11,7 @@ use tracing::info;
 use super::{FirstStart, OutsideFiles, Server};
 use crate::config::Config;
 use crate::limits::Limits;
-use crate::net::Kernel;
+use crate::net::{Kernel, tell_of_few};
 use crate::notify::Notifier;
 use crate::{data_check, logging, open_files};
 
@@ -34,7 +34,7 @@ pub(crate) fn serve(config: &Config, on_listening: OnListening<'_>) -> anyhow::R
     let level = config.settings.log_level.unwrap_or_default();
     logging::start(level).context("cannot start the thread of the log")?;
     let notifier = Notifier::start().context("cannot start the thread that tells systemd")?;
-    let limits = Limits::default().fit(open_files::raise())?.fit_sockets(Kernel::read());
+    let limits = Limits::default().fit(open_files::raise())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(limits.threads() + SPARE_THREADS)
@@ -55,6 +55,8 @@ async fn run(
     notifier: Notifier,
     on_listening: OnListening<'_>,
 ) -> anyhow::Result<()> {
+    let (places, limits) = (limits.connections, limits.fit_sockets(Kernel::read()));
+    let connections = limits.connections;
     // Before anything is made, so that a signal during the start is not lost.
     let mut stop = stop_on_signal(notifier.clone())?;
     tokio::spawn(notifier.clone().stay_alive());
@@ -65,6 +67,10 @@ async fn run(
     };
     // The password is forgotten with it.
     on_listening(server.first_start.take().as_ref(), server.address())?;
+    // A start that is refused says why, and nothing else.
+    if connections < places {
+        tell_of_few(connections);
+    }
     notifier.ready(server.address());
     server.run(stop).await
 }

@@ -43,7 +43,7 @@ impl Changes {
     pub(super) fn note(&self, repository: Option<RepoId>) {
         let mut touched = self.touched.get();
         match repository {
-            Some(repository) => touched.add(repository.number()),
+            Some(repository) => touched.add(repository),
             None => touched.add_all(),
         }
         self.touched.set(touched);
@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(changes.take(), Touched::default());
             transaction.change(RepoId::kept(7), sql).map(drop).unwrap();
             let mut touched = Touched::default();
-            touched.add(7);
+            touched.add(RepoId::kept(7));
             assert_eq!(changes.take(), touched);
             // What is kept of it now is nobody's who does not note it.
             assert!(transaction.prepare_cached(sql).is_err(), "{sql}");

@@ -105,32 +105,28 @@ fn put_row(
     let kept = held_type(transaction, id, digest)?.and_then(|kept| kept.parse().ok());
     let kept = kept.filter(|kept| manifest.may_be(kept));
     let media_type = kept.as_ref().unwrap_or_else(|| manifest.media_type());
-    transaction
-        .change(
-            id,
-            &format!(
-            "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,
-                                               artifact_type, annotations, pushed_at, pushed_tick,
-                                               was_tagged)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, tick(),
-                     coalesce((SELECT was_tagged FROM deleted_manifests
-                               WHERE repository_id = ?1 AND digest = ?2), 0))
-             ON CONFLICT (repository_id, digest)
-             DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at,
-                           pushed_tick = excluded.pushed_tick,
-                           listed_age = iif(EXISTS ({PARENTS}), listed_age, NULL)"
-        ),
-        )?
-        .execute(params![
-            id,
-            Text(&digest),
-            media_type.as_str(),
-            manifest.bytes().len(),
-            manifest.subject().map(Text),
-            manifest.artifact_type(),
-            manifest.annotations(),
-            transaction.now(),
-        ])?;
+    let sql = format!(
+        "INSERT INTO repository_manifests (repository_id, digest, media_type, size, subject,
+                                           artifact_type, annotations, pushed_at, pushed_tick,
+                                           was_tagged)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, tick(),
+                 coalesce((SELECT was_tagged FROM deleted_manifests
+                           WHERE repository_id = ?1 AND digest = ?2), 0))
+         ON CONFLICT (repository_id, digest)
+         DO UPDATE SET media_type = excluded.media_type, pushed_at = excluded.pushed_at,
+                       pushed_tick = excluded.pushed_tick,
+                       listed_age = iif(EXISTS ({PARENTS}), listed_age, NULL)"
+    );
+    transaction.change(id, &sql)?.execute(params![
+        id,
+        Text(&digest),
+        media_type.as_str(),
+        manifest.bytes().len(),
+        manifest.subject().map(Text),
+        manifest.artifact_type(),
+        manifest.annotations(),
+        transaction.now(),
+    ])?;
     Ok(())
 }
 

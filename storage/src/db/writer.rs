@@ -240,7 +240,7 @@ impl Writer {
         let ran = self.run_each(group);
         let is_commit = ran.is_ok();
         // Until this ends: the callers hear of the outcome later.
-        let _changing = self.versions.change(&self.changes.take());
+        let _changing = self.versions.change(self.changes.take());
         let outcome =
             ran.and_then(|()| self.connection.execute_batch("COMMIT").map_err(StorageError::from));
         if let Err(error) = &outcome {

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use oci::{Reference, RepoName};
 
 use super::versions::{Version, Versions};
+use crate::db::key::RepoId;
 use crate::db::manifest::StoredManifest;
 
 /// The manifests that are remembered.
@@ -39,8 +40,7 @@ struct Shard {
 struct Entry {
     name: RepoName,
     reference: Reference,
-    /// The number of the repository.
-    repository: i64,
+    repository: RepoId,
     /// What had been committed when it was read, at least.
     read: Version,
     manifest: Arc<StoredManifest>,
@@ -87,13 +87,12 @@ impl HotManifests {
         Some(Arc::clone(&entry.manifest))
     }
 
-    /// Remembers what the repository of this number answered to a read that began after `read` was
-    /// taken.
+    /// Remembers what a repository answered to a read that began after `read` was taken.
     pub(crate) fn remember(
         &self,
         name: &RepoName,
         reference: &Reference,
-        (read, repository): (Version, i64),
+        (read, repository): (Version, RepoId),
         manifest: &StoredManifest,
     ) {
         let key = self.key(name, reference);
@@ -196,7 +195,7 @@ mod tests {
     }
 
     fn remember(hot: &HotManifests, number: usize) {
-        hot.remember(&name(), &tag(number), (hot.now(), 1), &manifest(number));
+        hot.remember(&name(), &tag(number), (hot.now(), RepoId::kept(1)), &manifest(number));
     }
 
     #[test]
@@ -209,17 +208,17 @@ mod tests {
         assert_eq!(found(&tag(2)), None);
         assert_eq!(hot.find(&"a/c".parse().unwrap(), &tag(1)), None);
         let mut touched = Touched::default();
-        touched.add(2);
-        drop(hot.versions.change(&touched));
+        touched.add(RepoId::kept(2));
+        drop(hot.versions.change(touched));
         assert_eq!(found(&tag(1)), Some(manifest(1)), "another repository changed");
-        touched.add(1);
+        touched.add(RepoId::kept(1));
         let read = hot.now();
-        drop(hot.versions.change(&touched));
+        drop(hot.versions.change(touched));
         assert_eq!(found(&tag(1)), None);
         // A read that may have been before the change is late.
-        hot.remember(&name(), &tag(1), (read, 1), &manifest(1));
+        hot.remember(&name(), &tag(1), (read, RepoId::kept(1)), &manifest(1));
         assert_eq!(found(&tag(1)), None);
-        hot.remember(&name(), &tag(1), (hot.now(), 1), &manifest(2));
+        hot.remember(&name(), &tag(1), (hot.now(), RepoId::kept(1)), &manifest(2));
         assert_eq!(found(&tag(1)), Some(manifest(2)));
     }
 

@@ -23,6 +23,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::db::key::RepoId;
+
 /// The numbers of the last commits. It knows nothing of what was read.
 #[derive(Debug)]
 pub(crate) struct Versions {
@@ -50,16 +52,16 @@ impl Versions {
         Version(self.last.load(Ordering::SeqCst))
     }
 
-    /// Whether what was read of a repository, by its number, is what would be read now.
-    pub(crate) fn holds(&self, read: Version, repository: i64) -> bool {
+    /// Whether what was read of a repository is what would be read now.
+    pub(crate) fn holds(&self, read: Version, repository: RepoId) -> bool {
         let is_older = |touched: &AtomicU64| touched.load(Ordering::SeqCst) <= read.0;
         is_older(&self.of_some[place(repository)]) && is_older(&self.of_all)
     }
 
     /// Lets nothing hold of what a commit is about to change, until the value that is returned is
     /// dropped: after the commit, and before anybody hears of it. One thread commits.
-    pub(crate) fn change(&self, touched: &Touched) -> Changing<'_> {
-        let changing = Changing { versions: self, touched: *touched };
+    pub(crate) fn change(&self, touched: Touched) -> Changing<'_> {
+        let changing = Changing { versions: self, touched };
         changing.set(UNDER_WAY);
         changing
     }
@@ -105,8 +107,8 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// A repository, by its number.
-    pub(crate) fn add(&mut self, repository: i64) {
+    /// A repository.
+    pub(crate) fn add(&mut self, repository: RepoId) {
         let place = place(repository);
         self.places[place / WORD_BITS] |= 1 << (place % WORD_BITS);
     }
@@ -118,8 +120,8 @@ impl Touched {
 }
 
 /// Numbers of repositories follow each other.
-fn place(repository: i64) -> usize {
-    usize::try_from(repository.rem_euclid(PLACES as i64)).unwrap_or_default()
+fn place(repository: RepoId) -> usize {
+    usize::try_from(repository.number().rem_euclid(PLACES as i64)).unwrap_or_default()
 }
 
 /// Places of repositories.
@@ -135,47 +137,51 @@ mod tests {
 
     fn touched(repositories: &[i64]) -> Touched {
         let mut touched = Touched::default();
-        repositories.iter().for_each(|repository| touched.add(*repository));
+        repositories.iter().for_each(|repository| touched.add(RepoId::kept(*repository)));
         touched
+    }
+
+    fn holds(versions: &Versions, read: Version, repository: i64) -> bool {
+        versions.holds(read, RepoId::kept(repository))
     }
 
     #[test]
     fn a_commit_ends_what_was_read_before_it_and_nothing_of_others() {
         let versions = Versions::new();
         let read = versions.now();
-        drop(versions.change(&Touched::default()));
+        drop(versions.change(Touched::default()));
         assert_eq!(versions.now(), read, "nothing was touched");
-        drop(versions.change(&touched(&[1, 3, -1])));
-        let holds = |read| [1, 2, 3, -1, 4].map(|one| versions.holds(read, one));
-        assert_eq!(holds(read), [false, true, false, false, true]);
-        assert_eq!(holds(versions.now()), [true; 5]);
+        drop(versions.change(touched(&[1, 3, -1])));
+        let hold = |read| [1, 2, 3, -1, 4].map(|one| holds(&versions, read, one));
+        assert_eq!(hold(read), [false, true, false, false, true]);
+        assert_eq!(hold(versions.now()), [true; 5]);
         let read = versions.now();
         let mut all = Touched::default();
         all.add_all();
-        drop(versions.change(&all));
-        assert_eq!(holds(read), [false; 5]);
-        assert_eq!(holds(versions.now()), [true; 5]);
+        drop(versions.change(all));
+        assert_eq!(hold(read), [false; 5]);
+        assert_eq!(hold(versions.now()), [true; 5]);
     }
 
     #[test]
     fn nothing_holds_while_a_commit_is_under_way() {
         let versions = Versions::new();
         let before = versions.now();
-        let changing = versions.change(&touched(&[1]));
+        let changing = versions.change(touched(&[1]));
         // It may see the commit or not.
         let meanwhile = versions.now();
-        assert_eq!([before, meanwhile].map(|read| versions.holds(read, 1)), [false; 2]);
-        assert!(versions.holds(before, 2));
+        assert_eq!([before, meanwhile].map(|read| holds(&versions, read, 1)), [false; 2]);
+        assert!(holds(&versions, before, 2));
         drop(changing);
-        assert_eq!([before, meanwhile].map(|read| versions.holds(read, 1)), [false; 2]);
-        assert!(versions.holds(versions.now(), 1));
+        assert_eq!([before, meanwhile].map(|read| holds(&versions, read, 1)), [false; 2]);
+        assert!(holds(&versions, versions.now(), 1));
     }
 
     #[test]
     fn those_that_share_a_place_are_touched_together() {
         let versions = Versions::new();
         let read = versions.now();
-        drop(versions.change(&touched(&[1 + PLACES as i64])));
-        assert!(!versions.holds(read, 1) && versions.holds(read, 2));
+        drop(versions.change(touched(&[1 + PLACES as i64])));
+        assert!(!holds(&versions, read, 1) && holds(&versions, read, 2));
     }
 }

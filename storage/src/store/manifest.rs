@@ -85,7 +85,7 @@ impl Store {
                 None => {
                     let found = self.manifest_of(name, reference)?;
                     found.map(|(manifest, repository)| {
-                        let seen = (read, repository.number());
+                        let seen = (read, repository);
                         self.hot_manifests.remember(name, reference, seen, &manifest);
                         manifest
                     })

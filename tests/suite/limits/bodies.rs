@@ -104,22 +104,27 @@ fn an_upload_that_rests_gives_its_place_to_a_newcomer() {
     let client = server.administrator();
     let bytes = noise(16, 300_000);
     let begin = client.head_of("POST", "/v2/a/blobs/uploads/", &[("Content-Length", "0")]);
-    let uploads = [(); 2].map(|()| {
-        let mut connection = client.connect();
+    // Until the server has read its head a connection is idle, and would give way as such.
+    let expect = [("Content-Length", "300000"), ("Expect", "100-continue")];
+    let begin_on = |connection: &mut Connection| {
         connection.send(&begin);
         let location = connection.response("POST").expect(202).location();
-        connection.send(client.head_of("PATCH", &location, &[("Content-Length", "300000")]));
+        connection.send(client.head_of("PATCH", &location, &expect));
+        connection.response("PATCH").expect(100);
         connection.send(&bytes[..200_000]);
-        (location, connection)
+        location
+    };
+    let (mut given_up, mut kept) = (client.connect(), client.connect());
+    let location = begin_on(&mut given_up);
+    wait_until("what came is in the file", || {
+        kept.send(client.head_of("GET", &location, &[]));
+        kept.response("GET").expect(204).must("range") == "0-199999"
     });
-    // It waits until one of the two has rested for long enough.
+    begin_on(&mut kept);
+    // It waits until the first of the two has rested for long enough.
     let mut newcomer = client.connect();
     newcomer.send(client.head_of("GET", "/v2/", &[]));
     newcomer.response("GET").expect(200);
-    let [mut one, mut other] = uploads;
-    wait_until("one of them is told", || !one.1.is_idle() || !other.1.is_idle());
-    let ((location, mut given_up), (_, mut kept)) =
-        if other.1.is_idle() { (one, other) } else { (other, one) };
     let refusal = given_up.response("PATCH").refused(408, "BLOB_UPLOAD_INVALID");
     assert_eq!(refusal.must("connection"), "close");
     given_up.expect_close();

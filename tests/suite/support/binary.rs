@@ -287,13 +287,26 @@ impl Instance {
 
     /// How many threads of the server wait for a disk.
     pub(crate) fn threads_on_disk(&self) -> usize {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
-        let is_waiting = |thread: std::io::Result<fs::DirEntry>| {
-            // A thread may end meanwhile.
-            let state = fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
-            Some(state.rsplit_once(") ")?.1.starts_with('D'))
+        let is_waiting =
+            |stat: &String| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('D'));
+        self.threads("stat").filter(is_waiting).count()
+    }
+
+    /// How often the server's threads went to sleep so far.
+    pub(crate) fn naps(&self) -> u64 {
+        let naps = |status: String| {
+            let mut lines = status.lines();
+            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            count?.trim().parse::<u64>().ok()
         };
-        threads.filter_map(is_waiting).filter(|is_waiting| *is_waiting).count()
+        self.threads("status").filter_map(naps).sum()
+    }
+
+    /// What the system says in this file of each thread of the server.
+    fn threads(&self, file: &'static str) -> impl Iterator<Item = String> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
+        // A thread may end meanwhile.
+        threads.filter_map(move |thread| fs::read_to_string(thread.ok()?.path().join(file)).ok())
     }
 
     /// The most memory the server was resident with so far, in bytes.

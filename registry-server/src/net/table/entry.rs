@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -64,8 +64,9 @@ pub(in crate::net) struct Entry {
     written: AtomicU64,
     /// Since when the body of its request rests, if it does.
     pub(in crate::net) rest: Arc<Rest>,
-    /// Whether it gave its place to a newcomer.
-    evicted: AtomicBool,
+    /// Whether it gave its place to a newcomer, and how long the body of its request had been
+    /// resting when that was decided, if it did.
+    evicted: OnceLock<Option<Duration>>,
     closing: Notify,
 }
 
@@ -86,7 +87,7 @@ impl Entry {
             has_spoken: AtomicBool::new(false),
             written: AtomicU64::new(0),
             rest: Arc::default(),
-            evicted: AtomicBool::new(false),
+            evicted: OnceLock::new(),
             closing: Notify::new(),
         }
     }
@@ -115,7 +116,15 @@ impl Entry {
     }
 
     pub(in crate::net) fn is_evicted(&self) -> bool {
-        self.evicted.load(Ordering::Acquire)
+        self.evicted.get().is_some()
+    }
+
+    /// How long an upload had been resting that gave its place to a newcomer, if its client still
+    /// waits for the answer. More of it may have come since that was decided, and it is told all
+    /// the same; but not behind an answer that has begun.
+    pub(in crate::net) fn gave_up_after(&self) -> Option<Duration> {
+        let rested = self.evicted.get().copied().flatten()?;
+        (self.phase() == ConnectionPhase::Busy && !self.is_blocked()).then_some(rested)
     }
 
     /// Whether something waits for the client to read, which it does not.
@@ -218,7 +227,7 @@ impl Entry {
 
     /// Closes it for somebody else.
     pub(super) fn evict(&self) {
-        self.evicted.store(true, Ordering::Release);
+        self.evicted.get_or_init(|| self.rest.lasted());
         self.close();
     }
 

@@ -193,3 +193,25 @@ fn however_many_hold_on_to_places_together_somebody_else_gets_one() {
         assert_eq!(scene.gone().len(), 1, "{owners}");
     }
 }
+
+#[test]
+fn an_upload_that_gave_way_is_told_so_although_more_of_it_came_just_then() {
+    let scene_after = |phase: ConnectionPhase| {
+        let mut scene = Scene::new(2);
+        let which = scene.come("127.0.0.1", 10).unwrap();
+        scene.log_in(which, "bully");
+        let entry = scene.entry(which);
+        let resting = entry.rest.begin();
+        entry.evict();
+        drop(resting);
+        entry.enter(phase);
+        entry.gave_up_after().is_some()
+    };
+    assert!(scene_after(ConnectionPhase::Busy));
+    assert!(!scene_after(ConnectionPhase::Flushing), "it has its answer");
+    let mut scene = Scene::new(2);
+    let which = scene.come("127.0.0.1", 10).unwrap();
+    scene.log_in(which, "bully");
+    scene.entry(which).evict();
+    assert_eq!(scene.entry(which).gave_up_after(), None, "it did not rest");
+}
