@@ -53,10 +53,6 @@ pub struct Limits {
     pub socket_send_bytes: usize,
     /// The same of what comes in.
     pub socket_receive_bytes: usize,
-    /// Connections at once that move the bytes of a long body in large steps, which costs less
-    /// and takes more memory each; of one user, or one address, half of them. They do so until they
-    /// are idle.
-    pub wide_connections: usize,
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_time: Duration,
     /// From the first byte of a head to its last.
@@ -182,7 +178,6 @@ impl Limits {
         OWN_MEMORY_BYTES
             + self.threads() * THREAD_BYTES
             + self.connections * (CONNECTION_BYTES + self.small_body_bytes)
-            + self.wide_connections * WIDE_CONNECTION_BYTES
             // A connection either receives or sends.
             + self.upload_memory_bytes.max(least_batches)
             + self.download_memory_bytes.max(least_pieces)
@@ -234,7 +229,6 @@ impl Default for Limits {
             socket_send_bytes: 128 * KIB,
             // What the kernel begins with by default, and none may have less ([`crate::net`]).
             socket_receive_bytes: 128 * KIB,
-            wide_connections: 32,
             handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(30),
             keep_alive_time: Duration::from_secs(300),
@@ -345,8 +339,6 @@ const THREAD_BYTES: usize = 256 * KIB;
 const MANIFEST_COPIES: usize = 4;
 /// What a connection costs beside bodies: TLS, a buffer for what comes and one for what goes.
 const CONNECTION_BYTES: usize = 96 * KIB;
-/// What one costs beyond that while it moves bytes in large steps.
-const WIDE_CONNECTION_BYTES: usize = 512 * KIB;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -99,7 +99,6 @@ pub(crate) fn tell_of_few(connections: usize) {
 /// The buffers of all connections.
 pub(super) struct Buffers {
     growing: Option<Pool>,
-    wide: Pool,
     send_bytes: usize,
     receive_bytes: usize,
 }
@@ -110,7 +109,6 @@ impl Buffers {
         let units = limits.growing_sockets;
         Self {
             growing: (units > 0).then(|| Pool::new(units, units.div_ceil(2))),
-            wide: Pool::new(limits.wide_connections, limits.wide_connections.div_ceil(2)),
             send_bytes: limits.socket_send_bytes,
             receive_bytes: limits.socket_receive_bytes,
         }
@@ -131,12 +129,6 @@ impl Buffers {
             }
         }
         growing
-    }
-
-    /// Lets somebody's connection move its bytes in large steps, as long as what is returned lives,
-    /// if there is memory for it.
-    pub(super) fn widen(&self, owner: &Owner) -> Option<HeldShare> {
-        self.wide.try_take(owner, 1)
     }
 
     /// Keeps the buffers of a socket from growing. The one for what comes in stays at least as

@@ -19,22 +19,33 @@ use rustix::net::sockopt::{
     set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
 };
 use storage::{StorageError, UserName};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::buffers::Buffers;
-use super::guard::Guard;
+use super::guard::{Guard, OverTcp};
 use super::table::{ConnectionPhase, Entry, Slot, Table};
-use super::tls::{ServerStream, TlsAcceptor};
 use crate::api::body::{ReplyBody, RequestBody};
 use crate::api::header::OF_EVERY_REPLY;
 use crate::api::{self, App};
 use crate::error::ApiError;
 use crate::limits::{ENDING_TIME, Limits};
 use crate::share::Owner;
+
+/// The stream of a connection: one read of the socket feeds several reads of the TLS layer, which
+/// asks for little at a time.
+type Stream = TlsStream<BufReader<TcpStream>>;
+
+impl OverTcp for Stream {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0.get_ref()
+    }
+}
 
 /// Serves a connection until it ends, exceeds a limit, or the server stops.
 pub(super) async fn serve(
@@ -130,7 +141,7 @@ async fn shake_hands(
     acceptor: &TlsAcceptor,
     socket: TcpStream,
     entry: &Entry,
-) -> io::Result<ServerStream> {
+) -> io::Result<Stream> {
     socket.set_nodelay(true)?;
     notice_death(&socket)?;
     let mut first = [0];
@@ -140,7 +151,7 @@ async fn shake_hands(
         write_refusal(socket, &ApiError::PlainHttp).await;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "plain HTTP"));
     }
-    acceptor.accept(socket).await
+    acceptor.accept(BufReader::with_capacity(READ_BUFFER_BYTES, socket)).await
 }
 
 /// Lets the kernel find out that the other side is gone without having said so: an upload may rest
@@ -278,6 +289,8 @@ impl Drop for Tracked {
     }
 }
 
+/// Bytes read from a socket at once.
+const READ_BUFFER_BYTES: usize = 32 * 1024;
 /// How long nothing comes before the kernel asks whether the other side is still there, how often
 /// it asks, and how often in vain.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);

@@ -11,30 +11,32 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use super::buffers::Buffers;
 use super::table::{ConnectionPhase, Entry};
-use super::tls::ServerStream;
 use crate::share::HeldShare;
 
 /// A stream that reports to its entry of the table.
-pub(super) struct Guard {
-    stream: ServerStream,
+pub(super) struct Guard<S> {
+    stream: S,
     entry: Arc<Entry>,
     buffers: Arc<Buffers>,
     /// Bytes that came and went so far.
     moved: usize,
     /// Leave for the buffers of its socket to grow.
     growing: Option<HeldShare>,
-    /// Bytes that came and went since it was idle.
-    moved_now: usize,
-    /// Leave to move bytes in large steps until it is idle again.
-    wide: Option<HeldShare>,
 }
 
-impl Guard {
-    pub(super) fn new(stream: ServerStream, entry: Arc<Entry>, buffers: Arc<Buffers>) -> Self {
-        Self { stream, entry, buffers, moved: 0, growing: None, moved_now: 0, wide: None }
+/// A stream over a connection of TCP.
+pub(super) trait OverTcp {
+    /// The connection.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl<S: OverTcp> Guard<S> {
+    pub(super) fn new(stream: S, entry: Arc<Entry>, buffers: Arc<Buffers>) -> Self {
+        Self { stream, entry, buffers, moved: 0, growing: None }
     }
 
     /// Notes that so many bytes came or are about to go. With the first that are more than a few
@@ -46,26 +48,12 @@ impl Guard {
         if before <= FEW_BYTES && self.moved > FEW_BYTES {
             self.growing = self.buffers.choose(&self.entry.owner(), self.stream.socket());
         }
-        let before = self.moved_now;
-        self.moved_now = before.saturating_add(bytes);
-        if before <= FEW_BYTES && self.moved_now > FEW_BYTES {
-            self.wide = self.buffers.widen(&self.entry.owner());
-            self.stream.set_wide(self.wide.is_some());
-        }
-    }
-
-    /// Notes that nothing moves now.
-    fn rests(&mut self) {
-        self.moved_now = 0;
-        if self.wide.take().is_some() {
-            self.stream.set_wide(false);
-        }
     }
 }
 
-impl Guard {
+impl<S> Guard<S> {
     /// The stream without the guard.
-    pub(super) fn into_inner(self) -> ServerStream {
+    pub(super) fn into_inner(self) -> S {
         self.stream
     }
 
@@ -75,7 +63,7 @@ impl Guard {
     }
 }
 
-impl AsyncRead for Guard {
+impl<S: AsyncRead + OverTcp + Unpin> AsyncRead for Guard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -93,7 +81,7 @@ impl AsyncRead for Guard {
     }
 }
 
-impl Guard {
+impl<S> Guard<S> {
     fn noted(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match outcome {
             Poll::Pending => self.entry.set_blocked(),
@@ -104,7 +92,7 @@ impl Guard {
     }
 }
 
-impl AsyncWrite for Guard {
+impl<S: AsyncWrite + OverTcp + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -144,7 +132,6 @@ impl AsyncWrite for Guard {
         if matches!(outcome, Poll::Ready(Ok(()))) && self.entry.phase() == ConnectionPhase::Flushing
         {
             self.entry.enter(ConnectionPhase::Idle);
-            self.rests();
         }
         outcome
     }
@@ -155,6 +142,6 @@ impl AsyncWrite for Guard {
     }
 }
 
-/// Bytes that a connection moves before its buffers and those of its socket are chosen: some
-/// requests and their answers, which fit into small ones.
+/// Bytes that a connection moves before the buffers of its socket are chosen: some requests and
+/// their answers, which fit into small ones.
 const FEW_BYTES: usize = 64 * 1024;

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use super::buffers::Buffers;
 use super::connection;
 use super::table::{Crowding, Slot, Table};
-use super::tls::TlsAcceptor;
 use crate::api::App;
 
 /// Serves on all listeners until `stop` turns true, then lets requests end within the limit.

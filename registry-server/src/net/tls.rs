@@ -2,7 +2,6 @@
 //! while serving.
 
 use std::fmt;
-use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use certs::{KeyKind, ServerCertificate};
@@ -13,14 +12,9 @@ use rustls::pki_types::{
 };
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 pub(super) mod client;
-mod room;
-mod seal;
-mod stream;
-
-pub(super) use stream::ServerStream;
 
 /// The certificate that new connections are served with.
 #[derive(Clone)]
@@ -57,22 +51,7 @@ impl ServingCertificate {
             .with_cert_resolver(Arc::new(self.clone()));
         // A stream of HTTP/2 that is lost cannot be retried by oc after its body began.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(TlsAcceptor(Arc::new(config)))
-    }
-}
-
-/// What makes connections to clients TLS.
-#[derive(Clone)]
-pub struct TlsAcceptor(Arc<ServerConfig>);
-
-impl TlsAcceptor {
-    /// Shakes hands with a client.
-    ///
-    /// # Errors
-    /// Fails when it does not speak TLS as it should, when it goes, and when nothing that it offers
-    /// is taken; it is told why.
-    pub(super) async fn accept(&self, socket: TcpStream) -> io::Result<ServerStream> {
-        ServerStream::accept(Arc::clone(&self.0), socket).await
+        Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
 
