@@ -49,7 +49,8 @@ pub struct Limits {
     /// What the kernel lets the two buffers of one such connection grow to, in bytes.
     pub grown_socket_bytes: usize,
     /// The short buffer of what goes out, in bytes as the kernel counts, which counts what it needs
-    /// beside them.
+    /// beside them. Over the host's own interface a packet has 64 KiB, and with room for one alone
+    /// each waits for an acknowledgement, 40 ms long.
     pub socket_send_bytes: usize,
     /// The same of what comes in.
     pub socket_receive_bytes: usize,

@@ -61,8 +61,8 @@ impl Kernel {
 
 impl Limits {
     /// These limits, made so small that all sockets together have no more of the kernel's memory
-    /// than three quarters of what it has for all of the host: the buffers first, then the number
-    /// of connections.
+    /// than three quarters of what it has for all of the host: as few that grow, and then as few
+    /// connections as there is memory for.
     pub fn fit_sockets(self, kernel: Option<Kernel>) -> Self {
         let Some(Kernel { all_bytes, one_bytes, first_receive_bytes }) = kernel else {
             return self;
@@ -72,14 +72,11 @@ impl Limits {
             (all_bytes / GROWING_SHARE / grown_socket_bytes).min(self.growing_sockets);
         let short = all_bytes / SHORT_SHARE;
         let receive = self.socket_receive_bytes.max(first_receive_bytes);
-        let send = (short / self.connections.max(1)).saturating_sub(receive);
-        let send = send.max(LEAST_SEND_BYTES).min(self.socket_send_bytes);
-        let most = (short / (send + receive)).max(LEAST_CONNECTIONS);
+        let most = (short / (self.socket_send_bytes + receive).max(1)).max(LEAST_CONNECTIONS);
         let connections = most.min(self.connections);
         Self {
             growing_sockets,
             grown_socket_bytes,
-            socket_send_bytes: send,
             socket_receive_bytes: receive,
             connections,
             ..self
@@ -147,11 +144,8 @@ impl Buffers {
 const GROWING_SHARE: usize = 4;
 /// The same for all others together.
 const SHORT_SHARE: usize = 2;
-/// The smallest buffer of what goes out. With less, or less than 64 KiB for what comes in, large
-/// pieces over the host's own interface wait for an acknowledgement each, 40 ms long.
-const LEAST_SEND_BYTES: usize = 64 * 1024;
 /// So many connections are enough for most sites: having no more is worth a line and no warning.
-const ENOUGH_CONNECTIONS: usize = 1024;
+const ENOUGH_CONNECTIONS: usize = 512;
 /// The fewest connections, however little the kernel has.
 const LEAST_CONNECTIONS: usize = 64;
 
@@ -184,7 +178,7 @@ mod tests {
                 let all_bytes = megabytes << 20;
                 let kernel = Kernel { all_bytes, one_bytes, first_receive_bytes };
                 let limits = Limits::default().fit_sockets(Some(kernel));
-                let most = (kernel.all_bytes / 4 * 3).max((LEAST_CONNECTIONS * 3) << 16);
+                let most = (kernel.all_bytes / 4 * 3).max((LEAST_CONNECTIONS * 4) << 16);
                 assert!(limits.socket_memory_bytes() <= most, "{kernel:?}: {limits:?}");
                 assert!(limits.connections >= LEAST_CONNECTIONS, "{kernel:?}");
             }
