@@ -26,8 +26,11 @@ pub struct BlobReader {
 impl BlobReader {
     /// The open file at a path, which has `size` bytes.
     pub(super) fn new(file: File, path: PathBuf, size: u64) -> Self {
-        // Only a hint: reading works without it.
+        // Only hints: reading works without them. The first read of a file notes its time, which
+        // may wait for a commit of the file system, and brings into memory where its bytes lie:
+        // here somebody may wait for that, and not where [`Self::read_cached`] is called.
         let _ = fadvise(&file, 0, None, Advice::Sequential);
+        let _ = pread(&file, &mut [0; 1], 0);
         Self { file, path, size }
     }
 
@@ -62,8 +65,8 @@ impl BlobReader {
     }
 
     /// Reads what memory holds of the file from `offset` on into `room`, and returns how many bytes
-    /// that are. It waits for no disk, so it may be called where nobody may wait: what the page
-    /// cache lacks is not read, and what goes wrong is met by whoever reads it with
+    /// that are. It waits for no read of the disk, so it may be called where nobody may wait: what
+    /// the page cache lacks is not read, and what goes wrong is met by whoever reads it with
     /// [`BlobReader::read_into`].
     pub fn read_cached(&self, offset: u64, room: &mut [u8]) -> usize {
         let room = &mut [IoSliceMut::new(room)];

@@ -53,7 +53,7 @@ impl LogRoom {
     }
 
     /// Notes that the log was truncated.
-    pub(super) fn is_gone(&self) {
+    pub(super) fn forget(&self) {
         self.bytes.set(0);
     }
 }
@@ -126,7 +126,7 @@ mod tests {
         room.make(pages);
         assert_eq!(length(), with_room + ZEROS.len() as u64);
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-        room.is_gone();
+        room.forget();
         insert(&connection, 9..10);
         room.make(1);
         assert!(length() < with_room);

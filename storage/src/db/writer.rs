@@ -193,7 +193,7 @@ impl Writer {
         self.finish(heavy.pop_front().into_iter().collect());
         if let Some(reply) = empty {
             let emptied = empty_log(&self.connection);
-            self.log_room.is_gone();
+            self.log_room.forget();
             if let Err(error) = &emptied {
                 self.end_if_not_synced(error);
             }
@@ -323,7 +323,7 @@ impl Writer {
             None => false,
         };
         if is_truncated {
-            self.log_room.is_gone();
+            self.log_room.forget();
         }
         let next = if is_truncated { 0 } else { pages };
         // What could not be truncated once is tried less often than what could.

@@ -79,9 +79,9 @@ impl Store {
         let (name, blob) = (&upload.session().repository, upload.blob());
         let digest = blob.digest;
         let row = self.database.read_afresh(|reader| reader.stored_blob(&digest))?;
-        let syncing = self.groups.begin(blob.size);
-        let synced = upload.sync()?;
         let Some(row) = row else {
+            let syncing = self.groups.begin(blob.size);
+            let synced = upload.sync()?;
             self.put_back_before(blob)?;
             let named = synced.name()?;
             // Others go on in step with this one, and each fails alone: what is left of an upload
@@ -94,7 +94,7 @@ impl Store {
             });
             return added.map_err(|error| placed.put_back(error));
         };
-        drop(syncing);
+        let synced = upload.sync()?;
         // The link comes first, since what follows takes the bytes from the session for good.
         //
         // Crash argument: until the rename the session has its bytes and the repository a link to

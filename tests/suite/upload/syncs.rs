@@ -30,8 +30,10 @@ fn a_push_alone_syncs_its_bytes_its_name_and_its_row() {
     let id = location.rsplit('/').next().expect("an id");
     let shard = format!("blobs/sha256/{}", &sha256(&bytes)["sha256:".len()..][..2]);
     let log = ("fdatasync".to_owned(), "registry.db-wal".to_owned());
-    // The clock is kept in a row, too, once a minute.
-    synced.dedup();
+    // The clock is kept in a row, too, once a minute, whatever is under way.
+    let own = synced.iter().filter(|sync| **sync != log).cloned();
+    assert_eq!(synced.last(), Some(&log));
+    let synced: Vec<_> = own.chain([log.clone()]).collect();
     let expected = [("fdatasync", format!("uploads/{id}")), ("fsync", shard)];
     let expected = expected.map(|(call, path)| (call.to_owned(), path));
     assert_eq!(synced, [expected.as_slice(), &[log]].concat());

@@ -183,8 +183,15 @@ impl BlobBody {
             self.before = Some(room.freeze());
             return None;
         }
-        room.truncate(count);
         self.part = part.without(count);
+        if count < wanted / 2 {
+            // It would hold the memory of a whole piece until it is sent.
+            let piece = Bytes::copy_from_slice(&room[..count]);
+            self.left = self.left.saturating_sub(count as u64);
+            self.before = Some(room.freeze());
+            return Some(piece);
+        }
+        room.truncate(count);
         Some(self.keep(room.freeze()))
     }
 
@@ -263,10 +270,11 @@ fn read(source: &Source, segments: &[Segment], bytes: usize) -> Result<Bytes, St
     Ok(piece.into())
 }
 
-/// Memory for a piece of so many bytes: that of the piece before, if it is sent by now.
+/// Memory for a piece of so many bytes: that of the piece before, if it is sent by now and is not
+/// much larger, since pieces become smaller the more blobs are sent.
 fn room(before: Option<Bytes>, bytes: usize) -> BytesMut {
     match before.map(Bytes::try_into_mut) {
-        Some(Ok(mut room)) => {
+        Some(Ok(mut room)) if room.capacity() <= 2 * bytes.max(LEAST_KEPT_BYTES) => {
             room.resize(bytes, 0);
             room
         }
@@ -276,3 +284,5 @@ fn room(before: Option<Bytes>, bytes: usize) -> BytesMut {
 
 /// What is read in a row before others have their turn on the thread.
 const ROW_BYTES: usize = 512 * 1024;
+/// Memory of so few bytes is kept for a shorter piece.
+const LEAST_KEPT_BYTES: usize = 4 * 1024;

@@ -124,9 +124,11 @@ impl UploadWriter {
     /// Else all of a long upload is left to the sync at its end, which then keeps everybody's next
     /// sync waiting.
     ///
-    /// The advice begins to write what is dirty, and would drop what is not; a stretch is named
-    /// once, when all of it is dirty, so that it stays in memory. What the disk refuses meanwhile
-    /// is kept with the file, and the sync at the end fails with it.
+    /// The advice begins to write what is dirty, and drops what is not any more; a stretch is named
+    /// once, when most of it is dirty, so that it stays in memory. What the disk refuses meanwhile
+    /// the kernel keeps with the file, and the sync at the end fails with it, also where another
+    /// request makes it: unless nobody had the file open in between and the kernel forgot it for
+    /// want of memory, as it could with what it writes back by itself.
     fn begin_write_back(&self, start: u64, end: u64) {
         let (from, to) = (start - start % WRITE_BACK_BYTES, end - end % WRITE_BACK_BYTES);
         if let Some(length) = NonZeroU64::new(to - from) {
