@@ -26,12 +26,18 @@ pub struct BlobReader {
 impl BlobReader {
     /// The open file at a path, which has `size` bytes.
     pub(super) fn new(file: File, path: PathBuf, size: u64) -> Self {
-        // Only hints: reading works without them. The first read of a file notes its time, which
-        // may wait for a commit of the file system, and brings into memory where its bytes lie:
-        // here somebody may wait for that, and not where [`Self::read_cached`] is called.
+        // Only a hint: reading works without it.
         let _ = fadvise(&file, 0, None, Advice::Sequential);
-        let _ = pread(&file, &mut [0; 1], 0);
         Self { file, path, size }
+    }
+
+    /// The same, with what [`BlobReader::read_cached`] must not wait for behind it: the first read
+    /// of a file notes its time, which may wait for a commit of the file system, and brings into
+    /// memory where its bytes lie. Here somebody may wait for that.
+    pub(crate) fn touched(self) -> Self {
+        // What goes wrong is met by whoever reads it.
+        let _ = pread(&self.file, &mut [0; 1], 0);
+        self
     }
 
     /// The size of the blob in bytes.
@@ -108,7 +114,7 @@ impl BlobReader {
 pub enum BlobContent {
     /// All of its bytes, which were held against the digest.
     Whole(Bytes),
-    /// Its file, of which nothing was read yet.
+    /// Its file, whose bytes nobody has looked at.
     File(BlobReader),
 }
 

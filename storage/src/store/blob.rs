@@ -57,7 +57,7 @@ impl Store {
         name: &RepoName,
         digest: &Digest,
     ) -> Result<Option<BlobReader>, StorageError> {
-        self.serve(name, digest, |reader| Ok(Some(reader)))
+        self.serve(name, digest, |reader| Ok(Some(reader.touched())))
     }
 
     /// A blob that is asked for as a whole, if the repository holds it: one of at most
@@ -74,7 +74,7 @@ impl Store {
     ) -> Result<Option<BlobContent>, StorageError> {
         self.serve(name, digest, |reader| {
             if reader.size() > whole_bytes {
-                return Ok(Some(BlobContent::File(reader)));
+                return Ok(Some(BlobContent::File(reader.touched())));
             }
             Ok(reader.whole(digest)?.map(BlobContent::Whole))
         })

@@ -153,13 +153,18 @@ impl BlobBody {
             }
             if let Some(piece) = self.cached_piece() {
                 self.in_a_row += piece.len();
+                self.left = self.left.saturating_sub(piece.len() as u64);
                 return Poll::Ready(Some(Ok(piece)));
             }
             self.next = self.begin_next();
         }
         let Some(read) = &mut self.next else { return Poll::Ready(None) };
-        let piece = ready!(Pin::new(read).poll(context)).map(|piece| self.keep(piece));
+        let piece = ready!(Pin::new(read).poll(context));
         (self.next, self.in_a_row) = (None, 0);
+        if let Ok(piece) = &piece {
+            self.left = self.left.saturating_sub(piece.len() as u64);
+            self.before = Some(piece.clone());
+        }
         // The client sees a broken connection, never wrong bytes; here is the cause.
         Poll::Ready(Some(piece.inspect_err(|cause| {
             let cause = told(cause);
@@ -187,19 +192,13 @@ impl BlobBody {
         if count < wanted / 2 {
             // It would hold the memory of a whole piece until it is sent.
             let piece = Bytes::copy_from_slice(&room[..count]);
-            self.left = self.left.saturating_sub(count as u64);
             self.before = Some(room.freeze());
             return Some(piece);
         }
         room.truncate(count);
-        Some(self.keep(room.freeze()))
-    }
-
-    /// Notes that this piece is sent now.
-    fn keep(&mut self, piece: Bytes) -> Bytes {
-        self.left = self.left.saturating_sub(piece.len() as u64);
+        let piece = room.freeze();
         self.before = Some(piece.clone());
-        piece
+        Some(piece)
     }
 
     /// Begins to read the next piece: a piece of a large part, or many small ones together, since
@@ -223,13 +222,16 @@ impl BlobBody {
         let (before, then) = (self.before.take(), self.part.map_or(0, |part| part.length));
         let read = move || {
             let _sending = sending;
-            match (&source, segments.as_slice()) {
+            match segments.as_slice() {
                 // Most replies have one part, which need not be copied.
-                (Source::Blob(reader), [Segment::Part(part)]) => {
-                    let mut room = room(before, bytes);
-                    reader.read_into(part.start, &mut room, then).map(|()| room.freeze())
-                }
-                _ => read(&source, &segments, bytes),
+                [Segment::Part(part)] => match &source {
+                    Source::Blob(reader) => {
+                        let mut room = room(before, bytes);
+                        reader.read_into(part.start, &mut room, then).map(|()| room.freeze())
+                    }
+                    _ => source.read_at(part.start, bytes).map(Bytes::from),
+                },
+                _ => joined(&source, &segments, bytes),
             }
         };
         (bytes > 0).then(|| match self.source {
@@ -252,11 +254,8 @@ impl BlobBody {
     }
 }
 
-/// Reads what a piece of a reply consists of, which is so many bytes in all.
-fn read(source: &Source, segments: &[Segment], bytes: usize) -> Result<Bytes, StorageError> {
-    if let [Segment::Part(part)] = segments {
-        return source.read_at(part.start, bytes).map(Bytes::from);
-    }
+/// Reads the stretches of which a piece of a reply consists, which has so many bytes in all.
+fn joined(source: &Source, segments: &[Segment], bytes: usize) -> Result<Bytes, StorageError> {
     let mut piece = Vec::with_capacity(bytes);
     for segment in segments {
         match segment {

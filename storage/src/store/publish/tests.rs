@@ -13,7 +13,7 @@ use crate::store::OpenOptions;
 const CLIENTS: usize = 64;
 const LAYER: &[u8] = b"a base layer that everybody has";
 
-fn open() -> (tempfile::TempDir, Store) {
+pub(super) fn open() -> (tempfile::TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
     let options = OpenOptions {
         may_create: true,

@@ -3,29 +3,11 @@ use std::thread;
 
 use super::*;
 use crate::error::StorageError;
-use crate::in_memory::lock::OnHeld;
-use crate::store::{OpenOptions, Store};
+use crate::store::Store;
+use crate::store::publish::tests::open;
 
 const MEMBERS: usize = 8;
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn open() -> (tempfile::TempDir, Store) {
-    let directory = tempfile::tempdir().unwrap();
-    let options = OpenOptions {
-        may_create: true,
-        uploads_per_user: 1,
-        reserve_bytes: 0,
-        read_pause_time: Duration::from_millis(100),
-        idle_connections: 1,
-        hot_manifest_bytes: 0,
-        on_held: &|_| OnHeld::GiveUp,
-        allow_network_fs: false,
-        on_fatal: |error| panic!("{error}"),
-        on_trouble: |_| {},
-    };
-    let store = Store::open(directory.path(), &options).unwrap();
-    (directory, store)
-}
 
 /// Takes part in a group, and makes a repository if the directory of member `number` syncs.
 fn take_part(store: &Store, number: usize) -> Result<(), StorageError> {
