@@ -47,11 +47,12 @@ impl Collection {
         image::push(target, REPOSITORY, &work.image).await?;
         fill(target, blobs).await?;
 
-        let clients = Clients::start(target, 1);
+        let large = work.sizes.disk_bytes / SHARE_OF_DISK / LARGE.bytes as u64;
+        let clients = Clients::start(target, 1, large);
         tokio::time::sleep(CALM).await;
         let calm = clients.stop().await?;
 
-        let clients = Clients::start(target, 2);
+        let clients = Clients::start(target, 2, large);
         let begin = Instant::now();
         let flags = ["--grace", "0s", "--undo-time", "0s", "--json"];
         let mut gc = Command::new(path);
@@ -136,7 +137,8 @@ struct All {
 }
 
 impl Clients {
-    fn start(target: &Target, run: usize) -> Self {
+    /// The client of larger pushes sends at most so many.
+    fn start(target: &Target, run: usize, large: u64) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let (over, own) = (Arc::clone(&is_over), target.clone());
         let manifest = tokio::spawn(async move {
@@ -149,11 +151,12 @@ impl Clients {
             }
             Waits::of(waits)
         });
-        let pushing = |bytes: usize| {
+        let pushing = |pushes: Pushes| {
             let (over, own) = (Arc::clone(&is_over), target.clone());
-            tokio::spawn(push_on(own, over, run, bytes))
+            tokio::spawn(push_on(own, over, run, pushes))
         };
-        let (push, large_push) = (pushing(SMALL_BYTES), pushing(LARGE_BYTES));
+        let push = pushing(SMALL);
+        let large_push = pushing(Pushes { at_most: large, ..LARGE });
         Self { is_over, manifest, push, large_push }
     }
 
@@ -167,16 +170,26 @@ impl Clients {
     }
 }
 
-/// Pushes blobs of so many bytes until it is over.
+/// What a client pushes.
+#[derive(Clone, Copy)]
+struct Pushes {
+    /// The size of a blob.
+    bytes: usize,
+    /// From the end of a push to the next.
+    rest: Duration,
+    at_most: u64,
+}
+
+/// Pushes until it is over, or until it has pushed what it may.
 async fn push_on(
     target: Target,
     is_over: Arc<AtomicBool>,
     run: usize,
-    bytes: usize,
+    Pushes { bytes, rest, at_most }: Pushes,
 ) -> Result<Waits> {
     let mut connection = target.connect().await?;
     let mut waits = Vec::new();
-    while !is_over.load(Ordering::Relaxed) {
+    while !is_over.load(Ordering::Relaxed) && (waits.len() as u64) < at_most {
         // Another content each time, in both runs.
         let mut content = format!("push {} of run {run}", waits.len()).into_bytes();
         content.resize(bytes, 0);
@@ -184,6 +197,7 @@ async fn push_on(
         let begin = Instant::now();
         connection.push_blob(REPOSITORY, &blob).await?;
         waits.push(begin.elapsed());
+        tokio::time::sleep(rest).await;
     }
     Waits::of(waits)
 }
@@ -201,7 +215,10 @@ const UNNEEDED: &str = "load/unneeded";
 const FILLERS: usize = 16;
 /// How long the clients are watched without a collection.
 const CALM: Duration = Duration::from_secs(5);
-/// The size of a small push.
-const SMALL_BYTES: usize = 1024;
-/// The size of a larger one.
-const LARGE_BYTES: usize = 16 << 20;
+const SMALL: Pushes = Pushes { bytes: 1024, rest: Duration::ZERO, at_most: u64::MAX };
+/// With a rest, since what they push stays: without one, a fast server's disk would be full before
+/// the time is over.
+const LARGE: Pushes =
+    Pushes { bytes: 16 << 20, rest: Duration::from_millis(500), at_most: u64::MAX };
+/// The larger pushes of each time fill at most one part in so many of the disk.
+const SHARE_OF_DISK: u64 = 4;
