@@ -37,8 +37,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the program on a fresh data directory and waits until it accepts the login. Its
-    /// output goes to a file that carries the name `label`.
+    /// Starts the program on a fresh data directory, where it has started once before, and waits
+    /// until it accepts the login: what a first start makes, and keeps in memory for it, is no
+    /// part of the work. Its output goes to a file that carries the name `label`.
     pub(crate) async fn start(
         program: &Program,
         place: &Place,
@@ -46,6 +47,8 @@ impl Server {
         image: &Image,
     ) -> Result<Self> {
         let setup = Setup::new(program, place, label, image)?;
+        let mut first = setup.start().await?;
+        setup.stop(&mut first.process).await?;
         let Started { process, mut target, .. } = setup.start().await?;
         if program.is_registry() {
             let logged_in = target.log_in(USER, &setup.password).await;
