@@ -247,7 +247,7 @@ impl Default for Limits {
             clock_keep_time: Duration::from_secs(60),
             upload_batch_bytes: MIB,
             upload_batch_time: Duration::from_secs(1),
-            upload_memory_bytes: 32 * MIB,
+            upload_memory_bytes: 8 * MIB,
             upload_batch_min_bytes: 16 * KIB,
             download_piece_bytes: 256 * KIB,
             download_memory_bytes: 32 * MIB,
