@@ -1,0 +1,149 @@
+//! What the index of a layout calls its images.
+
+use std::collections::BTreeSet;
+
+use oci::{Digest, EdgeKind, RepoName, Tag, signature_tags};
+
+use super::rivals::Claim;
+use crate::contents::Damage;
+use crate::documents::{Annotations, IndexEntry};
+use crate::findings::Findings;
+use crate::names::Name;
+
+/// The images of all layouts of a source, and which of their names are none.
+pub(super) fn of(source: &Findings) -> (Vec<Claim>, Vec<Damage>) {
+    let (mut claims, mut damage) = (Vec::new(), Vec::new());
+    for (path, layout) in &source.layouts {
+        let Some(entries) = &layout.index else { continue };
+        // zot and olareg keep a layout for each repository, in directories of that name.
+        let reading =
+            Reading { source, home: path.parse().ok(), is_bundle: layout.bundle.is_some() };
+        let named = reading.named(entries, &mut damage);
+        let unnamed = reading.unnamed(entries, &named);
+        claims.extend(named);
+        claims.extend(unnamed);
+    }
+    (claims, damage)
+}
+
+struct Reading<'a> {
+    source: &'a Findings,
+    /// The repository whose layout this is.
+    home: Option<RepoName>,
+    is_bundle: bool,
+}
+
+impl Reading<'_> {
+    fn named(&self, entries: &[IndexEntry], damage: &mut Vec<Damage>) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        for entry in entries {
+            let Some(annotations) = &entry.annotations else { continue };
+            match self.name(annotations) {
+                Ok(None) => {}
+                Ok(Some(Name { repository, tag })) => {
+                    let repository = repository.or_else(|| self.home.clone());
+                    let tag = match kind(annotations) {
+                        Kind::Image => tag,
+                        Kind::Signature(end) => signature_tag(entries, annotations, end),
+                        Kind::Referrer => None,
+                    };
+                    claims.push(Claim { repository, tag, digest: entry.digest });
+                }
+                Err(name) => damage.push(Damage::Name { name, digest: entry.digest }),
+            }
+        }
+        claims
+    }
+
+    /// The images without a name. Some tools list what an image consists of beside it; and what
+    /// refers to an image belongs to its repository.
+    fn unnamed(&self, entries: &[IndexEntry], named: &[Claim]) -> Vec<Claim> {
+        let all: BTreeSet<Digest> = entries.iter().map(|entry| entry.digest).collect();
+        let listed: BTreeSet<Digest> = all.iter().flat_map(|image| self.children(image)).collect();
+        let is_named = |entry: &&IndexEntry| {
+            entry.annotations.as_ref().is_some_and(|it| !matches!(self.name(it), Ok(None)))
+        };
+        let mut claims = Vec::new();
+        for entry in entries.iter().filter(|entry| !is_named(entry)) {
+            let digest = entry.digest;
+            let repositories = match self.source.subjects.get(&digest) {
+                Some(subject) => self.homes_of(subject, named),
+                None => BTreeSet::new(),
+            };
+            if repositories.is_empty() && !listed.contains(&digest) {
+                claims.push(Claim { repository: self.home.clone(), tag: None, digest });
+            }
+            let of = |repository| Claim { repository, tag: None, digest };
+            claims.extend(repositories.into_iter().map(of));
+        }
+        claims
+    }
+
+    /// The repositories of the images that are this one, or list it.
+    fn homes_of(&self, subject: &Digest, named: &[Claim]) -> BTreeSet<Option<RepoName>> {
+        let is_home = |claim: &&Claim| {
+            claim.digest == *subject || self.children(&claim.digest).any(|it| it == *subject)
+        };
+        named.iter().filter(is_home).map(|claim| claim.repository.clone()).collect()
+    }
+
+    fn children(&self, image: &Digest) -> impl Iterator<Item = Digest> {
+        let edges = self.source.manifests.get(image).map_or(&[][..], Vec::as_slice);
+        edges.iter().filter(|edge| edge.kind == EdgeKind::Child).map(|edge| edge.child)
+    }
+
+    /// The name of an image: none if there is none, and the text if it is none that an image can
+    /// have. A name with a repository is better than one that is a tag alone.
+    fn name(&self, annotations: &Annotations) -> Result<Option<Name>, String> {
+        let parse = if self.is_bundle { Name::parse_whole } else { Name::parse };
+        let texts =
+            [&annotations.containerd_name, &annotations.ref_name, &annotations.original_ref];
+        let texts: Vec<&String> = texts.into_iter().flatten().collect();
+        let names: Vec<Name> = texts.iter().filter_map(|text| parse(text)).collect();
+        let best = names.iter().find(|name| name.repository.is_some()).or(names.first());
+        match (best, texts.first()) {
+            (Some(best), _) => Ok(Some(best.clone())),
+            (None, None) => Ok(None),
+            (None, Some(text)) => Err(text.chars().take(NAME_CHARS).collect()),
+        }
+    }
+}
+
+/// What Hauler keeps something as.
+enum Kind {
+    Image,
+    /// What cosign made, with the end of its tag.
+    Signature(&'static str),
+    Referrer,
+}
+
+fn kind(annotations: &Annotations) -> Kind {
+    let kind = annotations.kind.as_deref().and_then(|kind| kind.split_once('/'));
+    let Some((HAULER | HAULER_BEFORE, kind)) = kind else { return Kind::Image };
+    match kind.split('/').next() {
+        Some("sigs") => Kind::Signature(".sig"),
+        Some("atts") => Kind::Signature(".att"),
+        Some("sboms") => Kind::Signature(".sbom"),
+        Some("referrers") => Kind::Referrer,
+        _ => Kind::Image,
+    }
+}
+
+/// The tag that cosign gives to what belongs to an image, which Hauler calls like the image.
+fn signature_tag(entries: &[IndexEntry], of: &Annotations, end: &str) -> Option<Tag> {
+    let is_image = |entry: &&IndexEntry| {
+        entry.annotations.as_ref().is_some_and(|it| {
+            matches!(kind(it), Kind::Image)
+                && it.ref_name == of.ref_name
+                && it.containerd_name == of.containerd_name
+        })
+    };
+    let subject = of.subject.or_else(|| entries.iter().find(is_image).map(|entry| entry.digest))?;
+    signature_tags(&subject).into_iter().find(|tag| tag.as_str().ends_with(end))
+}
+
+/// What Hauler's kinds begin with, and those of older versions.
+const HAULER: &str = "dev.hauler";
+const HAULER_BEFORE: &str = "dev.cosignproject.cosign";
+/// How much of a name that is none is told.
+const NAME_CHARS: usize = 256;
