@@ -176,7 +176,10 @@ pub enum Damage {
         target: String,
     },
     /// An image has a name that none can have.
-    #[error("{digest} is called {name:?}, which is no name of an image: name it with --repository")]
+    #[error(
+        "{digest} is called {name:?}, which is no name of an image: copy it under another \
+         one, with skopeo for example"
+    )]
     Name {
         /// The name.
         name: String,

@@ -83,8 +83,15 @@ impl Findings {
     /// [`ScanError::Twice`], [`ScanError::TwoSizes`], [`ScanError::TooMany`].
     pub(crate) fn look(&mut self, entry: &Entry) -> Result<Want, ScanError> {
         let Some(role) = Role::of(&entry.path) else { return Ok(Want::Nothing) };
-        if matches!(role, Role::WorkingDirectory | Role::Version | Role::Configuration { .. }) {
-            self.oc_mirror.get_or_insert_default();
+        match role {
+            Role::Tag { .. } | Role::Revision { .. } => {
+                self.formats.insert(Format::Distribution);
+            }
+            Role::WorkingDirectory
+            | Role::Version
+            | Role::Filter(_)
+            | Role::Configuration { .. } => drop(self.oc_mirror.get_or_insert_default()),
+            _ => {}
         }
         match &entry.kind {
             EntryKind::Other => Ok(Want::Nothing),

@@ -64,19 +64,36 @@ impl Inventory {
     /// says so.
     fn tell_segments(&mut self) -> Vec<bool> {
         let is_some = self.sources.iter().any(|source| source.oc_mirror.is_some());
-        let is_finished = self.sources.iter().filter_map(|source| source.oc_mirror.as_ref());
-        let is_finished = is_finished.clone().any(|it| it.version.is_some() || it.time.is_some());
         for source in &mut self.sources {
             let is_tree = source.formats.contains(&Format::Distribution);
             if source.oc_mirror.is_some() || (is_some && is_tree && !source.is_directory) {
                 source.formats.remove(&Format::Distribution);
                 source.formats.insert(Format::OcMirror);
-                if !is_finished {
-                    source.damaged(Damage::Unfinished);
-                }
             }
         }
+        self.tell_unfinished();
         self.sources.iter().map(|source| source.formats.contains(&Format::OcMirror)).collect()
+    }
+
+    /// Tells which archives of oc-mirror have no end. Each has one tree, in its first segment.
+    fn tell_unfinished(&mut self) {
+        let is_finished = |source: &Findings| {
+            source.oc_mirror.as_ref().is_some_and(|it| it.version.is_some() || it.time.is_some())
+        };
+        let is_such = |source: &Findings| source.formats.contains(&Format::OcMirror);
+        let count = |is: &dyn Fn(&Findings) -> bool| {
+            self.sources.iter().filter(|source| is_such(source) && is(source)).count()
+        };
+        let trees = count(&|source| !source.tags.is_empty());
+        if count(&is_finished) >= trees.max(1) {
+            return;
+        }
+        for source in &mut self.sources {
+            let may_be_first = trees == 0 || !source.tags.is_empty();
+            if is_such(source) && may_be_first && !is_finished(source) {
+                source.damaged(Damage::Unfinished);
+            }
+        }
     }
 
     /// Lets one source say its names.
@@ -121,7 +138,10 @@ impl Inventory {
             faults.iter().filter(move |(_, fault)| is_such(fault)).map(|(digest, _)| *digest)
         };
         let both = Faults { corrupt: of(true).collect(), refused: of(false).collect() };
-        (Graph::new(nodes, blobs.keys().copied().collect(), both), faults)
+        let layouts = self.sources.iter().flat_map(|source| source.layouts.values());
+        let entries = layouts.filter_map(|layout| layout.index.as_ref()).flatten();
+        let promised = entries.map(|entry| entry.digest).collect();
+        (Graph::new(nodes, blobs.keys().copied().collect(), promised, both), faults)
     }
 }
 

@@ -99,7 +99,7 @@ impl<'i, R: Read> Stream<'i, R> {
     /// Ends with the blob before: now all of it came.
     fn settle(&mut self) -> Result<(), ScanError> {
         let last = self.last.take();
-        self.tar.skip_entry()?;
+        self.tar.skip_content()?;
         match last {
             Some(it) => self.findings.add_blob(it.digest, it.size, &it.beginning),
             None => Ok(()),

@@ -72,7 +72,9 @@ impl<I: Input> Tar<I> {
         if self.is_over {
             return Ok(None);
         }
-        self.skip_entry()?;
+        self.skip_content()?;
+        let padding = std::mem::take(&mut self.padding_bytes);
+        self.skip(padding)?;
         let mut extended = Extended::default();
         loop {
             let at = self.at;
@@ -100,13 +102,12 @@ impl<I: Input> Tar<I> {
         }
     }
 
-    /// Goes on behind the entry that came last, whatever was read of it.
+    /// Goes on behind the content of the entry that came last, whatever was read of it.
     ///
     /// # Errors
     /// [`TarError::Truncated`], [`TarError::Read`].
-    pub(crate) fn skip_entry(&mut self) -> Result<(), TarError> {
-        let rest = self.content_bytes.saturating_add(self.padding_bytes);
-        (self.content_bytes, self.padding_bytes) = (0, 0);
+    pub(crate) fn skip_content(&mut self) -> Result<(), TarError> {
+        let rest = std::mem::take(&mut self.content_bytes);
         self.skip(rest)
     }
 

@@ -217,9 +217,8 @@ fn what_is_packed_in_another_way_says_how_to_unpack_it() {
     assert_eq!(error, OpenSourceError::Compressed { path, format: "gzip" });
     assert!(error.to_string().contains("`gzip -dc FILE | registry import -`"), "{error}");
     let hauler = archive::open(&fixture("hauler-haul.tar.zst")).unwrap();
-    assert!(
-        matches!(hauler, Opened::Compressed { stem: Some(stem), .. } if stem.as_str() == "hauler-haul")
-    );
+    let Opened::Compressed { stem: Some(stem), .. } = hauler else { panic!("{hauler:?}") };
+    assert_eq!(stem.as_str(), "hauler-haul");
 }
 
 #[test]

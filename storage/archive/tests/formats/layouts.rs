@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use archive::{Contents, Damage, Format};
-use oci::{Algorithm, Digest};
+use oci::{Algorithm, Digest, MediaType};
 
 use crate::support::{Packed, fixture, scan, scan_bytes, stream, tell};
 
@@ -130,10 +130,8 @@ fn a_bundle_keeps_its_names_whole_and_its_description_for_whoever_checks_it() {
     let report = &contents.sources()[0];
     assert_eq!(report.formats, [Format::Bundle].into());
     let bundle = report.bundle.as_ref().unwrap();
-    assert_eq!(
-        (&bundle.description[..], bundle.signature.as_deref()),
-        (&b"{}"[..], Some(&b"signed"[..]))
-    );
+    assert_eq!(bundle.description, b"{}");
+    assert_eq!(bundle.signature.as_deref(), Some(&b"signed"[..]));
 }
 
 /// An image of one layer, which has the configuration that all have.
@@ -142,14 +140,13 @@ pub(crate) fn image(layer: &[u8], subject: Option<&str>) -> String {
         let (digest, size) = (digest(content), content.len());
         format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
     };
-    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = MediaType::OCI_MANIFEST;
     let subject = subject.map(|subject| descriptor(manifest, subject.as_bytes()));
     let subject = subject.map(|subject| format!(r#","subject":{subject}"#)).unwrap_or_default();
-    let config = descriptor("application/vnd.oci.image.config.v1+json", layer);
+    let config = descriptor(MediaType::OCI_CONFIG, layer);
     let layer = descriptor("application/vnd.oci.image.layer.v1.tar", layer);
-    format!(
-        r#"{{"schemaVersion":2,"mediaType":"{manifest}","config":{config},"layers":[{layer}]{subject}}}"#
-    )
+    let parts = format!(r#""config":{config},"layers":[{layer}]{subject}"#);
+    format!(r#"{{"schemaVersion":2,"mediaType":"{manifest}",{parts}}}"#)
 }
 
 /// The index of a layout, each image with its annotations.

@@ -7,6 +7,9 @@
     reason = "helpers of tests fail like the tests themselves"
 )]
 
+mod cut;
+mod damaged;
 mod fixtures;
+mod hostile;
 mod layouts;
 mod support;
