@@ -12,7 +12,7 @@ use crate::contents::{Bundle, Damage, Format, ManifestFault, OcMirror, SourceRep
 use crate::documents::{self, Index, IndexEntry, MOST_IMAGES};
 use crate::error::ScanError;
 use crate::path::EntryPath;
-use crate::role::{FilterPath, LayoutDocument, Role};
+use crate::role::{self, FilterPath, LayoutDocument, Role};
 use crate::tar::{Entry, EntryKind};
 
 mod links;
@@ -40,6 +40,8 @@ pub(crate) struct Findings {
     pub(crate) revisions: BTreeSet<(RepoName, Digest)>,
     pub(crate) oc_mirror: Option<OcMirror>,
     pub(crate) filters: Filters,
+    /// Whether the first entry is one of a registry's tree, and nothing is a directory.
+    begins_like_oc_mirror: Option<bool>,
     is_docker_archive: bool,
     kept: usize,
     edges: usize,
@@ -82,6 +84,9 @@ impl Findings {
     /// # Errors
     /// [`ScanError::Twice`], [`ScanError::TwoSizes`], [`ScanError::TooMany`].
     pub(crate) fn look(&mut self, entry: &Entry) -> Result<Want, ScanError> {
+        let begins =
+            self.begins_like_oc_mirror.get_or_insert_with(|| role::is_of_tree(&entry.path));
+        *begins &= entry.kind != EntryKind::Other;
         let Some(role) = Role::of(&entry.path) else { return Ok(Want::Nothing) };
         match role {
             Role::Tag { .. } | Role::Revision { .. } => {
@@ -199,6 +204,12 @@ impl Findings {
             Err(error) => drop(self.faults.insert(digest, ManifestFault::Refused(error))),
         }
         Ok(())
+    }
+
+    /// Whether oc-mirror wrote the source, as far as its beginning says: the tree comes first, and
+    /// no directories, unlike in what `tar` packs. What a failed run leaves has nothing else.
+    pub(crate) fn is_like_oc_mirror(&self) -> bool {
+        !self.is_directory && self.begins_like_oc_mirror == Some(true)
     }
 
     /// Notes what is wrong with the source.

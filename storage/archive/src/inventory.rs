@@ -60,13 +60,14 @@ impl Inventory {
         }
     }
 
-    /// Tells of each source whether oc-mirror wrote it: only one segment of an archive has what
-    /// says so.
+    /// Tells of each source whether oc-mirror wrote it: only the first and the last segment of an
+    /// archive have what says so.
     fn tell_segments(&mut self) -> Vec<bool> {
-        let is_some = self.sources.iter().any(|source| source.oc_mirror.is_some());
+        let is_first = |source: &Findings| source.oc_mirror.is_some() || source.is_like_oc_mirror();
+        let is_some = self.sources.iter().any(is_first);
         for source in &mut self.sources {
             let is_tree = source.formats.contains(&Format::Distribution);
-            if source.oc_mirror.is_some() || (is_some && is_tree && !source.is_directory) {
+            if is_first(source) || (is_some && is_tree && !source.is_directory) {
                 source.formats.remove(&Format::Distribution);
                 source.formats.insert(Format::OcMirror);
             }

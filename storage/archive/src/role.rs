@@ -75,6 +75,13 @@ impl Role {
     }
 }
 
+/// Whether an entry belongs to the tree of a registry that is at the top, as in the archives of
+/// oc-mirror.
+pub(crate) fn is_of_tree(path: &EntryPath) -> bool {
+    let parts: Vec<&str> = path.parts().take(4).collect();
+    parts == ["docker", "registry", "v2", "repositories"]
+}
+
 /// Whether a directory holds nothing that has a role, so that it is not walked.
 pub(crate) fn is_of_no_use(directory: &EntryPath) -> bool {
     let parts: Vec<&str> = directory.parts().collect();

@@ -31,7 +31,7 @@ fn damage(bytes: &[u8]) -> Vec<Damage> {
     contents.sources()[0].damage.clone()
 }
 
-const TAG: &str = "docker/registry/v2/repositories/a/_manifests/tags/1/current/link";
+const TAG: &str = "data/docker/registry/v2/repositories/a/_manifests/tags/1/current/link";
 
 #[test]
 fn names_that_lead_out_are_refused() {
