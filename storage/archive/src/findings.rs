@@ -9,7 +9,7 @@ use bytes::Bytes;
 use oci::{Algorithm, Digest, Edge, Manifest, ManifestError, RepoName, Tag};
 
 use crate::contents::{Bundle, Damage, Format, ManifestFault, OcMirror, SourceReport};
-use crate::documents::{self, Index, IndexEntry, MOST_IMAGES};
+use crate::documents::{self, Index, IndexEntry};
 use crate::error::ScanError;
 use crate::path::EntryPath;
 use crate::role::{self, FilterPath, LayoutDocument, Role};
@@ -44,6 +44,7 @@ pub(crate) struct Findings {
     begins_like_oc_mirror: Option<bool>,
     is_docker_archive: bool,
     kept: usize,
+    text_bytes: usize,
     edges: usize,
     document_bytes: u64,
 }
@@ -139,12 +140,15 @@ impl Findings {
                 Ok(filtered) => return self.filter(path, filtered).map(|()| None),
                 Err(fault) => Err(fault),
             },
-            Role::Version => documents::oc_mirror_version(bytes)
-                .map(|version| self.oc_mirror.get_or_insert_default().version = Some(version)),
+            Role::Version => documents::oc_mirror_version(bytes).map(|version| {
+                let version = version.chars().take(SHORT_CHARS).collect();
+                self.oc_mirror.get_or_insert_default().version = Some(version);
+            }),
             Role::Configuration { time } => {
                 let renames = documents::renames_catalogs(bytes);
                 let oc_mirror = self.oc_mirror.get_or_insert_default();
                 oc_mirror.renames_catalogs |= renames;
+                let time = time.chars().take(SHORT_CHARS).collect();
                 oc_mirror.time = oc_mirror.time.take().max(Some(time));
                 Ok(())
             }
@@ -176,14 +180,13 @@ impl Findings {
         size: u64,
         beginning: &[u8],
     ) -> Result<(), ScanError> {
-        self.keep()?;
+        self.keep(0)?;
         self.blobs.insert(digest, size);
         if !may_be_manifest(size, beginning) {
             return Ok(());
         }
         if Digest::of(digest.algorithm(), beginning) != digest {
-            self.faults.insert(digest, ManifestFault::Digest);
-            return Ok(());
+            return self.fault(digest, ManifestFault::Digest);
         }
         let bytes = Bytes::copy_from_slice(beginning);
         match Manifest::parse(bytes, None, digest.algorithm()) {
@@ -201,7 +204,7 @@ impl Findings {
             }
             // A configuration, say.
             Err(ManifestError::NoMediaType) => {}
-            Err(error) => drop(self.faults.insert(digest, ManifestFault::Refused(error))),
+            Err(error) => return self.fault(digest, ManifestFault::Refused(error)),
         }
         Ok(())
     }
@@ -316,8 +319,8 @@ impl Findings {
     }
 
     fn layout(&mut self, path: String) -> Result<&mut Layout, ScanError> {
-        if self.layouts.len() >= MOST_LAYOUTS && !self.layouts.contains_key(&path) {
-            return Err(ScanError::TooMany { what: "layouts", limit: MOST_LAYOUTS });
+        if !self.layouts.contains_key(&path) {
+            self.keep(path.len())?;
         }
         Ok(self.layouts.entry(path).or_default())
     }
@@ -337,7 +340,7 @@ impl Findings {
         tag: Tag,
         digest: Digest,
     ) -> Result<(), ScanError> {
-        self.keep()?;
+        self.keep(repository.as_str().len() + tag.as_str().len())?;
         match self.tags.get(&repository, &tag) {
             Some(other) if other != digest => {
                 return Err(ScanError::Twice { path: path.as_str().to_owned() });
@@ -351,8 +354,8 @@ impl Findings {
     }
 
     fn filter(&mut self, path: FilterPath, filtered: Digest) -> Result<(), ScanError> {
-        self.keep()?;
         let FilterPath { catalog, whole, filter } = path;
+        self.keep(catalog.len() + filter.len())?;
         self.filters.tags.insert((catalog.clone(), filter.clone(), filtered));
         let filters = self.filters.catalogs.entry((catalog, whole)).or_default();
         filters.insert(filter, filtered);
@@ -376,17 +379,28 @@ impl Findings {
     }
 
     fn revision(&mut self, repository: RepoName, digest: Digest) -> Result<(), ScanError> {
-        self.keep()?;
+        self.keep(repository.as_str().len())?;
         self.revisions.insert((repository, digest));
         Ok(())
     }
 
-    fn keep(&mut self) -> Result<(), ScanError> {
+    /// Counts something that is kept, with the bytes of its texts.
+    fn keep(&mut self, text_bytes: usize) -> Result<(), ScanError> {
         self.kept += 1;
-        match self.kept > MOST_KEPT {
-            true => Err(ScanError::TooMany { what: "blobs and names", limit: MOST_KEPT }),
+        self.text_bytes = self.text_bytes.saturating_add(text_bytes);
+        if self.kept > MOST_KEPT {
+            return Err(ScanError::TooMany { what: "blobs and names", limit: MOST_KEPT });
+        }
+        match self.text_bytes > MOST_TEXT_BYTES {
+            true => Err(ScanError::TooMany { what: "bytes of names", limit: MOST_TEXT_BYTES }),
             false => Ok(()),
         }
+    }
+
+    /// Keeps why a blob is no manifest, where it seems to be one.
+    fn fault(&mut self, digest: Digest, fault: ManifestFault) -> Result<(), ScanError> {
+        self.faults.insert(digest, fault);
+        self.keep(FAULT_BYTES)
     }
 }
 
@@ -433,5 +447,9 @@ const MOST_KEPT: usize = 1_000_000;
 const MOST_FILTERS: usize = 100;
 /// The most digests that the manifests of one source name.
 const MOST_EDGES: usize = 1_000_000;
-/// The most layouts in one tree: a repository each.
-const MOST_LAYOUTS: usize = MOST_IMAGES;
+/// The most bytes of their names, and of what is said of them.
+const MOST_TEXT_BYTES: usize = 64 << 20;
+/// How much is kept of a version or a time.
+const SHORT_CHARS: usize = 64;
+/// What is counted for one thing that is said of a blob, in bytes.
+const FAULT_BYTES: usize = 512;

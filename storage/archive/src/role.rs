@@ -167,8 +167,10 @@ fn of_oc_mirror(parts: &[&str]) -> Role {
     match parts {
         ["internal", "oc-mirror-version.json"] => Role::Version,
         ["operator-catalogs", catalog, hex, "filtered-catalogs", filter, "digest"] => {
-            match digest("sha256", hex) {
-                Some(whole) => Role::Filter(FilterPath {
+            // It is the last component of a name, and the filter is a tag.
+            let names = name(&[catalog]).zip(filter.parse::<Tag>().ok());
+            match digest("sha256", hex).zip(names) {
+                Some((whole, _)) => Role::Filter(FilterPath {
                     catalog: (*catalog).to_owned(),
                     whole,
                     filter: (*filter).to_owned(),

@@ -96,6 +96,9 @@ fn headers_that_are_damaged_are_refused() {
     assert_bad_tar(&magic, TarError::NoHeader { at: 512 });
     let huge = Packed::new().entry("a", b'0', "", u64::MAX, b"").end();
     assert_bad_tar(&huge, TarError::Number { at: 0, field: "size" });
+    let name = "a/".repeat(2049);
+    let long = Packed::new().pax(&[("path", &name)]).file("a", b"").end();
+    assert_bad_tar(&long, TarError::LongName { at: 512 + 4608 + 512, limit: 4096 });
     let long = Packed::new().entry("x", b'x', "", 2 << 20, b"").end();
     assert_bad_tar(&long, TarError::LongHeader { at: 512, limit: 1 << 20 });
 }
