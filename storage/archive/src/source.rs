@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ use positioned::Positioned;
 pub enum Opened {
     /// A tar or a directory: headers are read first, and blobs in any order.
     Source(Source),
-    /// A file that can only be read from its beginning to its end: for [`crate::Stream::new`].
+    /// A compressed file or a pipe, which can only be read from its beginning to its end: for
+    /// [`crate::Stream::new`].
     Compressed {
         /// The file, at its beginning.
         file: File,
@@ -49,6 +50,10 @@ pub fn open(path: &Path) -> Result<Opened, OpenSourceError> {
     if path.is_dir() {
         let place = Place::Directory(path.to_owned());
         return Ok(Opened::Source(Source { place, stem, held: HashMap::new() }));
+    }
+    if fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo()) {
+        let file = File::open(path).at("open", path)?;
+        return Ok(Opened::Compressed { file, stem: None });
     }
     let Some(mut file) = open_regular(path, Links::Follow)? else {
         return Err(OpenSourceError::NotThere(path.to_owned()));

@@ -213,6 +213,27 @@ fn each_tar_is_the_same_as_it_comes_and_as_it_lies() {
 }
 
 #[test]
+fn what_tar_packs_again_in_any_of_its_forms_is_the_same() {
+    let place = tempfile::tempdir().unwrap();
+    let files = place.path().join("files");
+    fs::create_dir(&files).unwrap();
+    unpack(&mirror(A), &files);
+    let expected = scan(&[mirror(A)]);
+    for form in ["gnu", "oldgnu", "posix"] {
+        let packed = place.path().join(form);
+        let mut tar = Command::new("tar");
+        tar.args(["--format", form, "--sparse", "-C"]).arg(&files).arg("-cf").arg(&packed);
+        assert!(tar.arg(".").status().unwrap().success());
+        let contents = scan(&[packed]);
+        assert_eq!(told(contents.images()), told(expected.images()), "{form}");
+        assert_eq!(contents.blobs(), expected.blobs(), "{form}");
+        assert_eq!(contents.sources(), expected.sources(), "{form}");
+    }
+    let contents = scan(&[files]);
+    assert_eq!(told(contents.images()), told(expected.images()));
+}
+
+#[test]
 fn what_is_packed_in_another_way_says_how_to_unpack_it() {
     let path = fixture("quay-go-data.tar.gz");
     let error = archive::open(&path).unwrap_err();

@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
+use std::thread;
 
-use archive::{Contents, Damage, Format};
+use archive::{Contents, Damage, Format, Opened};
 use oci::{Algorithm, Digest, MediaType};
 
 use crate::support::{Packed, fixture, scan, scan_bytes, stream, tell};
@@ -47,6 +49,23 @@ fn the_names_of_each_tool_are_read() {
     let (contents, blobs) = stream(File::open(fixture("hauler-haul.tar.zst")).unwrap()).unwrap();
     assert_eq!(images(&contents), named);
     assert_eq!(blobs.len(), contents.blobs().len());
+}
+
+#[test]
+fn a_pipe_with_a_name_is_read_like_any_other() {
+    let place = tempfile::tempdir().unwrap();
+    let pipe = place.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = {
+        let pipe = pipe.clone();
+        thread::spawn(move || fs::copy(fixture("hauler-haul.tar.zst"), pipe).unwrap())
+    };
+    let Opened::Compressed { file, stem: None } = archive::open(&pipe).unwrap() else {
+        panic!("it is no stream");
+    };
+    let (contents, _) = stream(file).unwrap();
+    assert_eq!(images(&contents).len(), 2);
+    assert_eq!(writer.join().unwrap(), 12453);
 }
 
 #[test]
