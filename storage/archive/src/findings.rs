@@ -108,7 +108,7 @@ impl Findings {
         }
     }
 
-    /// Takes a document. Says the digest of one that is a blob by itself.
+    /// Takes a document. Says the digest of one that is a blob by itself and was not there yet.
     ///
     /// # Errors
     /// [`ScanError::Twice`], [`ScanError::TooMany`].
@@ -134,7 +134,7 @@ impl Findings {
             Role::OcTag { repository, tag } => {
                 let digest = Digest::of(Algorithm::Sha256, bytes);
                 self.oc_tag(path, repository, tag, digest)?;
-                return Ok(Some(digest));
+                return Ok(Some(digest).filter(|digest| !self.blobs.contains_key(digest)));
             }
             Role::Filter(path) => match filter_digest(bytes) {
                 Ok(filtered) => return self.filter(path, filtered).map(|()| None),
@@ -248,9 +248,12 @@ impl Findings {
                 bundle.signature = signature;
             }
         }
-        match self.formats.is_empty() && self.oc_mirror.is_none() {
-            true if self.damage.is_empty() => Err(ScanError::NothingKnown),
-            _ => Ok(()),
+        // The last segment of an archive may be a working directory alone; a directory may be the one
+        // that oc-mirror wrote archives into.
+        let is_segment = self.oc_mirror.is_some() && !self.is_directory;
+        match self.formats.is_empty() && self.damage.is_empty() && !is_segment {
+            true => Err(ScanError::NothingKnown),
+            false => Ok(()),
         }
     }
 

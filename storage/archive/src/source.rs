@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,15 +59,14 @@ pub fn open(path: &Path) -> Result<Opened, OpenSourceError> {
         return Err(OpenSourceError::NotThere(path.to_owned()));
     };
     let mut beginning = Vec::new();
-    let by_ref = (&mut file).take(Packing::BEGINNING_BYTES);
-    { by_ref }.read_to_end(&mut beginning).at("read", path)?;
+    file.by_ref().take(Packing::BEGINNING_BYTES).read_to_end(&mut beginning).at("read", path)?;
     match Packing::of(&beginning) {
         Packing::None => {
             let place = Place::Tar(Arc::new(file), path.to_owned());
             Ok(Opened::Source(Source { place, stem, held: HashMap::new() }))
         }
         Packing::Zstd => {
-            io::Seek::rewind(&mut file).at("read", path)?;
+            file.rewind().at("read", path)?;
             Ok(Opened::Compressed { file, stem })
         }
         Packing::Unread(format) => {
@@ -93,10 +92,10 @@ enum Place {
 /// Where a blob lies.
 #[derive(Debug)]
 enum Location {
-    /// In the archive, from there on, with so many bytes.
-    Part(u64, u64),
-    /// A file of so many bytes.
-    File(PathBuf, u64),
+    /// In an archive.
+    Part { archive: Arc<File>, offset: u64, size: u64 },
+    /// A file of its own.
+    File { path: PathBuf, size: u64 },
 }
 
 impl Source {
@@ -119,16 +118,18 @@ impl Source {
             Place::Tar(file, path) => {
                 let size = file.metadata().at("look at", path)?.len();
                 let positioned = Positioned::new(Arc::clone(file), size);
-                scan_tar(Tar::new(positioned), &mut findings, &mut self.held)?;
+                let hold = |digest, offset, size| {
+                    let archive = Arc::clone(file);
+                    self.held.insert(digest, Location::Part { archive, offset, size });
+                };
+                scan_tar(Tar::new(positioned), &mut findings, hold)?;
             }
             Place::Directory(path) => {
                 findings.is_directory = true;
                 directory::walk(path, |path, entry| {
-                    let is_new = |it: &Digest| !self.held.contains_key(it);
-                    let held = directory::take(path, entry, &mut findings, is_new)?;
-                    self.held.extend(
-                        held.map(|(digest, size)| (digest, Location::File(path.to_owned(), size))),
-                    );
+                    if let Some((digest, size)) = directory::take(path, entry, &mut findings)? {
+                        self.held.insert(digest, Location::File { path: path.to_owned(), size });
+                    }
                     Ok(())
                 })?;
             }
@@ -140,15 +141,13 @@ impl Source {
 
     /// The bytes of a blob or a manifest, if this source holds it. Nobody has hashed them.
     pub fn blob(&self, digest: &Digest) -> Option<io::Result<BlobBytes>> {
-        let location = self.held.get(digest)?;
-        Some(match (location, &self.place) {
-            (Location::Part(offset, size), Place::Tar(file, _)) => {
-                Ok(BlobBytes::new(Arc::clone(file), *offset, *size, false))
+        Some(match self.held.get(digest)? {
+            Location::Part { archive, offset, size } => {
+                Ok(BlobBytes::new(Arc::clone(archive), *offset, *size, false))
             }
-            (Location::File(path, size), _) => {
+            Location::File { path, size } => {
                 open_file(path).map(|file| BlobBytes::new(Arc::new(file), 0, *size, true))
             }
-            (Location::Part(..), Place::Directory(_)) => Err(ErrorKind::NotFound.into()),
         })
     }
 }
@@ -204,7 +203,7 @@ impl Read for BlobBytes {
 fn scan_tar(
     mut tar: Tar<Positioned>,
     findings: &mut Findings,
-    held: &mut HashMap<Digest, Location>,
+    mut hold: impl FnMut(Digest, u64, u64),
 ) -> Result<(), ScanError> {
     loop {
         let entry = match tar.next_entry() {
@@ -223,16 +222,15 @@ fn scan_tar(
             Want::Nothing | Want::Known => {}
             Want::Document(role) => {
                 let bytes = tar.read_whole()?;
-                let digest = findings.document(&entry.path, role, &bytes)?;
-                if let Some(digest) = digest.filter(|digest| !held.contains_key(digest)) {
+                if let Some(digest) = findings.document(&entry.path, role, &bytes)? {
                     findings.add_blob(digest, size, &bytes)?;
-                    held.insert(digest, Location::Part(offset, size));
+                    hold(digest, offset, size);
                 }
             }
             Want::Blob(digest) => {
                 let beginning = tar.read_beginning(|some| may_be_manifest(size, some))?;
                 findings.add_blob(digest, size, &beginning)?;
-                held.insert(digest, Location::Part(offset, size));
+                hold(digest, offset, size);
             }
         }
     }

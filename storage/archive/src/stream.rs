@@ -125,10 +125,10 @@ impl<'i, R: Read> Stream<'i, R> {
             }
             Want::Document(role) => {
                 let bytes = self.tar.read_whole()?;
-                let digest = self.findings.document(&entry.path, role, &bytes)?;
-                let is_new = |it: &Digest| !self.findings.blobs.contains_key(it);
-                let Some(digest) = digest.filter(is_new) else { return Ok(false) };
-                (digest, bytes)
+                match self.findings.document(&entry.path, role, &bytes)? {
+                    Some(digest) => (digest, bytes),
+                    None => return Ok(false),
+                }
             }
             Want::Blob(digest) => {
                 (digest, self.tar.read_beginning(|some| may_be_manifest(size, some))?)

@@ -67,7 +67,6 @@ pub(super) fn take(
     path: &Path,
     entry: &Entry,
     findings: &mut Findings,
-    is_new: impl Fn(&Digest) -> bool,
 ) -> Result<Option<(Digest, u64)>, ScanError> {
     let wanted = findings.look(entry)?;
     let EntryKind::File { size, .. } = entry.kind else { return Ok(None) };
@@ -77,7 +76,7 @@ pub(super) fn take(
             let bytes = read_within(path, size, Links::Refuse)?;
             let bytes = bytes.ok_or_else(|| gone(path))?;
             let digest = findings.document(&entry.path, role, &bytes)?;
-            let Some(digest) = digest.filter(is_new) else { return Ok(None) };
+            let Some(digest) = digest else { return Ok(None) };
             findings.add_blob(digest, size, &bytes)?;
             Ok(Some((digest, size)))
         }

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use archive::{Damage, Inventory, ManifestFault, PathFault, ScanError, TarError};
 
 use crate::layouts::{digest, image, index};
-use crate::support::{Packed, blob_path, fixture, open, scan, scan_bytes, stream, with_sum};
+use crate::support::{Packed, TARS, blob_path, fixture, open, scan, scan_bytes, stream, with_sum};
 
 /// Checks that an archive is refused alike as it lies and as it comes.
 #[track_caller]
@@ -218,6 +218,12 @@ fn what_is_no_archive_of_images_is_told_as_such() {
     let place = tempfile::tempdir().unwrap();
     let error = open(place.path()).scan(&mut Inventory::new()).unwrap_err();
     assert_eq!(error, ScanError::NothingKnown);
+    // Where oc-mirror wrote its archives to, beside its working directory.
+    fs::create_dir_all(place.path().join("working-dir/logs")).unwrap();
+    fs::copy(fixture(TARS[0]), place.path().join("mirror_000001.tar")).unwrap();
+    let error = open(place.path()).scan(&mut Inventory::new()).unwrap_err();
+    assert_eq!(error, ScanError::NothingKnown);
+    assert!(error.to_string().ends_with("a directory that holds archives, name each of them"));
     let missing = place.path().join("missing");
     let error = archive::open(&missing).unwrap_err();
     assert_eq!(error, archive::OpenSourceError::NotThere(missing));
