@@ -161,10 +161,10 @@ fn hurts(
     for (image, numbers) in by_digest.iter().filter(|(image, _)| !graph.is_whole(image)) {
         let hurt = graph.hurt(image, &mut steps);
         for what in hurt.missing {
-            missing.entry(what).or_insert_with(Vec::new).extend(numbers);
+            missing.entry(what).or_insert_with(Vec::new).extend(within(numbers, &mut steps));
         }
         for what in hurt.faulty {
-            unusable.entry(what).or_insert_with(Vec::new).extend(numbers);
+            unusable.entry(what).or_insert_with(Vec::new).extend(within(numbers, &mut steps));
         }
     }
     let sorted = |mut images: Vec<usize>| {
@@ -184,6 +184,13 @@ fn hurts(
     (missing.collect(), unusable.collect())
 }
 
+/// As many of these as there are steps left; at least one, so that nothing is missing for nobody.
+fn within<'a>(numbers: &'a [usize], steps: &mut usize) -> &'a [usize] {
+    let count = numbers.len().min((*steps).max(1));
+    *steps = steps.saturating_sub(count);
+    &numbers[..count]
+}
+
 /// Revisions that no source holds, with the images that list them.
 fn absent(
     revisions: BTreeSet<(RepoName, Digest)>,
@@ -196,21 +203,22 @@ fn absent(
     let is_absent = |digest: &Digest| !blobs.contains_key(digest) && !named.contains(digest);
     let absent: Vec<_> = revisions.into_iter().filter(|(_, digest)| is_absent(digest)).collect();
     let wanted: BTreeSet<Digest> = absent.iter().map(|(_, digest)| *digest).collect();
-    let mut listed_by = BTreeMap::<Digest, Vec<usize>>::new();
+    let mut listed_by = BTreeMap::<(RepoName, Digest), Vec<usize>>::new();
     let mut steps = if wanted.is_empty() { 0 } else { MOST_STEPS };
     for (number, image) in images.iter().enumerate() {
+        let Some(repository) = &image.repository else { continue };
         let manifests = graph.parts_within(&image.digest, &mut steps);
         let edges = manifests.iter().flat_map(|manifest| graph.edges(manifest));
         let children: BTreeSet<Digest> = edges
             .filter(|edge| edge.kind == EdgeKind::Child && wanted.contains(&edge.child))
             .map(|edge| edge.child)
             .collect();
-        children.into_iter().for_each(|child| listed_by.entry(child).or_default().push(number));
+        for child in children {
+            listed_by.entry((repository.clone(), child)).or_default().push(number);
+        }
     }
     let with_images = |(repository, digest): (RepoName, Digest)| {
-        let lists = |number: &usize| images[*number].repository.as_ref() == Some(&repository);
-        let numbers = listed_by.get(&digest).into_iter().flatten().copied();
-        let images = numbers.filter(lists).collect();
+        let images = listed_by.remove(&(repository.clone(), digest)).unwrap_or_default();
         AbsentRevision { repository, digest, images }
     };
     absent.into_iter().map(with_images).collect()

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 
 use archive::{Damage, Inventory, ManifestFault, PathFault, ScanError, TarError};
+use oci::MediaType;
 
 use crate::layouts::{digest, image, index};
 use crate::support::{Packed, TARS, blob_path, fixture, open, scan, scan_bytes, stream, with_sum};
@@ -292,6 +293,35 @@ fn bombs_end_early() {
     assert_eq!(error, ScanError::TooMuchElse { limit_bytes: 16 << 30 });
     let (contents, _) = stream(&bomb(1 << 30)[..]).unwrap();
     assert_eq!(contents.sources()[0].damage, [Damage::Truncated { at: 512 }]);
+}
+
+#[test]
+fn what_is_told_of_many_names_of_much_that_is_missing_is_bounded() {
+    // 4,000 layers that are nowhere, in one image of 10,000 names: 40 million pairs.
+    let layer = |number: u32| {
+        let digest = digest(&number.to_be_bytes());
+        format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":4}}"#)
+    };
+    let layers: Vec<String> = (0..4000).map(layer).collect();
+    let (kind, config) = (MediaType::OCI_MANIFEST, layer(0));
+    let image = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{config},"layers":[{}]}}"#,
+        layers.join(",")
+    );
+    let name = |number| format!(r#""org.opencontainers.image.ref.name":"{number}""#);
+    let names: Vec<String> = (0..10_000).map(name).collect();
+    let named: Vec<(&str, Option<&str>)> =
+        names.iter().map(|name| (&image[..], Some(&name[..]))).collect();
+    let tar = Packed::new().file("index.json", index(&named).as_bytes()).blob(image.as_bytes());
+    let contents = scan_bytes(&tar.end()).unwrap();
+    assert_eq!(contents.images().len(), 10_000);
+    assert!(!contents.is_whole(&digest(image.as_bytes())));
+    assert_eq!(contents.missing().len(), 4000);
+    let told: usize = contents.missing().iter().map(|it| it.images.len()).sum();
+    assert!(
+        told <= 4_004_000 && contents.missing().iter().all(|it| !it.images.is_empty()),
+        "{told}"
+    );
 }
 
 /// A stream that never ends.
