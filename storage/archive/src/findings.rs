@@ -12,7 +12,7 @@ use crate::documents;
 use crate::error::ScanError;
 use crate::path::EntryPath;
 use crate::role::{self, FilterPath, LayoutDocument, Role};
-use crate::tar::{Entry, EntryKind};
+use crate::tar::{Entry, EntryKind, TarError};
 
 mod blobs;
 mod layouts;
@@ -173,6 +173,23 @@ impl Findings {
         if self.damage.len() < SourceReport::MOST_DAMAGE {
             self.damage.push(damage);
         }
+    }
+
+    /// Takes why an archive is not read any further. A broken copy or a bad disk is damage, and what
+    /// was read counts; what somebody packed so that it cannot be trusted is refused.
+    ///
+    /// # Errors
+    /// [`ScanError::NothingKnown`], [`ScanError::Tar`].
+    pub(crate) fn ended(&mut self, error: TarError) -> Result<(), ScanError> {
+        match error {
+            TarError::NoHeader { at: 0 } => return Err(ScanError::NothingKnown),
+            TarError::Truncated { at } => self.damaged(Damage::Truncated { at }),
+            TarError::Read { at, message, .. } => {
+                self.damaged(Damage::Unreadable { at, fault: message });
+            }
+            error => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Looks at what was found when the source is at its end.
