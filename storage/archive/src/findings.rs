@@ -175,8 +175,8 @@ impl Findings {
         }
     }
 
-    /// Takes why an archive is not read any further. A broken copy or a bad disk is damage, and what
-    /// was read counts; what somebody packed so that it cannot be trusted is refused.
+    /// Takes why an archive is not read any further. A broken copy or a bad disk is damage, and
+    /// what was read counts; what somebody packed so that it cannot be trusted is refused.
     ///
     /// # Errors
     /// [`ScanError::NothingKnown`], [`ScanError::Tar`].

@@ -15,8 +15,8 @@ use crate::path::EntryPath;
 use crate::role;
 use crate::tar::{Entry, EntryKind};
 
-/// Looks at all that is in a directory, in the order of names. `hold` gets each blob, with its size,
-/// that lies in a file. What cannot be read is damage, and nothing more: on a medium it may be
+/// Looks at all that is in a directory, in the order of names. `hold` gets each blob that lies in a
+/// file, with its size. What cannot be read is damage, and nothing more: on a medium it may be
 /// `lost+found`, or one bad sector.
 ///
 /// # Errors
