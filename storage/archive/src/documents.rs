@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for Entries {
 }
 
 /// The most images that one layout names.
-pub(crate) const MOST_IMAGES: usize = 100_000;
+const MOST_IMAGES: usize = 100_000;
 
 #[cfg(test)]
 mod tests {

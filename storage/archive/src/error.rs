@@ -92,7 +92,9 @@ pub enum ScanError {
         limit_bytes: u64,
     },
     /// Directories in each other, deeper than any format has them.
-    #[error("{} lies more than {limit} directories deep: give the directory that is meant", .path.display())]
+    #[error(
+        "{} lies more than {limit} directories deep: give the one that is meant", .path.display()
+    )]
     TooDeep {
         /// The directory.
         path: PathBuf,

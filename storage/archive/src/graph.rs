@@ -21,6 +21,8 @@ pub(crate) struct Graph {
     nodes: HashMap<Digest, Vec<Edge>>,
     /// What a source holds.
     present: BTreeSet<Digest>,
+    /// Manifests that the index of a layout says are there.
+    promised: BTreeSet<Digest>,
     faults: Faults,
     whole: BTreeSet<Digest>,
 }
@@ -58,9 +60,10 @@ impl Graph {
     pub(crate) fn new(
         nodes: HashMap<Digest, Vec<Edge>>,
         present: BTreeSet<Digest>,
+        promised: BTreeSet<Digest>,
         faults: Faults,
     ) -> Self {
-        let mut graph = Self { nodes, present, faults, whole: BTreeSet::new() };
+        let mut graph = Self { nodes, present, promised, faults, whole: BTreeSet::new() };
         let (mut seen, mut steps) = (BTreeSet::new(), usize::MAX);
         let roots: Vec<Digest> = graph.nodes.keys().copied().collect();
         for root in roots {
@@ -121,10 +124,9 @@ impl Graph {
                     return hurt;
                 }
                 let child = edge.child;
-                let (is_required, is_child) =
-                    (edge.kind.is_required_blob(), edge.kind == EdgeKind::Child);
-                if is_required && !self.present.contains(&child) {
-                    hurt.missing.insert((child, false));
+                let is_child = edge.kind == EdgeKind::Child;
+                if self.is_missing(edge) {
+                    hurt.missing.insert((child, is_child));
                 } else if self.faults.concern(edge.kind, &child) {
                     hurt.faulty.insert(child);
                 } else if is_child
@@ -172,14 +174,23 @@ impl Graph {
         ordered
     }
 
+    /// Whether something is not there that should be. What an index lists may be left away, unless
+    /// it is said to be there.
+    fn is_missing(&self, edge: &Edge) -> bool {
+        let is_needed = match edge.kind {
+            EdgeKind::Child => self.promised.contains(&edge.child),
+            kind => kind.is_required_blob(),
+        };
+        is_needed && !self.present.contains(&edge.child)
+    }
+
     /// Whether nothing is missing, given that this is known of what the manifest lists.
     fn is_whole_by_edges(&self, manifest: &Digest) -> bool {
         self.edges(manifest).iter().all(|edge| {
-            let is_there = !edge.kind.is_required_blob() || self.present.contains(&edge.child);
             let is_broken = edge.kind == EdgeKind::Child
                 && self.nodes.contains_key(&edge.child)
                 && !self.whole.contains(&edge.child);
-            is_there && !is_broken && !self.faults.concern(edge.kind, &edge.child)
+            !self.is_missing(edge) && !is_broken && !self.faults.concern(edge.kind, &edge.child)
         })
     }
 }
@@ -202,6 +213,7 @@ mod tests {
         Graph::new(
             nodes.iter().map(|(name, named)| (digest(name), edges(named))).collect(),
             all.map(digest).collect(),
+            BTreeSet::from([digest("promised")]),
             Faults {
                 corrupt: corrupt.iter().copied().map(digest).collect(),
                 refused: BTreeSet::new(),
@@ -217,6 +229,7 @@ mod tests {
                 ("index", &[(Child, "a"), (Child, "b"), (Child, "sparse"), (Child, "blob")]),
                 ("a", &[(Config, "config"), (Layer, "layer")]),
                 ("b", &[(Config, "config"), (Layer, "gone"), (ForeignLayer, "foreign")]),
+                ("said", &[(Child, "a"), (Child, "promised")]),
                 ("referrer", &[(Config, "config"), (Subject, "nobody")]),
             ],
             &["config", "layer", "blob"],
@@ -227,6 +240,8 @@ mod tests {
         assert!(!whole("layer"));
         let hurt = graph.hurt(&digest("index"), &mut 100);
         assert_eq!(hurt.missing, BTreeSet::from([(digest("gone"), false)]));
+        let hurt = graph.hurt(&digest("said"), &mut 100);
+        assert_eq!(hurt.missing, BTreeSet::from([(digest("promised"), true)]));
         let hurt = graph.hurt(&digest("nobody"), &mut 100);
         assert_eq!(hurt.missing, BTreeSet::from([(digest("nobody"), true)]));
         assert_eq!(graph.hurt(&digest("layer"), &mut 100).faulty, [digest("layer")].into());
@@ -246,7 +261,7 @@ mod tests {
         let last = digest(&names[names.len() - 1]);
         nodes.insert(last, vec![Edge { kind: EdgeKind::Layer, child: digest("gone") }]);
         let present = nodes.keys().copied().collect();
-        let graph = Graph::new(nodes, present, Faults::default());
+        let graph = Graph::new(nodes, present, BTreeSet::new(), Faults::default());
         assert!(!graph.is_whole(&digest("0")));
         assert_eq!(graph.parts(&digest("0")).manifests.len(), names.len());
         let mut steps = 200_000;

@@ -60,23 +60,41 @@ impl Inventory {
         }
     }
 
-    /// Tells of each source whether oc-mirror wrote it: only one segment of an archive has what
-    /// says so.
+    /// Tells of each source whether oc-mirror wrote it: only the first and the last segment of an
+    /// archive have what says so.
     fn tell_segments(&mut self) -> Vec<bool> {
-        let is_some = self.sources.iter().any(|source| source.oc_mirror.is_some());
-        let is_finished = self.sources.iter().filter_map(|source| source.oc_mirror.as_ref());
-        let is_finished = is_finished.clone().any(|it| it.version.is_some() || it.time.is_some());
+        let is_first = |source: &Findings| source.oc_mirror.is_some() || source.is_like_oc_mirror();
+        let is_some = self.sources.iter().any(is_first);
         for source in &mut self.sources {
             let is_tree = source.formats.contains(&Format::Distribution);
-            if source.oc_mirror.is_some() || (is_some && is_tree && !source.is_directory) {
+            if is_first(source) || (is_some && is_tree && !source.is_directory) {
                 source.formats.remove(&Format::Distribution);
                 source.formats.insert(Format::OcMirror);
-                if !is_finished {
-                    source.damaged(Damage::Unfinished);
-                }
             }
         }
+        self.tell_unfinished();
         self.sources.iter().map(|source| source.formats.contains(&Format::OcMirror)).collect()
+    }
+
+    /// Tells which archives of oc-mirror have no end. Each has one tree, in its first segment.
+    fn tell_unfinished(&mut self) {
+        let is_finished = |source: &Findings| {
+            source.oc_mirror.as_ref().is_some_and(|it| it.version.is_some() || it.time.is_some())
+        };
+        let is_such = |source: &Findings| source.formats.contains(&Format::OcMirror);
+        let count = |is: &dyn Fn(&Findings) -> bool| {
+            self.sources.iter().filter(|source| is_such(source) && is(source)).count()
+        };
+        let trees = count(&|source| !source.tags.is_empty());
+        if count(&is_finished) >= trees.max(1) {
+            return;
+        }
+        for source in &mut self.sources {
+            let may_be_first = trees == 0 || !source.tags.is_empty();
+            if is_such(source) && may_be_first && !is_finished(source) {
+                source.damaged(Damage::Unfinished);
+            }
+        }
     }
 
     /// Lets one source say its names.
@@ -121,7 +139,10 @@ impl Inventory {
             faults.iter().filter(move |(_, fault)| is_such(fault)).map(|(digest, _)| *digest)
         };
         let both = Faults { corrupt: of(true).collect(), refused: of(false).collect() };
-        (Graph::new(nodes, blobs.keys().copied().collect(), both), faults)
+        let layouts = self.sources.iter().flat_map(|source| source.layouts.values());
+        let entries = layouts.filter_map(|layout| layout.index.as_ref()).flatten();
+        let promised = entries.map(|entry| entry.digest).collect();
+        (Graph::new(nodes, blobs.keys().copied().collect(), promised, both), faults)
     }
 }
 
@@ -140,10 +161,10 @@ fn hurts(
     for (image, numbers) in by_digest.iter().filter(|(image, _)| !graph.is_whole(image)) {
         let hurt = graph.hurt(image, &mut steps);
         for what in hurt.missing {
-            missing.entry(what).or_insert_with(Vec::new).extend(numbers);
+            missing.entry(what).or_insert_with(Vec::new).extend(within(numbers, &mut steps));
         }
         for what in hurt.faulty {
-            unusable.entry(what).or_insert_with(Vec::new).extend(numbers);
+            unusable.entry(what).or_insert_with(Vec::new).extend(within(numbers, &mut steps));
         }
     }
     let sorted = |mut images: Vec<usize>| {
@@ -163,6 +184,13 @@ fn hurts(
     (missing.collect(), unusable.collect())
 }
 
+/// As many of these as there are steps left; at least one, so that nothing is missing for nobody.
+fn within<'a>(numbers: &'a [usize], steps: &mut usize) -> &'a [usize] {
+    let count = numbers.len().min((*steps).max(1));
+    *steps = steps.saturating_sub(count);
+    &numbers[..count]
+}
+
 /// Revisions that no source holds, with the images that list them.
 fn absent(
     revisions: BTreeSet<(RepoName, Digest)>,
@@ -175,21 +203,22 @@ fn absent(
     let is_absent = |digest: &Digest| !blobs.contains_key(digest) && !named.contains(digest);
     let absent: Vec<_> = revisions.into_iter().filter(|(_, digest)| is_absent(digest)).collect();
     let wanted: BTreeSet<Digest> = absent.iter().map(|(_, digest)| *digest).collect();
-    let mut listed_by = BTreeMap::<Digest, Vec<usize>>::new();
+    let mut listed_by = BTreeMap::<(RepoName, Digest), Vec<usize>>::new();
     let mut steps = if wanted.is_empty() { 0 } else { MOST_STEPS };
     for (number, image) in images.iter().enumerate() {
+        let Some(repository) = &image.repository else { continue };
         let manifests = graph.parts_within(&image.digest, &mut steps);
         let edges = manifests.iter().flat_map(|manifest| graph.edges(manifest));
         let children: BTreeSet<Digest> = edges
             .filter(|edge| edge.kind == EdgeKind::Child && wanted.contains(&edge.child))
             .map(|edge| edge.child)
             .collect();
-        children.into_iter().for_each(|child| listed_by.entry(child).or_default().push(number));
+        for child in children {
+            listed_by.entry((repository.clone(), child)).or_default().push(number);
+        }
     }
     let with_images = |(repository, digest): (RepoName, Digest)| {
-        let lists = |number: &usize| images[*number].repository.as_ref() == Some(&repository);
-        let numbers = listed_by.get(&digest).into_iter().flatten().copied();
-        let images = numbers.filter(lists).collect();
+        let images = listed_by.remove(&(repository.clone(), digest)).unwrap_or_default();
         AbsentRevision { repository, digest, images }
     };
     absent.into_iter().map(with_images).collect()

@@ -13,20 +13,23 @@ impl Name {
     /// Reads a name. Where a slash or a colon says that there is a repository, a host in front of
     /// it is dropped, as oc-mirror drops it on the mirror; otherwise the name is a tag.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        Self::read(without_host(text))
+        match is_tag_alone(text) {
+            true => Self::parse_whole(text),
+            false => Self::of_image(without_host(text)),
+        }
     }
 
     /// Reads a name as our own bundles have it: its repository may be called like a host.
     pub(crate) fn parse_whole(text: &str) -> Option<Self> {
-        Self::read(text)
+        match is_tag_alone(text) {
+            true => text.parse().ok().map(|tag| Self { repository: None, tag: Some(tag) }),
+            false => Self::of_image(text),
+        }
     }
 
-    fn read(text: &str) -> Option<Self> {
+    fn of_image(text: &str) -> Option<Self> {
         // By tag and digest both: the digest is said by the descriptor, too.
         let text = text.split_once('@').map_or(text, |(name, _)| name);
-        if !text.contains(['/', ':']) {
-            return text.parse().ok().map(|tag| Self { repository: None, tag: Some(tag) });
-        }
         let image: ImageName = text.parse().ok()?;
         let tag = match image.reference() {
             Some(Reference::Tag(tag)) => Some(tag.clone()),
@@ -42,6 +45,10 @@ pub(crate) fn stem(file_name: &str) -> Option<RepoName> {
     let packed = [".tar.zst", ".tar.gz", ".tzst", ".tar", ".zst"];
     let stem = packed.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
     stem.parse().ok()
+}
+
+fn is_tag_alone(text: &str) -> bool {
+    !text.contains(['/', ':', '@'])
 }
 
 fn without_host(text: &str) -> &str {
@@ -69,6 +76,7 @@ mod tests {
         assert_eq!(read("team/app:1"), both("team/app", "1"));
         assert_eq!(read("app:1"), both("app", "1"));
         assert_eq!(read("tiny-1.0"), Some((None, Some("tiny-1.0".into()))));
+        assert_eq!(read("localhost:5000/app"), Some((Some("app".into()), None)));
         assert_eq!(read("quay.io/team/app"), Some((Some("team/app".into()), None)));
         let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(read(&format!("quay.io/a/b:1@{digest}")), both("a/b", "1"));

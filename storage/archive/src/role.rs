@@ -75,6 +75,13 @@ impl Role {
     }
 }
 
+/// Whether an entry belongs to the tree of a registry that is at the top, as in the archives of
+/// oc-mirror.
+pub(crate) fn is_of_tree(path: &EntryPath) -> bool {
+    let parts: Vec<&str> = path.parts().take(4).collect();
+    parts == ["docker", "registry", "v2", "repositories"]
+}
+
 /// Whether a directory holds nothing that has a role, so that it is not walked.
 pub(crate) fn is_of_no_use(directory: &EntryPath) -> bool {
     let parts: Vec<&str> = directory.parts().collect();
@@ -160,8 +167,10 @@ fn of_oc_mirror(parts: &[&str]) -> Role {
     match parts {
         ["internal", "oc-mirror-version.json"] => Role::Version,
         ["operator-catalogs", catalog, hex, "filtered-catalogs", filter, "digest"] => {
-            match digest("sha256", hex) {
-                Some(whole) => Role::Filter(FilterPath {
+            // It is the last component of a name, and the filter is a tag.
+            let names = name(&[catalog]).zip(filter.parse::<Tag>().ok());
+            match digest("sha256", hex).zip(names) {
+                Some((whole, _)) => Role::Filter(FilterPath {
                     catalog: (*catalog).to_owned(),
                     whole,
                     filter: (*filter).to_owned(),

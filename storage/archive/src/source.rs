@@ -2,21 +2,20 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
+use std::io::{self, ErrorKind, Read, Seek};
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable::{At, Links, ReadError, open_regular};
 use oci::{Digest, RepoName};
 
-use crate::contents::Damage;
 use crate::error::{OpenSourceError, ScanError};
 use crate::findings::{Findings, Want, may_be_manifest};
 use crate::inventory::Inventory;
 use crate::names;
 use crate::packing::Packing;
-use crate::tar::{EntryKind, Tar, TarError};
+use crate::tar::{EntryKind, Tar};
 
 mod directory;
 mod positioned;
@@ -28,7 +27,8 @@ use positioned::Positioned;
 pub enum Opened {
     /// A tar or a directory: headers are read first, and blobs in any order.
     Source(Source),
-    /// A file that can only be read from its beginning to its end: for [`crate::Stream::new`].
+    /// A compressed file or a pipe, which can only be read from its beginning to its end: for
+    /// [`crate::Stream::new`].
     Compressed {
         /// The file, at its beginning.
         file: File,
@@ -50,19 +50,22 @@ pub fn open(path: &Path) -> Result<Opened, OpenSourceError> {
         let place = Place::Directory(path.to_owned());
         return Ok(Opened::Source(Source { place, stem, held: HashMap::new() }));
     }
+    if fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo()) {
+        let file = File::open(path).at("open", path)?;
+        return Ok(Opened::Compressed { file, stem: None });
+    }
     let Some(mut file) = open_regular(path, Links::Follow)? else {
         return Err(OpenSourceError::NotThere(path.to_owned()));
     };
     let mut beginning = Vec::new();
-    let by_ref = (&mut file).take(Packing::BEGINNING_BYTES);
-    { by_ref }.read_to_end(&mut beginning).at("read", path)?;
+    file.by_ref().take(Packing::BEGINNING_BYTES).read_to_end(&mut beginning).at("read", path)?;
     match Packing::of(&beginning) {
         Packing::None => {
             let place = Place::Tar(Arc::new(file), path.to_owned());
             Ok(Opened::Source(Source { place, stem, held: HashMap::new() }))
         }
         Packing::Zstd => {
-            io::Seek::rewind(&mut file).at("read", path)?;
+            file.rewind().at("read", path)?;
             Ok(Opened::Compressed { file, stem })
         }
         Packing::Unread(format) => {
@@ -88,10 +91,10 @@ enum Place {
 /// Where a blob lies.
 #[derive(Debug)]
 enum Location {
-    /// In the archive, from there on, with so many bytes.
-    Part(u64, u64),
-    /// A file of so many bytes.
-    File(PathBuf, u64),
+    /// In an archive.
+    Part { archive: Arc<File>, offset: u64, size: u64 },
+    /// A file of its own.
+    File { path: PathBuf, size: u64 },
 }
 
 impl Source {
@@ -103,7 +106,8 @@ impl Source {
     }
 
     /// Reads headers and documents, and adds what is there to the inventory. An archive that ends
-    /// in its middle counts as far as it goes, and its report says so.
+    /// in its middle counts as far as it goes, and a directory as far as it can be read; the report
+    /// says so.
     ///
     /// # Errors
     /// Every [`ScanError`]; nothing is added then.
@@ -114,17 +118,16 @@ impl Source {
             Place::Tar(file, path) => {
                 let size = file.metadata().at("look at", path)?.len();
                 let positioned = Positioned::new(Arc::clone(file), size);
-                scan_tar(Tar::new(positioned), &mut findings, &mut self.held)?;
+                let hold = |digest, offset, size| {
+                    let archive = Arc::clone(file);
+                    self.held.insert(digest, Location::Part { archive, offset, size });
+                };
+                scan_tar(Tar::new(positioned), &mut findings, hold)?;
             }
             Place::Directory(path) => {
                 findings.is_directory = true;
-                directory::walk(path, |path, entry| {
-                    let is_new = |it: &Digest| !self.held.contains_key(it);
-                    let held = directory::take(path, entry, &mut findings, is_new)?;
-                    self.held.extend(
-                        held.map(|(digest, size)| (digest, Location::File(path.to_owned(), size))),
-                    );
-                    Ok(())
+                directory::walk(path, &mut findings, |path, digest, size| {
+                    self.held.insert(digest, Location::File { path: path.to_owned(), size });
                 })?;
             }
         }
@@ -135,15 +138,13 @@ impl Source {
 
     /// The bytes of a blob or a manifest, if this source holds it. Nobody has hashed them.
     pub fn blob(&self, digest: &Digest) -> Option<io::Result<BlobBytes>> {
-        let location = self.held.get(digest)?;
-        Some(match (location, &self.place) {
-            (Location::Part(offset, size), Place::Tar(file, _)) => {
-                Ok(BlobBytes::new(Arc::clone(file), *offset, *size, false))
+        Some(match self.held.get(digest)? {
+            Location::Part { archive, offset, size } => {
+                Ok(BlobBytes::new(Arc::clone(archive), *offset, *size, false))
             }
-            (Location::File(path, size), _) => {
+            Location::File { path, size } => {
                 open_file(path).map(|file| BlobBytes::new(Arc::new(file), 0, *size, true))
             }
-            (Location::Part(..), Place::Directory(_)) => Err(ErrorKind::NotFound.into()),
         })
     }
 }
@@ -199,38 +200,43 @@ impl Read for BlobBytes {
 fn scan_tar(
     mut tar: Tar<Positioned>,
     findings: &mut Findings,
-    held: &mut HashMap<Digest, Location>,
+    mut hold: impl FnMut(Digest, u64, u64),
 ) -> Result<(), ScanError> {
     loop {
-        let entry = match tar.next_entry() {
-            Ok(Some(entry)) => entry,
-            Ok(None) => return Ok(()),
-            Err(TarError::NoHeader { at: 0 }) => return Err(ScanError::NothingKnown),
-            Err(TarError::Truncated { at }) => {
-                findings.damaged(Damage::Truncated { at });
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let wanted = findings.look(&entry)?;
-        let EntryKind::File { size, offset } = entry.kind else { continue };
-        match wanted {
-            Want::Nothing | Want::Known => {}
-            Want::Document(role) => {
-                let bytes = tar.read_whole()?;
-                let digest = findings.document(&entry.path, role, &bytes)?;
-                if let Some(digest) = digest.filter(|digest| !held.contains_key(digest)) {
-                    findings.add_blob(digest, size, &bytes)?;
-                    held.insert(digest, Location::Part(offset, size));
-                }
-            }
-            Want::Blob(digest) => {
-                let beginning = tar.read_beginning(|some| may_be_manifest(size, some))?;
-                findings.add_blob(digest, size, &beginning)?;
-                held.insert(digest, Location::Part(offset, size));
-            }
+        match scan_entry(&mut tar, findings, &mut hold) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(ScanError::Tar(error)) => return findings.ended(error),
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// Looks at the next entry; false at the end.
+fn scan_entry(
+    tar: &mut Tar<Positioned>,
+    findings: &mut Findings,
+    hold: &mut impl FnMut(Digest, u64, u64),
+) -> Result<bool, ScanError> {
+    let Some(entry) = tar.next_entry()? else { return Ok(false) };
+    let wanted = findings.look(&entry)?;
+    let EntryKind::File { size, offset } = entry.kind else { return Ok(true) };
+    match wanted {
+        Want::Nothing | Want::Known => {}
+        Want::Document(role) => {
+            let bytes = tar.read_whole()?;
+            if let Some(digest) = findings.document(&entry.path, role, &bytes)? {
+                findings.add_blob(digest, size, &bytes)?;
+                hold(digest, offset, size);
+            }
+        }
+        Want::Blob(digest) => {
+            let beginning = tar.read_beginning(|some| may_be_manifest(size, some))?;
+            findings.add_blob(digest, size, &beginning)?;
+            hold(digest, offset, size);
+        }
+    }
+    Ok(true)
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

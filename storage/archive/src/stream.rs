@@ -5,7 +5,6 @@ use std::io::{self, Read};
 
 use oci::{Digest, RepoName};
 
-use crate::contents::Damage;
 use crate::error::ScanError;
 use crate::findings::{Findings, Want, may_be_manifest};
 use crate::inventory::Inventory;
@@ -66,12 +65,9 @@ impl<'i, R: Read> Stream<'i, R> {
             match next {
                 Ok(false) => {}
                 Ok(true) => break,
-                Err(ScanError::Tar(TarError::Truncated { at })) => {
-                    self.findings.damaged(Damage::Truncated { at });
+                Err(ScanError::Tar(error)) => {
+                    self.findings.ended(error)?;
                     self.is_over = true;
-                }
-                Err(ScanError::Tar(TarError::NoHeader { at: 0 })) => {
-                    return Err(ScanError::NothingKnown);
                 }
                 Err(error) => return Err(error),
             }
@@ -99,7 +95,7 @@ impl<'i, R: Read> Stream<'i, R> {
     /// Ends with the blob before: now all of it came.
     fn settle(&mut self) -> Result<(), ScanError> {
         let last = self.last.take();
-        self.tar.skip_entry()?;
+        self.tar.skip_content()?;
         match last {
             Some(it) => self.findings.add_blob(it.digest, it.size, &it.beginning),
             None => Ok(()),
@@ -125,10 +121,10 @@ impl<'i, R: Read> Stream<'i, R> {
             }
             Want::Document(role) => {
                 let bytes = self.tar.read_whole()?;
-                let digest = self.findings.document(&entry.path, role, &bytes)?;
-                let is_new = |it: &Digest| !self.findings.blobs.contains_key(it);
-                let Some(digest) = digest.filter(is_new) else { return Ok(false) };
-                (digest, bytes)
+                match self.findings.document(&entry.path, role, &bytes)? {
+                    Some(digest) => (digest, bytes),
+                    None => return Ok(false),
+                }
             }
             Want::Blob(digest) => {
                 (digest, self.tar.read_beginning(|some| may_be_manifest(size, some))?)

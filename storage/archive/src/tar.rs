@@ -72,7 +72,9 @@ impl<I: Input> Tar<I> {
         if self.is_over {
             return Ok(None);
         }
-        self.skip_entry()?;
+        self.skip_content()?;
+        let padding = std::mem::take(&mut self.padding_bytes);
+        self.skip(padding)?;
         let mut extended = Extended::default();
         loop {
             let at = self.at;
@@ -100,13 +102,12 @@ impl<I: Input> Tar<I> {
         }
     }
 
-    /// Goes on behind the entry that came last, whatever was read of it.
+    /// Goes on behind the content of the entry that came last, whatever was read of it.
     ///
     /// # Errors
     /// [`TarError::Truncated`], [`TarError::Read`].
-    pub(crate) fn skip_entry(&mut self) -> Result<(), TarError> {
-        let rest = self.content_bytes.saturating_add(self.padding_bytes);
-        (self.content_bytes, self.padding_bytes) = (0, 0);
+    pub(crate) fn skip_content(&mut self) -> Result<(), TarError> {
+        let rest = std::mem::take(&mut self.content_bytes);
         self.skip(rest)
     }
 
@@ -156,6 +157,9 @@ impl<I: Input> Tar<I> {
     fn entry(&mut self, header: &Header, extended: &Extended) -> Result<Entry, TarError> {
         let at = self.at;
         let raw_path = extended.path(header);
+        if raw_path.len() > NAME_BYTES {
+            return Err(TarError::LongName { at, limit: NAME_BYTES });
+        }
         let path = EntryPath::parse(&raw_path);
         let path = path.map_err(|fault| TarError::Path { path: lossy(&raw_path), fault })?;
         let size = extended.size(header, &path)?;
@@ -240,6 +244,8 @@ const BLOCK_BYTES: usize = 512;
 /// The most headers of an archive: a mirror of five thousand images has some hundred thousand, and
 /// what is packed could have any number.
 const MOST_HEADERS: u64 = 4 << 20;
+/// The longest name of an entry, as long as Linux has them.
+const NAME_BYTES: usize = 4096;
 /// The longest content of an extended header, which holds names and, from some writers, attributes.
 const EXTENDED_BYTES: u64 = 1 << 20;
 /// How much of a content is read to see what it is.

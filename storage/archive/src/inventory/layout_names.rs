@@ -1,6 +1,7 @@
 //! What the index of a layout calls its images.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use oci::{Digest, EdgeKind, RepoName, Tag, signature_tags};
 
@@ -35,7 +36,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn named(&self, entries: &[IndexEntry], damage: &mut Vec<Damage>) -> Vec<Claim> {
-        let mut claims = Vec::new();
+        let (mut claims, images) = (Vec::new(), images(entries));
         for entry in entries {
             let Some(annotations) = &entry.annotations else { continue };
             match self.name(annotations) {
@@ -44,7 +45,7 @@ impl Reading<'_> {
                     let repository = repository.or_else(|| self.home.clone());
                     let tag = match kind(annotations) {
                         Kind::Image => tag,
-                        Kind::Signature(end) => signature_tag(entries, annotations, end),
+                        Kind::Signature(end) => signature_tag(&images, annotations, end),
                         Kind::Referrer => None,
                     };
                     claims.push(Claim { repository, tag, digest: entry.digest });
@@ -60,31 +61,48 @@ impl Reading<'_> {
     fn unnamed(&self, entries: &[IndexEntry], named: &[Claim]) -> Vec<Claim> {
         let all: BTreeSet<Digest> = entries.iter().map(|entry| entry.digest).collect();
         let listed: BTreeSet<Digest> = all.iter().flat_map(|image| self.children(image)).collect();
+        let homes = self.homes(&all, named);
         let is_named = |entry: &&IndexEntry| {
             entry.annotations.as_ref().is_some_and(|it| !matches!(self.name(it), Ok(None)))
         };
         let mut claims = Vec::new();
         for entry in entries.iter().filter(|entry| !is_named(entry)) {
             let digest = entry.digest;
-            let repositories = match self.source.subjects.get(&digest) {
-                Some(subject) => self.homes_of(subject, named),
-                None => BTreeSet::new(),
-            };
-            if repositories.is_empty() && !listed.contains(&digest) {
-                claims.push(Claim { repository: self.home.clone(), tag: None, digest });
+            let subject = self.source.subjects.get(&digest);
+            match subject.and_then(|subject| homes.get(subject)) {
+                Some(homes) => {
+                    let room = MOST_CLAIMS.saturating_sub(claims.len());
+                    let homes = homes.iter().take(room).cloned();
+                    claims.extend(homes.map(|repository| Claim { repository, tag: None, digest }));
+                }
+                None if listed.contains(&digest) => {}
+                None => claims.push(Claim { repository: self.home.clone(), tag: None, digest }),
             }
-            let of = |repository| Claim { repository, tag: None, digest };
-            claims.extend(repositories.into_iter().map(of));
         }
         claims
     }
 
-    /// The repositories of the images that are this one, or list it.
-    fn homes_of(&self, subject: &Digest, named: &[Claim]) -> BTreeSet<Option<RepoName>> {
-        let is_home = |claim: &&Claim| {
-            claim.digest == *subject || self.children(&claim.digest).any(|it| it == *subject)
+    /// The repositories of what something in the layout refers to: those of its names, and of the
+    /// lists that it stands in.
+    fn homes<'a>(
+        &'a self,
+        all: &BTreeSet<Digest>,
+        named: &'a [Claim],
+    ) -> BTreeMap<Digest, BTreeSet<Option<RepoName>>> {
+        let subjects = all.iter().filter_map(|image| self.source.subjects.get(image));
+        let subjects: BTreeSet<Digest> = subjects.copied().collect();
+        let mut homes: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        let of = |claim: &'a Claim| {
+            let images = iter::once(claim.digest).chain(self.children(&claim.digest));
+            images.map(|image| (image, &claim.repository))
         };
-        named.iter().filter(is_home).map(|claim| claim.repository.clone()).collect()
+        let pairs = named.iter().filter(|_| !subjects.is_empty()).flat_map(of);
+        for (image, repository) in pairs.take(MOST_PAIRS) {
+            if subjects.contains(&image) {
+                homes.entry(image).or_default().insert(repository.clone());
+            }
+        }
+        homes
     }
 
     fn children(&self, image: &Digest) -> impl Iterator<Item = Digest> {
@@ -129,21 +147,42 @@ fn kind(annotations: &Annotations) -> Kind {
     }
 }
 
+/// What a layout calls an image, in both ways in which Hauler does.
+type Names<'a> = (Option<&'a str>, Option<&'a str>);
+
+fn names(annotations: &Annotations) -> Names<'_> {
+    (annotations.ref_name.as_deref(), annotations.containerd_name.as_deref())
+}
+
+/// The images of a layout by their names; of one name, the first.
+fn images(entries: &[IndexEntry]) -> BTreeMap<Names<'_>, Digest> {
+    let mut images = BTreeMap::new();
+    for entry in entries {
+        if let Some(annotations) = &entry.annotations
+            && matches!(kind(annotations), Kind::Image)
+        {
+            images.entry(names(annotations)).or_insert(entry.digest);
+        }
+    }
+    images
+}
+
 /// The tag that cosign gives to what belongs to an image, which Hauler calls like the image.
-fn signature_tag(entries: &[IndexEntry], of: &Annotations, end: &str) -> Option<Tag> {
-    let is_image = |entry: &&IndexEntry| {
-        entry.annotations.as_ref().is_some_and(|it| {
-            matches!(kind(it), Kind::Image)
-                && it.ref_name == of.ref_name
-                && it.containerd_name == of.containerd_name
-        })
-    };
-    let subject = of.subject.or_else(|| entries.iter().find(is_image).map(|entry| entry.digest))?;
+fn signature_tag(
+    images: &BTreeMap<Names<'_>, Digest>,
+    annotations: &Annotations,
+    end: &str,
+) -> Option<Tag> {
+    let subject = annotations.subject.or_else(|| images.get(&names(annotations)).copied())?;
     signature_tags(&subject).into_iter().find(|tag| tag.as_str().ends_with(end))
 }
 
 /// What Hauler's kinds begin with, and those of older versions.
 const HAULER: &str = "dev.hauler";
 const HAULER_BEFORE: &str = "dev.cosignproject.cosign";
+/// The most names of what only refers to something, in one layout.
+const MOST_CLAIMS: usize = 100_000;
+/// The most pairs of a name and what stands in its list that are looked at, in one layout.
+const MOST_PAIRS: usize = 1_000_000;
 /// How much of a name that is none is told.
 const NAME_CHARS: usize = 256;

@@ -114,6 +114,14 @@ pub enum TarError {
         /// The bound, in bytes.
         limit: u64,
     },
+    /// A name that is longer than names are.
+    #[error("byte {at}: an entry has a name of more than {limit} bytes")]
+    LongName {
+        /// Where its content begins, in bytes from the beginning.
+        at: u64,
+        /// The bound, in bytes.
+        limit: usize,
+    },
     /// Something stands behind the mark of the end.
     #[error("byte {at}: the archive goes on behind its end, which readers take differently")]
     BehindTheEnd {

@@ -49,10 +49,9 @@ impl Header {
 }
 
 /// The sum of a header, in which its own field counts as spaces.
-pub(super) fn sum(block: &[u8; BLOCK_BYTES]) -> u64 {
-    let own = SUM..SUM + 8;
-    let byte = |(at, byte): (usize, &u8)| if own.contains(&at) { 32 } else { u64::from(*byte) };
-    block.iter().enumerate().map(byte).sum()
+fn sum(block: &[u8; BLOCK_BYTES]) -> u64 {
+    let all = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+    all(&block[..SUM]) + 8 * u64::from(b' ') + all(&block[SUM + 8..])
 }
 
 /// A field up to its first NUL.
@@ -88,12 +87,12 @@ pub(super) const MOST_BYTES: u64 = i64::MAX.cast_unsigned();
 pub(super) const MOST_OCTAL_BYTES: u64 = 0o777_7777_7777;
 
 /// Where the fields begin, by POSIX (pax, "ustar Interchange Format"), in bytes.
-pub(super) const SIZE: usize = 124;
-pub(super) const SUM: usize = 148;
-pub(super) const FLAG: usize = 156;
-pub(super) const LINK: usize = 157;
-pub(super) const MAGIC: usize = 257;
-pub(super) const PREFIX: usize = 345;
+const SIZE: usize = 124;
+const SUM: usize = 148;
+const FLAG: usize = 156;
+const LINK: usize = 157;
+const MAGIC: usize = 257;
+const PREFIX: usize = 345;
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,9 @@ use std::process::Command;
 use archive::{Contents, Damage, Format, Inventory, OpenSourceError, Opened};
 use oci::{Digest, EdgeKind, Manifest};
 
-use crate::support::{TARS, check_blobs, fixture, open, scan, stream, tell, told};
+use crate::support::{
+    TARS, check_blobs, entries, fixture, open, scan, scan_bytes, stream, tell, told,
+};
 
 /// The images that a mirror holds after oc-mirror filled it.
 fn after(directory: &str) -> BTreeSet<String> {
@@ -211,39 +213,77 @@ fn each_tar_is_the_same_as_it_comes_and_as_it_lies() {
 }
 
 #[test]
+fn what_tar_packs_again_in_any_of_its_forms_is_the_same() {
+    let place = tempfile::tempdir().unwrap();
+    let files = place.path().join("files");
+    fs::create_dir(&files).unwrap();
+    unpack(&mirror(A), &files);
+    let expected = scan(&[mirror(A)]);
+    for form in ["gnu", "oldgnu", "posix"] {
+        let packed = place.path().join(form);
+        let mut tar = Command::new("tar");
+        tar.args(["--format", form, "--sparse", "-C"]).arg(&files).arg("-cf").arg(&packed);
+        assert!(tar.arg(".").status().unwrap().success());
+        let contents = scan(&[packed]);
+        assert_eq!(told(contents.images()), told(expected.images()), "{form}");
+        assert_eq!(contents.blobs(), expected.blobs(), "{form}");
+        assert_eq!(contents.sources(), expected.sources(), "{form}");
+    }
+    let contents = scan(&[files]);
+    assert_eq!(told(contents.images()), told(expected.images()));
+}
+
+#[test]
 fn what_is_packed_in_another_way_says_how_to_unpack_it() {
     let path = fixture("quay-go-data.tar.gz");
     let error = archive::open(&path).unwrap_err();
     assert_eq!(error, OpenSourceError::Compressed { path, format: "gzip" });
     assert!(error.to_string().contains("`gzip -dc FILE | registry import -`"), "{error}");
     let hauler = archive::open(&fixture("hauler-haul.tar.zst")).unwrap();
-    assert!(
-        matches!(hauler, Opened::Compressed { stem: Some(stem), .. } if stem.as_str() == "hauler-haul")
-    );
+    let Opened::Compressed { stem: Some(stem), .. } = hauler else { panic!("{hauler:?}") };
+    assert_eq!(stem.as_str(), "hauler-haul");
 }
 
 #[test]
 fn an_archive_that_is_not_finished_is_told_as_such() {
     let bytes = fs::read(mirror(A)).unwrap();
-    let entries = crate::support::entries(&bytes);
+    let entries = entries(&bytes);
     let (path, last) = entries.last().unwrap();
     assert!(path.starts_with("isc_"));
     // The run failed before it wrote its version, and its configuration.
     let mut cut = bytes[..last.start].to_vec();
     let version = entries.iter().find(|(path, _)| path.ends_with("oc-mirror-version.json"));
     cut.drain(version.unwrap().1.clone());
-    let contents = crate::support::scan_bytes(&cut).unwrap();
+    let contents = scan_bytes(&cut).unwrap();
     let report = &contents.sources()[0];
     let truncated = Damage::Truncated { at: cut.len() as u64 };
     assert_eq!(report.damage, [truncated, Damage::Unfinished]);
     assert_eq!(report.oc_mirror.as_ref().unwrap().version, None);
     assert_eq!(told(contents.images()), after(A));
+    // It failed among the blobs, and ended the archive in good order.
+    let blob = |path: &str| path.contains("/v2/blobs/");
+    let first = entries.iter().position(|(path, _)| blob(path)).unwrap();
+    let mut cut = bytes[..entries[first + 9].1.end].to_vec();
+    cut.extend([0; 1024]);
+    let contents = scan_bytes(&cut).unwrap();
+    let report = &contents.sources()[0];
+    assert_eq!(report.formats, BTreeSet::from([Format::OcMirror]));
+    assert_eq!(report.damage[0], Damage::Unfinished);
+    assert_eq!(contents.blobs().len(), 10);
+    assert!(!contents.missing().is_empty());
+    // Beside one that is finished, too.
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("failed");
+    fs::write(&path, cut).unwrap();
+    let contents = scan(&[mirror(A), path]);
+    assert_eq!(contents.sources()[0].damage, []);
+    assert!(contents.sources()[1].damage.contains(&Damage::Unfinished));
 }
 
 #[test]
 fn segments_are_one_archive_whatever_their_order() {
     let bytes = fs::read(mirror(A)).unwrap();
-    let entries = crate::support::entries(&bytes);
+    let entries = entries(&bytes);
     let place = tempfile::tempdir().unwrap();
     // The tree and some blobs, more blobs, and the rest.
     let blob = |path: &str| path.contains("/v2/blobs/");
@@ -267,7 +307,8 @@ fn segments_are_one_archive_whatever_their_order() {
     // Without the one that says which tag the catalog gets.
     segments.sort();
     let contents = scan(&segments[..3]);
-    let [Damage::FilterAlone { tag, .. }] = &contents.sources()[0].damage[..] else {
+    let [Damage::Unfinished, Damage::FilterAlone { tag, .. }] = &contents.sources()[0].damage[..]
+    else {
         panic!("{:?}", contents.sources()[0].damage)
     };
     assert_eq!(tag.as_str(), "087854151bdd7825dfd9bf6e353b3c03");

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
+use std::thread;
 
-use archive::{Contents, Damage, Format};
-use oci::{Algorithm, Digest};
+use archive::{Contents, Damage, Format, Opened};
+use oci::{Algorithm, Digest, MediaType};
 
 use crate::support::{Packed, fixture, scan, scan_bytes, stream, tell};
 
@@ -47,6 +49,42 @@ fn the_names_of_each_tool_are_read() {
     let (contents, blobs) = stream(File::open(fixture("hauler-haul.tar.zst")).unwrap()).unwrap();
     assert_eq!(images(&contents), named);
     assert_eq!(blobs.len(), contents.blobs().len());
+}
+
+#[test]
+fn frames_of_zstd_follow_each_other() {
+    let tar = fs::read(fixture("crane-layout-annotated.tar")).unwrap();
+    let mut packed = Vec::new();
+    for piece in tar.chunks(15_000) {
+        packed.extend([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58]);
+        // One block, the last of its frame, with the bytes as they are.
+        let header = u32::try_from(piece.len() << 3 | 1).unwrap();
+        packed.extend(&header.to_le_bytes()[..3]);
+        packed.extend(piece);
+        // A frame to be skipped, as other programs put in between.
+        packed.extend([0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 0xff, 0xff]);
+    }
+    let ((contents, blobs), (plain, _)) = (stream(&packed[..]).unwrap(), stream(&tar[..]).unwrap());
+    assert_eq!(images(&contents), images(&plain));
+    assert_eq!(contents.blobs(), plain.blobs());
+    assert!(blobs.iter().all(|(name, content)| digest(content) == *name));
+}
+
+#[test]
+fn a_pipe_with_a_name_is_read_like_any_other() {
+    let place = tempfile::tempdir().unwrap();
+    let pipe = place.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = {
+        let pipe = pipe.clone();
+        thread::spawn(move || fs::copy(fixture("hauler-haul.tar.zst"), pipe).unwrap())
+    };
+    let Opened::Compressed { file, stem: None } = archive::open(&pipe).unwrap() else {
+        panic!("it is no stream");
+    };
+    let (contents, _) = stream(file).unwrap();
+    assert_eq!(images(&contents).len(), 2);
+    assert_eq!(writer.join().unwrap(), 12453);
 }
 
 #[test]
@@ -130,10 +168,8 @@ fn a_bundle_keeps_its_names_whole_and_its_description_for_whoever_checks_it() {
     let report = &contents.sources()[0];
     assert_eq!(report.formats, [Format::Bundle].into());
     let bundle = report.bundle.as_ref().unwrap();
-    assert_eq!(
-        (&bundle.description[..], bundle.signature.as_deref()),
-        (&b"{}"[..], Some(&b"signed"[..]))
-    );
+    assert_eq!(bundle.description, b"{}");
+    assert_eq!(bundle.signature.as_deref(), Some(&b"signed"[..]));
 }
 
 /// An image of one layer, which has the configuration that all have.
@@ -142,14 +178,13 @@ pub(crate) fn image(layer: &[u8], subject: Option<&str>) -> String {
         let (digest, size) = (digest(content), content.len());
         format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
     };
-    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = MediaType::OCI_MANIFEST;
     let subject = subject.map(|subject| descriptor(manifest, subject.as_bytes()));
     let subject = subject.map(|subject| format!(r#","subject":{subject}"#)).unwrap_or_default();
-    let config = descriptor("application/vnd.oci.image.config.v1+json", layer);
+    let config = descriptor(MediaType::OCI_CONFIG, layer);
     let layer = descriptor("application/vnd.oci.image.layer.v1.tar", layer);
-    format!(
-        r#"{{"schemaVersion":2,"mediaType":"{manifest}","config":{config},"layers":[{layer}]{subject}}}"#
-    )
+    let parts = format!(r#""config":{config},"layers":[{layer}]{subject}"#);
+    format!(r#"{{"schemaVersion":2,"mediaType":"{manifest}",{parts}}}"#)
 }
 
 /// The index of a layout, each image with its annotations.

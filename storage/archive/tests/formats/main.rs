@@ -7,6 +7,11 @@
     reason = "helpers of tests fail like the tests themselves"
 )]
 
+mod catalogs;
+mod cut;
+mod damaged;
 mod fixtures;
+mod hostile;
 mod layouts;
 mod support;
+mod trees;

@@ -10,7 +10,7 @@ use oci::{Digest, Hasher};
 
 mod packed;
 
-pub(crate) use packed::{Packed, entries};
+pub(crate) use packed::{Packed, blob_path, entries, with_sum};
 
 /// The path of an archive that a tool wrote. One that is missing fails the test.
 pub(crate) fn fixture(name: &str) -> PathBuf {

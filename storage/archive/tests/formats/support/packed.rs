@@ -23,6 +23,22 @@ impl Packed {
         self.file(&blob_path(content), content)
     }
 
+    /// Adds a link: `1` for a hard one, `2` for a symbolic one.
+    pub(crate) fn link(self, path: &str, flag: u8, target: &str) -> Self {
+        self.entry(path, flag, target, 0, b"")
+    }
+
+    /// Adds the records of a PAX header, each with its length, for what comes next.
+    pub(crate) fn pax(self, records: &[(&str, &str)]) -> Self {
+        self.records(b'x', records)
+    }
+
+    /// Adds a PAX header, of either kind.
+    pub(crate) fn records(self, flag: u8, records: &[(&str, &str)]) -> Self {
+        let content: String = records.iter().map(|(key, value)| record(key, value)).collect();
+        self.entry("PaxHeaders/x", flag, "", content.len() as u64, content.as_bytes())
+    }
+
     /// Adds any entry, whatever its size is said to be.
     pub(crate) fn entry(
         mut self,
@@ -59,6 +75,11 @@ impl Packed {
         self
     }
 
+    /// The bytes so far, without an end.
+    pub(crate) fn open_end(self) -> Vec<u8> {
+        self.0
+    }
+
     /// The bytes, with the two blocks that end an archive.
     pub(crate) fn end(self) -> Vec<u8> {
         self.raw(&[0; 1024]).0
@@ -93,6 +114,8 @@ pub(crate) fn entries(tar: &[u8]) -> Vec<(String, Range<usize>)> {
             let records = text(&tar[content]);
             let path = records.lines().find_map(|line| line.split_once(" path="));
             long = path.map(|(_, path)| path.to_owned());
+        } else if header[156] == b'L' {
+            long = Some(text(&tar[content]));
         } else {
             let is_posix = &header[257..263] == b"ustar\0";
             let prefix = if is_posix { text(&header[345..500]) } else { String::new() };
@@ -104,4 +127,10 @@ pub(crate) fn entries(tar: &[u8]) -> Vec<(String, Range<usize>)> {
         at = end;
     }
     entries
+}
+
+fn record(key: &str, value: &str) -> String {
+    let rest = format!(" {key}={value}\n");
+    let length = (rest.len()..).find(|length| length.to_string().len() + rest.len() == *length);
+    format!("{}{rest}", length.unwrap())
 }
