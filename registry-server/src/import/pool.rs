@@ -152,5 +152,6 @@ fn of_copy(outcome: CopyOutcome, is_clone: bool) -> Outcome {
 /// How many blobs are read at once: one that is hashed, one that is written, and those that wait
 /// for their sync, which the file system takes together.
 pub(super) const THREADS: usize = 4;
-/// How much of a blob each has in memory.
-const PIECE_BYTES: usize = 1024 * 1024;
+/// How much of a blob each has in memory: no more than the processor's cache holds, since it is
+/// copied, hashed and copied again.
+const PIECE_BYTES: usize = 256 * 1024;
