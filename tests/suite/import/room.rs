@@ -1,11 +1,12 @@
-//! Room on the disk: what has none is refused before anything is read, and nothing is left of it.
+//! Room on the disk: what has none is refused before anything is read, and nothing is left of it;
+//! and what can share the blocks of its source takes none.
 
 use serde_json::json;
 
 use super::{import, layout::Layout, named, stagings};
 use crate::support::binary::Instance;
-use crate::support::content::noise;
-use crate::support::disk::SmallDisk;
+use crate::support::content::{noise, sha256};
+use crate::support::disk::{OwnDisk, SmallDisk};
 use crate::support::report::skip;
 
 #[test]
@@ -44,4 +45,41 @@ fn an_import_for_which_there_is_no_room_is_refused_and_a_smaller_one_is_not() {
         instance.stop();
         std::fs::remove_dir_all(instance.data()).expect("room for the next");
     }
+}
+
+#[test]
+fn files_that_can_be_cloned_take_no_room_and_stay_what_they_are() {
+    let Some(disk) = OwnDisk::mount_with_shared_blocks() else {
+        skip("this machine lets nobody mount a file system of XFS");
+        return;
+    };
+    let mut instance = Instance::new().with_data(disk.path().join("data"));
+    instance.start();
+    let layout = Layout::in_directory(&disk.path());
+    let images: Vec<_> = (0..8).map(|seed| layout.image(&noise(seed, 20 << 20))).collect();
+    for (number, image) in images.iter().enumerate() {
+        layout.name(image, &format!("team/app:{number}"));
+    }
+    let free = || {
+        rustix::fs::syncfs(std::fs::File::open(disk.path()).expect("the disk")).expect("a sync");
+        let space = rustix::fs::statvfs(disk.path()).expect("its room");
+        space.f_bavail * space.f_frsize
+    };
+    let before = free();
+    let report = import(&instance, &[layout.path()], 0);
+    assert_eq!(report["cloned_bytes"], report["read_bytes"], "{report}");
+    assert_eq!(report["cloned_bytes"], json!(8 * (20 << 20) + 2), "{report}");
+    // The database and its log grow; nothing grows with the blobs.
+    assert!(before.saturating_sub(free()) < 16 << 20, "{before} {}", free());
+    for seed in 0..8 {
+        let path = format!("{}/blobs/{}", layout.path(), sha256(&noise(seed, 20 << 20)));
+        let path = path.replace("sha256:", "sha256/");
+        match seed % 3 {
+            0 => std::fs::write(path, "other").expect("a file"),
+            1 => std::fs::remove_file(path).expect("a file"),
+            _ => drop(std::fs::File::create(path).expect("a file")),
+        }
+    }
+    instance.command(&["verify"], &[]).ok();
+    instance.stop();
 }
