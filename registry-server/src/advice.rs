@@ -58,6 +58,9 @@ fn of_storage(error: &StorageError) -> Option<String> {
             ": choose one from `registry tag history {repository}:{tag}`, or remove the tag with \
              `registry rm {repository}:{tag}`"
         ),
+        StorageError::NoImport(_) => {
+            ": `registry tag history REPO` shows which import changed a tag".to_owned()
+        }
         StorageError::UserExists => ": change the password with `registry user passwd`".to_owned(),
         StorageError::Full | StorageError::NoRoom { .. } => {
             ": delete images and run `registry gc` on its host, or enlarge the disk, then try again"
@@ -72,6 +75,7 @@ fn of_storage(error: &StorageError) -> Option<String> {
         | StorageError::BlobInUse { .. }
         | StorageError::Collected { .. }
         | StorageError::BlobsCollected { .. }
+        | StorageError::NotStaged(_)
         | StorageError::ReadOnly
         | StorageError::Closed
         | StorageError::Failed(_) => return None,

@@ -19,6 +19,7 @@ mod source;
 
 pub(crate) use listener::{Event, Listener};
 pub(crate) use make::{BackupOrder, make_backup};
+pub(crate) use owner_thread::{OwnerThread, with_owner_thread};
 pub(crate) use restore::{RestoreReport, RestoreSummary, restore};
 pub(crate) use run::BackupSummary;
 pub(crate) use storage::backup::name_in_backup;

@@ -17,6 +17,7 @@ mod backup;
 mod data_dir;
 mod df;
 mod gc;
+mod import;
 mod inspect;
 mod install;
 mod ls;
@@ -88,6 +89,12 @@ enum CliCommand {
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup; it must be empty or not there yet
     Restore(restore::RestoreArgs),
+    /// Take in images from archives and directories that other tools wrote
+    ///
+    /// Each becomes visible as soon as it is whole. What is there already is not read again, so the
+    /// same command goes on with an import that was cut short. Exit code 1 says that something that
+    /// the sources name is not there at the end.
+    Import(import::ImportArgs),
     /// Collect what nothing needs any more, while everybody pushes and pulls
     Gc(gc::GcArgs),
     /// Show everything that belongs to an image, and whether it is there
@@ -240,6 +247,7 @@ fn run(command: CliCommand) -> anyhow::Result<()> {
         CliCommand::Df { data, json } => df::run(&data.path()?, json),
         CliCommand::Backup(args) => backup::run(args),
         CliCommand::Restore(args) => restore::run(args),
+        CliCommand::Import(args) => import::run(args),
         CliCommand::Gc(args) => gc::run(args),
         CliCommand::Inspect { data, image, json } => inspect::run(&data.path()?, &image, json),
         CliCommand::Rm { data, image, all, dry_run, json } => {

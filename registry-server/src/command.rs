@@ -17,6 +17,7 @@ pub(crate) mod all;
 pub mod data;
 mod error;
 pub mod image;
+pub mod import;
 mod names;
 pub mod tag;
 pub mod user;
@@ -44,7 +45,7 @@ pub trait Command: Serialize + DeserializeOwned + Send + 'static {
     }
 
     /// Whether it goes on with what another one began, and is logged more quietly. Whatever changes
-    /// something is no such.
+    /// something is no such, unless what it goes on with was logged and what it changes says so.
     fn is_continued(&self) -> bool {
         false
     }

@@ -14,6 +14,7 @@ use crate::command::Progress;
 mod client;
 mod lease;
 mod line;
+mod owner;
 mod person;
 mod place;
 mod socket;
@@ -21,6 +22,7 @@ mod socket;
 pub use client::{Leased, Refused, own, run, run_leased, run_long};
 pub(crate) use client::{allow_network_fs, check_medium, is_network_fs_allowed, open_options};
 pub use lease::Lease;
+pub use owner::Owner;
 pub(crate) use person::remember_user;
 pub use socket::Socket;
 

@@ -353,6 +353,8 @@ fn storage_status(error: &StorageError) -> (StatusCode, Code) {
         | StorageError::NotThereThen { .. }
         | StorageError::Collected { .. }
         | StorageError::BlobsCollected { .. }
+        | StorageError::NotStaged(_)
+        | StorageError::NoImport(_)
         | StorageError::UserExists => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
     }
 }

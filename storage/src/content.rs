@@ -1,5 +1,5 @@
-//! What a disk holds of content: the files of blobs, those of uploads, and those that were put
-//! aside because their bytes are wrong. Nobody else opens, lists, renames or removes them.
+//! What a disk holds of content: the files of blobs, those of uploads and imports, and those that
+//! were put aside because their bytes are wrong. Nobody else opens, lists, renames or removes them.
 //!
 //! A directory of content may be a store's, a backup's, or one that is being restored: all three
 //! are laid out alike. Rows are not known here: who asks says which blob it is, and how many bytes
@@ -23,16 +23,19 @@ mod reread;
 mod set_aside;
 mod shard;
 mod spool;
+pub(crate) mod staging;
 pub(crate) mod upload;
+mod write_back;
 
 pub(crate) use copy::CopyError;
 pub use copy::CopyOutcome;
 pub use damage::BlobDamage;
-pub(crate) use publication::{Unpublished, UploadRemains};
+pub(crate) use publication::{Named, Placed, Replaced, SyncedShards, Unpublished, UploadRemains};
 pub use reader::{BlobContent, BlobReader};
 pub(crate) use reread::{Identity, Reread};
 pub(crate) use shard::Listing;
 pub use spool::Spool;
+pub use staging::{StagedFile, Staging};
 
 /// The content in one directory.
 #[derive(Clone, Debug)]

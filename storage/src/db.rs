@@ -37,6 +37,7 @@ pub(crate) mod descendants;
 pub(crate) mod history;
 pub(crate) mod history_bounds;
 pub(crate) mod image_removal;
+pub(crate) mod imports;
 pub(crate) mod inspect;
 pub(crate) mod kept_by;
 pub(crate) mod key;

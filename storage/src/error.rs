@@ -9,6 +9,7 @@ use oci::{Digest, RepoName, Tag};
 use thiserror::Error;
 
 use crate::byte_count::ByteCount;
+use crate::import_number::ImportNumber;
 
 mod open;
 mod trouble;
@@ -94,6 +95,12 @@ pub enum StorageError {
         /// What it lacks.
         blobs: Vec<Digest>,
     },
+    /// An import names what it has not read, or what is something else by now.
+    #[error("the import has not read {0}: begin it again, which goes on with what is there")]
+    NotStaged(Digest),
+    /// There is no import of this number.
+    #[error("there is no import {0}")]
+    NoImport(ImportNumber),
     /// A user of this name exists already.
     #[error("this user exists already")]
     UserExists,

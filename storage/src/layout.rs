@@ -7,6 +7,7 @@
 //! DATA/blobs/sha512/ab/<hex>      all 2 x 256 directories are made and synced with the store
 //! DATA/damaged/<algorithm>-<hex>  files that were put aside because their bytes are wrong
 //! DATA/uploads/<id> <id>.meta     bytes of open uploads, and whose they are
+//! DATA/uploads/import-<id>/       what an import under way has read and not published
 //! DATA/tls/                       certificates and their keys (crate `certs`)
 //! DATA/reserve                    room on the disk for deletes and collection when it is full
 //! DATA/promises                   what clients were told, while no process owns the store
@@ -107,6 +108,21 @@ impl Layout {
 
     pub(crate) fn upload_meta(&self, id: UploadId) -> PathBuf {
         self.uploads().join(format!("{id}.meta"))
+    }
+
+    /// The directory of an import that is under way.
+    pub(crate) fn staging(&self, id: UploadId) -> PathBuf {
+        self.uploads().join(format!("{STAGING}{id}"))
+    }
+
+    /// The import whose directory is called so, if it is one's.
+    pub(crate) fn staging_named(name: &str) -> Option<UploadId> {
+        name.strip_prefix(STAGING)?.parse().ok()
+    }
+
+    /// Where an import puts something until it is published.
+    pub(crate) fn staged(&self, id: UploadId, digest: &Digest) -> PathBuf {
+        self.staging(id).join(format!("{}-{}", digest.algorithm(), digest.hex()))
     }
 
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
@@ -323,6 +339,8 @@ const PRIVATE: Access = Access::mode(0o700);
 pub const DATA_MODE: u32 = 0o711;
 /// More bytes than the number in FORMAT has.
 const FORMAT_BYTES: u64 = 32;
+/// How the name of an import's directory begins.
+const STAGING: &str = "import-";
 /// What some file systems put at their root.
 pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 

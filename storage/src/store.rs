@@ -26,6 +26,7 @@ mod backup;
 mod blob;
 mod finished;
 mod image;
+mod import;
 mod manifest;
 mod matching;
 mod publish;
@@ -40,6 +41,7 @@ mod user;
 mod verify;
 
 pub use image::{ImagePart, PartState};
+pub use import::ImportedImage;
 pub use manifest::ManifestContent;
 pub use push::Pushed;
 pub use snapshot::Snapshot;
@@ -158,6 +160,8 @@ impl Store {
         // Every time, since a copy of a store may lack the directories that are empty.
         layout.make_directories()?;
         medium::check_one(&layout)?;
+        // What imports left that are dead. Whatever keeps it there is no reason not to open.
+        let _ = Content::new(&layout).remove_dead_imports();
         let space = Arc::new(Space::new(&layout, options.reserve_bytes));
         // A registry on a full disk must start: how else would anything be deleted?
         let OpenOptions { on_fatal, on_trouble, .. } = *options;

@@ -25,10 +25,11 @@ const ONE_WAY: [&str; 3] = ["cli", "backup", "install"];
 
 /// What the command line may name of the store: types that only hold something, its error, and how
 /// a shell takes a word. None of them opens anything, or does anything to a store.
-const PLAIN: [&str; 11] = [
+const PLAIN: [&str; 12] = [
     "Actor",
     "Collected",
     "HostUser",
+    "ImportNumber",
     "KeptUntagged",
     "PartState",
     "Role",

@@ -32,6 +32,7 @@ mod host;
 mod hot;
 mod idle;
 mod image;
+mod import;
 mod initialize;
 mod install;
 mod kill;

@@ -110,7 +110,7 @@ fn open_to_all(path: &Path) {
 }
 
 /// Checks that everything belongs to the owner, DATA itself too.
-fn check(data: &Path) {
+pub(crate) fn check(data: &Path) {
     let mut left: Vec<PathBuf> = vec![data.to_owned()];
     let mut count = 0;
     while let Some(path) = left.pop() {

@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Subcommand;
 use oci::{Digest, ImageName, TagPattern};
 use serde::Serialize;
-use storage::{Actor, HostUser, UserName, shell_word};
+use storage::{Actor, HostUser, ImportNumber, UserName, shell_word};
 
 use super::data_dir::DataDir;
 use crate::command::tag::{Change, ProtectTag, Protection, RestoreTag, RestoredTag, UnprotectTag};
@@ -128,6 +128,8 @@ struct Printed {
     by: Option<UserName>,
     /// A person who gave a command on the host.
     host_user: Option<HostUser>,
+    /// The import that it was a part of.
+    import: Option<ImportNumber>,
 }
 
 fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
@@ -149,23 +151,24 @@ fn history(data_dir: &Path, image: &str, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn printed(Change { image, from, to, changed_at, by, .. }: Change) -> Printed {
+fn printed(Change { image, from, to, changed_at, by, import, .. }: Change) -> Printed {
     let (by, host_user) = match by {
         Some(Actor::User(user)) => (Some(user), None),
         Some(Actor::Host(person)) => (None, Some(person)),
         None => (None, None),
     };
-    Printed { when: time(changed_at), image, from, to, by, host_user }
+    Printed { when: time(changed_at), image, from, to, by, host_user, import }
 }
 
-fn line(Change { image, from, to, changed_at, by, .. }: Change) -> String {
+fn line(Change { image, from, to, changed_at, by, import, .. }: Change) -> String {
     let (when, from, to) = (time(changed_at), or_nothing(from.as_ref()), or_nothing(to.as_ref()));
     let by = match by {
         Some(Actor::User(user)) => user.to_string(),
         Some(Actor::Host(person)) => format!("a command on the host ({person})"),
         None => "a command on the host".to_owned(),
     };
-    format!("{when}  {image}  {from} -> {to}  by {by}")
+    let import = import.map(|number| format!(" in import {number}")).unwrap_or_default();
+    format!("{when}  {image}  {from} -> {to}  by {by}{import}")
 }
 
 /// What a restoration did, and how it is undone.

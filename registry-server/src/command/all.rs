@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Command, Context, data, image, tag, user};
+use super::{Command, Context, data, image, import, tag, user};
 
 /// Every command. A new one is a file, and a line here.
 pub(crate) static ALL: &[Entry] = &[
@@ -25,6 +25,15 @@ pub(crate) static ALL: &[Entry] = &[
     Entry::of::<image::RemoveImage>(),
     Entry::of::<image::RemoveMatching>(),
     Entry::of::<image::RemoveSome>(),
+    Entry::of::<import::BeginImport>(),
+    Entry::of::<import::EndImport>(),
+    Entry::of::<import::LinkBlobs>(),
+    Entry::of::<import::LookAtTags>(),
+    Entry::of::<import::LookForBlobs>(),
+    Entry::of::<import::LookForManifests>(),
+    Entry::of::<import::PublishBlobs>(),
+    Entry::of::<import::PutImage>(),
+    Entry::of::<import::UndoImport>(),
     Entry::of::<tag::ListTags>(),
     Entry::of::<tag::ProtectTag>(),
     Entry::of::<tag::RestoreManifests>(),

@@ -24,7 +24,7 @@ use super::socket::through;
 use super::{Line, Request, line, place};
 use crate::advice::told;
 use crate::command::data::{SnapshotPlace, TakeSnapshot};
-use crate::command::{Command, Context as CommandContext, OnProgress};
+use crate::command::{Command, CommandError, Context as CommandContext, OnProgress};
 use crate::config::{CONFIG_FILE, Upkeep, installed_settings, installed_upkeep};
 use crate::limits::{COMMAND_SILENCE_TIME, COMMAND_TIME, Limits};
 use crate::{logging, text};
@@ -59,7 +59,7 @@ pub fn run_long<C: Command>(
             // What it keeps for whoever gave it ends here: nobody works with it.
             let mut context =
                 CommandContext { store, by, running: None, upkeep, on_progress, kept: None };
-            command.run(&mut context).map_err(|error| Refused(error.to_string()).into())
+            command.run(&mut context).map_err(|error| Refused::of(&error).into())
         }
     }
 }
@@ -113,6 +113,13 @@ pub fn run_leased(data_dir: &Path, on_progress: OnProgress<'_>) -> anyhow::Resul
 #[error("{0}")]
 pub struct Refused(String);
 
+impl Refused {
+    /// What a command says that this process ran itself.
+    pub(super) fn of(error: &CommandError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 fn reach(data_dir: &Path) -> anyhow::Result<Reached> {
     // Before, because the owner may not be able to read the settings.
     let allow_network_fs = is_network_fs_allowed(data_dir);
@@ -141,14 +148,15 @@ pub(crate) fn is_network_fs_allowed(data_dir: &Path) -> bool {
         || installed.is_ok_and(|settings| settings.allow_network_fs == Some(true))
 }
 
-enum Reached {
+/// Who owns a store.
+pub(super) enum Reached {
     Server(UnixStream),
     Store(Box<Store>),
 }
 
 /// Reaches the owner of the store, or becomes it. Between the start of a server and its socket,
 /// and while another command works, it tries again for a while.
-fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
+pub(super) fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
     let layout = Layout::new(data_dir);
     // Nobody serves it, and to open the store would change what the next backup relies on.
     if layout.is_backup() {
@@ -205,7 +213,7 @@ fn call(socket: &Path) -> io::Result<UnixStream> {
 }
 
 /// Has a running server do it. The connection comes back with the reply.
-fn ask<C: Command>(
+pub(super) fn ask<C: Command>(
     mut stream: UnixStream,
     command: &C,
     by: HostUser,

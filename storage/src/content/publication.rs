@@ -1,9 +1,10 @@
 //! Giving the bytes of an upload the name of a blob.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use durable::{At, Directory};
+use durable::{At, Directory, IoError};
 use oci::Digest;
 
 use crate::error::StorageError;
@@ -51,10 +52,19 @@ impl<'a> Synced<'a> {
         from: &'a Path,
         digest: &Digest,
     ) -> Result<Self, Unpublished> {
-        let to = layout.blob(digest);
-        let shard = to.parent().unwrap_or(layout.root());
-        let directory = Directory::open(shard).map_err(StorageError::from)?;
+        let synced = Self::as_told(layout, from, digest)?;
         file.sync_data().at("sync", from).map_err(|error| broken(error.into()))?;
+        Ok(synced)
+    }
+
+    /// A file that is to become this blob, and whose content is synced, as whoever wrote it says.
+    pub(super) fn as_told(
+        layout: &Layout,
+        from: &'a Path,
+        digest: &Digest,
+    ) -> Result<Self, StorageError> {
+        let to = layout.blob(digest);
+        let directory = Directory::open(to.parent().unwrap_or(layout.root()))?;
         Ok(Self { from, to, directory })
     }
 
@@ -76,8 +86,13 @@ impl<'a> Synced<'a> {
     /// one is complete and synced. So nothing is worse than it was if the sync of the directory
     /// fails: the file stays, because the row names it, and the upload is over.
     pub(crate) fn replace(self) -> Result<(), Unpublished> {
+        self.replace_name()?.sync(&mut SyncedShards::default())
+    }
+
+    /// The first step of [`Synced::replace`].
+    pub(crate) fn replace_name(self) -> Result<Replaced, StorageError> {
         self.rename()?;
-        self.directory.sync().map_err(|error| broken(error.into()))
+        Ok(Replaced { to: self.to, directory: self.directory })
     }
 
     /// What is not renamed is where it was; the directory may have no room for one more name.
@@ -92,8 +107,13 @@ pub(crate) struct Named<'a>(Synced<'a>);
 impl<'a> Named<'a> {
     /// Syncs the name.
     pub(crate) fn sync(self) -> Result<Placed<'a>, Unpublished> {
+        self.sync_once(&mut SyncedShards::default())
+    }
+
+    /// Syncs the name, unless its directory is one of those that were synced since it was given.
+    pub(crate) fn sync_once(self, shards: &mut SyncedShards) -> Result<Placed<'a>, Unpublished> {
         let Synced { from, to, directory } = self.0;
-        match directory.sync() {
+        match shards.sync(&directory, &to) {
             Ok(()) => Ok(Placed { from, to }),
             Err(error) => {
                 // Whoever asks for it would be answered from a name that may not last.
@@ -101,6 +121,31 @@ impl<'a> Named<'a> {
                 Err(broken(error.into()))
             }
         }
+    }
+}
+
+/// An upload that has the name of a blob which has a row.
+pub(crate) struct Replaced {
+    to: PathBuf,
+    directory: Directory,
+}
+
+impl Replaced {
+    /// Syncs the name, unless its directory is one of those that were synced since it was given.
+    pub(crate) fn sync(self, shards: &mut SyncedShards) -> Result<(), Unpublished> {
+        shards.sync(&self.directory, &self.to).map_err(|error| broken(error.into()))
+    }
+}
+
+/// The directories of files that got their names together: each is synced once, when all have
+/// theirs. One that failed is not tried again.
+#[derive(Default)]
+pub(crate) struct SyncedShards(HashMap<PathBuf, Result<(), IoError>>);
+
+impl SyncedShards {
+    fn sync(&mut self, directory: &Directory, to: &Path) -> Result<(), IoError> {
+        let shard = to.parent().unwrap_or(to).to_owned();
+        self.0.entry(shard).or_insert_with(|| directory.sync()).clone()
     }
 }
 

@@ -8,6 +8,7 @@ use super::key::RepoId;
 use super::transaction::{Reader, Transaction};
 use crate::actor::Actor;
 use crate::error::StorageError;
+use crate::import_number::ImportNumber;
 
 /// One change of a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct TagChange {
     pub changed_at: i64,
     /// Who did it; none for a command on the host that did not say whose it is.
     pub changed_by: Option<Actor>,
+    /// The import that it was a part of.
+    pub import: Option<ImportNumber>,
 }
 
 impl Reader<'_> {
@@ -41,7 +44,8 @@ impl Reader<'_> {
         let changes = match tag {
             Some(tag) => self
                 .prepare_cached(
-                    "SELECT id, name, before, after, changed_at, changed_by, changed_on_host
+                    "SELECT id, name, before, after, changed_at, changed_by, changed_on_host,
+                            import_id
                      FROM tag_history
                      WHERE repository_id = ?1 AND name = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",
                 )?
@@ -49,7 +53,8 @@ impl Reader<'_> {
                 .collect::<Result<_, _>>()?,
             None => self
                 .prepare_cached(
-                    "SELECT id, name, before, after, changed_at, changed_by, changed_on_host
+                    "SELECT id, name, before, after, changed_at, changed_by, changed_on_host,
+                            import_id
                      FROM tag_history INDEXED BY tag_history_by_repository
                      WHERE repository_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
                 )?
@@ -66,7 +71,7 @@ impl Reader<'_> {
         tag: &Tag,
     ) -> Result<Option<TagChange>, StorageError> {
         let mut statement = self.prepare_cached(
-            "SELECT id, name, before, after, changed_at, changed_by, changed_on_host
+            "SELECT id, name, before, after, changed_at, changed_by, changed_on_host, import_id
              FROM tag_history WHERE repository_id = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1",
         )?;
         Ok(statement.query_row(params![repository, Text(&tag)], change).optional()?)
@@ -149,7 +154,8 @@ impl Reader<'_> {
     }
 }
 
-fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {
+/// A change as a row has it whose columns begin as those of the statements above.
+pub(super) fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {
     let (user, on_host) = (parsed_if_any(row, 5)?, parsed_if_any(row, 6)?);
     Ok(TagChange {
         id: row.get(0)?,
@@ -158,6 +164,7 @@ fn change(row: &Row<'_>) -> rusqlite::Result<TagChange> {
         after: parsed_if_any(row, 3)?,
         changed_at: row.get(4)?,
         changed_by: user.map(Actor::User).or(on_host.map(Actor::Host)),
+        import: row.get::<_, Option<i64>>(7)?.and_then(ImportNumber::of_row),
     })
 }
 

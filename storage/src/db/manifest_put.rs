@@ -27,7 +27,8 @@ impl Transaction<'_> {
     ) -> Result<(), StorageError> {
         let id = self.ensure_repository(name)?;
         store(self, id, manifest, lost, Coming::Pushed)?;
-        tags.iter().try_for_each(|tag| self.set_tag(id, tag, manifest.digest(), by))
+        let mut tags = tags.iter();
+        tags.try_for_each(|tag| self.set_tag(id, tag, manifest.digest(), by.into()).map(drop))
     }
 
     /// Stores a manifest again that was deleted, as what it was: pushed when it was, and for itself

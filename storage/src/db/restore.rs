@@ -87,7 +87,7 @@ impl Transaction<'_> {
         if !self.holds_manifest(id, &digest)? {
             return Err(collected(name, digest));
         }
-        self.set_tag(id, tag, &digest, by)?;
+        self.set_tag(id, tag, &digest, by.into())?;
         Ok(Restored { before, after, manifests })
     }
 }

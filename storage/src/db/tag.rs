@@ -8,17 +8,33 @@ use super::key::RepoId;
 use super::transaction::{Reader, Transaction};
 use crate::actor::Actor;
 use crate::error::StorageError;
+use crate::import_number::ImportNumber;
+
+/// What a change of a tag comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cause<'a> {
+    /// Who makes it, if that is known.
+    pub(crate) by: Option<&'a Actor>,
+    /// The import that it is a part of.
+    pub(crate) import: Option<ImportNumber>,
+}
+
+impl<'a> From<Option<&'a Actor>> for Cause<'a> {
+    fn from(by: Option<&'a Actor>) -> Self {
+        Self { by, import: None }
+    }
+}
 
 impl Transaction<'_> {
     /// Lets a tag name a manifest that the repository holds, and notes it if that is a change. A
-    /// protected tag stays where it is.
+    /// protected tag stays where it is. Returns what it named before.
     pub(super) fn set_tag(
         &self,
         repository: RepoId,
         tag: &Tag,
         digest: &Digest,
-        by: Option<&Actor>,
-    ) -> Result<(), StorageError> {
+        cause: Cause<'_>,
+    ) -> Result<Option<Digest>, StorageError> {
         let before = self.tag_target(repository, tag)?;
         let is_change = before.as_ref() != Some(digest);
         if is_change {
@@ -32,11 +48,11 @@ impl Transaction<'_> {
         )?
         .execute(params![repository, Text(&tag), Text(&digest), self.now()])?;
         if is_change {
-            note(self, repository, tag, before.as_ref(), Some(digest), by)?;
+            note(self, repository, tag, (before.as_ref(), Some(digest)), cause)?;
             // Removing a tag notes a change too, but nobody can remove it twice without setting it.
             self.bound_tag_history(repository, tag)?;
         }
-        Ok(())
+        Ok(before)
     }
 
     /// Removes a tag and nothing else; false if it was not there. A protected tag is not removed.
@@ -61,7 +77,7 @@ impl Transaction<'_> {
         self.refuse_protected(repository, tag)?;
         self.change(repository, "DELETE FROM tags WHERE repository_id = ?1 AND name = ?2")?
             .execute(params![repository, Text(&tag)])?;
-        note(self, repository, tag, Some(&before), None, by)?;
+        note(self, repository, tag, (Some(&before), None), by.into())?;
         Ok(true)
     }
 }
@@ -95,9 +111,8 @@ fn note(
     transaction: &Transaction<'_>,
     repository: RepoId,
     tag: &Tag,
-    before: Option<&Digest>,
-    after: Option<&Digest>,
-    by: Option<&Actor>,
+    (before, after): (Option<&Digest>, Option<&Digest>),
+    Cause { by, import }: Cause<'_>,
 ) -> Result<(), StorageError> {
     let (user, on_host) = match by {
         Some(Actor::User(user)) => (Some(user), None),
@@ -108,8 +123,9 @@ fn note(
     transaction
         .prepare_cached(
             "INSERT INTO tag_history (repository_id, name, before, after, changed_at, changed_by,
-                                      changed_on_host, changed_tick, forgotten_until)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, tick(),
+                                      changed_on_host, import_id, changed_tick,
+                                      forgotten_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, tick(),
                      iif(EXISTS (SELECT 1 FROM tag_history WHERE repository_id = ?1 AND name = ?2),
                          NULL, (SELECT forgotten_until FROM repositories WHERE id = ?1)))",
         )?
@@ -120,7 +136,8 @@ fn note(
             after.map(Text),
             transaction.now(),
             user.map(Text),
-            on_host.map(Text)
+            on_host.map(Text),
+            import.map(ImportNumber::row),
         ])?;
     Ok(())
 }

@@ -7,7 +7,7 @@
 //! Its own bytes were right when it came, and bytes that are just as right got their name, were
 //! synced and have their row since then.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use oci::Digest;
@@ -53,6 +53,22 @@ impl Claims {
             state = self.wait(state);
         }
         self.claimed(digest)
+    }
+
+    /// Claims these digests, each as [`Claims::claim`] does. They are taken in the order in which
+    /// everybody takes them who takes more than one, and nobody who has one alone waits for
+    /// another: so no two wait for each other.
+    pub(crate) fn claim_each(&self, digests: &BTreeSet<Digest>) -> Claim<'_> {
+        let mut claim = Claim { claims: self, digests: Vec::with_capacity(digests.len()) };
+        let mut state = self.lock();
+        for digest in digests {
+            while !state.held.insert(*digest) {
+                state = self.wait(state);
+            }
+            claim.digests.push(*digest);
+        }
+        drop(state);
+        claim
     }
 
     /// Claims those of the digests that nobody works on, and waits for nobody.

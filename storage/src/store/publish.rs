@@ -9,6 +9,7 @@ use crate::db::Transaction;
 use crate::error::StorageError;
 use crate::in_memory::claims::Turn;
 
+mod batch;
 mod group;
 
 pub(crate) use group::Groups;

@@ -102,7 +102,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StorageError::MissingBlobs`].
-    fn look_for_named(
+    pub(super) fn look_for_named(
         &self,
         name: &RepoName,
         manifest: &Manifest,

@@ -130,7 +130,7 @@ impl Store {
 
     /// What is restored is as old as it was. Collection leaves it for the grace time even so, as it
     /// does with what somebody was told of.
-    fn tell_restored(&self, name: &RepoName, manifests: &[Digest]) {
+    pub(super) fn tell_restored(&self, name: &RepoName, manifests: &[Digest]) {
         for digest in manifests {
             self.told.tell(name.as_str(), digest);
         }

@@ -142,6 +142,7 @@ impl Store {
             self.known_for(&names, idle, is_dry_run)
         })?;
         if !is_dry_run {
+            self.content.remove_dead_imports()?;
             self.put_back_all()?;
             self.sessions.trim_finished();
         }

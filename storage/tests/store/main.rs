@@ -16,6 +16,7 @@ mod finished;
 mod full;
 mod hot;
 mod image;
+mod import;
 mod list;
 mod lock;
 mod manifest;

@@ -196,6 +196,8 @@ fn general(path: &str) -> String {
         let is_hex = part.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         match part {
             "sha256" | "sha512" => "ALGORITHM".to_owned(),
+            _ if part.starts_with("import-") => "IMPORT".to_owned(),
+            _ if part.starts_with("sha256-") => "STAGED".to_owned(),
             _ if is_hex && part.len() == 2 => "XX".to_owned(),
             _ if is_hex && part.len() > 30 && part.contains('-') => "UPLOAD".to_owned(),
             _ if is_hex && part.len() > 30 => "HEX".to_owned(),

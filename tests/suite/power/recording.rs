@@ -199,6 +199,8 @@ fn record_a_life() -> Recording {
     let added = vec![(Key::User("other".to_owned()), Some("push".to_owned()))];
     stage.acts.take(added, || stage.instance.add_user("other", "push"));
     stage.take_over();
+    scenes::import(&stage.instance, &stage.acts);
+    stage.take_over();
     stage.instance.start();
     stage.play(&client, |load| load.finish(&stage.sessions[0], b"the end"));
     stage.play(&client, |load| push_images(load, "again"));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -12,9 +13,12 @@ use registry_server::config::ConfigDuration;
 use registry_server::control;
 use serde_json::json;
 
-use super::acts::now;
+use super::acts::{Acts, Key, now};
 use super::load::{Load, Way, fresh_bytes};
-use crate::support::content::Manifest;
+use crate::import::layout::Layout;
+use crate::support::binary::Instance;
+use crate::support::content::{Manifest, sha256};
+use crate::support::process::run;
 
 /// Several clients at once, each in all ways; some push the same.
 pub(super) fn push_blobs(load: &Load<'_>) {
@@ -173,4 +177,33 @@ fn collect_once(data: &Path) {
     let none = Some(ConfigDuration(Duration::ZERO));
     let command = Collect { grace: none, deleted: none, ..Collect::default() };
     control::run(data, command).expect("a collection");
+}
+
+/// Imports an archive while no server runs: each image of it comes whole, one after the other, and
+/// its blobs before it.
+pub(super) fn import(instance: &Instance, acts: &Acts) {
+    let layout = Layout::new();
+    let mut effects = Vec::new();
+    for number in 0..4 {
+        let (repository, layer) = (format!("imported/{}", number % 3), fresh_bytes());
+        let (image, tag) = (layout.image(&layer), format!("v{number}"));
+        layout.name(&image, &format!("{repository}:{tag}"));
+        let blob = |bytes: &[u8]| {
+            (Key::Blob(repository.clone(), sha256(bytes)), Some(bytes.len().to_string()))
+        };
+        let blobs = [blob(b"{}"), blob(&layer)];
+        let key = Key::Manifest(repository.clone(), image.digest());
+        acts.needs(key.clone(), blobs.iter().map(|(key, _)| key.clone()).collect());
+        effects.extend(blobs.map(|blob| vec![blob]));
+        let tag = (Key::Tag(repository.clone(), tag), Some(image.digest()));
+        effects.push(vec![(key, Some(image.media_type.clone())), tag]);
+    }
+    // In an archive, since of a directory the files could be cloned.
+    let archive = instance.root().join("layout.tar");
+    run(Command::new("tar").arg("-cf").arg(&archive).args(["-C", layout.path(), "."])).ok();
+    let archive = archive.to_str().expect("a path in UTF-8");
+    acts.hear(|| {
+        instance.command(&["import"], &[archive]).ok();
+        (effects, ())
+    });
 }

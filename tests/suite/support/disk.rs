@@ -47,15 +47,23 @@ pub(crate) struct OwnDisk {
 impl OwnDisk {
     /// Makes and mounts one; none if this machine does not let root do so.
     pub(crate) fn mount() -> Option<Self> {
+        // What Debian's installer lets it do with errors.
+        Self::made(Command::new("mkfs.ext4").args(["-q", "-e", "remount-ro"]), 256 << 20)
+    }
+
+    /// The same of a file system whose files can share blocks.
+    pub(crate) fn mount_with_shared_blocks() -> Option<Self> {
+        Self::made(Command::new("mkfs.xfs").args(["-q", "-m", "reflink=1"]), 512 << 20)
+    }
+
+    fn made(make: &mut Command, bytes: u64) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (image, mounted) = (directory.path().join("image"), directory.path().join("mounted"));
         std::fs::create_dir(&mounted).expect("a directory");
         let file = std::fs::File::create(&image).expect("a file");
-        file.set_len(256 << 20).expect("a file with a hole");
+        file.set_len(bytes).expect("a file with a hole");
         let disk = Self { directory };
-        let mut make = Command::new("mkfs.ext4");
-        // What Debian's installer lets it do with errors.
-        let made = run(make.args(["-q", "-e", "remount-ro"]).arg(&image)).code() == Some(0);
+        let made = run(make.arg(&image)).code() == Some(0);
         (made && disk.attach()).then_some(disk)
     }
 

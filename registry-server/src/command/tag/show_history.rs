@@ -2,7 +2,7 @@
 
 use oci::{Digest, ImageName, PastedImage, Reference};
 use serde::{Deserialize, Serialize};
-use storage::{Actor, TagChange};
+use storage::{Actor, ImportNumber, TagChange};
 
 use crate::command::names::{image_of, named};
 use crate::command::{Command, CommandError, Context, PAGE_ENTRIES, Page};
@@ -32,6 +32,9 @@ pub struct Change {
     pub changed_at: i64,
     /// Who did it; none for a command on the host that did not say whose it is.
     pub by: Option<Actor>,
+    /// The import that it was a part of.
+    #[serde(default)]
+    pub import: Option<ImportNumber>,
 }
 
 impl Command for ShowHistory {
@@ -68,6 +71,7 @@ impl Command for ShowHistory {
             to: change.after,
             changed_at: change.changed_at,
             by: change.changed_by,
+            import: change.import,
         };
         Ok(Page::of(page.into_iter().map(change).collect(), PAGE_ENTRIES, |last| last.id))
     }

@@ -27,18 +27,14 @@ pub(super) fn of(
             continue;
         }
         let catalog = Catalog { sources, number, repository: &repository };
-        if is_oc_mirror && catalog.is_filter(&tag, digest) {
+        if catalog.is_filter(&tag, digest) {
             continue;
         }
-        let digests = match is_oc_mirror {
-            true => catalog.filtered(digest),
-            false => vec![digest],
-        };
         if !source.is_directory && is_like_a_filter(&tag) {
             let (repository, tag) = (repository.clone(), tag.clone());
             damage.push(Damage::FilterAlone { repository, tag });
         }
-        for digest in digests {
+        for digest in catalog.filtered(digest) {
             let (repository, tag) = (Some(repository.clone()), Some(tag.clone()));
             claims.push(Claim { repository, tag, digest });
         }

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The identifier of an upload session: 128 random bits, printed as a UUID because the protocol
-/// carries it in `Docker-Upload-UUID`.
+/// The identifier of an upload session, or of an import: 128 random bits, printed as a UUID because
+/// the protocol carries it in `Docker-Upload-UUID`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UploadId(u128);
 
@@ -43,6 +43,8 @@ impl FromStr for UploadId {
         if value.to_string() == text { Ok(value) } else { Err(UploadIdError) }
     }
 }
+
+oci::travels_as_text!(UploadId);
 
 /// A text is not the identifier of an upload session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

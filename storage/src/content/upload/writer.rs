@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
-use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
@@ -10,12 +9,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use durable::IoError;
 use oci::Digest;
-use rustix::fs::{Advice, fadvise};
 
 use super::checked::CheckedUpload;
 use super::session::{Session, State};
 use crate::content::SizedDigest;
 use crate::content::hash_file::hash_all;
+use crate::content::write_back::begin_write_back;
 use crate::error::StorageError;
 use crate::layout::Layout;
 use crate::space::Space;
@@ -108,7 +107,7 @@ impl UploadWriter {
             }
             end += piece.len() as u64;
         }
-        self.begin_write_back(start, end);
+        begin_write_back(&self.file, start, end);
         if let Some(hasher) = &mut state.hasher {
             pieces.iter().for_each(|piece| hasher.update(piece));
         }
@@ -118,22 +117,6 @@ impl UploadWriter {
         drop(progress);
         self.session.note_use(&self.layout);
         Ok(end)
-    }
-
-    /// Lets the disk begin with what was written up to `end`, from `start` on, a stretch at a time.
-    /// Else all of a long upload is left to the sync at its end, which then keeps everybody's next
-    /// sync waiting.
-    ///
-    /// The advice begins to write what is dirty, and drops what is not any more; a stretch is named
-    /// once, when most of it is dirty, so that it stays in memory. What the disk refuses meanwhile
-    /// the kernel keeps with the file, and the sync at the end fails with it, also where another
-    /// request makes it: unless nobody had the file open in between and the kernel forgot it for
-    /// want of memory, as it could with what it writes back by itself.
-    fn begin_write_back(&self, start: u64, end: u64) {
-        let (from, to) = (start - start % WRITE_BACK_BYTES, end - end % WRITE_BACK_BYTES);
-        if let Some(length) = NonZeroU64::new(to - from) {
-            let _ = fadvise(&self.file, from, Some(length), Advice::DontNeed);
-        }
     }
 
     /// Checks the bytes against the digest. Until what it returns is dropped, nobody adds bytes to
@@ -175,6 +158,3 @@ impl UploadWriter {
         &self.session
     }
 }
-
-/// What is written to a session before the disk begins with it.
-const WRITE_BACK_BYTES: u64 = 8 * 1024 * 1024;

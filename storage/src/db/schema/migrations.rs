@@ -25,6 +25,7 @@ pub(in crate::db) const MIGRATIONS: &[&[Part]] = &[
     &[Part::Sql(PUSHED)],
     &[Part::Sql(USER_ID)],
     &[Part::Sql(HOST_USER)],
+    &[Part::Sql(IMPORTS)],
 ];
 
 const FIRST: &str = "
@@ -281,4 +282,23 @@ const HOST_USER: &str = "
 -- Which person on the host gave the command that changed the tag; NULL if a client's user changed
 -- it, and if a program that knew no such thing did.
 ALTER TABLE tag_history ADD COLUMN changed_on_host TEXT;
+";
+
+const IMPORTS: &str = "
+-- Each run of `registry import`: when, who gave the command, and what it was told to read, as a
+-- list in JSON.
+CREATE TABLE imports (
+    id              INTEGER PRIMARY KEY,
+    begun_at        INTEGER NOT NULL,
+    -- NULL until it has come to its end.
+    ended_at        INTEGER,
+    begun_on_host   TEXT,
+    sources         TEXT NOT NULL,
+    -- The number and the checksum of the bundle, if it took one that a registry exported.
+    bundle          TEXT,
+    bundle_checksum TEXT
+);
+-- The import that changed the tag; NULL if it was none.
+ALTER TABLE tag_history ADD COLUMN import_id INTEGER;
+CREATE INDEX tag_history_by_import ON tag_history (import_id, id) WHERE import_id IS NOT NULL;
 ";

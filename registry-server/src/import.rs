@@ -1,0 +1,130 @@
+//! Importing what lies on media: archives and directories that others wrote.
+//!
+//! Which formats there are is the crate `archive`'s to know, and what a blob is on disk the
+//! store's. Here is who does what with whose rights: the side that was given the command opens the
+//! sources and reads their documents; the owner's side (`OwnerThread`) reads, hashes and writes the
+//! blobs in a directory of the import's own, and has whoever owns the store publish them.
+//!
+//! Crash argument: nothing of an import that dies is needed again. What it published is whole and
+//! found by its rows, so the next one reads only the rest; what it did not is in its directory,
+//! which goes; and what each tag named before stands in its history, with the import's number.
+//!
+//! Modules in reading order: `plan` says what is to be called how; `survey` holds it against the
+//! registry, which for a dry run is all; `run` imports it, with `pool` as the threads that read,
+//! and `streamed` for what comes only once; below them `sources` and `site` are the two sides, and
+//! `report` is what is told.
+
+mod plan;
+mod pool;
+mod report;
+mod run;
+mod site;
+mod sources;
+mod streamed;
+mod survey;
+
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use storage::{ImportNumber, OpenError};
+
+use crate::backup::{Event, Listener, OwnerThread, with_owner_thread};
+use crate::text::format::cut;
+use plan::Plan;
+use run::Run;
+use site::Site;
+use sources::OpenSources;
+use streamed::Streamed;
+use survey::Survey;
+
+pub(crate) use plan::Naming;
+pub(crate) use report::ImportReport;
+
+/// What is to be imported, and how.
+pub(crate) struct ImportOrder {
+    /// The data directory.
+    pub(crate) data: PathBuf,
+    /// The sources, in the order in which their images are wanted.
+    pub(crate) sources: Vec<PathBuf>,
+    /// How images are named that come.
+    pub(crate) naming: Naming,
+    /// Whether it is only told what would be done.
+    pub(crate) is_dry_run: bool,
+}
+
+/// Imports what the sources hold, or tells what it would do. `on_begin` hears the import's number.
+///
+/// # Errors
+/// What keeps it from its end. An image that lacks something is no such: the report tells of it.
+pub(crate) fn import(
+    order: &ImportOrder,
+    on_begin: &dyn Fn(ImportNumber),
+    listener: &Listener,
+) -> anyhow::Result<ImportReport> {
+    let begun = Instant::now();
+    let data = order.data.canonicalize().map_err(|_| OpenError::NoStore(order.data.clone()))?;
+    listener(Event::Begins { task: "reading what the sources hold", bytes: None });
+    // Before the other side begins: the owner of the data may not be able to.
+    let opened = OpenSources::open(&order.sources)?;
+    let begin = {
+        let data = data.clone();
+        move || Site::reach(&data)
+    };
+    let mut report = with_owner_thread(Some(&data), begin, |owner| match order.is_dry_run {
+        true => foretell(opened, &order.naming, owner),
+        false => take_in(opened, &order.naming, owner, on_begin, listener),
+    })?;
+    report.seconds = begun.elapsed().as_secs();
+    Ok(report)
+}
+
+/// Tells what an import would do.
+fn foretell(
+    opened: OpenSources,
+    naming: &Naming,
+    owner: &OwnerThread<Site>,
+) -> anyhow::Result<ImportReport> {
+    let sources = opened.read(&mut |_| Ok(()))?;
+    let plan = Plan::of(&sources.contents, naming);
+    Survey::take(owner, &sources, plan)?.foretell(owner)
+}
+
+fn take_in(
+    opened: OpenSources,
+    naming: &Naming,
+    owner: &OwnerThread<Site>,
+    on_begin: &dyn Fn(ImportNumber),
+    listener: &Listener,
+) -> anyhow::Result<ImportReport> {
+    let (done, is_done) = mpsc::channel();
+    let names = opened.names.iter().take(TOLD_SOURCES).map(|name| cut(name).into_owned());
+    let (names, told) = (names.collect(), Arc::clone(listener));
+    let begin = || {
+        let number = owner.ask(move |site| site.begin(names, &done, &told))??;
+        on_begin(number);
+        anyhow::Ok(number)
+    };
+    let mut streamed = Streamed::new(owner, listener);
+    // What can be read twice is looked at before anything is written.
+    let (number, sources) = match opened.has_streams() {
+        true => (begin()?, opened.read(&mut |blob| streamed.take(blob))?),
+        false => {
+            let sources = opened.read(&mut |_| Ok(()))?;
+            (begin()?, sources)
+        }
+    };
+    let plan = Plan::of(&sources.contents, naming);
+    let survey = Survey::take(owner, &sources, plan)?;
+    let bytes = survey.report.read_bytes;
+    if streamed.staged.is_empty() && !survey.can_clone(owner, &sources)? {
+        owner.ask(move |site| site.check_room(bytes))??;
+    }
+    listener(Event::Begins { task: "importing", bytes: Some(bytes) });
+    let mut report = Run::new(owner, &sources, survey, &streamed, is_done).all()?;
+    report.import = Some(number);
+    Ok(report)
+}
+
+/// Sources that are noted of an import, at most.
+const TOLD_SOURCES: usize = 64;

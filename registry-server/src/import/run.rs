@@ -1,0 +1,285 @@
+//! The run of an import: one image after the other becomes visible as soon as it is whole, while
+//! the blobs of those behind it are read.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::mpsc;
+
+use anyhow::{Context, bail};
+use oci::{Digest, ImageName};
+
+use super::pool::{Done, Job, Outcome, THREADS};
+use super::report::{ImportReport, LeftImage, MissingPart};
+use super::site::Site;
+use super::sources::Sources;
+use super::streamed::Streamed;
+use super::survey::{Survey, WantedImage};
+use crate::advice::told;
+use crate::backup::OwnerThread;
+
+mod put;
+
+/// An import under way.
+pub(super) struct Run<'a> {
+    owner: &'a OwnerThread<Site>,
+    sources: &'a Sources,
+    images: Vec<WantedImage>,
+    /// What the registry does not have.
+    lacking: HashSet<Digest>,
+    report: ImportReport,
+    /// Tells of blobs that were read.
+    done: mpsc::Receiver<Done>,
+    /// How many images were looked at for blobs to be read.
+    looked_at: usize,
+    /// Blobs that are to be read next.
+    upcoming: VecDeque<Digest>,
+    states: HashMap<Digest, State>,
+    /// Blobs that could not be opened, and are as good as read.
+    given_up: VecDeque<Done>,
+    /// How many are being read.
+    reading: usize,
+    /// How many were read and are not published.
+    staged: usize,
+    /// What turned out to be no good, and which images that hurts.
+    bad: BTreeMap<Digest, (String, Vec<ImageName>)>,
+}
+
+/// How far a blob is that the registry does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It is to be read, or is being read.
+    Awaited,
+    /// It was read, and lies in the import's directory.
+    Staged,
+    /// The same of what came as a stream: before anything was known of it.
+    Streamed,
+    /// Some repository has it.
+    Published,
+    /// It cannot be had.
+    Bad,
+}
+
+impl<'a> Run<'a> {
+    /// An import that has begun, and whose threads tell `done` of each blob.
+    pub(super) fn new(
+        owner: &'a OwnerThread<Site>,
+        sources: &'a Sources,
+        survey: Survey,
+        streamed: &Streamed<'_>,
+        done: mpsc::Receiver<Done>,
+    ) -> Self {
+        let Survey { images, lacking, mut report } = survey;
+        // What was read is counted as it comes.
+        (report.read_blobs, report.read_bytes) = (0, 0);
+        let (mut states, mut bad) = (HashMap::new(), BTreeMap::new());
+        for digest in lacking.intersection(&streamed.staged) {
+            report.read_blobs += 1;
+            report.read_bytes = report.read_bytes.saturating_add(sources.size(digest));
+            states.insert(*digest, State::Streamed);
+        }
+        for digest in lacking.intersection(&streamed.bad) {
+            states.insert(*digest, State::Bad);
+            bad.insert(*digest, (WRONG.to_owned(), Vec::new()));
+        }
+        Self {
+            owner,
+            sources,
+            images,
+            lacking,
+            report,
+            done,
+            looked_at: 0,
+            upcoming: VecDeque::new(),
+            states,
+            given_up: VecDeque::new(),
+            reading: 0,
+            staged: 0,
+            bad,
+        }
+    }
+
+    /// Imports all images that can be.
+    ///
+    /// # Errors
+    /// What keeps the others from being imported too. What is imported by then stays.
+    pub(super) fn all(mut self) -> anyhow::Result<ImportReport> {
+        for place in 0..self.images.len() {
+            let Some(wanted) = self.images.get(place).cloned() else { break };
+            let parts = self.sources.contents.parts(&wanted.image.digest);
+            if self.bring_blobs(&wanted, &parts.blobs)? {
+                self.put(&wanted, &parts)?;
+            }
+        }
+        self.owner.ask(Site::end)??;
+        let bad = |(digest, (why, images))| MissingPart { digest, why, is_nowhere: false, images };
+        self.report.missing.extend(self.bad.into_iter().map(bad));
+        Ok(self.report)
+    }
+
+    /// Lets the repository of an image have all blobs that it needs; false if one of them is not to
+    /// be had.
+    fn bring_blobs(&mut self, wanted: &WantedImage, blobs: &[Digest]) -> anyhow::Result<bool> {
+        for _ in 0..TRIES {
+            let published = self.read_and_publish(wanted, blobs)?;
+            let is_bad = |digest: &&Digest| self.states.get(*digest) == Some(&State::Bad);
+            let bad: Vec<Digest> = blobs.iter().filter(is_bad).copied().collect();
+            if !bad.is_empty() {
+                for digest in bad {
+                    let (_, images) = self.bad.entry(digest).or_default();
+                    images.extend(wanted.image.names());
+                }
+                return Ok(false);
+            }
+            let others = blobs.iter().chain(&wanted.from_registry);
+            let others: Vec<Digest> =
+                others.filter(|digest| !published.contains(*digest)).copied().collect();
+            let repository = wanted.image.repository.clone();
+            let gone = self.owner.ask(move |site| site.link(&repository, &others))??;
+            if gone.is_empty() {
+                return Ok(true);
+            }
+            // Collection, or somebody who deletes, was here since they were looked for.
+            for digest in gone {
+                self.states.remove(&digest);
+                self.lacking.insert(digest);
+                self.await_blob(digest);
+            }
+        }
+        self.leave(wanted, "blobs of it go from the registry again and again");
+        Ok(false)
+    }
+
+    /// Waits until those of these blobs are read that the registry lacks, and publishes them. What
+    /// is good of an image that cannot be had whole is published too: it need not be read again
+    /// when the rest comes.
+    fn read_and_publish(
+        &mut self,
+        wanted: &WantedImage,
+        blobs: &[Digest],
+    ) -> anyhow::Result<HashSet<Digest>> {
+        let is_open = |digest: &&Digest| match self.states.get(*digest) {
+            Some(state) => *state == State::Awaited,
+            None => self.lacking.contains(*digest),
+        };
+        let mut open: HashSet<Digest> = blobs.iter().filter(is_open).copied().collect();
+        let is_staged = |digest: &&Digest| {
+            matches!(self.states.get(*digest), Some(State::Staged | State::Streamed))
+        };
+        let mut staged: Vec<Digest> = blobs.iter().filter(is_staged).copied().collect();
+        let mut published = HashSet::new();
+        loop {
+            if staged.len() >= BATCH_BLOBS || open.is_empty() && !staged.is_empty() {
+                self.publish(wanted, &staged)?;
+                published.extend(staged.drain(..));
+            }
+            if open.is_empty() {
+                return Ok(published);
+            }
+            self.read_ahead()?;
+            let digest = self.wait()?;
+            if open.remove(&digest) && self.states.get(&digest) == Some(&State::Staged) {
+                staged.push(digest);
+            }
+        }
+    }
+
+    fn publish(&mut self, wanted: &WantedImage, digests: &[Digest]) -> anyhow::Result<()> {
+        let (repository, published) = (wanted.image.repository.clone(), digests.to_vec());
+        self.owner.ask(move |site| site.publish(&repository, &published))??;
+        for digest in digests {
+            if self.states.insert(*digest, State::Published) == Some(State::Staged) {
+                self.staged -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has blobs read, in the order of the images, as many as may be under way.
+    fn read_ahead(&mut self) -> anyhow::Result<()> {
+        while self.reading < READ_AHEAD && self.reading + self.staged < STAGED_BLOBS {
+            let Some(digest) = self.next_blob() else { return Ok(()) };
+            match self.sources.blob(&digest) {
+                Some(Ok(bytes)) => {
+                    self.reading += 1;
+                    self.owner.ask(move |site| site.read(Job { digest, bytes }))??;
+                }
+                Some(Err(error)) => self.give_up(digest, error.to_string()),
+                None => self.give_up(digest, "the registry had it, and has it no more".to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, digest: Digest, why: String) {
+        self.reading += 1;
+        self.given_up.push_back(Done { digest, outcome: Outcome::Unreadable(why) });
+    }
+
+    fn next_blob(&mut self) -> Option<Digest> {
+        while self.upcoming.is_empty() {
+            let wanted = self.images.get(self.looked_at)?;
+            self.looked_at += 1;
+            for digest in self.sources.contents.parts(&wanted.image.digest).blobs {
+                if self.lacking.contains(&digest) {
+                    self.await_blob(digest);
+                }
+            }
+        }
+        self.upcoming.pop_front()
+    }
+
+    fn await_blob(&mut self, digest: Digest) {
+        if let Entry::Vacant(state) = self.states.entry(digest) {
+            state.insert(State::Awaited);
+            self.upcoming.push_back(digest);
+        }
+    }
+
+    /// Waits for the next blob that was read, or cannot be.
+    fn wait(&mut self) -> anyhow::Result<Digest> {
+        let done = match self.given_up.pop_front() {
+            Some(done) => done,
+            None => self.done.recv().context("the threads of the import ended")?,
+        };
+        let Done { digest, outcome } = done;
+        self.reading -= 1;
+        let bad = match outcome {
+            Outcome::Staged { bytes, is_clone } => {
+                self.staged += 1;
+                self.states.insert(digest, State::Staged);
+                self.report.read_blobs += 1;
+                self.report.read_bytes = self.report.read_bytes.saturating_add(bytes);
+                if is_clone {
+                    self.report.cloned_bytes = self.report.cloned_bytes.saturating_add(bytes);
+                }
+                return Ok(digest);
+            }
+            Outcome::Wrong => WRONG.to_owned(),
+            Outcome::Unreadable(why) => format!("the source does not give it back: {why}"),
+            Outcome::Failed(error) => bail!(
+                "{}; what is imported by then stays, and the same command goes on with the rest",
+                told(&error)
+            ),
+        };
+        self.states.insert(digest, State::Bad);
+        self.bad.insert(digest, (bad, Vec::new()));
+        Ok(digest)
+    }
+
+    /// Tells that an image is not imported.
+    fn leave(&mut self, wanted: &WantedImage, why: &str) {
+        let left = |name: &ImageName| LeftImage { image: name.to_string(), why: why.to_owned() };
+        self.report.left.extend(wanted.image.names().iter().map(left));
+    }
+}
+
+/// How often an image is begun anew from whose repository blobs go.
+const TRIES: usize = 3;
+/// Blobs that are opened and being read, or wait for it: so that no thread has to wait.
+const READ_AHEAD: usize = 2 * THREADS;
+/// Blobs that were read and are not published, at most, unless one image has more.
+const STAGED_BLOBS: usize = 256;
+/// Of how many blobs of an image a part is published before the rest is read.
+const BATCH_BLOBS: usize = 128;
+/// Why a blob is no good that was read.
+const WRONG: &str = "its bytes are others than its digest says: the source is damaged";
