@@ -10,8 +10,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates of which that is true.
-const CRATES: [&str; 6] =
-    ["registry-server", "certs", "installer", "storage", "storage/oci", "storage/durable"];
+const CRATES: [&str; 7] = [
+    "registry-server",
+    "certs",
+    "installer",
+    "storage",
+    "storage/archive",
+    "storage/oci",
+    "storage/durable",
+];
 
 /// Modules of `registry-server` whose parts use nothing of the module itself.
 const ONE_WAY: [&str; 3] = ["cli", "backup", "install"];
