@@ -17,8 +17,10 @@ mod restore;
 mod run;
 mod source;
 
+pub(crate) use destination::lies_inside;
 pub(crate) use listener::{Event, Listener};
 pub(crate) use make::{BackupOrder, make_backup};
+pub(crate) use owner_thread::{OwnerThread, with_owner_thread};
 pub(crate) use restore::{RestoreReport, RestoreSummary, restore};
 pub(crate) use run::BackupSummary;
 pub(crate) use storage::backup::name_in_backup;

@@ -59,6 +59,7 @@ pub use db::user::{Role, RoleError, User};
 pub use db::{OnFatal, OnTrouble};
 pub use directory_state::{DirectoryContent, DirectoryState};
 pub use error::{OpenError, StorageError, Trouble};
+pub use in_memory::deletion_holds::DeletionHold;
 pub use in_memory::lock::{LockHolder, OnHeld};
 pub use layout::{DATA_MODE, Layout};
 pub use medium::{Foreign, Medium, is_read_only};

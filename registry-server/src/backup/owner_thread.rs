@@ -12,14 +12,14 @@ use anyhow::Context;
 type Errand<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 /// The way to the owner's side, where a `T` is at work.
-pub(super) struct OwnerThread<T>(mpsc::Sender<Errand<T>>);
+pub(crate) struct OwnerThread<T>(mpsc::Sender<Errand<T>>);
 
 impl<T: 'static> OwnerThread<T> {
     /// Runs `work` on the owner's side and waits for its outcome.
     ///
     /// # Errors
     /// The other side has ended, which it does only when it panics.
-    pub(super) fn ask<R: Send + 'static>(
+    pub(crate) fn ask<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> anyhow::Result<R> {
@@ -36,7 +36,7 @@ impl<T: 'static> OwnerThread<T> {
 ///
 /// # Errors
 /// Those of `begin` and of `work`, and that this process may not become the owner.
-pub(super) fn with_owner_thread<T: 'static, R>(
+pub(crate) fn with_owner_thread<T: 'static, R>(
     whose: Option<&Path>,
     begin: impl FnOnce() -> anyhow::Result<T> + Send,
     work: impl FnOnce(&OwnerThread<T>) -> anyhow::Result<R>,
