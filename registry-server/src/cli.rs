@@ -16,12 +16,14 @@ use crate::text::{self, Lines, note, print};
 mod backup;
 mod data_dir;
 mod df;
+mod export;
 mod gc;
 mod inspect;
 mod install;
 mod ls;
 mod pages;
 mod progress;
+mod receipt;
 mod restore;
 mod rm;
 mod serve;
@@ -88,6 +90,12 @@ enum CliCommand {
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup; it must be empty or not there yet
     Restore(restore::RestoreArgs),
+    /// Write images to a disk that is carried elsewhere: an OCI image layout, in volumes and signed
+    ///
+    /// Signatures, attestations and whatever else refers to an image go along.
+    Export(export::ExportArgs),
+    /// Write down what this registry has, for `export --since` of another one
+    Receipt(receipt::ReceiptArgs),
     /// Collect what nothing needs any more, while everybody pushes and pulls
     Gc(gc::GcArgs),
     /// Show everything that belongs to an image, and whether it is there
@@ -240,6 +248,8 @@ fn run(command: CliCommand) -> anyhow::Result<()> {
         CliCommand::Df { data, json } => df::run(&data.path()?, json),
         CliCommand::Backup(args) => backup::run(args),
         CliCommand::Restore(args) => restore::run(args),
+        CliCommand::Export(args) => export::run(args),
+        CliCommand::Receipt(args) => receipt::run(args),
         CliCommand::Gc(args) => gc::run(args),
         CliCommand::Inspect { data, image, json } => inspect::run(&data.path()?, &image, json),
         CliCommand::Rm { data, image, all, dry_run, json } => {

@@ -29,7 +29,7 @@ impl Command for ListManifests {
     }
 
     fn is_continued(&self) -> bool {
-        self.after.is_some()
+        true
     }
 
     fn run(self, context: &mut Context<'_>) -> Result<Self::Reply, CommandError> {
