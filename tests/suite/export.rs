@@ -17,6 +17,7 @@ use crate::tag::push;
 mod damage;
 mod meanwhile;
 mod owner;
+mod read_back;
 mod since;
 
 const OCTETS: &str = "application/octet-stream";

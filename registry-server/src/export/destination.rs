@@ -9,7 +9,7 @@ use archive::bundle::{
     CONTENTS, DOCUMENT, INDEX, LAYOUT, OpenBlob, SIGNATURE, SyncedFile, Volume, WriteError,
     write_directory, write_tar,
 };
-use durable::{At, DiskSpace, IoError, remove, sync_directory};
+use durable::{At, DiskSpace, IoError, remove, sync_directory, sync_parent};
 
 use crate::backup::lies_inside;
 use crate::text::format::bytes;
@@ -55,7 +55,10 @@ impl Destination {
         Self::check(root, data)?;
         match fs::create_dir(root) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            made => made.at("make the directory", root)?,
+            made => {
+                made.at("make the directory", root)?;
+                sync_parent(root)?;
+            }
         }
         let is_resumed = is_unfinished(root);
         if !is_resumed {

@@ -1,0 +1,164 @@
+//! The small documents of the formats.
+
+use std::fmt;
+
+use oci::Digest;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// The index of a layout, as far as it matters here.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Index {
+    manifests: Entries,
+}
+
+impl Index {
+    /// Reads an index.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a sentence.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Vec<IndexEntry>, String> {
+        let index: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        Ok(index.manifests.0)
+    }
+}
+
+/// What an index says of one image.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct IndexEntry {
+    pub(crate) digest: Digest,
+    #[serde(default)]
+    pub(crate) annotations: Option<Annotations>,
+}
+
+/// The annotations that tools put names into.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Annotations {
+    #[serde(rename = "org.opencontainers.image.ref.name")]
+    pub(crate) ref_name: Option<String>,
+    #[serde(rename = "io.containerd.image.name")]
+    pub(crate) containerd_name: Option<String>,
+    #[serde(rename = "hauler.dev/original-ref")]
+    pub(crate) original_ref: Option<String>,
+    /// What Hauler keeps something as.
+    pub(crate) kind: Option<String>,
+    /// What a signature that Hauler keeps belongs to.
+    #[serde(rename = "hauler.dev/subject-digest")]
+    pub(crate) subject: Option<Digest>,
+}
+
+/// Whether this is the index of an archive of `docker save`.
+pub(crate) fn is_docker_archive(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Image {
+        #[serde(rename = "Config")]
+        _config: IgnoredAny,
+        #[serde(rename = "Layers")]
+        _layers: IgnoredAny,
+    }
+    serde_json::from_slice::<Vec<Image>>(bytes).is_ok_and(|images| !images.is_empty())
+}
+
+/// The version in the file that oc-mirror writes.
+///
+/// # Errors
+/// What is wrong with it, for a sentence.
+pub(crate) fn oc_mirror_version(bytes: &[u8]) -> Result<String, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version {
+        git_version: String,
+    }
+    let version: Version = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    Ok(version.git_version)
+}
+
+/// Whether a configuration of oc-mirror gives catalogs another name.
+pub(crate) fn renames_catalogs(configuration: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(configuration);
+    let key = |line: &str| line.trim_start_matches([' ', '-']).split(':').next().map(str::to_owned);
+    text.lines().filter_map(key).any(|key| key == "targetCatalog" || key == "targetTag")
+}
+
+/// Reads what a link of docker-registry leads to, which is nothing but a digest.
+///
+/// # Errors
+/// What is wrong with it, for a sentence.
+pub(crate) fn link(bytes: &[u8]) -> Result<Digest, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    text.trim_end().parse().map_err(|error: oci::DigestError| error.to_string())
+}
+
+/// A list whose length is bounded before it is read.
+#[derive(Debug)]
+struct Entries(Vec<IndexEntry>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {MOST_IMAGES} manifests")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = list.next_element()? {
+                    if entries.len() == MOST_IMAGES {
+                        return Err(serde::de::Error::invalid_length(MOST_IMAGES + 1, &self));
+                    }
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
+}
+
+/// The most images that one layout names.
+const MOST_IMAGES: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn an_index_says_names_in_annotations() {
+        let text = format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"digest":"{DIGEST}","size":1,"annotations":
+            {{"io.containerd.image.name":"a/b:1","other":"c"}}}},{{"digest":"{DIGEST}"}}]}}"#
+        );
+        let read = Index::read(text.as_bytes()).unwrap();
+        let name = Annotations { containerd_name: Some("a/b:1".into()), ..Annotations::default() };
+        let digest: Digest = DIGEST.parse().unwrap();
+        assert_eq!(
+            read,
+            [
+                IndexEntry { digest, annotations: Some(name) },
+                IndexEntry { digest, annotations: None }
+            ]
+        );
+        for text in ["", "{}", "[]", r#"{"manifests":[{}]}"#, r#"{"manifests":[{"digest":"a"}]}"#] {
+            assert!(Index::read(text.as_bytes()).is_err(), "{text}");
+        }
+        let entry = format!(r#"{{"digest":"{DIGEST}"}}"#);
+        let long = format!(r#"{{"manifests":[{}]}}"#, vec![entry; MOST_IMAGES + 1].join(","));
+        assert!(Index::read(long.as_bytes()).unwrap_err().contains("at most 100000"));
+    }
+
+    #[test]
+    fn other_documents_are_recognized() {
+        assert!(is_docker_archive(br#"[{"Config":"a","RepoTags":null,"Layers":[]}]"#));
+        assert!(!is_docker_archive(br#"[]"#) && !is_docker_archive(br#"{"schemaVersion":2}"#));
+        assert_eq!(oc_mirror_version(br#"{"gitVersion":"v4"}"#), Ok("v4".into()));
+        assert!(renames_catalogs(b"  - targetTag: v4\n") && !renames_catalogs(b"# targetTag\n"));
+        assert_eq!(link(DIGEST.as_bytes()).map(|it| it.to_string()), Ok(DIGEST.into()));
+        assert!(link(b"../etc").is_err());
+    }
+}

@@ -1,0 +1,458 @@
+//! What was found in one source: entry by entry, whatever their order, and of any format.
+//!
+//! A source is read once, so a blob is looked at when it comes: what begins like a JSON object and
+//! is as short as a manifest is read as one, and its digest checked first.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use oci::{Algorithm, Digest, Edge, Manifest, ManifestError, RepoName, Tag};
+
+use crate::contents::{Bundle, Damage, Format, ManifestFault, OcMirror, SourceReport};
+use crate::documents::{self, Index, IndexEntry};
+use crate::error::ScanError;
+use crate::path::EntryPath;
+use crate::role::{self, FilterPath, LayoutDocument, Role};
+use crate::tar::{Entry, EntryKind};
+
+mod links;
+mod tags;
+
+pub(crate) use tags::{Filters, Tags};
+
+/// What one source holds.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// The repository that the source's file gives its name to.
+    pub(crate) stem: Option<RepoName>,
+    pub(crate) is_directory: bool,
+    pub(crate) formats: BTreeSet<Format>,
+    pub(crate) damage: Vec<Damage>,
+    /// Every blob with its size in bytes.
+    pub(crate) blobs: BTreeMap<Digest, u64>,
+    pub(crate) manifests: HashMap<Digest, Vec<Edge>>,
+    /// Which manifest a manifest refers to.
+    pub(crate) subjects: BTreeMap<Digest, Digest>,
+    pub(crate) faults: BTreeMap<Digest, ManifestFault>,
+    pub(crate) layouts: BTreeMap<String, Layout>,
+    pub(crate) tags: Tags,
+    /// Which manifests a repository says that it has.
+    pub(crate) revisions: BTreeSet<(RepoName, Digest)>,
+    pub(crate) oc_mirror: Option<OcMirror>,
+    pub(crate) filters: Filters,
+    /// Whether the first entry is one of a registry's tree, and nothing is a directory.
+    begins_like_oc_mirror: Option<bool>,
+    is_docker_archive: bool,
+    kept: usize,
+    text_bytes: usize,
+    edges: usize,
+    document_bytes: u64,
+}
+
+/// A layout within a source.
+#[derive(Debug, Default)]
+pub(crate) struct Layout {
+    pub(crate) has_blobs: bool,
+    pub(crate) index: Option<Vec<IndexEntry>>,
+    pub(crate) bundle: Option<Bundle>,
+    signature: Option<Vec<u8>>,
+    is_marked: bool,
+    has_whole_index: bool,
+    /// The digests of its documents, each of which may be there once.
+    documents: BTreeMap<LayoutDocument, Digest>,
+}
+
+/// What is to be read of an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// It is of no format, or of no use.
+    Nothing,
+    /// It was there already, or is another name.
+    Known,
+    /// The whole content, for [`Findings::document`].
+    Document(Role),
+    /// The content of a blob that was not there yet, for [`Findings::add_blob`].
+    Blob(Digest),
+}
+
+impl Findings {
+    pub(crate) fn new(stem: Option<RepoName>) -> Self {
+        Self { stem, ..Self::default() }
+    }
+
+    /// Looks at the next entry.
+    ///
+    /// # Errors
+    /// [`ScanError::Twice`], [`ScanError::TwoSizes`], [`ScanError::TooMany`].
+    pub(crate) fn look(&mut self, entry: &Entry) -> Result<Want, ScanError> {
+        let begins =
+            self.begins_like_oc_mirror.get_or_insert_with(|| role::is_of_tree(&entry.path));
+        *begins &= entry.kind != EntryKind::Other;
+        let Some(role) = Role::of(&entry.path) else { return Ok(Want::Nothing) };
+        match role {
+            Role::Tag { .. } | Role::Revision { .. } => {
+                self.formats.insert(Format::Distribution);
+            }
+            Role::WorkingDirectory
+            | Role::Version
+            | Role::Filter(_)
+            | Role::Configuration { .. } => drop(self.oc_mirror.get_or_insert_default()),
+            _ => {}
+        }
+        match &entry.kind {
+            EntryKind::Other => Ok(Want::Nothing),
+            EntryKind::Link { target, said } => {
+                self.look_at_link(&entry.path, role, target.as_ref(), said).map(|()| Want::Known)
+            }
+            EntryKind::File { size, .. } => self.look_at_file(&entry.path, role, *size),
+        }
+    }
+
+    /// Takes a document. Says the digest of one that is a blob by itself and was not there yet.
+    ///
+    /// # Errors
+    /// [`ScanError::Twice`], [`ScanError::TooMany`].
+    pub(crate) fn document(
+        &mut self,
+        path: &EntryPath,
+        role: Role,
+        bytes: &[u8],
+    ) -> Result<Option<Digest>, ScanError> {
+        let read = match role {
+            Role::Tag { repository, tag } => match documents::link(bytes) {
+                Ok(digest) => return self.tag(path, repository, tag, digest).map(|()| None),
+                Err(fault) => Err(fault),
+            },
+            Role::Revision { repository, digest } => match documents::link(bytes) {
+                Ok(said) if said == digest => {
+                    return self.revision(repository, digest).map(|()| None);
+                }
+                Ok(said) => Err(format!("it says {said}")),
+                Err(fault) => Err(fault),
+            },
+            // Links were followed when it was packed.
+            Role::OcTag { repository, tag } => {
+                let digest = Digest::of(Algorithm::Sha256, bytes);
+                self.oc_tag(path, repository, tag, digest)?;
+                return Ok(Some(digest).filter(|digest| !self.blobs.contains_key(digest)));
+            }
+            Role::Filter(path) => match filter_digest(bytes) {
+                Ok(filtered) => return self.filter(path, filtered).map(|()| None),
+                Err(fault) => Err(fault),
+            },
+            Role::Version => documents::oc_mirror_version(bytes).map(|version| {
+                let version = version.chars().take(SHORT_CHARS).collect();
+                self.oc_mirror.get_or_insert_default().version = Some(version);
+            }),
+            Role::Configuration { time } => {
+                let renames = documents::renames_catalogs(bytes);
+                let oc_mirror = self.oc_mirror.get_or_insert_default();
+                oc_mirror.renames_catalogs |= renames;
+                let time = time.chars().take(SHORT_CHARS).collect();
+                oc_mirror.time = oc_mirror.time.take().max(Some(time));
+                Ok(())
+            }
+            Role::DockerManifest => {
+                self.is_docker_archive = documents::is_docker_archive(bytes);
+                Ok(())
+            }
+            Role::Layout { layout, document } => {
+                self.layout_document(path, layout, document, bytes)?
+            }
+            Role::Blob { .. }
+            | Role::LayoutBlob { .. }
+            | Role::OcManifest { .. }
+            | Role::WorkingDirectory => Ok(()),
+        };
+        if let Err(fault) = read {
+            self.damaged(Damage::Document { path: path.as_str().to_owned(), fault });
+        }
+        Ok(None)
+    }
+
+    /// Adds a blob that was read, or can be. `beginning` is all of it if it could be a manifest.
+    ///
+    /// # Errors
+    /// [`ScanError::TooMany`].
+    pub(crate) fn add_blob(
+        &mut self,
+        digest: Digest,
+        size: u64,
+        beginning: &[u8],
+    ) -> Result<(), ScanError> {
+        self.keep(0)?;
+        self.blobs.insert(digest, size);
+        if !may_be_manifest(size, beginning) {
+            return Ok(());
+        }
+        if Digest::of(digest.algorithm(), beginning) != digest {
+            return self.fault(digest, ManifestFault::Digest);
+        }
+        let bytes = Bytes::copy_from_slice(beginning);
+        match Manifest::parse(bytes, None, digest.algorithm()) {
+            Ok(manifest) => {
+                self.edges += manifest.edges().len();
+                if self.edges > MOST_EDGES {
+                    return Err(ScanError::TooMany {
+                        what: "digests in manifests",
+                        limit: MOST_EDGES,
+                    });
+                }
+                let subject = manifest.subject().copied();
+                self.subjects.extend(subject.map(|subject| (digest, subject)));
+                self.manifests.insert(digest, manifest.edges().to_vec());
+            }
+            // A configuration, say.
+            Err(ManifestError::NoMediaType) => {}
+            Err(error) => return self.fault(digest, ManifestFault::Refused(error)),
+        }
+        Ok(())
+    }
+
+    /// Whether oc-mirror wrote the source, as far as its beginning says: the tree comes first, and
+    /// no directories, unlike in what `tar` packs. What a failed run leaves has nothing else.
+    pub(crate) fn is_like_oc_mirror(&self) -> bool {
+        !self.is_directory && self.begins_like_oc_mirror == Some(true)
+    }
+
+    /// Notes what is wrong with the source.
+    pub(crate) fn damaged(&mut self, damage: Damage) {
+        if self.damage.len() < SourceReport::MOST_DAMAGE {
+            self.damage.push(damage);
+        }
+    }
+
+    /// Looks at what was found when the source is at its end.
+    ///
+    /// # Errors
+    /// [`ScanError::DockerArchive`], [`ScanError::NothingKnown`].
+    pub(crate) fn finish(&mut self) -> Result<(), ScanError> {
+        let is_layout = |layout: &Layout| layout.index.is_some() || layout.is_marked;
+        let without: Vec<String> = self
+            .layouts
+            .iter()
+            .filter(|(_, layout)| layout.index.is_none() && (layout.is_marked || layout.has_blobs))
+            .map(|(path, _)| path.clone())
+            .collect();
+        // A directory of many things may have an index.json that is none of a layout.
+        self.layouts.retain(|_, layout| layout.has_blobs || layout.is_marked);
+        if self.is_docker_archive && !self.layouts.values().any(is_layout) {
+            return Err(ScanError::DockerArchive);
+        }
+        without.into_iter().for_each(|layout| self.damaged(Damage::NoIndex { layout }));
+        for layout in self.layouts.values_mut() {
+            let format = if layout.bundle.is_some() { Format::Bundle } else { Format::Layout };
+            self.formats.insert(format);
+            let signature = layout.signature.take();
+            if let Some(bundle) = &mut layout.bundle {
+                bundle.signature = signature;
+            }
+        }
+        // The last segment of an archive may be a working directory alone; a directory may be the one
+        // that oc-mirror wrote archives into.
+        let is_segment = self.oc_mirror.is_some() && !self.is_directory;
+        match self.formats.is_empty() && self.damage.is_empty() && !is_segment {
+            true => Err(ScanError::NothingKnown),
+            false => Ok(()),
+        }
+    }
+
+    fn look_at_file(&mut self, path: &EntryPath, role: Role, size: u64) -> Result<Want, ScanError> {
+        match role {
+            Role::Blob { digest, format } => {
+                self.formats.insert(format);
+                self.blob(digest, size)
+            }
+            Role::LayoutBlob { digest, layout } => {
+                self.layout(layout)?.has_blobs = true;
+                self.blob(digest, size)
+            }
+            Role::OcManifest { repository, digest } => {
+                self.formats.insert(Format::OcDirectory);
+                self.revision(repository, digest)?;
+                self.blob(digest, size)
+            }
+            Role::WorkingDirectory => Ok(Want::Nothing),
+            role => {
+                let most = most_bytes(&role);
+                if size <= most {
+                    return Ok(Want::Document(role));
+                }
+                let fault = format!("it has more than {most} bytes");
+                self.damaged(Damage::Document { path: path.as_str().to_owned(), fault });
+                Ok(Want::Nothing)
+            }
+        }
+    }
+
+    fn layout_document(
+        &mut self,
+        path: &EntryPath,
+        layout: String,
+        document: LayoutDocument,
+        bytes: &[u8],
+    ) -> Result<Result<(), String>, ScanError> {
+        self.document_bytes = self.document_bytes.saturating_add(bytes.len() as u64);
+        if self.document_bytes > DOCUMENTS_BYTES {
+            let limit = usize::try_from(DOCUMENTS_BYTES).unwrap_or(usize::MAX);
+            return Err(ScanError::TooMany { what: "bytes of indexes", limit });
+        }
+        let layout = self.layout(layout)?;
+        let digest = Digest::of(Algorithm::Sha256, bytes);
+        if layout.documents.insert(document, digest).is_some_and(|other| other != digest) {
+            return Err(ScanError::Twice { path: path.as_str().to_owned() });
+        }
+        let is_whole = document == LayoutDocument::HaulerIndex;
+        match document {
+            LayoutDocument::Mark => layout.is_marked = true,
+            LayoutDocument::Index | LayoutDocument::HaulerIndex => match Index::read(bytes) {
+                Ok(entries) if is_whole || !layout.has_whole_index => {
+                    layout.has_whole_index = is_whole;
+                    layout.index = Some(entries);
+                }
+                Ok(_) => {}
+                Err(fault) => return Ok(Err(fault)),
+            },
+            LayoutDocument::Description => {
+                layout.bundle = Some(Bundle { description: bytes.to_vec(), signature: None });
+            }
+            LayoutDocument::Signature => layout.signature = Some(bytes.to_vec()),
+        }
+        Ok(Ok(()))
+    }
+
+    fn layout(&mut self, path: String) -> Result<&mut Layout, ScanError> {
+        if !self.layouts.contains_key(&path) {
+            self.keep(path.len())?;
+        }
+        Ok(self.layouts.entry(path).or_default())
+    }
+
+    fn blob(&self, digest: Digest, size: u64) -> Result<Want, ScanError> {
+        match self.blobs.get(&digest) {
+            None => Ok(Want::Blob(digest)),
+            Some(&first) if first == size => Ok(Want::Known),
+            Some(&first) => Err(ScanError::TwoSizes { digest, first, second: size }),
+        }
+    }
+
+    fn tag(
+        &mut self,
+        path: &EntryPath,
+        repository: RepoName,
+        tag: Tag,
+        digest: Digest,
+    ) -> Result<(), ScanError> {
+        self.keep(repository.as_str().len() + tag.as_str().len())?;
+        match self.tags.get(&repository, &tag) {
+            Some(other) if other != digest => {
+                return Err(ScanError::Twice { path: path.as_str().to_owned() });
+            }
+            Some(_) => {}
+            None => {
+                self.tags.insert(repository, tag, digest);
+            }
+        }
+        Ok(())
+    }
+
+    fn filter(&mut self, path: FilterPath, filtered: Digest) -> Result<(), ScanError> {
+        let FilterPath { catalog, whole, filter } = path;
+        self.keep(catalog.len() + filter.len())?;
+        self.filters.tags.insert((catalog.clone(), filter.clone(), filtered));
+        let filters = self.filters.catalogs.entry((catalog, whole)).or_default();
+        filters.insert(filter, filtered);
+        match filters.len() > MOST_FILTERS {
+            true => Err(ScanError::TooMany { what: "filters of one catalog", limit: MOST_FILTERS }),
+            false => Ok(()),
+        }
+    }
+
+    /// A tag of `oc`, which is a link to the manifest of its repository.
+    fn oc_tag(
+        &mut self,
+        path: &EntryPath,
+        repository: RepoName,
+        tag: Tag,
+        digest: Digest,
+    ) -> Result<(), ScanError> {
+        self.formats.insert(Format::OcDirectory);
+        self.revision(repository.clone(), digest)?;
+        self.tag(path, repository, tag, digest)
+    }
+
+    fn revision(&mut self, repository: RepoName, digest: Digest) -> Result<(), ScanError> {
+        self.keep(repository.as_str().len())?;
+        self.revisions.insert((repository, digest));
+        Ok(())
+    }
+
+    /// Counts something that is kept, with the bytes of its texts.
+    fn keep(&mut self, text_bytes: usize) -> Result<(), ScanError> {
+        self.kept += 1;
+        self.text_bytes = self.text_bytes.saturating_add(text_bytes);
+        if self.kept > MOST_KEPT {
+            return Err(ScanError::TooMany { what: "blobs and names", limit: MOST_KEPT });
+        }
+        match self.text_bytes > MOST_TEXT_BYTES {
+            true => Err(ScanError::TooMany { what: "bytes of names", limit: MOST_TEXT_BYTES }),
+            false => Ok(()),
+        }
+    }
+
+    /// Keeps why a blob is no manifest, where it seems to be one.
+    fn fault(&mut self, digest: Digest, fault: ManifestFault) -> Result<(), ScanError> {
+        self.faults.insert(digest, fault);
+        self.keep(FAULT_BYTES)
+    }
+}
+
+/// Whether a blob of this size that begins so is worth reading as a manifest. What begins so is
+/// enough for the answer; the same is asked again of all of it.
+pub(crate) fn may_be_manifest(size: u64, beginning: &[u8]) -> bool {
+    let first = beginning.iter().find(|byte| !byte.is_ascii_whitespace());
+    size <= MANIFEST_BYTES && first == Some(&b'{')
+}
+
+fn filter_digest(bytes: &[u8]) -> Result<Digest, String> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim();
+    let digest = if text.contains(':') { text.parse() } else { format!("sha256:{text}").parse() };
+    digest.map_err(|error: oci::DigestError| error.to_string())
+}
+
+/// How long a document may be, in bytes.
+fn most_bytes(role: &Role) -> u64 {
+    match role {
+        Role::Tag { .. } | Role::Revision { .. } | Role::Filter(_) => LINK_BYTES,
+        Role::OcTag { .. } => MANIFEST_BYTES,
+        Role::Version | Role::Configuration { .. } => SMALL_BYTES,
+        Role::Layout { document: LayoutDocument::Mark | LayoutDocument::Signature, .. } => {
+            SMALL_BYTES
+        }
+        _ => INDEX_BYTES,
+    }
+}
+
+/// The longest manifest, in bytes: as long as the server takes.
+pub(crate) const MANIFEST_BYTES: u64 = 4 << 20;
+/// The longest index of a layout, and the longest description of a bundle.
+const INDEX_BYTES: u64 = 64 << 20;
+/// The most bytes of all indexes and descriptions in one tree.
+const DOCUMENTS_BYTES: u64 = 2 * INDEX_BYTES;
+/// The longest configuration of oc-mirror, and of what else is short.
+const SMALL_BYTES: u64 = 1 << 20;
+/// The longest link: a digest, and the end of a line.
+const LINK_BYTES: u64 = 256;
+/// The most blobs and names of one source: a mirror of five thousand images has a tenth.
+const MOST_KEPT: usize = 1_000_000;
+/// The most filters of one catalog that oc-mirror's working directory remembers.
+const MOST_FILTERS: usize = 100;
+/// The most digests that the manifests of one source name.
+const MOST_EDGES: usize = 1_000_000;
+/// The most bytes of their names, and of what is said of them.
+const MOST_TEXT_BYTES: usize = 64 << 20;
+/// How much is kept of a version or a time.
+const SHORT_CHARS: usize = 64;
+/// What is counted for one thing that is said of a blob, in bytes.
+const FAULT_BYTES: usize = 512;

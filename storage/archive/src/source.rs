@@ -1,0 +1,246 @@
+//! A tar or a directory whose blobs can be read in any order.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Seek};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use durable::{At, Links, ReadError, open_regular};
+use oci::{Digest, RepoName};
+
+use crate::contents::Damage;
+use crate::error::{OpenSourceError, ScanError};
+use crate::findings::{Findings, Want, may_be_manifest};
+use crate::inventory::Inventory;
+use crate::names;
+use crate::packing::Packing;
+use crate::tar::{EntryKind, Tar, TarError};
+
+mod directory;
+mod positioned;
+
+use positioned::Positioned;
+
+/// What a path leads to.
+#[derive(Debug)]
+pub enum Opened {
+    /// A tar or a directory: headers are read first, and blobs in any order.
+    Source(Source),
+    /// A compressed file or a pipe, which can only be read from its beginning to its end: for
+    /// [`crate::Stream::new`].
+    Compressed {
+        /// The file, at its beginning.
+        file: File,
+        /// The repository that the file gives its name to.
+        stem: Option<RepoName>,
+    },
+}
+
+/// Opens a source. What it is says its content, and its name nothing.
+///
+/// # Errors
+/// Every [`OpenSourceError`].
+pub fn open(path: &Path) -> Result<Opened, OpenSourceError> {
+    // `.` has no name of its own.
+    let named = fs::canonicalize(path);
+    let named = named.as_deref().unwrap_or(path).file_name().unwrap_or_default().to_string_lossy();
+    let stem = names::stem(&named);
+    if path.is_dir() {
+        let place = Place::Directory(path.to_owned());
+        return Ok(Opened::Source(Source { place, stem, held: HashMap::new() }));
+    }
+    if fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo()) {
+        let file = File::open(path).at("open", path)?;
+        return Ok(Opened::Compressed { file, stem: None });
+    }
+    let Some(mut file) = open_regular(path, Links::Follow)? else {
+        return Err(OpenSourceError::NotThere(path.to_owned()));
+    };
+    let mut beginning = Vec::new();
+    file.by_ref().take(Packing::BEGINNING_BYTES).read_to_end(&mut beginning).at("read", path)?;
+    match Packing::of(&beginning) {
+        Packing::None => {
+            let place = Place::Tar(Arc::new(file), path.to_owned());
+            Ok(Opened::Source(Source { place, stem, held: HashMap::new() }))
+        }
+        Packing::Zstd => {
+            file.rewind().at("read", path)?;
+            Ok(Opened::Compressed { file, stem })
+        }
+        Packing::Unread(format) => {
+            Err(OpenSourceError::Compressed { path: path.to_owned(), format })
+        }
+    }
+}
+
+/// A tar or a directory.
+#[derive(Debug)]
+pub struct Source {
+    place: Place,
+    stem: Option<RepoName>,
+    held: HashMap<Digest, Location>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Tar(Arc<File>, PathBuf),
+    Directory(PathBuf),
+}
+
+/// Where a blob lies.
+#[derive(Debug)]
+enum Location {
+    /// In an archive.
+    Part { archive: Arc<File>, offset: u64, size: u64 },
+    /// A file of its own.
+    File { path: PathBuf, size: u64 },
+}
+
+impl Source {
+    /// The file or the directory.
+    pub fn path(&self) -> &Path {
+        match &self.place {
+            Place::Tar(_, path) | Place::Directory(path) => path,
+        }
+    }
+
+    /// Reads headers and documents, and adds what is there to the inventory. An archive that ends
+    /// in its middle counts as far as it goes, and its report says so.
+    ///
+    /// # Errors
+    /// Every [`ScanError`]; nothing is added then.
+    pub fn scan(&mut self, inventory: &mut Inventory) -> Result<(), ScanError> {
+        let mut findings = Findings::new(self.stem.clone());
+        self.held.clear();
+        match &self.place {
+            Place::Tar(file, path) => {
+                let size = file.metadata().at("look at", path)?.len();
+                let positioned = Positioned::new(Arc::clone(file), size);
+                let hold = |digest, offset, size| {
+                    let archive = Arc::clone(file);
+                    self.held.insert(digest, Location::Part { archive, offset, size });
+                };
+                scan_tar(Tar::new(positioned), &mut findings, hold)?;
+            }
+            Place::Directory(path) => {
+                findings.is_directory = true;
+                directory::walk(path, |path, entry| {
+                    if let Some((digest, size)) = directory::take(path, entry, &mut findings)? {
+                        self.held.insert(digest, Location::File { path: path.to_owned(), size });
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        findings.finish()?;
+        inventory.add(findings);
+        Ok(())
+    }
+
+    /// The bytes of a blob or a manifest, if this source holds it. Nobody has hashed them.
+    pub fn blob(&self, digest: &Digest) -> Option<io::Result<BlobBytes>> {
+        Some(match self.held.get(digest)? {
+            Location::Part { archive, offset, size } => {
+                Ok(BlobBytes::new(Arc::clone(archive), *offset, *size, false))
+            }
+            Location::File { path, size } => {
+                open_file(path).map(|file| BlobBytes::new(Arc::new(file), 0, *size, true))
+            }
+        })
+    }
+}
+
+/// The bytes of a blob. They are read where they lie, so any number can be read at once.
+#[derive(Debug)]
+pub struct BlobBytes {
+    file: Arc<File>,
+    /// Where the next byte stands.
+    at: u64,
+    left: u64,
+    size: u64,
+    is_whole_file: bool,
+}
+
+impl BlobBytes {
+    fn new(file: Arc<File>, at: u64, size: u64, is_whole_file: bool) -> Self {
+        Self { file, at, left: size, size, is_whole_file }
+    }
+
+    /// All its bytes, whatever was read.
+    pub fn len(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+
+    /// The file, if the blob is all of it, so that it can be cloned.
+    pub fn whole_file(&self) -> Option<&File> {
+        self.is_whole_file.then_some(&*self.file)
+    }
+}
+
+impl Read for BlobBytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let count = self.file.read_at(&mut buffer[..most], self.at)?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.at = self.at.saturating_add(count as u64);
+        self.left = self.left.saturating_sub(count as u64);
+        Ok(count)
+    }
+}
+
+fn scan_tar(
+    mut tar: Tar<Positioned>,
+    findings: &mut Findings,
+    mut hold: impl FnMut(Digest, u64, u64),
+) -> Result<(), ScanError> {
+    loop {
+        let entry = match tar.next_entry() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Ok(()),
+            Err(TarError::NoHeader { at: 0 }) => return Err(ScanError::NothingKnown),
+            Err(TarError::Truncated { at }) => {
+                findings.damaged(Damage::Truncated { at });
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let wanted = findings.look(&entry)?;
+        let EntryKind::File { size, offset } = entry.kind else { continue };
+        match wanted {
+            Want::Nothing | Want::Known => {}
+            Want::Document(role) => {
+                let bytes = tar.read_whole()?;
+                if let Some(digest) = findings.document(&entry.path, role, &bytes)? {
+                    findings.add_blob(digest, size, &bytes)?;
+                    hold(digest, offset, size);
+                }
+            }
+            Want::Blob(digest) => {
+                let beginning = tar.read_beginning(|some| may_be_manifest(size, some))?;
+                findings.add_blob(digest, size, &beginning)?;
+                hold(digest, offset, size);
+            }
+        }
+    }
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    match open_regular(path, Links::Refuse) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err(ErrorKind::NotFound.into()),
+        Err(ReadError::Io(error)) => Err(io::Error::new(error.kind, error)),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}

@@ -1,0 +1,199 @@
+//! Layouts, and the names that each tool puts into them.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use archive::{Contents, Damage, Format, Opened};
+use oci::{Algorithm, Digest, MediaType};
+
+use crate::support::{Packed, fixture, scan, scan_bytes, stream, tell};
+
+const DOCKER: &str = "sha256:090c2d49b3aeee0b602b9a0069c09374e9b9322a9252a2e16f60f5f200e5677c";
+const OCI: &str = "sha256:49fa985eee8a29f6253db7d15d25559d0f2f52f570fe65b3a3b2f5090fbbe618";
+const ONE: &str = "sha256:e0e2ea58fb7cbf0ec4b395906cdd4620d35cf665e28c5a300b979fc7f7540c6e";
+
+fn images(contents: &Contents) -> Vec<String> {
+    for image in contents.images() {
+        assert!(contents.is_whole(&image.digest), "{}", tell(image));
+    }
+    assert_eq!(contents.missing(), []);
+    contents.images().iter().map(tell).collect()
+}
+
+#[test]
+fn the_names_of_each_tool_are_read() {
+    let named =
+        [format!("synthetic/tiny-docker:1.0 {DOCKER}"), format!("synthetic/tiny-oci:1.0 {OCI}")];
+    for (file, expected) in [
+        ("crane-layout.tar", vec![format!("-:- {DOCKER}"), format!("-:- {OCI}")]),
+        ("crane-layout-annotated.tar", named.to_vec()),
+        (
+            "regctl-layout.tar",
+            vec![format!("-:tiny-docker-1.0 {DOCKER}"), format!("-:tiny-oci-1.0 {OCI}")],
+        ),
+        // The images that the list names stand beside it, and are none of their own.
+        ("oras-backup.tar", vec![format!("-:1.0 {OCI}")]),
+        ("oras-backup-docker.tar", vec![format!("-:1.0 {DOCKER}")]),
+        ("podman-oci-archive.tar", vec![format!("synthetic/tiny-oci:1.0 {ONE}")]),
+        ("skopeo-oci-archive.tar", vec![format!("synthetic/tiny-oci:1.0 {OCI}")]),
+    ] {
+        let contents = scan(&[fixture(file)]);
+        assert_eq!(images(&contents), expected, "{file}");
+        let stem = file.strip_suffix(".tar").unwrap();
+        assert_eq!(contents.images()[0].stem.as_ref().unwrap().as_str(), stem);
+        assert_eq!(contents.sources()[0].formats, [Format::Layout].into());
+        assert_eq!(contents.sources()[0].damage, []);
+    }
+    let (contents, blobs) = stream(File::open(fixture("hauler-haul.tar.zst")).unwrap()).unwrap();
+    assert_eq!(images(&contents), named);
+    assert_eq!(blobs.len(), contents.blobs().len());
+}
+
+#[test]
+fn a_pipe_with_a_name_is_read_like_any_other() {
+    let place = tempfile::tempdir().unwrap();
+    let pipe = place.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = {
+        let pipe = pipe.clone();
+        thread::spawn(move || fs::copy(fixture("hauler-haul.tar.zst"), pipe).unwrap())
+    };
+    let Opened::Compressed { file, stem: None } = archive::open(&pipe).unwrap() else {
+        panic!("it is no stream");
+    };
+    let (contents, _) = stream(file).unwrap();
+    assert_eq!(images(&contents).len(), 2);
+    assert_eq!(writer.join().unwrap(), 12453);
+}
+
+#[test]
+fn directories_of_layouts_are_repositories() {
+    let place = tempfile::tempdir().unwrap();
+    write_layout(&place.path().join("team/app"), &[("1", b"one"), ("2", b"two")]);
+    write_layout(&place.path().join("base"), &[("1", b"one")]);
+    let contents = scan(&[place.path().to_owned()]);
+    let names: Vec<String> =
+        images(&contents).iter().map(|it| it.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(names, ["base:1", "team/app:1", "team/app:2"]);
+    // By itself, one of them is named by its directory.
+    let contents = scan(&[place.path().join("base")]);
+    assert_eq!(contents.images()[0].repository, None);
+    assert_eq!(contents.images()[0].stem.as_ref().unwrap().as_str(), "base");
+}
+
+#[test]
+fn a_tag_that_stands_for_two_images_is_told_and_not_guessed() {
+    let (one, two) = (image(b"one", None), image(b"two", None));
+    let index = index(&[
+        (&one, Some(r#""org.opencontainers.image.ref.name":"1""#)),
+        (&two, Some(r#""org.opencontainers.image.ref.name":"1""#)),
+        (&two, Some(r#""org.opencontainers.image.ref.name":"not a name""#)),
+    ]);
+    let tar = Packed::new().file("index.json", index.as_bytes()).blob(b"one").blob(b"two");
+    let tar = tar.blob(one.as_bytes()).blob(two.as_bytes()).end();
+    let contents = scan_bytes(&tar).unwrap();
+    assert_eq!(contents.images(), []);
+    let [name] = contents.ambiguous() else { panic!("{:?}", contents.ambiguous()) };
+    assert_eq!((name.tag.as_str(), name.digests.len()), ("1", 2));
+    let wrong = Damage::Name { name: "not a name".into(), digest: digest(two.as_bytes()) };
+    assert_eq!(contents.sources()[0].damage, [wrong]);
+}
+
+#[test]
+fn what_refers_to_an_image_goes_where_it_goes() {
+    let subject = image(b"one", None);
+    let referrer = image(b"two", Some(&subject));
+    let index = index(&[
+        (&referrer, None),
+        (&subject, Some(r#""org.opencontainers.image.ref.name":"quay.io/team/app:1""#)),
+    ]);
+    let tar = Packed::new().blob(b"one").blob(b"two").blob(subject.as_bytes());
+    let tar = tar.blob(referrer.as_bytes()).file("index.json", index.as_bytes()).end();
+    let contents = scan_bytes(&tar).unwrap();
+    let (subject, referrer) = (digest(subject.as_bytes()), digest(referrer.as_bytes()));
+    let expected = [format!("team/app:1 {subject}"), format!("team/app:- {referrer}")];
+    assert_eq!(images(&contents), expected);
+}
+
+#[test]
+fn signatures_that_hauler_calls_like_the_image_get_their_tag() {
+    let (subject, signature) = (image(b"one", None), image(b"two", None));
+    let name = r#""org.opencontainers.image.ref.name":"team/app:1""#;
+    let of = |kind: &str| format!(r#"{name},"kind":"dev.hauler/{kind}""#);
+    let index = index(&[(&subject, Some(&of("image"))), (&signature, Some(&of("sigs")))]);
+    let tar = Packed::new().blob(b"one").blob(b"two").blob(subject.as_bytes());
+    let tar = tar.blob(signature.as_bytes()).file("index.json", index.as_bytes()).end();
+    let contents = scan_bytes(&tar).unwrap();
+    let (subject, signature) = (digest(subject.as_bytes()), digest(signature.as_bytes()));
+    let tag = format!("sha256-{}.sig", subject.hex());
+    let expected = [format!("team/app:1 {subject}"), format!("team/app:{tag} {signature}")];
+    assert_eq!(images(&contents), expected);
+}
+
+#[test]
+fn a_bundle_keeps_its_names_whole_and_its_description_for_whoever_checks_it() {
+    let one = image(b"one", None);
+    let name = r#""org.opencontainers.image.ref.name":"quay.io/team/app:1""#;
+    let index = index(&[(&one, Some(name))]);
+    let tar = Packed::new()
+        .file("registry-bundle.sig", b"signed")
+        .file("registry-bundle.json", b"{}")
+        .file("index.json", index.as_bytes())
+        .blob(b"one")
+        .blob(one.as_bytes())
+        .end();
+    let contents = scan_bytes(&tar).unwrap();
+    assert_eq!(images(&contents), [format!("quay.io/team/app:1 {}", digest(one.as_bytes()))]);
+    let report = &contents.sources()[0];
+    assert_eq!(report.formats, [Format::Bundle].into());
+    let bundle = report.bundle.as_ref().unwrap();
+    assert_eq!(bundle.description, b"{}");
+    assert_eq!(bundle.signature.as_deref(), Some(&b"signed"[..]));
+}
+
+/// An image of one layer, which has the configuration that all have.
+pub(crate) fn image(layer: &[u8], subject: Option<&str>) -> String {
+    let descriptor = |media_type: &str, content: &[u8]| {
+        let (digest, size) = (digest(content), content.len());
+        format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{size}}}"#)
+    };
+    let manifest = MediaType::OCI_MANIFEST;
+    let subject = subject.map(|subject| descriptor(manifest, subject.as_bytes()));
+    let subject = subject.map(|subject| format!(r#","subject":{subject}"#)).unwrap_or_default();
+    let config = descriptor(MediaType::OCI_CONFIG, layer);
+    let layer = descriptor("application/vnd.oci.image.layer.v1.tar", layer);
+    let parts = format!(r#""config":{config},"layers":[{layer}]{subject}"#);
+    format!(r#"{{"schemaVersion":2,"mediaType":"{manifest}",{parts}}}"#)
+}
+
+/// The index of a layout, each image with its annotations.
+pub(crate) fn index(images: &[(&str, Option<&str>)]) -> String {
+    let entry = |(image, annotations): &(&str, Option<&str>)| {
+        let annotations = annotations.map(|it| format!(r#","annotations":{{{it}}}"#));
+        let (digest, size) = (digest(image.as_bytes()), image.len());
+        format!(r#"{{"digest":"{digest}","size":{size}{}}}"#, annotations.unwrap_or_default())
+    };
+    let entries: Vec<String> = images.iter().map(entry).collect();
+    format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","))
+}
+
+pub(crate) fn digest(content: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, content)
+}
+
+fn write_layout(directory: &Path, tags: &[(&str, &[u8])]) {
+    let blobs = directory.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let write = |content: &[u8]| fs::write(blobs.join(digest(content).hex()), content).unwrap();
+    let images: Vec<String> = tags.iter().map(|(_, layer)| image(layer, None)).collect();
+    images.iter().for_each(|image| write(image.as_bytes()));
+    tags.iter().for_each(|(_, layer)| write(layer));
+    let name = |tag: &str| format!(r#""org.opencontainers.image.ref.name":"{tag}""#);
+    let names: Vec<String> = tags.iter().map(|(tag, _)| name(tag)).collect();
+    let entries: Vec<(&str, Option<&str>)> =
+        images.iter().zip(&names).map(|(image, name)| (&image[..], Some(&name[..]))).collect();
+    fs::write(directory.join("index.json"), index(&entries)).unwrap();
+    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+}
