@@ -84,11 +84,10 @@ impl Walk<'_> {
         }
         // One that was deleted just now is none any more.
         let Some(entry) = self.look(reference.clone())? else { return Ok(()) };
-        let (digest, media_type) = (entry.digest, entry.media_type.clone());
-        self.tagged.insert(digest);
-        if let Some(place) = self.manifest(entry, 0)? {
+        self.tagged.insert(entry.digest);
+        if let Some(place) = self.manifest(&entry, 0)? {
             let name = ImageName::new(self.repository.clone(), Some(reference));
-            self.plan.name(name, media_type, place);
+            self.plan.name(name, entry.media_type, place);
         }
         Ok(())
     }
@@ -100,7 +99,7 @@ impl Walk<'_> {
         let rest: Vec<Digest> = manifests.iter().filter(is_new).copied().collect();
         for digest in &rest {
             if let Some(entry) = self.look(Reference::Digest(*digest))? {
-                self.manifest(entry, 0)?;
+                self.manifest(&entry, 0)?;
             }
         }
         let is_top = |digest: &&Digest| !self.below.contains(*digest);
@@ -110,7 +109,7 @@ impl Walk<'_> {
     }
 
     /// Adds a manifest and everything below it, and says where it stands; none if it is lost.
-    fn manifest(&mut self, entry: ManifestEntry, depth: usize) -> anyhow::Result<Option<usize>> {
+    fn manifest(&mut self, entry: &ManifestEntry, depth: usize) -> anyhow::Result<Option<usize>> {
         let digest = entry.digest;
         if !self.seen.insert(digest) {
             return Ok(self.plan.place(&digest));
@@ -137,7 +136,7 @@ impl Walk<'_> {
         }
         let place = self.plan.add(digest, entry.size, true);
         self.plan.belong(&places, place);
-        self.refer(&entry)?;
+        self.refer(entry)?;
         Ok(Some(place))
     }
 
@@ -157,7 +156,7 @@ impl Walk<'_> {
             (EdgeKind::Child, PartState::Present) if is_manifest => {
                 self.below.insert(digest);
                 match self.look(Reference::Digest(digest))? {
-                    Some(child) => self.manifest(child, depth + 1),
+                    Some(child) => self.manifest(&child, depth + 1),
                     // Somebody deleted it just now.
                     None => Ok(None),
                 }

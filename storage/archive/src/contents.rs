@@ -159,7 +159,15 @@ pub enum Damage {
         /// The last place that is known, in bytes from the beginning.
         at: u64,
     },
-    /// A document cannot be read.
+    /// It cannot be read any further.
+    #[error("it cannot be read from byte {at} on: {fault}")]
+    Unreadable {
+        /// The place, in bytes from the beginning.
+        at: u64,
+        /// What the system or the decoder says.
+        fault: String,
+    },
+    /// A document, a blob or a directory cannot be read, or says nonsense.
     #[error("{path} cannot be read: {fault}")]
     Document {
         /// Its path.

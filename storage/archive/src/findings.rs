@@ -5,20 +5,25 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bytes::Bytes;
-use oci::{Algorithm, Digest, Edge, Manifest, ManifestError, RepoName, Tag};
+use oci::{Algorithm, Digest, Edge, RepoName, Tag};
 
-use crate::contents::{Bundle, Damage, Format, ManifestFault, OcMirror, SourceReport};
-use crate::documents::{self, Index, IndexEntry};
+use crate::contents::{Damage, Format, ManifestFault, OcMirror, SourceReport};
+use crate::documents;
 use crate::error::ScanError;
 use crate::path::EntryPath;
 use crate::role::{self, FilterPath, LayoutDocument, Role};
-use crate::tar::{Entry, EntryKind};
+use crate::tar::{Entry, EntryKind, TarError};
 
+mod blobs;
+mod layouts;
 mod links;
 mod tags;
 
+pub(crate) use blobs::{MANIFEST_BYTES, may_be_manifest};
+pub(crate) use layouts::Layout;
 pub(crate) use tags::{Filters, Tags};
+
+use layouts::INDEX_BYTES;
 
 /// What one source holds.
 #[derive(Debug, Default)]
@@ -47,19 +52,6 @@ pub(crate) struct Findings {
     text_bytes: usize,
     edges: usize,
     document_bytes: u64,
-}
-
-/// A layout within a source.
-#[derive(Debug, Default)]
-pub(crate) struct Layout {
-    pub(crate) has_blobs: bool,
-    pub(crate) index: Option<Vec<IndexEntry>>,
-    pub(crate) bundle: Option<Bundle>,
-    signature: Option<Vec<u8>>,
-    is_marked: bool,
-    has_whole_index: bool,
-    /// The digests of its documents, each of which may be there once.
-    documents: BTreeMap<LayoutDocument, Digest>,
 }
 
 /// What is to be read of an entry.
@@ -170,45 +162,6 @@ impl Findings {
         Ok(None)
     }
 
-    /// Adds a blob that was read, or can be. `beginning` is all of it if it could be a manifest.
-    ///
-    /// # Errors
-    /// [`ScanError::TooMany`].
-    pub(crate) fn add_blob(
-        &mut self,
-        digest: Digest,
-        size: u64,
-        beginning: &[u8],
-    ) -> Result<(), ScanError> {
-        self.keep(0)?;
-        self.blobs.insert(digest, size);
-        if !may_be_manifest(size, beginning) {
-            return Ok(());
-        }
-        if Digest::of(digest.algorithm(), beginning) != digest {
-            return self.fault(digest, ManifestFault::Digest);
-        }
-        let bytes = Bytes::copy_from_slice(beginning);
-        match Manifest::parse(bytes, None, digest.algorithm()) {
-            Ok(manifest) => {
-                self.edges += manifest.edges().len();
-                if self.edges > MOST_EDGES {
-                    return Err(ScanError::TooMany {
-                        what: "digests in manifests",
-                        limit: MOST_EDGES,
-                    });
-                }
-                let subject = manifest.subject().copied();
-                self.subjects.extend(subject.map(|subject| (digest, subject)));
-                self.manifests.insert(digest, manifest.edges().to_vec());
-            }
-            // A configuration, say.
-            Err(ManifestError::NoMediaType) => {}
-            Err(error) => return self.fault(digest, ManifestFault::Refused(error)),
-        }
-        Ok(())
-    }
-
     /// Whether oc-mirror wrote the source, as far as its beginning says: the tree comes first, and
     /// no directories, unlike in what `tar` packs. What a failed run leaves has nothing else.
     pub(crate) fn is_like_oc_mirror(&self) -> bool {
@@ -222,34 +175,33 @@ impl Findings {
         }
     }
 
+    /// Takes why an archive is not read any further. A broken copy or a bad disk is damage, and
+    /// what was read counts; what somebody packed so that it cannot be trusted is refused.
+    ///
+    /// # Errors
+    /// [`ScanError::NothingKnown`], [`ScanError::Tar`].
+    pub(crate) fn ended(&mut self, error: TarError) -> Result<(), ScanError> {
+        match error {
+            TarError::NoHeader { at: 0 } => return Err(ScanError::NothingKnown),
+            TarError::Truncated { at } => self.damaged(Damage::Truncated { at }),
+            TarError::Read { at, message, .. } => {
+                self.damaged(Damage::Unreadable { at, fault: message });
+            }
+            error => return Err(error.into()),
+        }
+        Ok(())
+    }
+
     /// Looks at what was found when the source is at its end.
     ///
     /// # Errors
     /// [`ScanError::DockerArchive`], [`ScanError::NothingKnown`].
     pub(crate) fn finish(&mut self) -> Result<(), ScanError> {
-        let is_layout = |layout: &Layout| layout.index.is_some() || layout.is_marked;
-        let without: Vec<String> = self
-            .layouts
-            .iter()
-            .filter(|(_, layout)| layout.index.is_none() && (layout.is_marked || layout.has_blobs))
-            .map(|(path, _)| path.clone())
-            .collect();
-        // A directory of many things may have an index.json that is none of a layout.
-        self.layouts.retain(|_, layout| layout.has_blobs || layout.is_marked);
-        if self.is_docker_archive && !self.layouts.values().any(is_layout) {
+        if !self.finish_layouts() && self.is_docker_archive {
             return Err(ScanError::DockerArchive);
         }
-        without.into_iter().for_each(|layout| self.damaged(Damage::NoIndex { layout }));
-        for layout in self.layouts.values_mut() {
-            let format = if layout.bundle.is_some() { Format::Bundle } else { Format::Layout };
-            self.formats.insert(format);
-            let signature = layout.signature.take();
-            if let Some(bundle) = &mut layout.bundle {
-                bundle.signature = signature;
-            }
-        }
-        // The last segment of an archive may be a working directory alone; a directory may be the one
-        // that oc-mirror wrote archives into.
+        // The last segment of an archive may be a working directory alone; but a directory with one
+        // is where oc-mirror wrote its archives.
         let is_segment = self.oc_mirror.is_some() && !self.is_directory;
         match self.formats.is_empty() && self.damage.is_empty() && !is_segment {
             true => Err(ScanError::NothingKnown),
@@ -282,57 +234,6 @@ impl Findings {
                 self.damaged(Damage::Document { path: path.as_str().to_owned(), fault });
                 Ok(Want::Nothing)
             }
-        }
-    }
-
-    fn layout_document(
-        &mut self,
-        path: &EntryPath,
-        layout: String,
-        document: LayoutDocument,
-        bytes: &[u8],
-    ) -> Result<Result<(), String>, ScanError> {
-        self.document_bytes = self.document_bytes.saturating_add(bytes.len() as u64);
-        if self.document_bytes > DOCUMENTS_BYTES {
-            let limit = usize::try_from(DOCUMENTS_BYTES).unwrap_or(usize::MAX);
-            return Err(ScanError::TooMany { what: "bytes of indexes", limit });
-        }
-        let layout = self.layout(layout)?;
-        let digest = Digest::of(Algorithm::Sha256, bytes);
-        if layout.documents.insert(document, digest).is_some_and(|other| other != digest) {
-            return Err(ScanError::Twice { path: path.as_str().to_owned() });
-        }
-        let is_whole = document == LayoutDocument::HaulerIndex;
-        match document {
-            LayoutDocument::Mark => layout.is_marked = true,
-            LayoutDocument::Index | LayoutDocument::HaulerIndex => match Index::read(bytes) {
-                Ok(entries) if is_whole || !layout.has_whole_index => {
-                    layout.has_whole_index = is_whole;
-                    layout.index = Some(entries);
-                }
-                Ok(_) => {}
-                Err(fault) => return Ok(Err(fault)),
-            },
-            LayoutDocument::Description => {
-                layout.bundle = Some(Bundle { description: bytes.to_vec(), signature: None });
-            }
-            LayoutDocument::Signature => layout.signature = Some(bytes.to_vec()),
-        }
-        Ok(Ok(()))
-    }
-
-    fn layout(&mut self, path: String) -> Result<&mut Layout, ScanError> {
-        if !self.layouts.contains_key(&path) {
-            self.keep(path.len())?;
-        }
-        Ok(self.layouts.entry(path).or_default())
-    }
-
-    fn blob(&self, digest: Digest, size: u64) -> Result<Want, ScanError> {
-        match self.blobs.get(&digest) {
-            None => Ok(Want::Blob(digest)),
-            Some(&first) if first == size => Ok(Want::Known),
-            Some(&first) => Err(ScanError::TwoSizes { digest, first, second: size }),
         }
     }
 
@@ -399,19 +300,6 @@ impl Findings {
             false => Ok(()),
         }
     }
-
-    /// Keeps why a blob is no manifest, where it seems to be one.
-    fn fault(&mut self, digest: Digest, fault: ManifestFault) -> Result<(), ScanError> {
-        self.faults.insert(digest, fault);
-        self.keep(FAULT_BYTES)
-    }
-}
-
-/// Whether a blob of this size that begins so is worth reading as a manifest. What begins so is
-/// enough for the answer; the same is asked again of all of it.
-pub(crate) fn may_be_manifest(size: u64, beginning: &[u8]) -> bool {
-    let first = beginning.iter().find(|byte| !byte.is_ascii_whitespace());
-    size <= MANIFEST_BYTES && first == Some(&b'{')
 }
 
 fn filter_digest(bytes: &[u8]) -> Result<Digest, String> {
@@ -434,12 +322,6 @@ fn most_bytes(role: &Role) -> u64 {
     }
 }
 
-/// The longest manifest, in bytes: as long as the server takes.
-pub(crate) const MANIFEST_BYTES: u64 = 4 << 20;
-/// The longest index of a layout, and the longest description of a bundle.
-const INDEX_BYTES: u64 = 64 << 20;
-/// The most bytes of all indexes and descriptions in one tree.
-const DOCUMENTS_BYTES: u64 = 2 * INDEX_BYTES;
 /// The longest configuration of oc-mirror, and of what else is short.
 const SMALL_BYTES: u64 = 1 << 20;
 /// The longest link: a digest, and the end of a line.
@@ -448,11 +330,7 @@ const LINK_BYTES: u64 = 256;
 const MOST_KEPT: usize = 1_000_000;
 /// The most filters of one catalog that oc-mirror's working directory remembers.
 const MOST_FILTERS: usize = 100;
-/// The most digests that the manifests of one source name.
-const MOST_EDGES: usize = 1_000_000;
 /// The most bytes of their names, and of what is said of them.
 const MOST_TEXT_BYTES: usize = 64 << 20;
 /// How much is kept of a version or a time.
 const SHORT_CHARS: usize = 64;
-/// What is counted for one thing that is said of a blob, in bytes.
-const FAULT_BYTES: usize = 512;

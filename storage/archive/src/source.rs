@@ -10,13 +10,12 @@ use std::sync::Arc;
 use durable::{At, Links, ReadError, open_regular};
 use oci::{Digest, RepoName};
 
-use crate::contents::Damage;
 use crate::error::{OpenSourceError, ScanError};
 use crate::findings::{Findings, Want, may_be_manifest};
 use crate::inventory::Inventory;
 use crate::names;
 use crate::packing::Packing;
-use crate::tar::{EntryKind, Tar, TarError};
+use crate::tar::{EntryKind, Tar};
 
 mod directory;
 mod positioned;
@@ -107,7 +106,8 @@ impl Source {
     }
 
     /// Reads headers and documents, and adds what is there to the inventory. An archive that ends
-    /// in its middle counts as far as it goes, and its report says so.
+    /// in its middle counts as far as it goes, and a directory as far as it can be read; the report
+    /// says so.
     ///
     /// # Errors
     /// Every [`ScanError`]; nothing is added then.
@@ -126,11 +126,8 @@ impl Source {
             }
             Place::Directory(path) => {
                 findings.is_directory = true;
-                directory::walk(path, |path, entry| {
-                    if let Some((digest, size)) = directory::take(path, entry, &mut findings)? {
-                        self.held.insert(digest, Location::File { path: path.to_owned(), size });
-                    }
-                    Ok(())
+                directory::walk(path, &mut findings, |path, digest, size| {
+                    self.held.insert(digest, Location::File { path: path.to_owned(), size });
                 })?;
             }
         }
@@ -206,34 +203,40 @@ fn scan_tar(
     mut hold: impl FnMut(Digest, u64, u64),
 ) -> Result<(), ScanError> {
     loop {
-        let entry = match tar.next_entry() {
-            Ok(Some(entry)) => entry,
-            Ok(None) => return Ok(()),
-            Err(TarError::NoHeader { at: 0 }) => return Err(ScanError::NothingKnown),
-            Err(TarError::Truncated { at }) => {
-                findings.damaged(Damage::Truncated { at });
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let wanted = findings.look(&entry)?;
-        let EntryKind::File { size, offset } = entry.kind else { continue };
-        match wanted {
-            Want::Nothing | Want::Known => {}
-            Want::Document(role) => {
-                let bytes = tar.read_whole()?;
-                if let Some(digest) = findings.document(&entry.path, role, &bytes)? {
-                    findings.add_blob(digest, size, &bytes)?;
-                    hold(digest, offset, size);
-                }
-            }
-            Want::Blob(digest) => {
-                let beginning = tar.read_beginning(|some| may_be_manifest(size, some))?;
-                findings.add_blob(digest, size, &beginning)?;
+        match scan_entry(&mut tar, findings, &mut hold) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(ScanError::Tar(error)) => return findings.ended(error),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Looks at the next entry; false at the end.
+fn scan_entry(
+    tar: &mut Tar<Positioned>,
+    findings: &mut Findings,
+    hold: &mut impl FnMut(Digest, u64, u64),
+) -> Result<bool, ScanError> {
+    let Some(entry) = tar.next_entry()? else { return Ok(false) };
+    let wanted = findings.look(&entry)?;
+    let EntryKind::File { size, offset } = entry.kind else { return Ok(true) };
+    match wanted {
+        Want::Nothing | Want::Known => {}
+        Want::Document(role) => {
+            let bytes = tar.read_whole()?;
+            if let Some(digest) = findings.document(&entry.path, role, &bytes)? {
+                findings.add_blob(digest, size, &bytes)?;
                 hold(digest, offset, size);
             }
         }
+        Want::Blob(digest) => {
+            let beginning = tar.read_beginning(|some| may_be_manifest(size, some))?;
+            findings.add_blob(digest, size, &beginning)?;
+            hold(digest, offset, size);
+        }
     }
+    Ok(true)
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

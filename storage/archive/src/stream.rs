@@ -5,7 +5,6 @@ use std::io::{self, Read};
 
 use oci::{Digest, RepoName};
 
-use crate::contents::Damage;
 use crate::error::ScanError;
 use crate::findings::{Findings, Want, may_be_manifest};
 use crate::inventory::Inventory;
@@ -66,12 +65,9 @@ impl<'i, R: Read> Stream<'i, R> {
             match next {
                 Ok(false) => {}
                 Ok(true) => break,
-                Err(ScanError::Tar(TarError::Truncated { at })) => {
-                    self.findings.damaged(Damage::Truncated { at });
+                Err(ScanError::Tar(error)) => {
+                    self.findings.ended(error)?;
                     self.is_over = true;
-                }
-                Err(ScanError::Tar(TarError::NoHeader { at: 0 })) => {
-                    return Err(ScanError::NothingKnown);
                 }
                 Err(error) => return Err(error),
             }

@@ -178,8 +178,9 @@ pub struct Held {
 fn checked(text: &str) -> Option<(&str, Digest)> {
     let text = text.strip_suffix('\n')?;
     let end = text.rfind('\n')? + 1;
-    let sum: Digest = text[end..].parse().ok()?;
-    (Digest::of(Algorithm::Sha256, text[..end].as_bytes()) == sum).then_some((&text[..end], sum))
+    let (body, sum) = text.split_at(end);
+    let sum: Digest = sum.parse().ok()?;
+    (Digest::of(Algorithm::Sha256, body.as_bytes()) == sum).then_some((body, sum))
 }
 
 fn taken(words: &str) -> Option<TakenBundle> {

@@ -43,7 +43,8 @@ pub fn split(
     most_bytes: Option<u64>,
     form: Form,
 ) -> Result<Vec<Split>, SplitError> {
-    let Some(most_bytes) = most_bytes else { return Ok(vec![0..items.len()]) };
+    let whole = 0..items.len();
+    let Some(most_bytes) = most_bytes else { return Ok(vec![whole]) };
     let mut said = vec![0_u64; items.len()];
     for image in images {
         if let Some(said) = said.get_mut(image.item) {
@@ -108,7 +109,8 @@ mod tests {
         let images: Vec<Named> =
             (0..100).step_by(7).map(|item| Named { item, text_bytes: 200 }).collect();
         for form in [Form::Directory, Form::Tar] {
-            assert_eq!(split(&items, &images, None, form), Ok(vec![0..100]));
+            let whole = 0..100;
+            assert_eq!(split(&items, &images, None, form), Ok(vec![whole]));
             let volumes = split(&items, &images, Some(10_000_000), form).unwrap();
             assert_eq!(volumes.first().map(|it| it.start), Some(0));
             assert_eq!(volumes.last().map(|it| it.end), Some(100));

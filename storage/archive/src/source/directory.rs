@@ -3,24 +3,29 @@
 
 use std::fs::{self, DirEntry};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use durable::{At, Links, ReadError, open_regular, read_within};
+use durable::{At, IoError, Links, ReadError, open_regular, read_within};
 use oci::Digest;
 
+use crate::contents::Damage;
 use crate::error::ScanError;
-use crate::findings::{Findings, MANIFEST_BYTES, Want, may_be_manifest};
+use crate::findings::{Findings, Want, may_be_manifest};
 use crate::path::EntryPath;
 use crate::role;
 use crate::tar::{Entry, EntryKind};
 
-/// Calls `take` for all that is in a directory, in the order of names.
+/// Looks at all that is in a directory, in the order of names. `hold` gets each blob that lies in a
+/// file, with its size. What cannot be read is damage, and nothing more: on a medium it may be
+/// `lost+found`, or one bad sector.
 ///
 /// # Errors
-/// [`ScanError::Read`], [`ScanError::TooDeep`], [`ScanError::TooMany`], and those of `take`.
+/// [`ScanError::Read`] of the directory itself, [`ScanError::TooDeep`], [`ScanError::TooMany`], and
+/// those of the findings.
 pub(super) fn walk(
     root: &Path,
-    mut take: impl FnMut(&Path, &Entry) -> Result<(), ScanError>,
+    findings: &mut Findings,
+    mut hold: impl FnMut(&Path, Digest, u64),
 ) -> Result<(), ScanError> {
     let mut count = 0_usize;
     let mut open = vec![(root.to_owned(), EntryPath::default(), 0)];
@@ -28,29 +33,31 @@ pub(super) fn walk(
         if depth > MOST_DEPTH {
             return Err(ScanError::TooDeep { path: directory, limit: MOST_DEPTH });
         }
-        let mut below = Vec::new();
-        for entry in sorted(&directory, &mut count)? {
-            let path = entry.path();
-            let inside = inside.join(&entry.file_name().to_string_lossy());
-            let kind = entry.file_type().at("look at", &path)?;
-            if kind.is_dir() {
-                take(&path, &Entry { path: inside.clone(), kind: EntryKind::Other })?;
-                if !role::is_of_no_use(&inside) {
-                    below.push((path, inside, depth + 1));
-                }
+        let entries = match sorted(&directory, &mut count) {
+            Err(ScanError::Read(error)) if depth > 0 => {
+                unreadable(findings, &inside, &error);
                 continue;
             }
-            let kind = if kind.is_file() {
-                let size = entry.metadata().at("look at", &path)?.len();
-                EntryKind::File { size, offset: 0 }
-            } else if kind.is_symlink() {
-                let said = fs::read_link(&path).at("read the link", &path)?;
-                let said = said.to_string_lossy().into_owned();
-                EntryKind::Link { target: inside.follow(&said), said }
-            } else {
-                EntryKind::Other
+            entries => entries?,
+        };
+        let mut below = Vec::new();
+        for listed in entries {
+            let path = listed.path();
+            let inside = inside.join(&listed.file_name().to_string_lossy());
+            let entry = match entry(&listed, &path, &inside) {
+                Ok(kind) => Entry { path: inside, kind },
+                Err(error) => {
+                    unreadable(findings, &inside, &error.into());
+                    continue;
+                }
             };
-            take(&path, &Entry { path: inside, kind })?;
+            let wanted = findings.look(&entry)?;
+            if listed.file_type().is_ok_and(|it| it.is_dir()) {
+                let is_walked = !role::is_of_no_use(&entry.path);
+                below.extend(is_walked.then_some((path, entry.path, depth + 1)));
+            } else if let Some((digest, size)) = take(&path, &entry, wanted, findings)? {
+                hold(&path, digest, size);
+            }
         }
         // The first by name is the next.
         open.extend(below.into_iter().rev());
@@ -58,40 +65,62 @@ pub(super) fn walk(
     Ok(())
 }
 
-/// Looks at a file, and reads what is to be read of it. Says the digest and the size of a blob that
-/// lies there and is new.
-///
-/// # Errors
-/// Those of the findings, and [`ScanError::Read`].
-pub(super) fn take(
+/// What an entry of a directory is.
+fn entry(listed: &DirEntry, path: &Path, inside: &EntryPath) -> Result<EntryKind, IoError> {
+    let kind = listed.file_type().at("look at", path)?;
+    if kind.is_file() {
+        let size = listed.metadata().at("look at", path)?.len();
+        return Ok(EntryKind::File { size, offset: 0 });
+    }
+    if kind.is_symlink() {
+        let said = fs::read_link(path).at("read the link", path)?;
+        let said = said.to_string_lossy().into_owned();
+        return Ok(EntryKind::Link { target: inside.follow(&said), said });
+    }
+    Ok(EntryKind::Other)
+}
+
+/// Reads what is to be read of a file. Says the digest and the size of a blob that lies there and
+/// is new.
+fn take(
     path: &Path,
     entry: &Entry,
+    wanted: Want,
     findings: &mut Findings,
 ) -> Result<Option<(Digest, u64)>, ScanError> {
-    let wanted = findings.look(entry)?;
     let EntryKind::File { size, .. } = entry.kind else { return Ok(None) };
-    match wanted {
-        Want::Nothing | Want::Known => Ok(None),
-        Want::Document(role) => {
-            let bytes = read_within(path, size, Links::Refuse)?;
-            let bytes = bytes.ok_or_else(|| gone(path))?;
-            let digest = findings.document(&entry.path, role, &bytes)?;
-            let Some(digest) = digest else { return Ok(None) };
-            findings.add_blob(digest, size, &bytes)?;
-            Ok(Some((digest, size)))
+    let content = match &wanted {
+        Want::Nothing | Want::Known => return Ok(None),
+        Want::Document(_) => whole(path, size),
+        Want::Blob(_) => beginning(path, size),
+    };
+    let content = match content {
+        Ok(content) => content,
+        Err(error) => {
+            unreadable(findings, &entry.path, &error);
+            return Ok(None);
         }
-        Want::Blob(digest) => {
-            let beginning =
-                if size <= MANIFEST_BYTES { beginning(path, size)? } else { Vec::new() };
-            findings.add_blob(digest, size, &beginning)?;
-            Ok(Some((digest, size)))
-        }
-    }
+    };
+    let digest = match wanted {
+        Want::Document(role) => findings.document(&entry.path, role, &content)?,
+        Want::Blob(digest) => Some(digest),
+        Want::Nothing | Want::Known => None,
+    };
+    let Some(digest) = digest else { return Ok(None) };
+    findings.add_blob(digest, size, &content)?;
+    Ok(Some((digest, size)))
+}
+
+/// A document, whose size was found to be within the bound.
+fn whole(path: &Path, size: u64) -> Result<Vec<u8>, ReadError> {
+    let content = read_within(path, size, Links::Refuse)?;
+    content.ok_or_else(|| ReadError::NotRegular(path.to_owned()))
 }
 
 /// The beginning of a file; all of it if it may be a manifest.
-fn beginning(path: &Path, size: u64) -> Result<Vec<u8>, ScanError> {
-    let file = open_regular(path, Links::Refuse)?.ok_or_else(|| gone(path))?;
+fn beginning(path: &Path, size: u64) -> Result<Vec<u8>, ReadError> {
+    let file = open_regular(path, Links::Refuse)?;
+    let file = file.ok_or_else(|| ReadError::NotRegular(path.to_owned()))?;
     let mut content = Vec::new();
     (&file).take(BEGINNING_BYTES).read_to_end(&mut content).at("read", path)?;
     if may_be_manifest(size, &content) {
@@ -99,6 +128,11 @@ fn beginning(path: &Path, size: u64) -> Result<Vec<u8>, ScanError> {
         (&file).take(rest).read_to_end(&mut content).at("read", path)?;
     }
     Ok(content)
+}
+
+fn unreadable(findings: &mut Findings, path: &EntryPath, error: &ReadError) {
+    let (path, fault) = (path.as_str().to_owned(), error.to_string());
+    findings.damaged(Damage::Document { path, fault });
 }
 
 fn sorted(directory: &Path, count: &mut usize) -> Result<Vec<DirEntry>, ScanError> {
@@ -112,10 +146,6 @@ fn sorted(directory: &Path, count: &mut usize) -> Result<Vec<DirEntry>, ScanErro
     }
     entries.sort_by_key(DirEntry::file_name);
     Ok(entries)
-}
-
-fn gone(path: &Path) -> ScanError {
-    ScanError::Read(ReadError::NotRegular(PathBuf::from(path)))
 }
 
 /// How much of a file is read to see what it is.

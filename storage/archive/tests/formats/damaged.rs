@@ -1,13 +1,18 @@
 //! What a bad disk or a broken copy makes of what the tools wrote: no panic, no endless loop, and
 //! for each image that is not whole a reason.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Cursor;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::thread;
 
 use archive::{Contents, Damage, ScanError};
 use fastrand::Rng;
+use rustix::process::Uid;
+use rustix::thread::set_thread_uid;
 
-use crate::support::{TARS, fixture, scan_bytes, stream, tell};
+use crate::support::{TARS, fixture, scan, scan_bytes, stream, tell};
 
 #[test]
 fn an_archive_that_ends_anywhere_counts_as_far_as_it_goes() {
@@ -76,6 +81,38 @@ fn a_compressed_archive_is_survived_too() {
     }
 }
 
+#[test]
+fn what_cannot_be_read_of_a_directory_is_told_and_the_rest_counts() {
+    let place = tempfile::tempdir().unwrap();
+    let mut tar = Command::new("tar");
+    tar.arg("-xf").arg(fixture("skopeo-oci-archive.tar")).arg("-C").arg(place.path());
+    assert!(tar.status().unwrap().success());
+    let layer = format!("blobs/sha256/{LAYER}");
+    fs::create_dir(place.path().join("lost+found")).unwrap();
+    let allow = |path: &str, mode| {
+        fs::set_permissions(place.path().join(path), Permissions::from_mode(mode)).unwrap();
+    };
+    allow("", 0o755);
+    allow("lost+found", 0o700);
+    allow(&layer, 0o600);
+    // Somebody who is not root, in a thread of his own.
+    let path = place.path().to_owned();
+    let scanned = thread::spawn(move || {
+        set_thread_uid(Uid::from_raw(65534)).unwrap();
+        scan(&[path])
+    });
+    let contents = scanned.join().unwrap();
+    let damaged = |it: &Damage| match it {
+        Damage::Document { path, fault } if fault.contains("Permission denied") => path.clone(),
+        other => panic!("{other}"),
+    };
+    let damaged: Vec<String> = contents.sources()[0].damage.iter().map(damaged).collect();
+    assert_eq!(damaged, [layer, "lost+found".to_owned()]);
+    assert_eq!(contents.blobs().len(), 8);
+    let [missing] = contents.missing() else { panic!("{:?}", contents.missing()) };
+    assert_eq!((missing.digest.hex().as_str(), &missing.images[..]), (LAYER, &[0][..]));
+}
+
 /// Whatever is not whole has a reason.
 fn check(contents: &Contents, name: &str, at: usize) {
     for (number, image) in contents.images().iter().enumerate() {
@@ -86,6 +123,8 @@ fn check(contents: &Contents, name: &str, at: usize) {
     }
 }
 
+/// A layer of the layout that skopeo wrote.
+const LAYER: &str = "01a2cd7902b0517aeb4d3e247dfe086830d9d1144c6579b171357ba9e77b7b9f";
 /// What chance begins with; each run is the same.
 const SEED: u64 = 14;
 /// How often each archive is cut, or changed.

@@ -52,6 +52,25 @@ fn the_names_of_each_tool_are_read() {
 }
 
 #[test]
+fn frames_of_zstd_follow_each_other() {
+    let tar = fs::read(fixture("crane-layout-annotated.tar")).unwrap();
+    let mut packed = Vec::new();
+    for piece in tar.chunks(15_000) {
+        packed.extend([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58]);
+        // One block, the last of its frame, with the bytes as they are.
+        let header = u32::try_from(piece.len() << 3 | 1).unwrap();
+        packed.extend(&header.to_le_bytes()[..3]);
+        packed.extend(piece);
+        // A frame to be skipped, as other programs put in between.
+        packed.extend([0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 0xff, 0xff]);
+    }
+    let ((contents, blobs), (plain, _)) = (stream(&packed[..]).unwrap(), stream(&tar[..]).unwrap());
+    assert_eq!(images(&contents), images(&plain));
+    assert_eq!(contents.blobs(), plain.blobs());
+    assert!(blobs.iter().all(|(name, content)| digest(content) == *name));
+}
+
+#[test]
 fn a_pipe_with_a_name_is_read_like_any_other() {
     let place = tempfile::tempdir().unwrap();
     let pipe = place.path().join("pipe");

@@ -14,3 +14,4 @@ mod fixtures;
 mod hostile;
 mod layouts;
 mod support;
+mod trees;
