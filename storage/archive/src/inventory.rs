@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use oci::{Digest, Edge, EdgeKind, RepoName};
 
 use crate::contents::{
-    AbsentRevision, Contents, Damage, Format, ManifestFault, Missing, NamedImage, OcMirror,
-    SourceReport, UnusableManifest,
+    AbsentRevision, Contents, Damage, Format, ManifestFault, Missing, NamedImage, SourceReport,
+    UnusableManifest,
 };
 use crate::findings::{Findings, MANIFEST_BYTES};
 use crate::graph::{Faults, Graph};
@@ -15,7 +15,7 @@ mod layout_names;
 mod rivals;
 mod tree_names;
 
-use rivals::{Claim, Rivals};
+use rivals::{Claim, Rivals, Run};
 
 /// What some sources hold together: the segments of an archive, or an increment and its base.
 #[derive(Debug, Default)]
@@ -37,8 +37,8 @@ impl Inventory {
     pub fn contents(mut self) -> Contents {
         let is_oc_mirror = self.tell_segments();
         let mut rivals = Rivals::default();
-        for (number, is_oc_mirror) in is_oc_mirror.into_iter().enumerate() {
-            self.claim(number, is_oc_mirror, &mut rivals);
+        for (number, run) in self.runs().into_iter().enumerate() {
+            self.claim(number, is_oc_mirror[number], &run, &mut rivals);
         }
         let (images, ambiguous, superseded) = rivals.settle();
         let revisions = self.revisions();
@@ -67,7 +67,10 @@ impl Inventory {
         let is_some = self.sources.iter().any(is_first);
         for source in &mut self.sources {
             let is_tree = source.formats.contains(&Format::Distribution);
-            if is_first(source) || (is_some && is_tree && !source.is_directory) {
+            // What has names and says nothing of oc-mirror is somebody else's.
+            let is_nameless = source.tags.is_empty() && source.revisions.is_empty();
+            let may_be_segment = is_some && is_tree && is_nameless && !source.is_directory;
+            if is_first(source) || may_be_segment {
                 source.formats.remove(&Format::Distribution);
                 source.formats.insert(Format::OcMirror);
             }
@@ -97,19 +100,32 @@ impl Inventory {
         }
     }
 
+    /// When oc-mirror wrote each source. Names are in the first segment of an archive and the time
+    /// in the last, so it is known as long as one archive alone is in segments.
+    fn runs(&self) -> Vec<Run> {
+        let time = |source: &Findings| source.oc_mirror.as_ref().and_then(|it| it.time.clone());
+        let is_open = |source: &&Findings| {
+            let is_such = source.formats.contains(&Format::OcMirror);
+            is_such && !source.tags.is_empty() && time(source).is_none()
+        };
+        let mut ends = self.sources.iter().filter(|source| source.tags.is_empty()).filter_map(time);
+        let open = self.sources.iter().filter(is_open).count();
+        let end = ends.next().filter(|_| ends.next().is_none() && open == 1);
+        let run = |source| if is_open(&source) { end.clone() } else { time(source) };
+        self.sources.iter().map(run).collect()
+    }
+
     /// Lets one source say its names.
-    fn claim(&mut self, number: usize, is_oc_mirror: bool, rivals: &mut Rivals) {
+    fn claim(&mut self, number: usize, is_oc_mirror: bool, run: &Run, rivals: &mut Rivals) {
         let (mut claims, mut damage) = layout_names::of(&self.sources[number]);
         let (of_tree, wrong) = tree_names::of(&self.sources, number, is_oc_mirror);
         claims.extend(of_tree);
         damage.extend(wrong);
         let source = &mut self.sources[number];
         damage.into_iter().for_each(|damage| source.damaged(damage));
-        let time = source.oc_mirror.as_ref().and_then(|it: &OcMirror| it.time.clone());
-        let run = is_oc_mirror.then_some(time);
         for Claim { repository, tag, digest } in claims {
             let stem = source.stem.clone();
-            rivals.add(NamedImage { source: number, repository, stem, tag, digest }, &run);
+            rivals.add(NamedImage { source: number, repository, stem, tag, digest }, run);
         }
     }
 

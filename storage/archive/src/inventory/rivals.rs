@@ -1,5 +1,5 @@
-//! Names that more than one image claims: a newer archive of oc-mirror moves a name on, and
-//! everything else is somebody's choice.
+//! Names that more than one image claims: a newer archive of oc-mirror moves a name on, if both say
+//! when they were written, and everything else is somebody's choice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub(super) struct Claim {
 }
 
 /// When oc-mirror ran, if it wrote the source, and if it says so.
-pub(super) type Run = Option<Option<String>>;
+pub(super) type Run = Option<String>;
 
 /// All claims so far.
 #[derive(Debug, Default)]
@@ -30,9 +30,8 @@ pub(super) struct Rivals {
     untagged: BTreeSet<(Place, Digest)>,
 }
 
-/// The repository that the source says, and the one that its file gives its name to, which only
-/// counts without the first.
-type Place = (Option<RepoName>, Option<RepoName>);
+/// The repository that the source says; without it, the one that its file gives its name to.
+type Place = Option<RepoName>;
 type Key = (Place, Tag);
 
 impl Rivals {
@@ -56,8 +55,8 @@ impl Rivals {
         let is_other_source = holder.source != image.source;
         match (run_of_holder, run) {
             _ if holder.digest == digest => {}
-            (Some(before), Some(now)) if is_other_source => {
-                let is_older = matches!((before, now), (Some(before), Some(now)) if now < before);
+            (Some(before), Some(now)) if is_other_source && before != now => {
+                let is_older = now < before;
                 self.superseded.insert(if is_older { new } else { old });
                 if !is_older {
                     self.holders.insert(key, new);
@@ -71,6 +70,13 @@ impl Rivals {
     /// Who has which name in the end.
     pub(super) fn settle(self) -> (Vec<NamedImage>, Vec<AmbiguousName>, Vec<NamedImage>) {
         let (mut images, mut superseded) = (Vec::new(), Vec::new());
+        let ambiguous = self.ambiguous.iter().filter_map(|(key, digests)| {
+            let (holder, _) = &self.images[*self.holders.get(key)?];
+            let (repository, stem) = (holder.repository.clone(), holder.stem.clone());
+            let (tag, digests) = (key.1.clone(), digests.clone());
+            Some(AmbiguousName { repository, stem, tag, digests })
+        });
+        let ambiguous_names = ambiguous.collect();
         let tagged: BTreeSet<(Place, Digest)> = self
             .images
             .iter()
@@ -89,18 +95,12 @@ impl Rivals {
                 images.push(image);
             }
         }
-        let ambiguous = self.ambiguous.into_iter().map(|(((repository, stem), tag), digests)| {
-            AmbiguousName { repository, stem, tag, digests }
-        });
-        (images, ambiguous.collect(), superseded)
+        (images, ambiguous_names, superseded)
     }
 }
 
 fn place(image: &NamedImage) -> Place {
-    match &image.repository {
-        Some(repository) => (Some(repository.clone()), None),
-        None => (None, image.stem.clone()),
-    }
+    image.repository.clone().or_else(|| image.stem.clone())
 }
 
 #[cfg(test)]
@@ -147,15 +147,30 @@ mod tests {
     }
 
     #[test]
+    fn the_name_that_a_file_gives_is_one_that_another_source_may_say() {
+        let mut rivals = Rivals::default();
+        let said = NamedImage { stem: None, ..image(0, Some("1"), "a") };
+        let given = image(1, Some("1"), "b");
+        let given = NamedImage { repository: None, stem: said.repository.clone(), ..given };
+        rivals.add(said, &None);
+        rivals.add(given, &None);
+        let (images, ambiguous, _) = rivals.settle();
+        assert_eq!((images.len(), ambiguous.len()), (0, 1));
+    }
+
+    #[test]
     fn a_newer_run_of_oc_mirror_moves_a_name_on() {
         let one = |number| vec![(number, Some("1".to_owned()))];
-        let run = |time: &str| Some(Some(time.to_owned()));
+        let run = |time: &str| Some(time.to_owned());
         let (old, new) = ((0, Some("1"), "a", run("2026-01")), (1, Some("1"), "b", run("2026-02")));
         assert_eq!(settle(&[old.clone(), new.clone()]), [one(1), vec![], one(0)]);
         assert_eq!(settle(&[new, old]), [one(1), vec![], one(0)]);
-        // Nothing says when: the one that was named later counts.
-        let unknown = (1, Some("1"), "b", Some(None));
-        assert_eq!(settle(&[(0, Some("1"), "a", run("1")), unknown]), [one(1), vec![], one(0)]);
+        // If one does not say when, or both say the same, which is newer would be a guess.
+        for other in [None, run("1")] {
+            let other = (1, Some("1"), "b", other);
+            let rivals = settle(&[(0, Some("1"), "a", run("1")), other]);
+            assert_eq!(rivals, [vec![], one(2), vec![]]);
+        }
         // Within one run there is no newer one.
         let both = settle(&[(0, Some("1"), "a", run("1")), (0, Some("1"), "b", run("1"))]);
         assert_eq!(both, [vec![], one(2), vec![]]);

@@ -71,6 +71,47 @@ fn an_increment_and_its_base_come_to_what_the_mirror_holds_after_both() {
 }
 
 #[test]
+fn which_archive_is_newer_does_not_depend_on_their_order() {
+    let place = tempfile::tempdir().unwrap();
+    // The names of an archive in segments are in the first, and the time is in the last.
+    let segments = |directory: &str| {
+        let bytes = fs::read(mirror(directory)).unwrap();
+        let middle =
+            entries(&bytes).iter().rfind(|(path, _)| path.contains("/v2/blobs/")).unwrap().1.end;
+        let paths = [0, 1].map(|number| place.path().join(format!("{directory}-{number}")));
+        fs::write(&paths[0], [&bytes[..middle], &[0; 1024]].concat()).unwrap();
+        fs::write(&paths[1], &bytes[middle..]).unwrap();
+        paths
+    };
+    let ([a, a_end], [c, c_end]) = (segments(A), segments(C));
+    for sources in [
+        [mirror(C), a.clone(), a_end.clone()],
+        [a.clone(), a_end.clone(), mirror(C)],
+        [c.clone(), c_end.clone(), mirror(A)],
+        [c_end.clone(), mirror(A), c.clone()],
+    ] {
+        let contents = scan(&sources);
+        assert_eq!(told(contents.images()), after(C), "{sources:?}");
+        assert_whole(&contents);
+        assert_eq!(contents.superseded().len(), 1);
+    }
+    // Two in segments: nothing says which end is whose.
+    let contents = scan(&[a, a_end, c, c_end]);
+    let [name] = contents.ambiguous() else { panic!("{:?}", contents.ambiguous()) };
+    assert_eq!((name.tag.as_str(), name.digests.len()), ("v4.99", 2));
+    let rest = after(C).into_iter().filter(|it| !it.contains("redhat-operator-index"));
+    assert_eq!(told(contents.images()), rest.collect());
+}
+
+#[test]
+fn a_registry_beside_an_archive_of_oc_mirror_stays_one() {
+    let contents = scan(&[mirror(A), fixture("distribution3-data.tar")]);
+    assert_eq!(contents.sources()[1].formats, BTreeSet::from([Format::Distribution]));
+    let alone = told(scan(&[fixture("distribution3-data.tar")]).images());
+    assert!(told(contents.images()).is_superset(&alone));
+}
+
+#[test]
 fn an_increment_alone_says_what_lies_in_its_base() {
     let (contents, base) = (scan(&[mirror(C)]), scan(&[mirror(A)]));
     // It has all names, as its base has them and its own.
