@@ -341,6 +341,10 @@ fn remedy(file: TlsFile) -> &'static str {
         TlsFile::ServerCertificate | TlsFile::ServerKey => {
             "remove server.crt and server.key and start again: they are made anew"
         }
+        TlsFile::BundleKey | TlsFile::BundlePublicKey => {
+            "restore it from a backup; only to sign with a new key, which every registry that \
+             takes bundles must be told, remove it"
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The registry's certificates: a root CA that people trust, an issuing CA that may certify only
-//! the names asked for, and the server certificate that it renews; and the judging of an
-//! administrator's own certificate.
+//! the names asked for, and the server certificate that it renews; the judging of an
+//! administrator's own certificate; and the key that signs bundles.
 //!
 //! This crate blocks on the disk, reads the clock only from its caller, and neither logs nor
 //! prints: what it did is in [`Ensured::changes`], what failed is a [`CertError`] that names the
@@ -19,10 +19,13 @@
 //! whoever stole `issuing.key` could certify `x.registry.example.com` besides
 //! `registry.example.com`, and nothing else; this program itself never does.
 //!
+//! Beside them lies `bundle.key`, which signs what is carried to other registries: `bundle_key`.
+//!
 //! Modules in reading order: [`ServerName`] in `name`; [`RootKey`] in `root_key`; [`ensure`] in
 //! `ensure`, which composes `ca` and `leaf`; [`load_own`] in `own`; [`Expiry`] in `expiry`.
 //! Below them `files` owns names, modes and durability, and `x509` reads certificates and keys.
 
+mod bundle_key;
 mod ca;
 mod ensure;
 mod error;
@@ -38,6 +41,7 @@ mod tls_file;
 mod validity;
 mod x509;
 
+pub use bundle_key::{BundleKey, PublicKey, PublicKeyError};
 pub use ensure::{Change, Ensured, ensure, ensure_in_memory};
 pub use error::{CertError, Damage, OwnProblem};
 pub use expiry::Expiry;

@@ -18,6 +18,10 @@ pub enum TlsFile {
     ServerCertificate,
     /// `server.key`: its key.
     ServerKey,
+    /// `bundle.key`: the key that signs bundles.
+    BundleKey,
+    /// `bundle.pub`: its public half, for whoever takes them.
+    BundlePublicKey,
 }
 
 impl TlsFile {
@@ -30,14 +34,19 @@ impl TlsFile {
             Self::IssuingKey => "issuing.key",
             Self::ServerCertificate => "server.crt",
             Self::ServerKey => "server.key",
+            Self::BundleKey => "bundle.key",
+            Self::BundlePublicKey => "bundle.pub",
         }
     }
 
-    /// Keys are for the owner only, certificates for everybody.
+    /// Keys are for the owner only, certificates and public keys for everybody.
     pub(crate) fn mode(self) -> u32 {
         match self {
-            Self::RootCertificate | Self::IssuingCertificate | Self::ServerCertificate => 0o644,
-            Self::RootKey | Self::IssuingKey | Self::ServerKey => 0o600,
+            Self::RootCertificate
+            | Self::IssuingCertificate
+            | Self::ServerCertificate
+            | Self::BundlePublicKey => 0o644,
+            Self::RootKey | Self::IssuingKey | Self::ServerKey | Self::BundleKey => 0o600,
         }
     }
 }

@@ -17,6 +17,7 @@ mod restore;
 mod run;
 mod source;
 
+pub(crate) use destination::lies_inside;
 pub(crate) use listener::{Event, Listener};
 pub(crate) use make::{BackupOrder, make_backup};
 pub(crate) use owner_thread::{OwnerThread, with_owner_thread};

@@ -16,6 +16,7 @@ use crate::text::{self, Lines, note, print};
 mod backup;
 mod data_dir;
 mod df;
+mod export;
 mod gc;
 mod import;
 mod inspect;
@@ -23,6 +24,7 @@ mod install;
 mod ls;
 mod pages;
 mod progress;
+mod receipt;
 mod restore;
 mod rm;
 mod serve;
@@ -95,6 +97,12 @@ enum CliCommand {
     /// same command goes on with an import that was cut short. Exit code 1 says that something that
     /// the sources name is not there at the end.
     Import(import::ImportArgs),
+    /// Write images to a disk that is carried elsewhere: an OCI image layout, in volumes and signed
+    ///
+    /// Signatures, attestations and whatever else refers to an image go along.
+    Export(export::ExportArgs),
+    /// Write down what this registry has, for `export --since` of another one
+    Receipt(receipt::ReceiptArgs),
     /// Collect what nothing needs any more, while everybody pushes and pulls
     Gc(gc::GcArgs),
     /// Show everything that belongs to an image, and whether it is there
@@ -248,6 +256,8 @@ fn run(command: CliCommand) -> anyhow::Result<()> {
         CliCommand::Backup(args) => backup::run(args),
         CliCommand::Restore(args) => restore::run(args),
         CliCommand::Import(args) => import::run(args),
+        CliCommand::Export(args) => export::run(args),
+        CliCommand::Receipt(args) => receipt::run(args),
         CliCommand::Gc(args) => gc::run(args),
         CliCommand::Inspect { data, image, json } => inspect::run(&data.path()?, &image, json),
         CliCommand::Rm { data, image, all, dry_run, json } => {

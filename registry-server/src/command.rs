@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use storage::{Actor, Snapshot, Store};
+use storage::{Actor, DeletionHold, Snapshot, Store};
 
 use crate::config::Upkeep;
 
@@ -70,7 +70,16 @@ pub struct Context<'a> {
     /// Hears how far it is.
     pub on_progress: OnProgress<'a>,
     /// What is to be kept until whoever gave the command is gone.
-    pub kept: Option<Snapshot>,
+    pub kept: Option<Kept>,
+}
+
+/// What a command takes for whoever gave it, and what ends with the connection.
+#[derive(Debug)]
+pub enum Kept {
+    /// A snapshot of the database.
+    Snapshot(Snapshot),
+    /// Deletions are held off.
+    Hold(DeletionHold),
 }
 
 /// How far a command is that takes long.

@@ -7,8 +7,9 @@
 //! [`error`]; [`blocking`] is the bridge to the store, [`share`] says how much of it and of memory
 //! each client may have, and [`upkeep`] is done to the store now and then; [`logging`] writes the
 //! log, and `text` all that is for people; [`command`] is what can be asked of a store, [`control`]
-//! brings that to its owner; `backup` copies a registry and brings it back, `import` takes in what
-//! others wrote on media, `install` puts it on this host, and [`cli`] is the command line.
+//! brings that to its owner; `backup` copies a registry and brings it back, `export` writes images
+//! to media and `import` takes in what media hold, `install` puts the registry on this host, and
+//! [`cli`] is the command line.
 
 mod advice;
 pub mod api;
@@ -21,6 +22,7 @@ pub mod config;
 pub mod control;
 pub mod data_check;
 pub mod error;
+mod export;
 mod import;
 mod install;
 pub mod limits;

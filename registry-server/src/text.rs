@@ -7,7 +7,9 @@
 //! to standard output or standard error without it.
 
 use std::fmt::{self, Write as _};
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use crate::logging;
 
@@ -71,6 +73,18 @@ pub(crate) fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()>
     Ok(print(&Lines::of_own(&serde_json::to_string_pretty(document)?))?)
 }
 
+/// Standard output for bytes that a program reads, and that are no text.
+///
+/// # Errors
+/// It is a terminal, which would obey them.
+pub(crate) fn binary_output() -> io::Result<File> {
+    let out = io::stdout();
+    match out.is_terminal() {
+        true => Err(io::Error::other("standard output is a terminal")),
+        false => Ok(File::from(out.as_fd().try_clone_to_owned()?)),
+    }
+}
+
 /// Asks a question whose answer is typed on the same line.
 pub(crate) fn ask(question: &str) -> io::Result<()> {
     out(&escaped(question))
@@ -79,6 +93,11 @@ pub(crate) fn ask(question: &str) -> io::Result<()> {
 /// Tells a person what is going on, on standard error, in one line.
 pub(crate) fn note(text: &str) {
     say(&Lines::of(text));
+}
+
+/// Tells a person several lines on standard error.
+pub(crate) fn note_lines(lines: &Lines) {
+    say(lines);
 }
 
 /// Tells a person why the program ends, on standard error, in one line.

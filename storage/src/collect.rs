@@ -251,6 +251,10 @@ impl CollectionRun<'_> {
                 let gone = if self.is_dry_run {
                     rest.len()
                 } else {
+                    // What somebody copies now is for the next run.
+                    let Some(_unlinking) = self.store.begin_unlinking() else {
+                        return Ok(ControlFlow::Continue(()));
+                    };
                     let step = rest.clone();
                     self.store
                         .database

@@ -34,6 +34,7 @@ mod column;
 pub(crate) mod copy;
 pub(crate) mod deleted_links;
 pub(crate) mod descendants;
+mod export;
 pub(crate) mod history;
 pub(crate) mod history_bounds;
 pub(crate) mod image_removal;

@@ -62,6 +62,7 @@ pub use db::{OnFatal, OnTrouble};
 pub use directory_state::{DirectoryContent, DirectoryState};
 pub use error::{OpenError, StorageError, Trouble};
 pub use import_number::{ImportNumber, ImportNumberError};
+pub use in_memory::deletion_holds::DeletionHold;
 pub use in_memory::lock::{LockHolder, OnHeld};
 pub use layout::{DATA_MODE, Layout};
 pub use medium::{Foreign, Medium, is_read_only};

@@ -24,6 +24,7 @@ mod database;
 mod descriptors;
 mod df;
 mod documents;
+mod export;
 mod faults;
 mod fixture;
 mod full;

@@ -11,6 +11,7 @@ pub(crate) mod fuse;
 pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod images;
+pub(crate) mod layout;
 pub(crate) mod notify;
 pub(crate) mod page;
 pub(crate) mod peer;

@@ -28,7 +28,10 @@ const BANS: [(&str, &[&str]); 37] = [
     ("tokio", &["registry-server/src/"]),
     ("tokio_rustls", &["registry-server/src/net/"]),
     ("rustls", &["registry-server/src/net/tls"]),
-    ("aws_lc_rs", &["registry-server/src/net/tls", "registry-server/src/auth"]),
+    (
+        "aws_lc_rs",
+        &["registry-server/src/net/tls", "registry-server/src/auth", "certs/src/bundle_key.rs"],
+    ),
     ("rusqlite", &["storage/src/db.rs", "storage/src/db/"]),
     ("sha2", &["storage/oci/src/digest.rs"]),
     ("ruzstd", &["storage/archive/src/packing.rs"]),

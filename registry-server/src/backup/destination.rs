@@ -30,7 +30,7 @@ pub(super) fn check_place(directory: &Path, data: &Path, may_be_same: bool) -> a
 }
 
 /// Whether a directory, which may not be there yet, is this one or lies in it, by whatever name.
-pub(super) fn lies_inside(directory: &Path, outer: &Path) -> anyhow::Result<bool> {
+pub(crate) fn lies_inside(directory: &Path, outer: &Path) -> anyhow::Result<bool> {
     let outer = id(outer)?;
     for above in existing(directory)?.ancestors() {
         if id(above)? == outer {

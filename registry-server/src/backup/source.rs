@@ -13,7 +13,7 @@ use storage::{BlobIndex, Layout, NamedBlob, StorageError, Store};
 
 use super::listener::{Event, Listener};
 use crate::command::Progress;
-use crate::command::data::BeginBackup;
+use crate::command::data::{BeginBackup, SnapshotPlace, TakeSnapshot};
 use crate::control::{self, Lease, Leased};
 
 /// What is at work as the owner of the data: it opens files and reads the database.
@@ -45,7 +45,7 @@ impl Source {
             ControlFlow::Continue(())
         };
         let leased = match must_rest {
-            false => control::run_leased(data, &mut tell)?,
+            false => control::run_leased(data, &TakeSnapshot {}, &mut tell)?,
             true => match control::own(data)? {
                 Some(store) => Leased::Store(store),
                 None => bail!(
@@ -56,7 +56,11 @@ impl Source {
             },
         };
         match leased {
-            Leased::Snapshot { name, is_copy, lease } => {
+            Leased::Server { reply: SnapshotPlace { name, is_copy }, lease } => {
+                // It lies in the data directory, and nowhere that the name of another leads to.
+                if Path::new(&name).file_name() != Some(name.as_ref()) {
+                    bail!("the running server's answer makes no sense");
+                }
                 let path = data.join(name);
                 // Before anything is read of it: what is written after that is noticed.
                 let (database, index) = match is_copy {

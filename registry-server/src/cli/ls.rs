@@ -33,5 +33,8 @@ pub(super) fn repositories(data_dir: &Path) -> anyhow::Result<Vec<RepoName>> {
 }
 
 fn tags(data_dir: &Path, repository: &RepoName) -> anyhow::Result<Vec<TagEntry>> {
-    all(|after| control::run(data_dir, ListTags { repository: repository.clone(), after }))
+    all(|after| {
+        let repository = repository.clone();
+        control::run(data_dir, ListTags { repository, after, is_part: false })
+    })
 }

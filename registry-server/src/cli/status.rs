@@ -38,6 +38,9 @@ fn table(status: &State) -> Lines {
         ("open uploads", status.open_uploads.to_string()),
         ("certificate", expires.map_or_else(|| "not ours".into(), |at| format!("expires {at}"))),
     ];
+    if let Some(key) = &status.bundle_key {
+        rows.push(("signs with", key.clone()));
+    }
     if status.read_only {
         rows.insert(3, ("writes", format!("refused: {}", StorageError::ReadOnly)));
     }

@@ -3,6 +3,9 @@
 
 mod begin_backup;
 mod collect;
+mod hold_deletions;
+mod identify;
+mod list_blobs;
 mod list_repositories;
 mod look_at_state;
 mod sum_repository;
@@ -11,6 +14,9 @@ mod verify;
 
 pub use begin_backup::BeginBackup;
 pub use collect::{Collect, Collection};
+pub use hold_deletions::HoldDeletions;
+pub use identify::Identify;
+pub use list_blobs::ListBlobs;
 pub use list_repositories::ListRepositories;
 pub use look_at_state::{LastRun, LookAtState, State};
 pub use sum_repository::{RepositorySum, SumRepository};

@@ -7,16 +7,20 @@ use storage::{BlobTotal, Removal, Store};
 use super::names::{named, repository_of};
 use super::{CommandError, PAGE_ENTRIES};
 
+mod list_manifests;
 mod list_parts;
 mod list_referrers;
 mod look_at_manifest;
+mod read_manifest;
 mod remove_all;
 mod remove_image;
 mod remove_matching;
 
+pub use list_manifests::ListManifests;
 pub use list_parts::{ListParts, Part};
 pub use list_referrers::{ListReferrers, Referrer};
 pub use look_at_manifest::{LookAtManifest, ManifestEntry};
+pub use read_manifest::ReadManifest;
 pub use remove_all::{PlanRemovalOfAll, RemoveSome, RemovedSome, RepositoryCounts};
 pub use remove_image::RemoveImage;
 pub use remove_matching::{PlanRemovalOfMatching, RemoveMatching, RemovedMatching};

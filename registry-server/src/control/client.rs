@@ -23,7 +23,6 @@ use super::person::who_asks;
 use super::socket::through;
 use super::{Line, Request, line, place};
 use crate::advice::told;
-use crate::command::data::{SnapshotPlace, TakeSnapshot};
 use crate::command::{Command, CommandError, Context as CommandContext, OnProgress};
 use crate::config::{CONFIG_FILE, Upkeep, installed_settings, installed_upkeep};
 use crate::limits::{COMMAND_SILENCE_TIME, COMMAND_TIME, Limits};
@@ -75,37 +74,48 @@ pub fn own(data_dir: &Path) -> anyhow::Result<Option<Box<Store>>> {
     }
 }
 
-/// What a backup is made from.
-pub enum Leased {
-    /// A running server keeps a snapshot.
-    Snapshot {
-        /// Its name in the data directory.
-        name: String,
-        /// Whether it is a copy, and not the registry's own database on a read-only disk.
-        is_copy: bool,
-        /// Its end is the snapshot's.
+/// What is worked with for longer than a command takes.
+pub enum Leased<R> {
+    /// A running server keeps something for this process.
+    Server {
+        /// What it says of that.
+        reply: R,
+        /// Its end is the end of what is kept.
         lease: Lease,
     },
     /// No server runs, and this process owns the store.
     Store(Box<Store>),
 }
 
-/// Has the running server take a snapshot and keep it, or becomes the owner of the store.
+/// Has the running server run a command and keep what it took for whoever asks, or becomes the
+/// owner of the store and does nothing.
 ///
 /// # Errors
 /// What the server's reply says, and trouble on the way to it.
-pub fn run_leased(data_dir: &Path, on_progress: OnProgress<'_>) -> anyhow::Result<Leased> {
+pub fn run_leased<C: Command>(
+    data_dir: &Path,
+    command: &C,
+    on_progress: OnProgress<'_>,
+) -> anyhow::Result<Leased<C::Reply>> {
     let by = who_asks();
     let stream = match reach(data_dir)? {
         Reached::Server(stream) => stream,
         Reached::Store(store) => return Ok(Leased::Store(store)),
     };
-    let (SnapshotPlace { name, is_copy }, stream) = ask(stream, &TakeSnapshot {}, by, on_progress)?;
-    // It lies in the data directory, and nowhere that the name of another one leads to.
-    match Path::new(&name).file_name() == Some(name.as_ref()) {
-        true => Ok(Leased::Snapshot { name, is_copy, lease: Lease(stream) }),
-        false => bail!("the running server's answer makes no sense"),
-    }
+    let (reply, stream) = ask(stream, command, by, on_progress)?;
+    Ok(Leased::Server { reply, lease: Lease(stream) })
+}
+
+/// Runs a command on a store that this process owns, and that whoever runs it may run others on.
+///
+/// # Errors
+/// What the command refuses.
+pub fn run_on<C: Command>(store: &Store, command: C) -> anyhow::Result<C::Reply> {
+    let (by, upkeep) = (Some(Actor::Host(who_asks())), Upkeep::default());
+    let on_progress = &mut |_: &_| ControlFlow::Continue(());
+    let mut context =
+        CommandContext { store, by, running: None, upkeep: &upkeep, on_progress, kept: None };
+    command.run(&mut context).map_err(|error| Refused(error.to_string()).into())
 }
 
 /// What a command cannot do, as the running server or the store says it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::Error as _;
 use serde_json::value::RawValue;
-use storage::{Actor, Snapshot, Store};
+use storage::{Actor, Store};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 use super::{Line, Request, place};
 use crate::blocking::{Blocking, OnDisk, RunningWork};
 use crate::command::all::{AnyCommand, Entry};
-use crate::command::{Context, Progress, Running};
+use crate::command::{Context, Kept, Progress, Running};
 use crate::limits::Limits;
 
 /// The socket of a running server. Removed when it is dropped, which may wait for the disk, as
@@ -175,7 +175,7 @@ fn read(line: &[u8]) -> serde_json::Result<Order> {
 }
 
 /// What a command brings back, and what is kept for it.
-type Outcome = (Line<Box<RawValue>>, Option<OnDisk<Snapshot>>);
+type Outcome = (Line<Box<RawValue>>, Option<OnDisk<Kept>>);
 
 /// A command at work.
 struct AtWork {

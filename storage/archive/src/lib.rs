@@ -2,15 +2,17 @@
 //! docker-registry, and what `oc` mirrors into directories.
 //!
 //! Owned here: what is recognised, by content and never by name; which images a source names, and
-//! what it holds of them; where the bytes of a blob lie. Refused: stores, HTTP, SQL, and unpacking
-//! anything. Every source may be made by somebody who means harm: sizes and names are checked, what
-//! is kept in memory is bounded, and what two readers could take differently is refused.
+//! what it holds of them; where the bytes of a blob lie; and, in [`bundle`], what this registry
+//! writes itself. Refused: stores, HTTP, SQL, and unpacking anything. Every source may be made by
+//! somebody who means harm: sizes and names are checked, what is kept in memory is bounded, and
+//! what two readers could take differently is refused.
 //!
 //! [`open`] opens a path. [`Source::scan`] reads headers and documents of each source into one
 //! [`Inventory`], and [`Inventory::contents`] says what they come to. A pipe or a compressed file
 //! is a [`Stream`] instead: its blobs come in the order of the file. Hashed is only what is read as
 //! a manifest; whoever takes blobs hashes them.
 
+pub mod bundle;
 mod contents;
 mod documents;
 mod error;

@@ -16,5 +16,6 @@ pub use manifest::{
     Platform, StatedSize, WrongSize, WrongSizes,
 };
 pub use name::{
-    ImageName, NameError, PastedImage, PastedPattern, Reference, RepoName, Tag, TagPattern,
+    ImageName, ImagePattern, NameError, PastedImage, PastedPattern, Reference, RepoName, Tag,
+    TagPattern,
 };

@@ -11,9 +11,11 @@ use crate::digest::{Digest, DigestError};
 
 mod image;
 mod pattern;
+mod selection;
 
 pub use image::{ImageName, PastedImage};
 pub use pattern::{PastedPattern, TagPattern};
+pub use selection::ImagePattern;
 
 /// The name of a repository, such as `openshift/release-images`.
 ///

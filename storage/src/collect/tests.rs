@@ -301,6 +301,28 @@ fn a_protected_tag_keeps_the_type_of_what_it_names() {
 }
 
 #[test]
+fn what_is_copied_stays_until_the_copy_is_made() {
+    let (_directory, store) = open();
+    let blob = push(&store, "a", b"layer");
+    let deleted = put(&store, "a", &image(&[blob]), &["1"]);
+    let untagged = put(&store, "a", &index(&[], None), &[]);
+    let hold = store.hold_deletions();
+    store.remove_image(&repo("a"), &Reference::Digest(deleted), None).unwrap();
+    collect(&store, &UNTAGGED_TOO);
+    collect(&store, &UNTAGGED_TOO);
+    for manifest in [&deleted, &untagged] {
+        assert!(store.kept_manifest(manifest).unwrap().is_some(), "{manifest}");
+    }
+    assert_eq!(files(&store), 1);
+    drop(hold);
+    collect(&store, &UNTAGGED_TOO);
+    for manifest in [&deleted, &untagged] {
+        assert_eq!(store.kept_manifest(manifest), Ok(None), "{manifest}");
+    }
+    assert_eq!(files(&store), 0);
+}
+
+#[test]
 fn two_collections_at_once_both_come_to_their_end() {
     let (_directory, store) = open();
     for n in 0..300 {

@@ -129,6 +129,8 @@ impl CollectionRun<'_> {
     /// Lets retired manifests go, whose children are known.
     fn let_go(&self, mut manifests: Vec<HeldDigest>) -> Result<(), StorageError> {
         while !manifests.is_empty() && !self.is_dry_run {
+            // What somebody copies now is deleted from here on, and goes with the next run.
+            let Some(_unlinking) = self.store.begin_unlinking() else { return Ok(()) };
             let step = manifests.clone();
             let drop =
                 move |transaction: &Transaction<'_>| transaction.drop_expired(&step, BEGINNING);

@@ -1,4 +1,5 @@
-//! Holding deletions off: while somebody copies what the store names, no file of it may go.
+//! Holding deletions off: while somebody copies what the store names, no file of it may go, and no
+//! manifest.
 //!
 //! Who copies takes a [`DeletionHold`]. Who unlinks (collection) takes an [`Unlinking`] for
 //! each short step and gets none while a hold lasts; it goes on with something else, or tries again
@@ -22,12 +23,12 @@ struct State {
     unlinking: usize,
 }
 
-/// While it lives, collection unlinks no file that the store names.
+/// While it lives, collection unlinks no file that the store names, and drops no manifest.
 #[derive(Debug)]
 #[must_use = "deletions go on when it is dropped"]
-pub(crate) struct DeletionHold(Arc<Shared>);
+pub struct DeletionHold(Arc<Shared>);
 
-/// The right to unlink files, for one short step.
+/// The right to unlink files and to drop manifests, for one short step.
 #[derive(Debug)]
 #[must_use = "the right ends when it is dropped"]
 pub(crate) struct Unlinking(Arc<Shared>);

@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use registry_server::command::Progress;
+use registry_server::command::data::{SnapshotPlace, TakeSnapshot};
 use registry_server::control::{self, Lease, Leased};
 
 use super::{backup, blob, directory, image, open_to_all, push, restore};
@@ -117,7 +118,7 @@ fn a_restore_replaces_nothing() {
 fn one_backup_at_a_time_holds_the_snapshot_for_as_long_as_it_lives() {
     let instance = Instance::started();
     let mut silent = |_: &Progress| ControlFlow::Continue(());
-    let mut lease = lease(control::run_leased(instance.data(), &mut silent));
+    let mut lease = lease(control::run_leased(instance.data(), &TakeSnapshot {}, &mut silent));
     assert!(instance.data().join("backup.db").exists());
     assert!(!lease.is_lost());
     let said = backup(&instance, &[]).fails(1);
@@ -142,7 +143,7 @@ fn one_backup_at_a_time_holds_the_snapshot_for_as_long_as_it_lives() {
 fn a_server_that_ends_is_noticed_and_its_successor_removes_the_snapshot() {
     let mut instance = Instance::started();
     let mut silent = |_: &Progress| ControlFlow::Continue(());
-    let mut lease = lease(control::run_leased(instance.data(), &mut silent));
+    let mut lease = lease(control::run_leased(instance.data(), &TakeSnapshot {}, &mut silent));
     instance.kill();
     wait_until("the lease is lost", || lease.is_lost());
     assert!(instance.data().join("backup.db").exists());
@@ -194,9 +195,9 @@ fn what_the_owner_of_the_data_lays_there_leads_root_nowhere() {
 }
 
 /// What keeps the snapshot of a running server.
-fn lease<E: std::fmt::Debug>(taken: Result<Leased, E>) -> Lease {
+fn lease<E: std::fmt::Debug>(taken: Result<Leased<SnapshotPlace>, E>) -> Lease {
     match taken.expect("a snapshot") {
-        Leased::Snapshot { lease, .. } => lease,
+        Leased::Server { lease, .. } => lease,
         Leased::Store(_) => panic!("no server runs"),
     }
 }

@@ -71,6 +71,11 @@ impl Manifest {
         sha256(&self.bytes)
     }
 
+    /// The same with another document.
+    pub(crate) fn with_document(&self, document: &Value) -> Self {
+        Self::new(self.media_type, self.platform.clone(), document)
+    }
+
     /// A list of manifests, which may be of the other family, absent, or lists themselves.
     pub(crate) fn list(family: Family, children: &[&Self]) -> Self {
         let entry = |child: &&Self| {

@@ -50,6 +50,9 @@ pub struct State {
     pub lost_blobs: u64,
     /// Manifests that are lost.
     pub lost_manifests: u64,
+    /// The public half of the key that signs bundles, as base64; none before the first export.
+    #[serde(default)]
+    pub bundle_key: Option<String>,
     /// When the server's certificate expires, in seconds since 1970; none if it is not known.
     pub certificate_expires: Option<i64>,
 }
@@ -98,6 +101,10 @@ impl Command for LookAtState {
             last_verified: store.last_verified()?,
             lost_blobs: lost.blobs,
             lost_manifests: lost.manifests,
+            bundle_key: certs::BundleKey::read_public(&store.layout().tls())
+                .ok()
+                .flatten()
+                .map(|key| key.to_string()),
             certificate_expires: expires.map(unix),
         })
     }

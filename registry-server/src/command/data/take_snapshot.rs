@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 use storage::BackupError;
 
-use crate::command::{Command, CommandError, Context, Progress};
+use crate::command::{Command, CommandError, Context, Kept, Progress};
 
 /// Asks for a database that nobody writes to, and that no blob it names goes, until the connection
 /// is closed.
@@ -44,7 +44,7 @@ impl Command for TakeSnapshot {
         })?;
         let name = snapshot.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let is_copy = snapshot.is_copy();
-        context.kept = Some(snapshot);
+        context.kept = Some(Kept::Snapshot(snapshot));
         Ok(SnapshotPlace { name, is_copy })
     }
 }

@@ -15,6 +15,9 @@ pub struct ListTags {
     pub repository: RepoName,
     /// Where the page begins; none for the first one.
     pub after: Option<Tag>,
+    /// Whether it belongs to something larger that was asked for before.
+    #[serde(default)]
+    pub is_part: bool,
 }
 
 /// One tag, as it is listed.
@@ -42,7 +45,7 @@ impl Command for ListTags {
     }
 
     fn is_continued(&self) -> bool {
-        self.after.is_some()
+        self.after.is_some() || self.is_part
     }
 
     fn run(self, context: &mut Context<'_>) -> Result<Self::Reply, CommandError> {

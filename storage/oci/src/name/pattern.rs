@@ -18,28 +18,7 @@ impl TagPattern {
 
     /// Whether it stands for a tag.
     pub fn matches(&self, tag: &Tag) -> bool {
-        let (pattern, text) = (self.0.as_bytes(), tag.as_str().as_bytes());
-        let (mut at, mut read) = (0, 0);
-        // Where to go on when the last star stands for one character more.
-        let mut star: Option<(usize, usize)> = None;
-        while read < text.len() {
-            match pattern.get(at) {
-                Some(b'*') => {
-                    at += 1;
-                    star = Some((at, read));
-                }
-                Some(&byte) if byte == b'?' || byte == text[read] => {
-                    at += 1;
-                    read += 1;
-                }
-                _ => {
-                    let Some((after, taken)) = star else { return false };
-                    (at, read) = (after, taken + 1);
-                    star = Some((after, read));
-                }
-            }
-        }
-        pattern[at..].iter().all(|byte| *byte == b'*')
+        is_like(&self.0, tag.as_str())
     }
 
     /// What every tag begins with that it stands for.
@@ -108,8 +87,35 @@ impl fmt::Display for PastedPattern {
     }
 }
 
+/// Whether a text is like a pattern: `*` stands for any number of characters, none too, and `?` for
+/// just one.
+pub(super) fn is_like(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut at, mut read) = (0, 0);
+    // Where to go on when the last star stands for one character more.
+    let mut star: Option<(usize, usize)> = None;
+    while read < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                at += 1;
+                star = Some((at, read));
+            }
+            Some(&byte) if byte == b'?' || byte == text[read] => {
+                at += 1;
+                read += 1;
+            }
+            _ => {
+                let Some((after, taken)) = star else { return false };
+                (at, read) = (after, taken + 1);
+                star = Some((after, read));
+            }
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
 /// What stands for other characters.
-const ANY: [char; 2] = ['*', '?'];
+pub(super) const ANY: [char; 2] = ['*', '?'];
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,86 @@
+//! Receipts: what this registry has, for another that is to send it the rest.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use archive::bundle::{MAX_RECEIPT_BYTES, Receipt, prefix_of};
+use durable::{At, Links, read_within, sync_parent};
+use oci::Algorithm;
+use serde::Serialize;
+
+use super::source::Source;
+use crate::backup::with_owner_thread;
+use crate::command::data::ListBlobs;
+use crate::text::format::now;
+
+/// A receipt, and what it says.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReceiptReport {
+    /// The registry that has it.
+    pub(crate) registry: String,
+    /// Bundles that were taken whole.
+    pub(crate) bundles: u64,
+    /// Other blobs.
+    pub(crate) blobs: u64,
+    /// Its text.
+    #[serde(skip)]
+    pub(crate) text: String,
+}
+
+/// Writes down which blobs the registry in `data` has.
+///
+/// # Errors
+/// Trouble with the registry.
+pub(crate) fn make_receipt(data: &Path) -> anyhow::Result<ReceiptReport> {
+    with_owner_thread(
+        Some(data),
+        || Source::begin(data),
+        |owner| {
+            let receipt = owner.ask(|source| read(source))??;
+            Ok(ReceiptReport {
+                registry: receipt.registry().to_string(),
+                bundles: receipt.bundles().len() as u64,
+                blobs: receipt.blobs() as u64,
+                text: receipt.to_text(),
+            })
+        },
+    )
+}
+
+/// Writes a receipt to a file, whole or not at all, as whoever asks: no mode is set that the file
+/// system of a stick could not keep.
+///
+/// # Errors
+/// Trouble with the disk.
+pub(crate) fn write_receipt(path: &Path, report: &ReceiptReport) -> anyhow::Result<()> {
+    let part = path.with_extension("part");
+    let mut file = File::create(&part).at("create", &part)?;
+    file.write_all(report.text.as_bytes()).at("write", &part)?;
+    file.sync_all().at("sync", &part)?;
+    fs::rename(&part, path).at("rename", &part)?;
+    Ok(sync_parent(path)?)
+}
+
+/// The bytes of a receipt.
+///
+/// # Errors
+/// No such file, one that is larger than any receipt, and trouble with the disk.
+pub(crate) fn read_receipt(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let found = read_within(path, MAX_RECEIPT_BYTES as u64, Links::Follow)?;
+    found.with_context(|| format!("there is no receipt {}", path.display()))
+}
+
+fn read(source: &Source) -> anyhow::Result<Receipt> {
+    let (registry, made) = (source.identity()?, now());
+    let mut prefixes = Vec::new();
+    for algorithm in Algorithm::ALL {
+        for first_byte in 0..=u8::MAX {
+            let is_sha512 = algorithm == Algorithm::Sha512;
+            let blobs = source.session().ask(ListBlobs { is_sha512, first_byte })?;
+            prefixes.extend(blobs.iter().map(prefix_of));
+        }
+    }
+    Ok(Receipt::new(registry, made, Vec::new(), prefixes))
+}

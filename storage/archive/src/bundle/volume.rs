@@ -1,0 +1,156 @@
+//! The documents of one volume.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use oci::{Digest, ImageName};
+use serde::Serialize;
+
+use super::document::{BundleDocument, FileSum};
+use super::error::DocumentError;
+use super::layout::{Blob, CONTENTS, DOCUMENT, INDEX, LAYOUT, SIGNATURE, SIGNATURE_BYTES};
+
+/// An image as a layout names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedManifest {
+    /// What it is called.
+    pub name: ImageName,
+    /// The type of its manifest.
+    pub media_type: String,
+    /// Its manifest.
+    pub manifest: Blob,
+}
+
+/// A volume that nobody has signed yet.
+#[derive(Debug)]
+pub struct Draft {
+    document: Vec<u8>,
+    files: Vec<(&'static str, Vec<u8>)>,
+    blobs: Vec<Blob>,
+}
+
+/// A volume that can be written.
+#[derive(Debug)]
+pub struct Volume {
+    files: Vec<(&'static str, Vec<u8>)>,
+    blobs: Vec<Blob>,
+}
+
+impl Draft {
+    /// Makes the documents of a volume. `about` has what all volumes have, and its number; its
+    /// files and blobs are filled in here. `made` is when it was made, for people.
+    ///
+    /// # Errors
+    /// [`DocumentError::TooLarge`].
+    pub fn new(
+        about: BundleDocument,
+        made: &str,
+        blobs: &[Blob],
+        images: &[NamedManifest],
+    ) -> Result<Self, DocumentError> {
+        let malformed = |error: serde_json::Error| DocumentError::Malformed(error.to_string());
+        let index = serde_json::to_vec_pretty(&Index::of(images)).map_err(malformed)?;
+        let contents = contents(&about, made, blobs, images).into_bytes();
+        let files = vec![(LAYOUT, OCI_LAYOUT.to_vec()), (INDEX, index), (CONTENTS, contents)];
+        let sums = files.iter().map(|(name, bytes)| ((*name).to_owned(), FileSum::of(bytes)));
+        let sums: BTreeMap<String, FileSum> = sums.collect();
+        let sizes = blobs.iter().map(|blob| (blob.digest, blob.size)).collect();
+        let document = BundleDocument { files: sums, blobs: sizes, ..about }.to_bytes()?;
+        Ok(Self { document, files, blobs: blobs.to_vec() })
+    }
+
+    /// What is to be signed.
+    pub fn document(&self) -> &[u8] {
+        &self.document
+    }
+
+    /// The volume with its signature.
+    pub fn signed(self, signature: [u8; SIGNATURE_BYTES]) -> Volume {
+        let mut files = vec![(SIGNATURE, signature.to_vec()), (DOCUMENT, self.document)];
+        files.extend(self.files);
+        Volume { files, blobs: self.blobs }
+    }
+}
+
+impl Volume {
+    /// Its small files in the order in which whoever reads a stream wants them.
+    pub fn files(&self) -> &[(&'static str, Vec<u8>)] {
+        &self.files
+    }
+
+    /// Its blobs, in their order.
+    pub fn blobs(&self) -> &[Blob] {
+        &self.blobs
+    }
+}
+
+/// `index.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Index<'a> {
+    schema_version: u32,
+    media_type: &'static str,
+    manifests: Vec<IndexEntry<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IndexEntry<'a> {
+    media_type: &'a str,
+    digest: Digest,
+    size: u64,
+    annotations: BTreeMap<&'static str, String>,
+}
+
+impl<'a> Index<'a> {
+    fn of(images: &'a [NamedManifest]) -> Self {
+        let entry = |image: &'a NamedManifest| IndexEntry {
+            media_type: &image.media_type,
+            digest: image.manifest.digest,
+            size: image.manifest.size,
+            annotations: BTreeMap::from([(NAME_ANNOTATION, image.name.to_string())]),
+        };
+        let manifests = images.iter().map(entry).collect();
+        Self { schema_version: 2, media_type: INDEX_TYPE, manifests }
+    }
+}
+
+/// What people read who are to let a medium in or out.
+fn contents(
+    about: &BundleDocument,
+    made: &str,
+    blobs: &[Blob],
+    images: &[NamedManifest],
+) -> String {
+    let BundleDocument { bundle, registry, volume, volumes, .. } = about;
+    let bytes = blobs.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
+    let mut text = format!(
+        "Volume {volume} of {volumes} of the bundle {bundle}\n\
+         written by the registry {registry} on {made}\n\n\
+         It is an image layout of the OCI. {DOCUMENT} has the sum of every file in it, and\n\
+         {SIGNATURE} the registry's signature over that.\n\n\
+         {} blobs, {bytes} bytes\n",
+        blobs.len()
+    );
+    for base in &about.bases {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{} blobs more were left out, which the registry {} has by its receipt {}",
+            base.left_out, base.registry, base.checksum
+        );
+    }
+    let _ = writeln!(text, "\n{} images are whole with this volume:", images.len());
+    for image in images {
+        let NamedManifest { name, manifest, .. } = image;
+        let _ = writeln!(text, "{name}  {}", manifest.digest);
+    }
+    text
+}
+
+/// What `oci-layout` says.
+const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+/// The type of `index.json`.
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+/// What an image is called in `index.json`.
+const NAME_ANNOTATION: &str = "org.opencontainers.image.ref.name";
