@@ -90,7 +90,7 @@ enum CliCommand {
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup; it must be empty or not there yet
     Restore(restore::RestoreArgs),
-    /// Write images to a disk that is carried elsewhere: an OCI image layout, in volumes and signed
+    /// Write images to a disk that is carried elsewhere, as a signed OCI image layout
     ///
     /// Signatures, attestations and whatever else refers to an image go along.
     Export(export::ExportArgs),
