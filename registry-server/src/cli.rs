@@ -97,7 +97,7 @@ enum CliCommand {
     /// same command goes on with an import that was cut short. Exit code 1 says that something that
     /// the sources name is not there at the end.
     Import(import::ImportArgs),
-    /// Write images to a disk that is carried elsewhere: an OCI image layout, in volumes and signed
+    /// Write images to a disk that is carried elsewhere, as a signed OCI image layout
     ///
     /// Signatures, attestations and whatever else refers to an image go along.
     Export(export::ExportArgs),

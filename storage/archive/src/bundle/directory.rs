@@ -144,3 +144,6 @@ fn make(path: &Path) -> Result<(), IoError> {
 fn part_of(path: &Path) -> PathBuf {
     path.with_extension("part")
 }
+
+#[cfg(test)]
+mod tests;
