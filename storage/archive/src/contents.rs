@@ -288,6 +288,6 @@ pub struct AmbiguousName {
     pub stem: Option<RepoName>,
     /// The tag.
     pub tag: Tag,
-    /// The images.
+    /// The images, or some of them.
     pub digests: BTreeSet<Digest>,
 }

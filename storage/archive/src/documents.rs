@@ -18,7 +18,7 @@ impl Index {
     /// # Errors
     /// What is wrong with it, for a sentence.
     pub(crate) fn read(bytes: &[u8]) -> Result<Vec<IndexEntry>, String> {
-        let index: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let index: Self = serde_json::from_slice(bytes).map_err(|error| said(&error))?;
         Ok(index.manifests.0)
     }
 }
@@ -70,7 +70,7 @@ pub(crate) fn oc_mirror_version(bytes: &[u8]) -> Result<String, String> {
     struct Version {
         git_version: String,
     }
-    let version: Version = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let version: Version = serde_json::from_slice(bytes).map_err(|error| said(&error))?;
     Ok(version.git_version)
 }
 
@@ -88,6 +88,11 @@ pub(crate) fn renames_catalogs(configuration: &[u8]) -> bool {
 pub(crate) fn link(bytes: &[u8]) -> Result<Digest, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     text.trim_end().parse().map_err(|error: oci::DigestError| error.to_string())
+}
+
+/// What is wrong with a document, without more of it than a sentence has room for.
+fn said(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(FAULT_CHARS).collect()
 }
 
 /// A list whose length is bounded before it is read.
@@ -119,6 +124,8 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
+/// How much of what is wrong is told.
+const FAULT_CHARS: usize = 256;
 /// The most images that one layout names.
 const MOST_IMAGES: usize = 100_000;
 
@@ -147,6 +154,8 @@ mod tests {
         for text in ["", "{}", "[]", r#"{"manifests":[{}]}"#, r#"{"manifests":[{"digest":"a"}]}"#] {
             assert!(Index::read(text.as_bytes()).is_err(), "{text}");
         }
+        let text = format!(r#"{{"manifests":"{}"}}"#, "a".repeat(10_000));
+        assert_eq!(Index::read(text.as_bytes()).unwrap_err().len(), FAULT_CHARS);
         let entry = format!(r#"{{"digest":"{DIGEST}"}}"#);
         let long = format!(r#"{{"manifests":[{}]}}"#, vec![entry; MOST_IMAGES + 1].join(","));
         assert!(Index::read(long.as_bytes()).unwrap_err().contains("at most 100000"));

@@ -51,7 +51,7 @@ pub(crate) struct Findings {
     kept: usize,
     text_bytes: usize,
     edges: usize,
-    document_bytes: u64,
+    document_bytes: usize,
 }
 
 /// What is to be read of an entry.
@@ -110,6 +110,13 @@ impl Findings {
         role: Role,
         bytes: &[u8],
     ) -> Result<Option<Digest>, ScanError> {
+        if bytes.len() as u64 > LINK_BYTES {
+            self.document_bytes = self.document_bytes.saturating_add(bytes.len());
+        }
+        if self.document_bytes > DOCUMENTS_BYTES {
+            let what = "bytes of documents";
+            return Err(ScanError::TooMany { what, limit: DOCUMENTS_BYTES });
+        }
         let read = match role {
             Role::Tag { repository, tag } => match documents::link(bytes) {
                 Ok(digest) => return self.tag(path, repository, tag, digest).map(|()| None),
@@ -128,8 +135,8 @@ impl Findings {
                 self.oc_tag(path, repository, tag, digest)?;
                 return Ok(Some(digest).filter(|digest| !self.blobs.contains_key(digest)));
             }
-            Role::Filter(path) => match filter_digest(bytes) {
-                Ok(filtered) => return self.filter(path, filtered).map(|()| None),
+            Role::Filter(of) => match filter_digest(bytes) {
+                Ok(filtered) => return self.filter(path, of, filtered).map(|()| None),
                 Err(fault) => Err(fault),
             },
             Role::Version => documents::oc_mirror_version(bytes).map(|version| {
@@ -149,7 +156,7 @@ impl Findings {
                 Ok(())
             }
             Role::Layout { layout, document } => {
-                self.layout_document(path, layout, document, bytes)?
+                return self.layout_document(path, layout, document, bytes).map(|()| None);
             }
             Role::Blob { .. }
             | Role::LayoutBlob { .. }
@@ -257,12 +264,19 @@ impl Findings {
         Ok(())
     }
 
-    fn filter(&mut self, path: FilterPath, filtered: Digest) -> Result<(), ScanError> {
-        let FilterPath { catalog, whole, filter } = path;
+    fn filter(
+        &mut self,
+        path: &EntryPath,
+        of: FilterPath,
+        filtered: Digest,
+    ) -> Result<(), ScanError> {
+        let FilterPath { catalog, whole, filter } = of;
         self.keep(catalog.len() + filter.len())?;
         self.filters.tags.insert((catalog.clone(), filter.clone(), filtered));
         let filters = self.filters.catalogs.entry((catalog, whole)).or_default();
-        filters.insert(filter, filtered);
+        if filters.insert(filter, filtered).is_some_and(|other| other != filtered) {
+            return Err(ScanError::Twice { path: path.as_str().to_owned() });
+        }
         match filters.len() > MOST_FILTERS {
             true => Err(ScanError::TooMany { what: "filters of one catalog", limit: MOST_FILTERS }),
             false => Ok(()),
@@ -326,6 +340,8 @@ fn most_bytes(role: &Role) -> u64 {
 const SMALL_BYTES: u64 = 1 << 20;
 /// The longest link: a digest, and the end of a line.
 const LINK_BYTES: u64 = 256;
+/// The most bytes of all documents of one source that are longer than a link.
+const DOCUMENTS_BYTES: usize = 128 << 20;
 /// The most blobs and names of one source: a mirror of five thousand images has a tenth.
 const MOST_KEPT: usize = 1_000_000;
 /// The most filters of one catalog that oc-mirror's working directory remembers.

@@ -198,6 +198,8 @@ impl<I: Input> Tar<I> {
         if header.size > EXTENDED_BYTES {
             return Err(TarError::LongHeader { at: self.at, limit: EXTENDED_BYTES });
         }
+        // A few bytes of zstd unpack to many such headers, so their blocks count as well.
+        self.headers += header.size / BLOCK_BYTES as u64;
         self.content_bytes = header.size;
         let content = self.read_whole()?;
         self.skip(padding(header.size))?;
@@ -241,8 +243,8 @@ fn lossy(raw: &[u8]) -> String {
 
 /// What headers and contents are filled up to.
 const BLOCK_BYTES: usize = 512;
-/// The most headers of an archive: a mirror of five thousand images has some hundred thousand, and
-/// what is packed could have any number.
+/// The most headers of an archive, in blocks: a mirror of five thousand images has some hundred
+/// thousand, and what is packed could have any number.
 const MOST_HEADERS: u64 = 4 << 20;
 /// The longest name of an entry, as long as Linux has them.
 const NAME_BYTES: usize = 4096;

@@ -18,6 +18,8 @@ pub(crate) struct Layout {
     pub(crate) index: Option<Vec<IndexEntry>>,
     pub(crate) bundle: Option<Bundle>,
     signature: Option<Vec<u8>>,
+    /// Indexes that cannot be read, and why.
+    faults: Vec<(String, String)>,
     is_marked: bool,
     has_whole_index: bool,
     /// The digests of its documents, each of which may be there once.
@@ -25,7 +27,7 @@ pub(crate) struct Layout {
 }
 
 impl Findings {
-    /// Takes a document of a layout. Within: what is wrong with it, for a sentence.
+    /// Takes a document of a layout.
     ///
     /// # Errors
     /// [`ScanError::Twice`], [`ScanError::TooMany`].
@@ -35,34 +37,35 @@ impl Findings {
         layout: String,
         document: LayoutDocument,
         bytes: &[u8],
-    ) -> Result<Result<(), String>, ScanError> {
-        self.document_bytes = self.document_bytes.saturating_add(bytes.len() as u64);
-        if self.document_bytes > DOCUMENTS_BYTES {
-            let limit = usize::try_from(DOCUMENTS_BYTES).unwrap_or(usize::MAX);
-            return Err(ScanError::TooMany { what: "bytes of indexes", limit });
+    ) -> Result<(), ScanError> {
+        let is_whole = document == LayoutDocument::HaulerIndex;
+        let index = (is_whole || document == LayoutDocument::Index).then(|| Index::read(bytes));
+        for _ in index.iter().flatten().flatten() {
+            self.keep(0)?;
         }
         let layout = self.layout(layout)?;
         let digest = Digest::of(Algorithm::Sha256, bytes);
-        if layout.documents.insert(document, digest).is_some_and(|other| other != digest) {
-            return Err(ScanError::Twice { path: path.as_str().to_owned() });
+        match layout.documents.insert(document, digest) {
+            Some(other) if other == digest => return Ok(()),
+            Some(_) => return Err(ScanError::Twice { path: path.as_str().to_owned() }),
+            None => {}
         }
-        let is_whole = document == LayoutDocument::HaulerIndex;
         match document {
             LayoutDocument::Mark => layout.is_marked = true,
-            LayoutDocument::Index | LayoutDocument::HaulerIndex => match Index::read(bytes) {
-                Ok(entries) if is_whole || !layout.has_whole_index => {
+            LayoutDocument::Index | LayoutDocument::HaulerIndex => match index {
+                Some(Ok(entries)) if is_whole || !layout.has_whole_index => {
                     layout.has_whole_index = is_whole;
                     layout.index = Some(entries);
                 }
-                Ok(_) => {}
-                Err(fault) => return Ok(Err(fault)),
+                Some(Err(fault)) => layout.faults.push((path.as_str().to_owned(), fault)),
+                _ => {}
             },
             LayoutDocument::Description => {
                 layout.bundle = Some(Bundle { description: bytes.to_vec(), signature: None });
             }
             LayoutDocument::Signature => layout.signature = Some(bytes.to_vec()),
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     pub(super) fn layout(&mut self, path: String) -> Result<&mut Layout, ScanError> {
@@ -76,11 +79,13 @@ impl Findings {
     pub(super) fn finish_layouts(&mut self) -> bool {
         // A directory of many things may have an index.json that is none of a layout.
         self.layouts.retain(|_, layout| layout.has_blobs || layout.is_marked);
-        let without = self.layouts.iter().filter(|(_, layout)| layout.index.is_none());
-        let without: Vec<String> = without.map(|(path, _)| path.clone()).collect();
-        without.into_iter().for_each(|layout| self.damaged(Damage::NoIndex { layout }));
-        let mut is_any = false;
-        for layout in self.layouts.values_mut() {
+        let (mut is_any, mut damage) = (false, Vec::new());
+        for (path, layout) in &mut self.layouts {
+            if layout.index.is_none() && layout.faults.is_empty() {
+                damage.push(Damage::NoIndex { layout: path.clone() });
+            }
+            let faults = std::mem::take(&mut layout.faults).into_iter();
+            damage.extend(faults.map(|(path, fault)| Damage::Document { path, fault }));
             is_any |= layout.index.is_some() || layout.is_marked;
             let format = if layout.bundle.is_some() { Format::Bundle } else { Format::Layout };
             self.formats.insert(format);
@@ -89,11 +94,10 @@ impl Findings {
                 bundle.signature = signature;
             }
         }
+        damage.into_iter().for_each(|damage| self.damaged(damage));
         is_any
     }
 }
 
 /// The longest index of a layout, and the longest description of a bundle, in bytes.
 pub(super) const INDEX_BYTES: u64 = 64 << 20;
-/// The most bytes of all indexes and descriptions in one tree.
-const DOCUMENTS_BYTES: u64 = 2 * INDEX_BYTES;

@@ -14,17 +14,24 @@ use crate::names::Name;
 /// The images of all layouts of a source, and which of their names are none.
 pub(super) fn of(source: &Findings) -> (Vec<Claim>, Vec<Damage>) {
     let (mut claims, mut damage) = (Vec::new(), Vec::new());
+    let mut room = Room { steps: MOST_STEPS, claims: MOST_CLAIMS };
     for (path, layout) in &source.layouts {
         let Some(entries) = &layout.index else { continue };
         // zot and olareg keep a layout for each repository, in directories of that name.
         let reading =
             Reading { source, home: path.parse().ok(), is_bundle: layout.bundle.is_some() };
         let named = reading.named(entries, &mut damage);
-        let unnamed = reading.unnamed(entries, &named);
+        let unnamed = reading.unnamed(entries, &named, &mut room);
         claims.extend(named);
         claims.extend(unnamed);
     }
     (claims, damage)
+}
+
+/// What is left for all layouts of a source together, each of which may name the same lists.
+struct Room {
+    steps: usize,
+    claims: usize,
 }
 
 struct Reading<'a> {
@@ -58,10 +65,11 @@ impl Reading<'_> {
 
     /// The images without a name. Some tools list what an image consists of beside it; and what
     /// refers to an image belongs to its repository.
-    fn unnamed(&self, entries: &[IndexEntry], named: &[Claim]) -> Vec<Claim> {
+    fn unnamed(&self, entries: &[IndexEntry], named: &[Claim], room: &mut Room) -> Vec<Claim> {
         let all: BTreeSet<Digest> = entries.iter().map(|entry| entry.digest).collect();
-        let listed: BTreeSet<Digest> = all.iter().flat_map(|image| self.children(image)).collect();
-        let homes = self.homes(&all, named);
+        let children = within(&mut room.steps, all.iter().flat_map(|image| self.children(image)));
+        let listed: BTreeSet<Digest> = children.filter(|child| all.contains(child)).collect();
+        let homes = self.homes(&all, named, &mut room.steps);
         let is_named = |entry: &&IndexEntry| {
             entry.annotations.as_ref().is_some_and(|it| !matches!(self.name(it), Ok(None)))
         };
@@ -70,13 +78,13 @@ impl Reading<'_> {
             let digest = entry.digest;
             let subject = self.source.subjects.get(&digest);
             match subject.and_then(|subject| homes.get(subject)) {
-                Some(homes) => {
-                    let room = MOST_CLAIMS.saturating_sub(claims.len());
-                    let homes = homes.iter().take(room).cloned();
+                Some(homes) if homes.len() <= room.claims => {
+                    room.claims -= homes.len();
+                    let homes = homes.iter().cloned();
                     claims.extend(homes.map(|repository| Claim { repository, tag: None, digest }));
                 }
-                None if listed.contains(&digest) => {}
-                None => claims.push(Claim { repository: self.home.clone(), tag: None, digest }),
+                _ if listed.contains(&digest) => {}
+                _ => claims.push(Claim { repository: self.home.clone(), tag: None, digest }),
             }
         }
         claims
@@ -88,6 +96,7 @@ impl Reading<'_> {
         &'a self,
         all: &BTreeSet<Digest>,
         named: &'a [Claim],
+        steps: &mut usize,
     ) -> BTreeMap<Digest, BTreeSet<Option<RepoName>>> {
         let subjects = all.iter().filter_map(|image| self.source.subjects.get(image));
         let subjects: BTreeSet<Digest> = subjects.copied().collect();
@@ -97,7 +106,7 @@ impl Reading<'_> {
             images.map(|image| (image, &claim.repository))
         };
         let pairs = named.iter().filter(|_| !subjects.is_empty()).flat_map(of);
-        for (image, repository) in pairs.take(MOST_PAIRS) {
+        for (image, repository) in within(steps, pairs) {
             if subjects.contains(&image) {
                 homes.entry(image).or_default().insert(repository.clone());
             }
@@ -180,9 +189,18 @@ fn signature_tag(
 /// What Hauler's kinds begin with, and those of older versions.
 const HAULER: &str = "dev.hauler";
 const HAULER_BEFORE: &str = "dev.cosignproject.cosign";
-/// The most names of what only refers to something, in one layout.
+/// As many as there are steps left.
+fn within<T>(steps: &mut usize, all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    all.take_while(|_| {
+        *steps = steps.saturating_sub(1);
+        *steps > 0
+    })
+}
+
+/// The most names of what only refers to something. Of what is behind that, each counts once, in
+/// the repository of its layout.
 const MOST_CLAIMS: usize = 100_000;
-/// The most pairs of a name and what stands in its list that are looked at, in one layout.
-const MOST_PAIRS: usize = 1_000_000;
+/// The most that is looked at in lists. Behind that, what a list names counts by itself as well.
+const MOST_STEPS: usize = 4_000_000;
 /// How much of a name that is none is told.
 const NAME_CHARS: usize = 256;

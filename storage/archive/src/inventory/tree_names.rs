@@ -83,7 +83,7 @@ impl Catalog<'_> {
     }
 
     /// What a tag that names this catalog names on the mirror: the one that was filtered from it.
-    /// If several were, at different times, the one that this archive brings; all of them if it
+    /// If several were, at different times, the one that this archive brings; some of them if it
     /// brings none or more.
     fn filtered(&self, digest: Digest) -> Vec<Digest> {
         let source = &self.sources[self.number];
@@ -108,7 +108,7 @@ impl Catalog<'_> {
             (0, ..) => vec![digest],
             (_, 1, _) => brought,
             (_, 0, 1) => in_segment,
-            _ => all.into_iter().collect(),
+            _ => all.into_iter().take(MOST_RIVALS).collect(),
         }
     }
 
@@ -117,6 +117,9 @@ impl Catalog<'_> {
         self.repository.as_str().rsplit('/').next().unwrap_or_default()
     }
 }
+
+/// The most images that are told of a name which may be any of them: a million names may be such.
+const MOST_RIVALS: usize = 4;
 
 /// Whether a tag looks like an MD5 sum.
 fn is_like_a_filter(tag: &Tag) -> bool {

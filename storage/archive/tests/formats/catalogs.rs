@@ -1,6 +1,6 @@
 //! Catalogs that oc-mirror filtered, whatever it did to them before.
 
-use archive::{Contents, Damage};
+use archive::{Contents, Damage, ScanError};
 use oci::Digest;
 
 use crate::layouts::{digest, image};
@@ -24,12 +24,8 @@ fn archive(brought: &[&str]) -> Contents {
         let path = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
         packed = packed.pax(&[("path", &path)]).file("data", content.as_bytes());
     }
-    for (filter, image) in [(ONE, &one), (TWO, &two)] {
-        let whole = digest(whole.as_bytes()).hex();
-        let path = format!("some-index/{whole}/filtered-catalogs/{filter}/digest");
-        let path = format!("working-dir/operator-catalogs/{path}");
-        let hex = digest(image.as_bytes()).hex();
-        packed = packed.pax(&[("path", &path)]).file("digest", hex.as_bytes());
+    for (tag, image) in [(ONE, &one), (TWO, &two)] {
+        packed = filter(packed, &whole, tag, image);
     }
     let configuration = b"    targetTag: v2\n";
     scan_bytes(&packed.file("isc_2026-11-29T00:00:00Z", configuration).end()).unwrap()
@@ -38,6 +34,42 @@ fn archive(brought: &[&str]) -> Contents {
 fn link(packed: Packed, path: &str, digest: Digest) -> Packed {
     let path = format!("docker/registry/v2/repositories/{REPOSITORY}/_manifests/{path}/link");
     packed.pax(&[("path", &path)]).file("link", digest.to_string().as_bytes())
+}
+
+/// What oc-mirror notes of a catalog that it filtered.
+fn filter(packed: Packed, whole: &str, filter: &str, image: &str) -> Packed {
+    let whole = digest(whole.as_bytes()).hex();
+    let path = format!("some-index/{whole}/filtered-catalogs/{filter}/digest");
+    let path = format!("working-dir/operator-catalogs/{path}");
+    let hex = digest(image.as_bytes()).hex();
+    packed.pax(&[("path", &path)]).file("digest", hex.as_bytes())
+}
+
+#[test]
+fn a_catalog_of_many_filters_is_told_with_some_of_them() {
+    let whole = image(b"whole", None);
+    let mut packed = Packed::new();
+    packed = link(packed, "tags/v1/current", digest(whole.as_bytes()));
+    let hex = digest(whole.as_bytes()).hex();
+    packed = link(packed, &format!("revisions/sha256/{hex}"), digest(whole.as_bytes()));
+    for number in 0..100 {
+        let (tag, image) = (format!("{number:032}"), image(&[number], None));
+        let digest = digest(image.as_bytes());
+        packed = link(packed, &format!("revisions/sha256/{}", digest.hex()), digest);
+        packed = link(packed, &format!("tags/{tag}/current"), digest);
+        packed = filter(packed, &whole, &tag, &image);
+    }
+    let contents = scan_bytes(&packed.clone().end()).unwrap();
+    assert_eq!(contents.images(), []);
+    let [name] = contents.ambiguous() else { panic!("{:?}", contents.ambiguous()) };
+    assert_eq!((name.tag.as_str(), name.digests.len()), ("v1", 4));
+    // Twice, and not the same.
+    let twice = filter(packed.clone(), &whole, &format!("{:032}", 1), "else");
+    let error = scan_bytes(&twice.end()).unwrap_err();
+    assert!(matches!(error, ScanError::Twice { .. }), "{error}");
+    let more = filter(packed, &whole, &format!("{:032}", 100), "else");
+    let error = scan_bytes(&more.end()).unwrap_err();
+    assert_eq!(error, ScanError::TooMany { what: "filters of one catalog", limit: 100 });
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! Archives that no tool packs.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 
 use archive::{Damage, Inventory, ManifestFault, PathFault, ScanError, TarError};
 use oci::MediaType;
 
 use crate::layouts::{digest, image, index};
-use crate::support::{Packed, TARS, blob_path, fixture, open, scan, scan_bytes, stream, with_sum};
+use crate::support::{
+    Endless, Packed, TARS, blob_path, fixture, open, scan, scan_bytes, stream, with_sum,
+};
 
 /// Checks that an archive is refused alike as it lies and as it comes.
 #[track_caller]
@@ -277,7 +279,7 @@ fn a_blob_of_more_than_eight_gibibytes_is_read_where_it_lies() {
 fn bombs_end_early() {
     // A stream of nothing but headers, and one of content that nobody wants.
     let header = Packed::new().file("a", b"").open_end();
-    let error = stream(Endless { block: header, at: 0 }).unwrap_err();
+    let error = stream(Endless::new(header)).unwrap_err();
     assert_eq!(error, ScanError::Tar(TarError::TooManyEntries { limit: 4 << 20 }));
     let content = Packed::new().entry("a", b'0', "", 17 << 30, b"").open_end();
     let error = stream(&content[..]).unwrap_err();
@@ -322,19 +324,4 @@ fn what_is_told_of_many_names_of_much_that_is_missing_is_bounded() {
         told <= 4_004_000 && contents.missing().iter().all(|it| !it.images.is_empty()),
         "{told}"
     );
-}
-
-/// A stream that never ends.
-struct Endless {
-    block: Vec<u8>,
-    at: usize,
-}
-
-impl Read for Endless {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = buffer.len().min(self.block.len() - self.at);
-        buffer[..count].copy_from_slice(&self.block[self.at..self.at + count]);
-        self.at = (self.at + count) % self.block.len();
-        Ok(count)
-    }
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use archive::{Contents, Damage, Format, Opened};
+use archive::{Contents, Damage, Format, Inventory, Opened, ScanError};
 use oci::{Algorithm, Digest, MediaType};
 
-use crate::support::{Packed, fixture, scan, scan_bytes, stream, tell};
+use crate::support::{Packed, fixture, open, scan, scan_bytes, stream, tell};
 
 const DOCKER: &str = "sha256:090c2d49b3aeee0b602b9a0069c09374e9b9322a9252a2e16f60f5f200e5677c";
 const OCI: &str = "sha256:49fa985eee8a29f6253db7d15d25559d0f2f52f570fe65b3a3b2f5090fbbe618";
@@ -100,6 +100,24 @@ fn directories_of_layouts_are_repositories() {
     let contents = scan(&[place.path().join("base")]);
     assert_eq!(contents.images()[0].repository, None);
     assert_eq!(contents.images()[0].stem.as_ref().unwrap().as_str(), "base");
+}
+
+#[test]
+fn an_index_of_something_else_is_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    fs::create_dir(place.path().join("site")).unwrap();
+    fs::write(place.path().join("site/index.json"), "{}").unwrap();
+    let error = open(place.path()).scan(&mut Inventory::new()).unwrap_err();
+    assert_eq!(error, ScanError::NothingKnown);
+    write_layout(&place.path().join("app"), &[("1", b"one")]);
+    assert_eq!(scan(&[place.path().to_owned()]).sources()[0].damage, []);
+    // One of a layout is told, and not that there is none.
+    fs::write(place.path().join("app/index.json"), "{}").unwrap();
+    let contents = scan(&[place.path().to_owned()]);
+    let [Damage::Document { path, .. }] = &contents.sources()[0].damage[..] else {
+        panic!("{:?}", contents.sources()[0].damage)
+    };
+    assert_eq!(path, "app/index.json");
 }
 
 #[test]

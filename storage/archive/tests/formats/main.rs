@@ -7,6 +7,7 @@
     reason = "helpers of tests fail like the tests themselves"
 )]
 
+mod bounds;
 mod catalogs;
 mod cut;
 mod damaged;

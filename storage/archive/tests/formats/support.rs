@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use archive::{Contents, Inventory, NamedImage, Opened, ScanError, Source, Stream};
@@ -105,5 +105,27 @@ pub(crate) fn check_blobs(source: &Source, contents: &Contents) {
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&content);
         assert_eq!((hasher.finish(), content.len() as u64), (*digest, *size));
+    }
+}
+
+/// A stream that never ends.
+pub(crate) struct Endless {
+    block: Vec<u8>,
+    at: usize,
+}
+
+impl Endless {
+    /// Repeats these bytes.
+    pub(crate) fn new(block: Vec<u8>) -> Self {
+        Self { block, at: 0 }
+    }
+}
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = buffer.len().min(self.block.len() - self.at);
+        buffer[..count].copy_from_slice(&self.block[self.at..self.at + count]);
+        self.at = (self.at + count) % self.block.len();
+        Ok(count)
     }
 }
