@@ -194,8 +194,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Has blobs read, in the order of the images, as many as may be under way, and one in any case:
-    /// somebody waits for it.
+    /// Has blobs read, in the order of the images, as many as may be under way, and one in any
+    /// case: somebody waits for it.
     fn read_ahead(&mut self) -> anyhow::Result<()> {
         while self.reading == 0
             || self.reading < READ_AHEAD && self.reading + self.staged < STAGED_BLOBS
