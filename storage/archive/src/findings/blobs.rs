@@ -4,8 +4,9 @@ use bytes::Bytes;
 use oci::{Digest, Manifest, ManifestError};
 
 use super::{Findings, Want};
-use crate::contents::ManifestFault;
+use crate::contents::{Damage, ManifestFault};
 use crate::error::ScanError;
+use crate::path::EntryPath;
 
 impl Findings {
     /// Adds a blob that was read, or can be. `beginning` is all of it if it could be a manifest.
@@ -48,11 +49,22 @@ impl Findings {
     }
 
     /// Whether a blob is to be read.
-    pub(super) fn blob(&self, digest: Digest, size: u64) -> Result<Want, ScanError> {
-        match self.blobs.get(&digest) {
+    pub(super) fn blob(
+        &mut self,
+        path: &EntryPath,
+        digest: Digest,
+        size: u64,
+    ) -> Result<Want, ScanError> {
+        match self.blobs.get(&digest).copied() {
             None => Ok(Want::Blob(digest)),
-            Some(&first) if first == size => Ok(Want::Known),
-            Some(&first) => Err(ScanError::TwoSizes { digest, first, second: size }),
+            Some(first) if first == size => Ok(Want::Known),
+            // Not two readings of one entry: the longer one may well be whole.
+            Some(other) if self.is_directory => {
+                let path = path.as_str().to_owned();
+                self.damaged(Damage::Size { path, size, other });
+                Ok(if size > other { Want::Blob(digest) } else { Want::Known })
+            }
+            Some(first) => Err(ScanError::TwoSizes { digest, first, second: size }),
         }
     }
 
