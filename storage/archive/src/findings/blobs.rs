@@ -1,10 +1,11 @@
 //! Blobs, and which of them are manifests.
 
 use bytes::Bytes;
-use oci::{Digest, Manifest, ManifestError};
+use oci::{Digest, Manifest};
 
 use super::{Findings, Want};
 use crate::contents::{Damage, ManifestFault};
+use crate::documents;
 use crate::error::ScanError;
 use crate::path::EntryPath;
 
@@ -41,8 +42,8 @@ impl Findings {
                 self.subjects.extend(subject.map(|subject| (digest, subject)));
                 self.manifests.insert(digest, manifest.edges().to_vec());
             }
-            // A configuration, say.
-            Err(ManifestError::NoMediaType) => {}
+            // A configuration, say: as many as there are images.
+            Err(_) if !documents::is_like_manifest(beginning) => {}
             Err(error) => return self.fault(digest, ManifestFault::Refused(error)),
         }
         Ok(())
