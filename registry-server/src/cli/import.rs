@@ -20,8 +20,8 @@ mod undo;
 pub(super) struct ImportArgs {
     #[command(flatten)]
     data: DataDir,
-    /// Archives and directories; all segments of one archive, and an older archive before the one
-    /// that builds upon it
+    /// Archives and directories, or - for standard input; all segments of one archive, and an older
+    /// archive before the one that builds upon it
     #[arg(value_name = "SOURCE", required_unless_present = "undo")]
     sources: Vec<PathBuf>,
     /// Put this before each repository, as the path of a mirror

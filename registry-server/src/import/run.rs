@@ -140,9 +140,9 @@ impl<'a> Run<'a> {
             }
             // Collection, or somebody who deletes, was here since they were looked for.
             for digest in gone {
-                self.states.remove(&digest);
                 self.lacking.insert(digest);
-                self.await_blob(digest);
+                self.states.insert(digest, State::Awaited);
+                self.upcoming.push_front(digest);
             }
         }
         self.leave(wanted, "blobs of it go from the registry again and again");
@@ -194,9 +194,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Has blobs read, in the order of the images, as many as may be under way.
+    /// Has blobs read, in the order of the images, as many as may be under way, and one in any
+    /// case: somebody waits for it.
     fn read_ahead(&mut self) -> anyhow::Result<()> {
-        while self.reading < READ_AHEAD && self.reading + self.staged < STAGED_BLOBS {
+        while self.reading == 0
+            || self.reading < READ_AHEAD && self.reading + self.staged < STAGED_BLOBS
+        {
             let Some(digest) = self.next_blob() else { return Ok(()) };
             match self.sources.blob(&digest) {
                 Some(Ok(bytes)) => {
@@ -239,6 +242,7 @@ impl<'a> Run<'a> {
     fn wait(&mut self) -> anyhow::Result<Digest> {
         let done = match self.given_up.pop_front() {
             Some(done) => done,
+            None if self.reading == 0 => bail!("a blob is awaited that nobody reads"),
             None => self.done.recv().context("the threads of the import ended")?,
         };
         let Done { digest, outcome } = done;

@@ -6,6 +6,7 @@ use oci::{Digest, ManifestError, RepoName, Tag};
 use thiserror::Error;
 
 use crate::graph::Graph;
+use crate::tar::TarError;
 
 pub use crate::graph::Parts;
 
@@ -166,6 +167,31 @@ pub enum Damage {
         at: u64,
         /// What the system or the decoder says.
         fault: String,
+    },
+    /// A header in its middle is damaged. Where the next one is, nothing says.
+    #[error("{0}; nothing behind it counts")]
+    Header(TarError),
+    /// It has an end, and something behind that.
+    #[error(
+        "it says at byte {at} that it ends, and goes on, which does not count: it was not copied \
+         whole, or another archive was put behind it, which is to be given by itself"
+    )]
+    GoesOn {
+        /// The place, in bytes from the beginning.
+        at: u64,
+    },
+    /// Two files of a directory that should be the same. The longer one counts.
+    #[error(
+        "{path} has {size} bytes, and another file of the same digest {other}: the shorter one was \
+         not copied whole"
+    )]
+    Size {
+        /// The path of the second one.
+        path: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The size of the first one, in bytes.
+        other: u64,
     },
     /// A document, a blob or a directory cannot be read, or says nonsense.
     #[error("{path} cannot be read: {fault}")]

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use oci::Digest;
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use oci::{Digest, folds_onto};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// The index of a layout, as far as it matters here.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Index {
     manifests: Entries,
 }
@@ -24,10 +24,9 @@ impl Index {
 }
 
 /// What an index says of one image.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IndexEntry {
     pub(crate) digest: Digest,
-    #[serde(default)]
     pub(crate) annotations: Option<Annotations>,
 }
 
@@ -45,6 +44,23 @@ pub(crate) struct Annotations {
     /// What a signature that Hauler keeps belongs to.
     #[serde(rename = "hauler.dev/subject-digest")]
     pub(crate) subject: Option<Digest>,
+}
+
+/// Whether a document may be meant as a manifest: it says anything of it, as configurations do not,
+/// or it cannot be read.
+pub(crate) fn is_like_manifest(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Marks {
+        schema_version: Option<IgnoredAny>,
+        media_type: Option<IgnoredAny>,
+        layers: Option<IgnoredAny>,
+        manifests: Option<IgnoredAny>,
+    }
+    let marks = serde_json::from_slice::<Marks>(bytes);
+    !marks.is_ok_and(|Marks { schema_version, media_type, layers, manifests }| {
+        [schema_version, media_type, layers, manifests].iter().all(Option::is_none)
+    })
 }
 
 /// Whether this is the index of an archive of `docker save`.
@@ -95,6 +111,82 @@ fn said(error: &serde_json::Error) -> String {
     error.to_string().chars().take(FAULT_CHARS).collect()
 }
 
+impl<'de> Deserialize<'de> for Index {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Index;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an index, which is an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Index, A::Error> {
+                let mut manifests = None;
+                while let Some(key) = known_key(&mut map, &["manifests"])? {
+                    match key {
+                        Some(key) => once(key, &mut manifests, map.next_value()?)?,
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                let manifests = manifests.ok_or_else(|| Error::missing_field("manifests"))?;
+                Ok(Index { manifests })
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl<'de> Deserialize<'de> for IndexEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = IndexEntry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a descriptor, which is an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<IndexEntry, A::Error> {
+                let (mut digest, mut annotations) = (None, None);
+                while let Some(key) = known_key(&mut map, &["digest", "annotations"])? {
+                    match key {
+                        Some("digest") => once("digest", &mut digest, map.next_value()?)?,
+                        Some(key) => once(key, &mut annotations, map.next_value()?)?,
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                let digest = digest.ok_or_else(|| Error::missing_field("digest"))?;
+                Ok(IndexEntry { digest, annotations: annotations.flatten() })
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// Takes the next key of an object, and says which of the known ones it is. Programs in Go take a
+/// key for a known one whatever its letter case, so such a key is refused.
+fn known_key<'de, A: MapAccess<'de>>(
+    map: &mut A,
+    known: &[&'static str],
+) -> Result<Option<Option<&'static str>>, A::Error> {
+    let Some(key) = map.next_key::<String>()? else { return Ok(None) };
+    match known.iter().find(|name| folds_onto(&key, name)) {
+        Some(&name) if name != key => Err(Error::custom(format_args!(
+            "it has the key {key:?}, which programs in Go take for {name:?}"
+        ))),
+        name => Ok(Some(name.copied())),
+    }
+}
+
+/// Keeps the value of a key, which may stand once.
+fn once<T, E: Error>(key: &'static str, kept: &mut Option<T>, value: T) -> Result<(), E> {
+    match kept.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Error::duplicate_field(key)),
+    }
+}
+
 /// A list whose length is bounded before it is read.
 #[derive(Debug)]
 struct Entries(Vec<IndexEntry>);
@@ -113,7 +205,7 @@ impl<'de> Deserialize<'de> for Entries {
                 let mut entries = Vec::new();
                 while let Some(entry) = list.next_element()? {
                     if entries.len() == MOST_IMAGES {
-                        return Err(serde::de::Error::invalid_length(MOST_IMAGES + 1, &self));
+                        return Err(Error::invalid_length(MOST_IMAGES + 1, &self));
                     }
                     entries.push(entry);
                 }
@@ -154,6 +246,20 @@ mod tests {
         for text in ["", "{}", "[]", r#"{"manifests":[{}]}"#, r#"{"manifests":[{"digest":"a"}]}"#] {
             assert!(Index::read(text.as_bytes()).is_err(), "{text}");
         }
+        // Of what stands twice, some readers take the last, and Go whatever its letter case.
+        for (text, key) in [
+            (r#"{"manifests":[],"Manifests":[]}"#.to_owned(), "Manifests"),
+            (r#"{"manifests":[],"manifests":[]}"#.to_owned(), "manifests"),
+            (format!(r#"{{"manifests":[{{"digest":"{DIGEST}","DIGEST":"a"}}]}}"#), "DIGEST"),
+            (format!(r#"{{"manifests":[{{"digest":"{DIGEST}","digest":"a"}}]}}"#), "digest"),
+            (
+                format!(r#"{{"manifests":[{{"digest":"{DIGEST}","annotationſ":1}}]}}"#),
+                "annotationſ",
+            ),
+        ] {
+            let error = Index::read(text.as_bytes()).unwrap_err();
+            assert!(error.contains(key) || error.starts_with("a digest"), "{text}: {error}");
+        }
         let text = format!(r#"{{"manifests":"{}"}}"#, "a".repeat(10_000));
         assert_eq!(Index::read(text.as_bytes()).unwrap_err().len(), FAULT_CHARS);
         let entry = format!(r#"{{"digest":"{DIGEST}"}}"#);
@@ -164,6 +270,8 @@ mod tests {
     #[test]
     fn other_documents_are_recognized() {
         assert!(is_docker_archive(br#"[{"Config":"a","RepoTags":null,"Layers":[]}]"#));
+        assert!(is_like_manifest(br#"{"schemaVersion":1,"fsLayers":[]}"#));
+        assert!(!is_like_manifest(br#"{"architecture":"a","config":{"Env":[]}}"#));
         assert!(!is_docker_archive(br#"[]"#) && !is_docker_archive(br#"{"schemaVersion":2}"#));
         assert_eq!(oc_mirror_version(br#"{"gitVersion":"v4"}"#), Ok("v4".into()));
         assert!(renames_catalogs(b"  - targetTag: v4\n") && !renames_catalogs(b"# targetTag\n"));

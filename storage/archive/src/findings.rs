@@ -31,6 +31,8 @@ pub(crate) struct Findings {
     /// The repository that the source's file gives its name to.
     pub(crate) stem: Option<RepoName>,
     pub(crate) is_directory: bool,
+    /// Whether entries may be there that nobody saw.
+    pub(crate) is_cut: bool,
     pub(crate) formats: BTreeSet<Format>,
     pub(crate) damage: Vec<Damage>,
     /// Every blob with its size in bytes.
@@ -122,10 +124,8 @@ impl Findings {
                 Ok(digest) => return self.tag(path, repository, tag, digest).map(|()| None),
                 Err(fault) => Err(fault),
             },
-            Role::Revision { repository, digest } => match documents::link(bytes) {
-                Ok(said) if said == digest => {
-                    return self.revision(repository, digest).map(|()| None);
-                }
+            Role::Revision { digest, .. } => match documents::link(bytes) {
+                Ok(said) if said == digest => Ok(()),
                 Ok(said) => Err(format!("it says {said}")),
                 Err(fault) => Err(fault),
             },
@@ -188,14 +188,19 @@ impl Findings {
     /// # Errors
     /// [`ScanError::NothingKnown`], [`ScanError::Tar`].
     pub(crate) fn ended(&mut self, error: TarError) -> Result<(), ScanError> {
-        match error {
+        let damage = match error {
             TarError::NoHeader { at: 0 } => return Err(ScanError::NothingKnown),
-            TarError::Truncated { at } => self.damaged(Damage::Truncated { at }),
-            TarError::Read { at, message, .. } => {
-                self.damaged(Damage::Unreadable { at, fault: message });
+            TarError::Truncated { at } => Damage::Truncated { at },
+            TarError::Read { at, message, .. } => Damage::Unreadable { at, fault: message },
+            TarError::GoesOn { at } => Damage::GoesOn { at },
+            TarError::NoHeader { at } | TarError::Checksum { at } if at > 0 => {
+                Damage::Header(error)
             }
             error => return Err(error.into()),
-        }
+        };
+        // Told however much is.
+        self.damage.push(damage);
+        self.is_cut = true;
         Ok(())
     }
 
@@ -220,19 +225,23 @@ impl Findings {
         match role {
             Role::Blob { digest, format } => {
                 self.formats.insert(format);
-                self.blob(digest, size)
+                self.blob(path, digest, size)
             }
             Role::LayoutBlob { digest, layout } => {
                 self.layout(layout)?.has_blobs = true;
-                self.blob(digest, size)
+                self.blob(path, digest, size)
             }
             Role::OcManifest { repository, digest } => {
                 self.formats.insert(Format::OcDirectory);
                 self.revision(repository, digest)?;
-                self.blob(digest, size)
+                self.blob(path, digest, size)
             }
             Role::WorkingDirectory => Ok(Want::Nothing),
             role => {
+                // The path says it all; a file that is empty or cannot be read was not deleted.
+                if let Role::Revision { repository, digest } = &role {
+                    self.revision(repository.clone(), *digest)?;
+                }
                 let most = most_bytes(&role);
                 if size <= most {
                     return Ok(Want::Document(role));

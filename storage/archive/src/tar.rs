@@ -148,8 +148,11 @@ impl<I: Input> Tar<I> {
         let mut content = vec![0; usize::try_from(bytes).unwrap_or(0)];
         let mut filled = 0;
         while filled < content.len() {
-            let count = self.read_content(&mut content[filled..]);
-            filled += count.map_err(|error| TarError::of_reading(&error, self.at))?;
+            match self.read_content(&mut content[filled..]) {
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(TarError::of_reading(&error, self.at)),
+            }
         }
         Ok(content)
     }
@@ -166,13 +169,12 @@ impl<I: Input> Tar<I> {
         if extended.is_sparse() || header.flag == b'S' {
             return Err(TarError::Sparse { path: path.as_str().to_owned() });
         }
-        let is_file = matches!(header.flag, b'0' | 0 | b'7');
+        // The form before ustar has directories as files with a slash at the end.
+        let is_file = matches!(header.flag, b'0' | 0 | b'7') && !raw_path.ends_with(b"/");
         if !is_file && size > 0 {
             return Err(TarError::SizeOfNoFile { path: path.as_str().to_owned() });
         }
         let kind = match header.flag {
-            // The form before ustar has directories as files with a slash at the end.
-            _ if is_file && size == 0 && raw_path.ends_with(b"/") => EntryKind::Other,
             _ if is_file => EntryKind::File { size, offset: at },
             b'1' => {
                 let said = extended.link(header);
@@ -182,7 +184,7 @@ impl<I: Input> Tar<I> {
                 let said = lossy(&extended.link(header));
                 EntryKind::Link { target: path.follow(&said), said }
             }
-            b'3'..=b'6' | b'V' => EntryKind::Other,
+            b'0' | 0 | b'3'..=b'7' | b'V' => EntryKind::Other,
             flag => return Err(TarError::Type { path: path.as_str().to_owned(), flag }),
         };
         self.content_bytes = size;
@@ -207,15 +209,22 @@ impl<I: Input> Tar<I> {
     }
 
     /// A second block of zeros ends an archive. Some writers leave it away; some readers go on
-    /// behind the first one, so nothing may stand there.
+    /// behind the first one, so nothing may stand there. Behind both are no more zeros than fill up
+    /// a record: of a copy that broke off, some file systems keep the length.
     fn check_end(&mut self) -> Result<(), TarError> {
         let (at, mut block) = (self.at, [0; BLOCK_BYTES]);
-        match self.read_block(&mut block) {
-            Ok(()) if block == [0; BLOCK_BYTES] => Ok(()),
-            Ok(()) => Err(TarError::BehindTheEnd { at }),
-            Err(TarError::Truncated { .. }) => Ok(()),
-            Err(error) => Err(error),
+        while self.at.saturating_sub(at) < RECORD_BYTES {
+            match self.read_block(&mut block) {
+                Ok(()) if block == [0; BLOCK_BYTES] => {}
+                Ok(()) if self.at == at + BLOCK_BYTES as u64 => {
+                    return Err(TarError::BehindTheEnd { at });
+                }
+                Ok(()) => break,
+                Err(TarError::Truncated { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
         }
+        Err(TarError::GoesOn { at })
     }
 
     fn read_block(&mut self, block: &mut [u8; BLOCK_BYTES]) -> Result<(), TarError> {
@@ -246,6 +255,8 @@ const BLOCK_BYTES: usize = 512;
 /// The most headers of an archive, in blocks: a mirror of five thousand images has some hundred
 /// thousand, and what is packed could have any number.
 const MOST_HEADERS: u64 = 4 << 20;
+/// The longest record that a program fills up, which is where tapes end.
+const RECORD_BYTES: u64 = 1 << 20;
 /// The longest name of an entry, as long as Linux has them.
 const NAME_BYTES: usize = 4096;
 /// The longest content of an extended header, which holds names and, from some writers, attributes.

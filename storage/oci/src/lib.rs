@@ -13,7 +13,7 @@ pub use cosign::{SIGNATURE_TAG_PREFIX, signature_tags};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use manifest::{
     Descriptor, Edge, EdgeKind, KeyedObject, Manifest, ManifestError, MediaType, MediaTypeError,
-    Platform, StatedSize, WrongSize, WrongSizes,
+    Platform, StatedSize, WrongSize, WrongSizes, folds_onto,
 };
 pub use name::{
     ImageName, ImagePattern, NameError, PastedImage, PastedPattern, Reference, RepoName, Tag,

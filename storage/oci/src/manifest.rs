@@ -23,7 +23,7 @@ mod types;
 
 pub use descriptor::{Descriptor, Platform};
 pub use error::ManifestError;
-pub use keys::KeyedObject;
+pub use keys::{KeyedObject, folds_onto};
 pub use media_type::{MediaType, MediaTypeError};
 pub use sizes::{StatedSize, WrongSize, WrongSizes};
 

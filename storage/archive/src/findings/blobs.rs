@@ -1,11 +1,13 @@
 //! Blobs, and which of them are manifests.
 
 use bytes::Bytes;
-use oci::{Digest, Manifest, ManifestError};
+use oci::{Digest, Manifest};
 
 use super::{Findings, Want};
-use crate::contents::ManifestFault;
+use crate::contents::{Damage, ManifestFault};
+use crate::documents;
 use crate::error::ScanError;
+use crate::path::EntryPath;
 
 impl Findings {
     /// Adds a blob that was read, or can be. `beginning` is all of it if it could be a manifest.
@@ -40,19 +42,30 @@ impl Findings {
                 self.subjects.extend(subject.map(|subject| (digest, subject)));
                 self.manifests.insert(digest, manifest.edges().to_vec());
             }
-            // A configuration, say.
-            Err(ManifestError::NoMediaType) => {}
+            // A configuration, say: as many as there are images.
+            Err(_) if !documents::is_like_manifest(beginning) => {}
             Err(error) => return self.fault(digest, ManifestFault::Refused(error)),
         }
         Ok(())
     }
 
     /// Whether a blob is to be read.
-    pub(super) fn blob(&self, digest: Digest, size: u64) -> Result<Want, ScanError> {
-        match self.blobs.get(&digest) {
+    pub(super) fn blob(
+        &mut self,
+        path: &EntryPath,
+        digest: Digest,
+        size: u64,
+    ) -> Result<Want, ScanError> {
+        match self.blobs.get(&digest).copied() {
             None => Ok(Want::Blob(digest)),
-            Some(&first) if first == size => Ok(Want::Known),
-            Some(&first) => Err(ScanError::TwoSizes { digest, first, second: size }),
+            Some(first) if first == size => Ok(Want::Known),
+            // Not two readings of one entry: the longer one may well be whole.
+            Some(other) if self.is_directory => {
+                let path = path.as_str().to_owned();
+                self.damaged(Damage::Size { path, size, other });
+                Ok(if size > other { Want::Blob(digest) } else { Want::Known })
+            }
+            Some(first) => Err(ScanError::TwoSizes { digest, first, second: size }),
         }
     }
 

@@ -33,9 +33,9 @@ impl Findings {
             (Role::Revision { repository, digest }, Some(other)) if digest == other => {
                 self.revision(repository, digest)
             }
-            (Role::Blob { digest, .. } | Role::LayoutBlob { digest, .. }, Some(other))
-                if digest == other =>
-            {
+            (Role::Blob { digest, .. }, Some(other)) if digest == other => Ok(()),
+            (Role::LayoutBlob { digest, layout }, Some(other)) if digest == other => {
+                self.layout(layout)?.has_blobs = true;
                 Ok(())
             }
             _ => {

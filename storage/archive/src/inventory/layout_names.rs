@@ -125,7 +125,8 @@ impl Reading<'_> {
         let parse = if self.is_bundle { Name::parse_whole } else { Name::parse };
         let texts =
             [&annotations.containerd_name, &annotations.ref_name, &annotations.original_ref];
-        let texts: Vec<&String> = texts.into_iter().flatten().collect();
+        let texts = texts.into_iter().flatten().filter(|text| !text.is_empty());
+        let texts: Vec<&String> = texts.collect();
         let names: Vec<Name> = texts.iter().filter_map(|text| parse(text)).collect();
         let best = names.iter().find(|name| name.repository.is_some()).or(names.first());
         match (best, texts.first()) {

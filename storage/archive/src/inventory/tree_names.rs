@@ -22,7 +22,7 @@ pub(super) fn of(
     let (mut claims, mut damage) = (Vec::new(), Vec::new());
     for (repository, tag, digest) in source.tags.iter() {
         let (repository, tag) = (repository.clone(), tag.clone());
-        if !source.revisions.contains(&(repository.clone(), digest)) {
+        if !source.is_cut && !source.revisions.contains(&(repository.clone(), digest)) {
             damage.push(Damage::DeletedRevision { repository, tag, digest });
             continue;
         }

@@ -36,6 +36,7 @@ pub(super) fn walk(
         let entries = match sorted(&directory, &mut count) {
             Err(ScanError::Read(error)) if depth > 0 => {
                 unreadable(findings, &inside, &error);
+                findings.is_cut = true;
                 continue;
             }
             entries => entries?,

@@ -128,6 +128,12 @@ pub enum TarError {
         /// The place, in bytes from the beginning.
         at: u64,
     },
+    /// More follows the mark of the end than fills up a record.
+    #[error("byte {at}: the archive ends, and goes on behind that")]
+    GoesOn {
+        /// The place, in bytes from the beginning.
+        at: u64,
+    },
     /// More entries than any mirror has.
     #[error("the archive has more than {limit} entries: divide it")]
     TooManyEntries {

@@ -26,6 +26,17 @@ fn what_is_read_besides_blobs_is_bounded() {
 }
 
 #[test]
+fn configurations_are_as_many_as_images() {
+    let mut packed = Packed::new();
+    for number in 0..140_000 {
+        let config = format!(r#"{{"architecture":"{number}","config":{{"Env":[]}}}}"#);
+        packed = packed.blob(config.as_bytes());
+    }
+    let (contents, _) = stream(&packed.end()[..]).unwrap();
+    assert_eq!(contents.blobs().len(), 140_000);
+}
+
+#[test]
 fn names_of_what_refers_to_an_image_of_many_names_are_bounded() {
     let subject = image(b"one", None);
     let referrers: Vec<String> =

@@ -7,12 +7,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::thread;
 
-use archive::{Contents, Damage, ScanError};
+use archive::{Contents, Damage, Inventory, ScanError, TarError};
 use fastrand::Rng;
 use rustix::process::Uid;
 use rustix::thread::set_thread_uid;
 
-use crate::support::{TARS, fixture, scan, scan_bytes, stream, tell};
+use crate::layouts::{image, index};
+use crate::support::{
+    Packed, TARS, blob_path, check_blobs, entries, fixture, open, scan, scan_bytes, stream, tell,
+};
 
 #[test]
 fn an_archive_that_ends_anywhere_counts_as_far_as_it_goes() {
@@ -33,6 +36,105 @@ fn an_archive_that_ends_anywhere_counts_as_far_as_it_goes() {
             assert_eq!(contents.blobs(), comes.blobs(), "{name} up to {at}");
         }
     }
+}
+
+#[test]
+fn what_comes_before_a_damaged_header_counts() {
+    let packed = Packed::new().blob(b"one").blob(b"two").file("oci-layout", b"{}");
+    let (whole, second) = (packed.blob(b"three").end(), 1024);
+    for (at, error) in
+        [(second, TarError::Checksum { at: 1024 }), (second + 257, TarError::NoHeader { at: 1024 })]
+    {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        for contents in [scan_bytes(&bytes).unwrap(), stream(&bytes[..]).unwrap().0] {
+            assert_eq!(contents.sources()[0].damage[0], Damage::Header(error.clone()));
+            assert_eq!(contents.blobs().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_has_its_length_and_zeros_for_the_rest_is_told() {
+    for name in TARS {
+        let mut bytes = fs::read(fixture(name)).unwrap();
+        let entries = entries(&bytes);
+        let at = entries[entries.len() / 2].1.start;
+        let length = bytes.len();
+        bytes.truncate(at);
+        bytes.resize(length.max(at + (2 << 20)), 0);
+        let goes_on = Damage::GoesOn { at: at as u64 + 512 };
+        for contents in [scan_bytes(&bytes).unwrap(), stream(&bytes[..]).unwrap().0] {
+            assert!(contents.sources()[0].damage.contains(&goes_on), "{name}");
+            check(&contents, name, at);
+        }
+    }
+    // Two archives, one behind the other.
+    let one = Packed::new().blob(b"one").file("oci-layout", b"{}").end();
+    let contents = scan_bytes(&[&one[..], &one[..]].concat()).unwrap();
+    let goes_on = Damage::GoesOn { at: one.len() as u64 - 512 };
+    assert_eq!(contents.sources()[0].damage[0], goes_on);
+    // Records are filled up, more or less.
+    let filled = [&one[..], &[0; (1 << 20) - 1024]].concat();
+    let contents = scan_bytes(&filled).unwrap();
+    assert_eq!(contents.sources()[0].damage.len(), 1, "{:?}", contents.sources()[0].damage);
+}
+
+#[test]
+fn that_an_archive_is_cut_is_told_whatever_else_is() {
+    let mut packed = Packed::new();
+    for number in 0..1100_u32 {
+        packed = packed.link(&blob_path(&number.to_be_bytes()), b'2', "/etc");
+    }
+    let contents = scan_bytes(&packed.open_end()).unwrap();
+    let damage = &contents.sources()[0].damage;
+    assert!(matches!(damage.last(), Some(Damage::Truncated { .. })), "{:?}", damage.last());
+}
+
+#[test]
+fn nothing_counts_behind_the_place_where_a_stream_is_damaged() {
+    let tar = Packed::new().file("oci-layout", b"{}").blob(&[b'a'; 1024]).end();
+    let (before, behind) = tar.split_at(2560 - 500);
+    let mut packed = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
+    let block = |content: &[u8], kind: u32| {
+        let header = u32::try_from(content.len()).unwrap() << 3 | kind << 1;
+        [&header.to_le_bytes()[..3], content].concat()
+    };
+    packed.extend(block(before, 0));
+    // A block of a kind that there is not; then it goes on as if nothing were.
+    packed.extend(block(b"", 3));
+    packed.extend(block(behind, 0));
+    let (contents, blobs) = stream(&packed[..]).unwrap();
+    assert_eq!((contents.blobs().len(), blobs.len()), (0, 0));
+    let damage = &contents.sources()[0].damage[0];
+    assert!(matches!(damage, Damage::Unreadable { .. }), "{damage:?}");
+}
+
+#[test]
+fn of_two_files_that_should_be_the_same_the_longer_one_counts() {
+    let place = tempfile::tempdir().unwrap();
+    let one = image(b"one", None);
+    for (layout, content) in [("a", &one[..20]), ("b", &one), ("c", "")] {
+        let path = place.path().join(layout).join(blob_path(one.as_bytes()));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        let index = index(&[(&one, None)]);
+        fs::write(place.path().join(layout).join("index.json"), index).unwrap();
+        let path = place.path().join(layout).join(blob_path(b"one"));
+        fs::write(path, "one").unwrap();
+    }
+    let mut source = open(place.path());
+    let mut inventory = Inventory::new();
+    source.scan(&mut inventory).unwrap();
+    let contents = inventory.contents();
+    let size = one.len() as u64;
+    let damage = |path, size, other| {
+        let path = format!("{path}/{}", blob_path(one.as_bytes()));
+        Damage::Size { path, size, other }
+    };
+    assert_eq!(contents.sources()[0].damage, [damage("b", size, 20), damage("c", 0, size)]);
+    assert!(contents.images().iter().all(|it| contents.is_whole(&it.digest)));
+    check_blobs(&source, &contents);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -250,6 +251,23 @@ fn each_tar_is_the_same_as_it_comes_and_as_it_lies() {
         let mut source = open(&path);
         source.scan(&mut Inventory::new()).unwrap();
         check_blobs(&source, &lies);
+    }
+}
+
+#[test]
+fn a_stream_that_is_interrupted_goes_on() {
+    struct Interrupted<R>(R, bool);
+    impl<R: Read> Read for Interrupted<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(buffer) }
+        }
+    }
+    for name in ["crane-layout-annotated.tar", "hauler-haul.tar.zst"] {
+        let bytes = fs::read(fixture(name)).unwrap();
+        let (contents, _) = stream(Interrupted(&bytes[..], false)).unwrap();
+        assert_whole(&contents);
+        assert_eq!(contents.images().len(), 2, "{name}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 use archive::{Contents, Damage, Format, Inventory, Opened, ScanError};
 use oci::{Algorithm, Digest, MediaType};
 
-use crate::support::{Packed, fixture, open, scan, scan_bytes, stream, tell};
+use crate::support::{Packed, blob_path, fixture, open, scan, scan_bytes, stream, tell};
 
 const DOCKER: &str = "sha256:090c2d49b3aeee0b602b9a0069c09374e9b9322a9252a2e16f60f5f200e5677c";
 const OCI: &str = "sha256:49fa985eee8a29f6253db7d15d25559d0f2f52f570fe65b3a3b2f5090fbbe618";
@@ -118,6 +118,23 @@ fn an_index_of_something_else_is_nothing() {
         panic!("{:?}", contents.sources()[0].damage)
     };
     assert_eq!(path, "app/index.json");
+}
+
+#[test]
+fn a_layout_may_have_its_blobs_by_links_alone_and_a_name_that_is_empty() {
+    let one = image(b"one", None);
+    let index = index(&[(&one, Some(r#""org.opencontainers.image.ref.name":"""#))]);
+    let (manifest, layer) = (blob_path(one.as_bytes()), blob_path(b"one"));
+    let mut packed = Packed::new().file(&format!("a/{manifest}"), one.as_bytes());
+    packed = packed.file(&format!("a/{layer}"), b"one").file("a/index.json", index.as_bytes());
+    for blob in [manifest, layer] {
+        let (path, target) = (format!("b/{blob}"), format!("a/{blob}"));
+        packed = packed.pax(&[("path", &path), ("linkpath", &target)]).link("b", b'1', "a");
+    }
+    let contents = scan_bytes(&packed.file("b/index.json", index.as_bytes()).end()).unwrap();
+    let digest = digest(one.as_bytes());
+    assert_eq!(images(&contents), [format!("a:- {digest}"), format!("b:- {digest}")]);
+    assert_eq!(contents.sources()[0].damage, []);
 }
 
 #[test]

@@ -43,6 +43,27 @@ fn what_has_no_tag_counts_unless_it_was_deleted() {
     assert_eq!(contents.sources()[0].damage, [deleted]);
 }
 
+#[test]
+fn a_link_that_is_empty_or_not_there_yet_was_not_deleted() {
+    let one = image(b"one", None);
+    let tag = |packed: Packed| {
+        let path = format!("{ROOT}/repositories/a/_manifests/tags/1/current/link");
+        packed.pax(&[("path", &path)]).file("link", digest(one.as_bytes()).to_string().as_bytes())
+    };
+    let packed = blob(blob(tag(Packed::new()), one.as_bytes()), b"one");
+    // A power cut leaves such files.
+    let path = revision_path(&one);
+    let empty = packed.clone().pax(&[("path", &path)]).file("link", b"").end();
+    // What says that it is there may be behind the cut.
+    for (bytes, is_document) in [(empty, true), (packed.open_end(), false)] {
+        let contents = scan_bytes(&bytes).unwrap();
+        let images: Vec<String> = contents.images().iter().map(tell).collect();
+        assert_eq!(images, [format!("a:1 {}", digest(one.as_bytes()))]);
+        let [damage] = &contents.sources()[0].damage[..] else { panic!("{contents:?}") };
+        assert_eq!(matches!(damage, Damage::Document { .. }), is_document, "{damage}");
+    }
+}
+
 fn blob(packed: Packed, content: &[u8]) -> Packed {
     let hex = digest(content).hex();
     let path = format!("{ROOT}/blobs/sha256/{}/{hex}/data", &hex[..2]);

@@ -129,7 +129,7 @@ impl Unknown {
 
 /// Whether Go's encoding/json takes `key` for `name`, which is ASCII: by simple case folding, which
 /// besides the other case knows two more characters that fold onto ASCII.
-fn folds_onto(key: &str, name: &str) -> bool {
+pub fn folds_onto(key: &str, name: &str) -> bool {
     let fold = |c: char| match c {
         '\u{017f}' => 's',
         '\u{212a}' => 'k',
