@@ -103,7 +103,8 @@ pub struct SourceReport {
     pub formats: BTreeSet<Format>,
     /// What oc-mirror left of itself, if it wrote the archive.
     pub oc_mirror: Option<OcMirror>,
-    /// The description of a bundle of ours and its signature, as they stand there.
+    /// The description of a bundle of ours and its signature, as they stand there; none if anything
+    /// else in the source could name images.
     pub bundle: Option<Bundle>,
     /// What is wrong with it, though it could be read. Ends after [`SourceReport::MOST_DAMAGE`].
     pub damage: Vec<Damage>,
@@ -149,6 +150,8 @@ pub struct Bundle {
     pub description: Vec<u8>,
     /// The bytes of `registry-bundle.sig`, if it is there.
     pub signature: Option<Vec<u8>>,
+    /// The SHA-256 digest of the index that names the images. The description must have it.
+    pub index: Option<Digest>,
 }
 
 /// What is wrong with a source that could be read.

@@ -241,10 +241,14 @@ fn absent(
 }
 
 fn report(source: Findings) -> SourceReport {
+    // A signature says nothing of what lies beside the bundle.
+    let has_tree = !source.tags.is_empty() || !source.revisions.is_empty();
+    let is_alone = source.layouts.len() == 1 && !has_tree;
+    let mut layouts = source.layouts.into_values().filter(|_| is_alone);
     SourceReport {
         formats: source.formats,
         oc_mirror: source.oc_mirror,
-        bundle: source.layouts.into_values().find_map(|layout| layout.bundle),
+        bundle: layouts.find_map(|layout| layout.bundle),
         damage: source.damage,
     }
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use durable::{At, Links, ReadError, open_regular};
 use oci::{Digest, RepoName};
 
+use crate::contents::Damage;
 use crate::error::{OpenSourceError, ScanError};
 use crate::findings::{Findings, Want, may_be_manifest};
 use crate::inventory::Inventory;
 use crate::names;
 use crate::packing::Packing;
-use crate::tar::{EntryKind, Tar};
+use crate::tar::{EntryKind, Input, Tar, TarError};
 
 mod directory;
 mod positioned;
@@ -197,8 +198,8 @@ impl Read for BlobBytes {
     }
 }
 
-fn scan_tar(
-    mut tar: Tar<Positioned>,
+fn scan_tar<I: Input>(
+    mut tar: Tar<I>,
     findings: &mut Findings,
     mut hold: impl FnMut(Digest, u64, u64),
 ) -> Result<(), ScanError> {
@@ -212,29 +213,37 @@ fn scan_tar(
     }
 }
 
-/// Looks at the next entry; false at the end.
-fn scan_entry(
-    tar: &mut Tar<Positioned>,
+/// Looks at the next entry; false at the end. Where the next one is, is known even if the content of
+/// this one cannot be read.
+fn scan_entry<I: Input>(
+    tar: &mut Tar<I>,
     findings: &mut Findings,
     hold: &mut impl FnMut(Digest, u64, u64),
 ) -> Result<bool, ScanError> {
     let Some(entry) = tar.next_entry()? else { return Ok(false) };
     let wanted = findings.look(&entry)?;
     let EntryKind::File { size, offset } = entry.kind else { return Ok(true) };
-    match wanted {
-        Want::Nothing | Want::Known => {}
-        Want::Document(role) => {
-            let bytes = tar.read_whole()?;
-            if let Some(digest) = findings.document(&entry.path, role, &bytes)? {
-                findings.add_blob(digest, size, &bytes)?;
-                hold(digest, offset, size);
-            }
+    let content = match &wanted {
+        Want::Nothing | Want::Known => return Ok(true),
+        Want::Document(_) => tar.read_whole(),
+        Want::Blob(_) => tar.read_beginning(|some| may_be_manifest(size, some)),
+    };
+    let content = match content {
+        Err(TarError::Read { message: fault, .. }) => {
+            let path = entry.path.as_str().to_owned();
+            findings.damaged(Damage::Document { path, fault });
+            return Ok(true);
         }
-        Want::Blob(digest) => {
-            let beginning = tar.read_beginning(|some| may_be_manifest(size, some))?;
-            findings.add_blob(digest, size, &beginning)?;
-            hold(digest, offset, size);
-        }
+        content => content?,
+    };
+    let digest = match wanted {
+        Want::Document(role) => findings.document(&entry.path, role, &content)?,
+        Want::Blob(digest) => Some(digest),
+        Want::Nothing | Want::Known => None,
+    };
+    if let Some(digest) = digest {
+        findings.add_blob(digest, size, &content)?;
+        hold(digest, offset, size);
     }
     Ok(true)
 }
@@ -245,5 +254,62 @@ fn open_file(path: &Path) -> io::Result<File> {
         Ok(None) => Err(ErrorKind::NotFound.into()),
         Err(ReadError::Io(error)) => Err(io::Error::new(error.kind, error)),
         Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// An archive on a disk that has a bad sector.
+    struct Bad {
+        archive: Cursor<Vec<u8>>,
+        sector: u64,
+    }
+
+    impl Read for Bad {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.archive.position() / 512 == self.sector {
+                true => Err(io::Error::other("bad sector")),
+                false => self.archive.read(buffer),
+            }
+        }
+    }
+
+    impl Input for Bad {
+        fn skip(&mut self, bytes: u64) -> io::Result<()> {
+            self.archive.set_position(self.archive.position() + bytes);
+            Ok(())
+        }
+
+        fn may_have(&self, bytes: u64) -> bool {
+            self.archive.position() + bytes <= self.archive.get_ref().len() as u64
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_a_bad_sector_counts() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = path.join("../../tests/fixtures/archives/skopeo-oci-archive.tar");
+        let archive = fs::read(path).unwrap();
+        let scan = |sector| {
+            let (mut findings, mut held) = (Findings::new(None), Vec::new());
+            let tar = Tar::new(Bad { archive: Cursor::new(archive.clone()), sector });
+            scan_tar(tar, &mut findings, |digest, _, _| held.push(digest)).unwrap();
+            (held.len(), findings.damage)
+        };
+        let (all, damage) = scan(u64::MAX);
+        assert_eq!(damage, []);
+        let name = b"index.json\0";
+        let header = archive.chunks(512).position(|block| block.starts_with(name)).unwrap() as u64;
+        let (held, damage) = scan(header + 1);
+        let fault = "bad sector".to_owned();
+        assert_eq!(damage[0], Damage::Document { path: "index.json".into(), fault });
+        assert_eq!(held, all);
+        let (held, damage) = scan(header);
+        assert!(matches!(damage[0], Damage::Unreadable { .. }), "{damage:?}");
+        assert_eq!(held, all);
     }
 }

@@ -61,7 +61,8 @@ impl Findings {
                 _ => {}
             },
             LayoutDocument::Description => {
-                layout.bundle = Some(Bundle { description: bytes.to_vec(), signature: None });
+                let description = bytes.to_vec();
+                layout.bundle = Some(Bundle { description, ..Bundle::default() });
             }
             LayoutDocument::Signature => layout.signature = Some(bytes.to_vec()),
         }
@@ -89,9 +90,16 @@ impl Findings {
             is_any |= layout.index.is_some() || layout.is_marked;
             let format = if layout.bundle.is_some() { Format::Bundle } else { Format::Layout };
             self.formats.insert(format);
-            let signature = layout.signature.take();
+            let (signature, index) = (
+                layout.signature.take(),
+                match layout.has_whole_index {
+                    true => LayoutDocument::HaulerIndex,
+                    false => LayoutDocument::Index,
+                },
+            );
             if let Some(bundle) = &mut layout.bundle {
                 bundle.signature = signature;
+                bundle.index = layout.documents.get(&index).copied();
             }
         }
         damage.into_iter().for_each(|damage| self.damaged(damage));

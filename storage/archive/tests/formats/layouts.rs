@@ -191,20 +191,30 @@ fn a_bundle_keeps_its_names_whole_and_its_description_for_whoever_checks_it() {
     let one = image(b"one", None);
     let name = r#""org.opencontainers.image.ref.name":"quay.io/team/app:1""#;
     let index = index(&[(&one, Some(name))]);
-    let tar = Packed::new()
+    let packed = Packed::new()
         .file("registry-bundle.sig", b"signed")
         .file("registry-bundle.json", b"{}")
         .file("index.json", index.as_bytes())
         .blob(b"one")
-        .blob(one.as_bytes())
-        .end();
-    let contents = scan_bytes(&tar).unwrap();
+        .blob(one.as_bytes());
+    let contents = scan_bytes(&packed.clone().end()).unwrap();
     assert_eq!(images(&contents), [format!("quay.io/team/app:1 {}", digest(one.as_bytes()))]);
     let report = &contents.sources()[0];
     assert_eq!(report.formats, [Format::Bundle].into());
     let bundle = report.bundle.as_ref().unwrap();
     assert_eq!(bundle.description, b"{}");
     assert_eq!(bundle.signature.as_deref(), Some(&b"signed"[..]));
+    assert_eq!(bundle.index, Some(digest(index.as_bytes())));
+    // An index that counts instead, and others that name images beside it.
+    let other = packed.clone().file("hauler-index.json", br#"{"manifests":[]}"#).end();
+    let contents = scan_bytes(&other).unwrap();
+    let bundle = contents.sources()[0].bundle.as_ref().unwrap();
+    assert_eq!(bundle.index, Some(digest(br#"{"manifests":[]}"#)));
+    let beside = packed.clone().file("a/index.json", index.as_bytes()).file("a/oci-layout", b"{}");
+    let oc = packed.file("v2/a/manifests/1", one.as_bytes());
+    for packed in [beside, oc] {
+        assert_eq!(scan_bytes(&packed.end()).unwrap().sources()[0].bundle, None);
+    }
 }
 
 /// An image of one layer, which has the configuration that all have.
