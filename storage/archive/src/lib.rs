@@ -12,6 +12,7 @@
 //! a manifest; whoever takes blobs hashes them.
 
 mod contents;
+mod damage;
 mod documents;
 mod error;
 mod findings;
@@ -26,9 +27,10 @@ mod stream;
 mod tar;
 
 pub use contents::{
-    AbsentRevision, AmbiguousName, Bundle, Contents, Damage, Format, ManifestFault, Missing,
-    NamedImage, OcMirror, Parts, SourceReport, UnusableManifest,
+    AbsentRevision, AmbiguousName, Bundle, Contents, Format, ManifestFault, Missing, NamedImage,
+    OcMirror, Parts, SourceReport, UnusableManifest,
 };
+pub use damage::Damage;
 pub use error::{OpenSourceError, ScanError};
 pub use inventory::Inventory;
 pub use path::PathFault;

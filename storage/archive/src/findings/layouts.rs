@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use oci::{Algorithm, Digest};
 
 use super::Findings;
-use crate::contents::{Bundle, Damage, Format};
+use crate::contents::{Bundle, Format};
+use crate::damage::Damage;
 use crate::documents::{Index, IndexEntry};
 use crate::error::ScanError;
 use crate::path::EntryPath;
