@@ -243,6 +243,9 @@ impl Findings {
                 if let Role::Revision { repository, digest } = &role {
                     self.revision(repository.clone(), *digest)?;
                 }
+                if let Role::Layout { layout, document: LayoutDocument::Index } = &role {
+                    self.layout(layout.clone())?.has_index = true;
+                }
                 let most = most_bytes(&role);
                 if size <= most {
                     return Ok(Want::Document(role));

@@ -253,6 +253,7 @@ mod tests {
             let (mut findings, mut held) = (Findings::new(None), Vec::new());
             let tar = Tar::new(Bad { archive: Cursor::new(archive.clone()), sector });
             scan_tar(tar, &mut findings, |digest, _, _| held.push(digest)).unwrap();
+            findings.finish().unwrap();
             (held.len(), findings.damage)
         };
         let (all, damage) = scan(u64::MAX);
@@ -261,7 +262,7 @@ mod tests {
         let header = archive.chunks(512).position(|block| block.starts_with(name)).unwrap() as u64;
         let (held, damage) = scan(header + 1);
         let fault = "bad sector".to_owned();
-        assert_eq!(damage[0], Damage::Document { path: "index.json".into(), fault });
+        assert_eq!(damage, [Damage::Document { path: "index.json".into(), fault }]);
         assert_eq!(held, all);
         let (held, damage) = scan(header);
         assert!(matches!(damage[0], Damage::Unreadable { .. }), "{damage:?}");
