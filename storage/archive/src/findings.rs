@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use oci::{Algorithm, Digest, Edge, RepoName, Tag};
+use oci::{Algorithm, Digest, Edge, RepoName};
 
-use crate::contents::{Damage, Format, ManifestFault, OcMirror, SourceReport};
+use crate::contents::{Format, ManifestFault, OcMirror, SourceReport};
+use crate::damage::Damage;
 use crate::documents;
 use crate::error::ScanError;
 use crate::path::EntryPath;
-use crate::role::{self, FilterPath, LayoutDocument, Role};
+use crate::role::{self, LayoutDocument, Role};
 use crate::tar::{Entry, EntryKind, TarError};
 
 mod blobs;
@@ -242,6 +243,9 @@ impl Findings {
                 if let Role::Revision { repository, digest } = &role {
                     self.revision(repository.clone(), *digest)?;
                 }
+                if let Role::Layout { layout, document: LayoutDocument::Index } = &role {
+                    self.layout(layout.clone())?.has_index = true;
+                }
                 let most = most_bytes(&role);
                 if size <= most {
                     return Ok(Want::Document(role));
@@ -251,64 +255,6 @@ impl Findings {
                 Ok(Want::Nothing)
             }
         }
-    }
-
-    fn tag(
-        &mut self,
-        path: &EntryPath,
-        repository: RepoName,
-        tag: Tag,
-        digest: Digest,
-    ) -> Result<(), ScanError> {
-        self.keep(repository.as_str().len() + tag.as_str().len())?;
-        match self.tags.get(&repository, &tag) {
-            Some(other) if other != digest => {
-                return Err(ScanError::Twice { path: path.as_str().to_owned() });
-            }
-            Some(_) => {}
-            None => {
-                self.tags.insert(repository, tag, digest);
-            }
-        }
-        Ok(())
-    }
-
-    fn filter(
-        &mut self,
-        path: &EntryPath,
-        of: FilterPath,
-        filtered: Digest,
-    ) -> Result<(), ScanError> {
-        let FilterPath { catalog, whole, filter } = of;
-        self.keep(catalog.len() + filter.len())?;
-        self.filters.tags.insert((catalog.clone(), filter.clone(), filtered));
-        let filters = self.filters.catalogs.entry((catalog, whole)).or_default();
-        if filters.insert(filter, filtered).is_some_and(|other| other != filtered) {
-            return Err(ScanError::Twice { path: path.as_str().to_owned() });
-        }
-        match filters.len() > MOST_FILTERS {
-            true => Err(ScanError::TooMany { what: "filters of one catalog", limit: MOST_FILTERS }),
-            false => Ok(()),
-        }
-    }
-
-    /// A tag of `oc`, which is a link to the manifest of its repository.
-    fn oc_tag(
-        &mut self,
-        path: &EntryPath,
-        repository: RepoName,
-        tag: Tag,
-        digest: Digest,
-    ) -> Result<(), ScanError> {
-        self.formats.insert(Format::OcDirectory);
-        self.revision(repository.clone(), digest)?;
-        self.tag(path, repository, tag, digest)
-    }
-
-    fn revision(&mut self, repository: RepoName, digest: Digest) -> Result<(), ScanError> {
-        self.keep(repository.as_str().len())?;
-        self.revisions.insert((repository, digest));
-        Ok(())
     }
 
     /// Counts something that is kept, with the bytes of its texts.
@@ -353,8 +299,6 @@ const LINK_BYTES: u64 = 256;
 const DOCUMENTS_BYTES: usize = 128 << 20;
 /// The most blobs and names of one source: a mirror of five thousand images has a tenth.
 const MOST_KEPT: usize = 1_000_000;
-/// The most filters of one catalog that oc-mirror's working directory remembers.
-const MOST_FILTERS: usize = 100;
 /// The most bytes of their names, and of what is said of them.
 const MOST_TEXT_BYTES: usize = 64 << 20;
 /// How much is kept of a version or a time.

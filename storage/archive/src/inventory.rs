@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use oci::{Digest, Edge, EdgeKind, RepoName};
 
 use crate::contents::{
-    AbsentRevision, Contents, Damage, Format, ManifestFault, Missing, NamedImage, SourceReport,
+    AbsentRevision, Contents, Format, ManifestFault, Missing, NamedImage, SourceReport,
     UnusableManifest,
 };
+use crate::damage::Damage;
 use crate::findings::{Findings, MANIFEST_BYTES};
 use crate::graph::{Faults, Graph};
 

@@ -14,6 +14,7 @@
 
 pub mod bundle;
 mod contents;
+mod damage;
 mod documents;
 mod error;
 mod findings;
@@ -28,9 +29,10 @@ mod stream;
 mod tar;
 
 pub use contents::{
-    AbsentRevision, AmbiguousName, Bundle, Contents, Damage, Format, ManifestFault, Missing,
-    NamedImage, OcMirror, Parts, SourceReport, UnusableManifest,
+    AbsentRevision, AmbiguousName, Bundle, Contents, Format, ManifestFault, Missing, NamedImage,
+    OcMirror, Parts, SourceReport, UnusableManifest,
 };
+pub use damage::Damage;
 pub use error::{OpenSourceError, ScanError};
 pub use inventory::Inventory;
 pub use path::PathFault;

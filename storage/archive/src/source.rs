@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable::{At, Links, ReadError, open_regular};
 use oci::{Digest, RepoName};
 
-use crate::contents::Damage;
+use crate::damage::Damage;
 use crate::error::{OpenSourceError, ScanError};
 use crate::findings::{Findings, Want, may_be_manifest};
 use crate::inventory::Inventory;
@@ -18,8 +18,11 @@ use crate::names;
 use crate::packing::Packing;
 use crate::tar::{EntryKind, Input, Tar, TarError};
 
+mod bytes;
 mod directory;
 mod positioned;
+
+pub use bytes::BlobBytes;
 
 use positioned::Positioned;
 
@@ -150,54 +153,6 @@ impl Source {
     }
 }
 
-/// The bytes of a blob. They are read where they lie, so any number can be read at once.
-#[derive(Debug)]
-pub struct BlobBytes {
-    file: Arc<File>,
-    /// Where the next byte stands.
-    at: u64,
-    left: u64,
-    size: u64,
-    is_whole_file: bool,
-}
-
-impl BlobBytes {
-    fn new(file: Arc<File>, at: u64, size: u64, is_whole_file: bool) -> Self {
-        Self { file, at, left: size, size, is_whole_file }
-    }
-
-    /// All its bytes, whatever was read.
-    pub fn len(&self) -> u64 {
-        self.size
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.size == 0
-    }
-
-    /// The file, if the blob is all of it, so that it can be cloned.
-    pub fn whole_file(&self) -> Option<&File> {
-        self.is_whole_file.then_some(&*self.file)
-    }
-}
-
-impl Read for BlobBytes {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        if most == 0 {
-            return Ok(0);
-        }
-        let count = self.file.read_at(&mut buffer[..most], self.at)?;
-        if count == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        self.at = self.at.saturating_add(count as u64);
-        self.left = self.left.saturating_sub(count as u64);
-        Ok(count)
-    }
-}
-
 fn scan_tar<I: Input>(
     mut tar: Tar<I>,
     findings: &mut Findings,
@@ -213,8 +168,8 @@ fn scan_tar<I: Input>(
     }
 }
 
-/// Looks at the next entry; false at the end. Where the next one is, is known even if the content of
-/// this one cannot be read.
+/// Looks at the next entry; false at the end. Where the next one is, is known even if the content
+/// of this one cannot be read.
 fn scan_entry<I: Input>(
     tar: &mut Tar<I>,
     findings: &mut Findings,
@@ -298,6 +253,7 @@ mod tests {
             let (mut findings, mut held) = (Findings::new(None), Vec::new());
             let tar = Tar::new(Bad { archive: Cursor::new(archive.clone()), sector });
             scan_tar(tar, &mut findings, |digest, _, _| held.push(digest)).unwrap();
+            findings.finish().unwrap();
             (held.len(), findings.damage)
         };
         let (all, damage) = scan(u64::MAX);
@@ -306,7 +262,7 @@ mod tests {
         let header = archive.chunks(512).position(|block| block.starts_with(name)).unwrap() as u64;
         let (held, damage) = scan(header + 1);
         let fault = "bad sector".to_owned();
-        assert_eq!(damage[0], Damage::Document { path: "index.json".into(), fault });
+        assert_eq!(damage, [Damage::Document { path: "index.json".into(), fault }]);
         assert_eq!(held, all);
         let (held, damage) = scan(header);
         assert!(matches!(damage[0], Damage::Unreadable { .. }), "{damage:?}");

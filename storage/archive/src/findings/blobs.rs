@@ -4,7 +4,8 @@ use bytes::Bytes;
 use oci::{Digest, Manifest};
 
 use super::{Findings, Want};
-use crate::contents::{Damage, ManifestFault};
+use crate::contents::ManifestFault;
+use crate::damage::Damage;
 use crate::documents;
 use crate::error::ScanError;
 use crate::path::EntryPath;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use oci::{Algorithm, Digest};
 
 use super::Findings;
-use crate::contents::{Bundle, Damage, Format};
+use crate::contents::{Bundle, Format};
+use crate::damage::Damage;
 use crate::documents::{Index, IndexEntry};
 use crate::error::ScanError;
 use crate::path::EntryPath;
@@ -15,6 +16,8 @@ use crate::role::LayoutDocument;
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     pub(crate) has_blobs: bool,
+    /// Whether an index is there, though it may be none that can be read.
+    pub(super) has_index: bool,
     pub(crate) index: Option<Vec<IndexEntry>>,
     pub(crate) bundle: Option<Bundle>,
     signature: Option<Vec<u8>>,
@@ -82,7 +85,7 @@ impl Findings {
         self.layouts.retain(|_, layout| layout.has_blobs || layout.is_marked);
         let (mut is_any, mut damage) = (false, Vec::new());
         for (path, layout) in &mut self.layouts {
-            if layout.index.is_none() && layout.faults.is_empty() {
+            if layout.index.is_none() && !layout.has_index {
                 damage.push(Damage::NoIndex { layout: path.clone() });
             }
             let faults = std::mem::take(&mut layout.faults).into_iter();

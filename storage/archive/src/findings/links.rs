@@ -3,7 +3,8 @@
 use oci::Digest;
 
 use super::Findings;
-use crate::contents::{Damage, Format};
+use crate::contents::Format;
+use crate::damage::Damage;
 use crate::error::ScanError;
 use crate::path::EntryPath;
 use crate::role::Role;

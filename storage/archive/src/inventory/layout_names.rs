@@ -6,7 +6,7 @@ use std::iter;
 use oci::{Digest, EdgeKind, RepoName, Tag, signature_tags};
 
 use super::rivals::Claim;
-use crate::contents::Damage;
+use crate::damage::Damage;
 use crate::documents::{Annotations, IndexEntry};
 use crate::findings::Findings;
 use crate::names::Name;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use oci::{Digest, EdgeKind, RepoName, Tag};
 
 use super::rivals::Claim;
-use crate::contents::Damage;
+use crate::damage::Damage;
 use crate::findings::Findings;
 
 /// The images of a source, and what is wrong with their names.

@@ -8,7 +8,7 @@ use std::path::Path;
 use durable::{At, IoError, Links, ReadError, open_regular, read_within};
 use oci::Digest;
 
-use crate::contents::Damage;
+use crate::damage::Damage;
 use crate::error::ScanError;
 use crate::findings::{Findings, Want, may_be_manifest};
 use crate::path::EntryPath;
