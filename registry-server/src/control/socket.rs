@@ -164,8 +164,8 @@ async fn answer(
 }
 
 /// Waits for the end of whoever has something kept, which is what it says next. Where it must not
-/// be silent for long, what it says is a sign of life, and its silence is its end: a program that is
-/// stopped, or writes to a pipe that nobody reads, has its connection for ever.
+/// be silent for long, what it says is a sign of life, and its silence is its end: a program that
+/// is stopped, or writes to a pipe that nobody reads, has its connection for ever.
 async fn wait_for_end(
     reader: &mut BufReader<Take<impl AsyncRead + Unpin>>,
     silence: Option<Duration>,
