@@ -8,10 +8,12 @@
 //! Modules in reading order: `order` is what is asked for, and `run` an export from its beginning
 //! to its end; `source` is the registry, `selection` finds the images that are meant, `walk` all
 //! that belongs to them, and `plan` holds that; `cut` makes volumes of it, and `write` writes them
-//! to a `destination`; `receipt` is what the other side writes first.
+//! to a `destination`, under the `names` of an export; `receipt` is what the other side writes
+//! first.
 
 mod cut;
 mod destination;
+mod names;
 mod order;
 mod plan;
 mod receipt;

@@ -168,6 +168,9 @@ pub struct Limits {
     /// How often a command that takes long hears that the server is at it, if there is no other
     /// news.
     pub command_news_time: Duration,
+    /// How long deletions are held off for an export that gives no sign of life: longer than a slow
+    /// disk takes for a piece, and not as long as a pipe that nobody reads lasts.
+    pub hold_silence_time: Duration,
 }
 
 impl Limits {
@@ -270,6 +273,7 @@ impl Default for Limits {
             change_lines_per_minute: 6000,
             command_bytes: 64 * KIB,
             command_news_time: Duration::from_secs(10),
+            hold_silence_time: Duration::from_secs(3600),
         }
     }
 }

@@ -87,6 +87,14 @@ fn a_pipe_takes_the_same_as_a_file_with_the_sums_first() {
     assert!(listed.starts_with(first), "{listed}");
     let layout = Layout::read(&[unpacked(&archive)], &BTreeSet::new());
     assert_eq!(layout.names.keys().cloned().collect::<BTreeSet<_>>(), shown);
+    // A file behind > is no pipe.
+    let path = place.path().join("redirected.tar");
+    let mut redirected = std::process::Command::new(crate::support::binary::program());
+    redirected.args(["export", "-", "--data-dir"]).arg(instance.data());
+    redirected.stdout(fs::File::create(&path).expect("a file")).stderr(std::process::Stdio::null());
+    assert!(redirected.status().expect("an export").success());
+    let layout = Layout::read(&[unpacked(&path)], &BTreeSet::new());
+    assert_eq!(layout.names.into_keys().collect::<BTreeSet<_>>(), shown);
     let said = instance.command(&["export"], &["-", "--volume-size", "4GB"]).fails(1);
     assert!(said.contains("a pipe has no volumes"), "{said}");
 }

@@ -9,7 +9,7 @@ use oci::ImagePattern;
 use super::data_dir::DataDir;
 use super::progress::ProgressLine;
 use crate::export::{ExportOrder, ExportReport, To, make_export, read_receipt};
-use crate::text::format::{bytes, counted, duration};
+use crate::text::format::{bytes, counted, duration, time};
 use crate::text::{Lines, binary_output, note_lines, print, print_json};
 
 /// The flags of `export`.
@@ -76,6 +76,14 @@ fn text(report: &ExportReport) -> Lines {
         ("images", report.images.to_string()),
         ("written", format!("{} in {manifests} and {blobs}", bytes(report.bytes))),
     ];
+    if let Some(receipt) = &report.receipt {
+        let whose = match receipt.registry.to_string() == report.registry {
+            // The medium with the right one may be in another drawer.
+            true => "this registry itself or a copy of it: is it the other side's?".to_owned(),
+            false => format!("the registry {}", receipt.registry),
+        };
+        rows.push(("receipt", format!("written {} by {whose}", time(receipt.made))));
+    }
     if report.left_out_blobs > 0 || report.ambiguous_blobs > 0 {
         let left_out = counted(report.left_out_blobs, "blob");
         rows.push(("left out", format!("{}, {left_out}", bytes(report.left_out_bytes))));
@@ -90,7 +98,7 @@ fn text(report: &ExportReport) -> Lines {
     }
     if report.absent_children > 0 {
         let children = counted(report.absent_children, "manifest");
-        rows.push(("sparse", format!("{children} of indexes never came or were deleted")));
+        rows.push(("sparse", format!("{children} that indexes list and the registry lacks")));
     }
     if report.volumes.len() > 1 {
         rows.push(("volumes", report.volumes.join(", ")));

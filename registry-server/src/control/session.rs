@@ -1,7 +1,9 @@
 //! Many commands one after the other, for work that nothing may be collected under.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use storage::Store;
 
@@ -15,6 +17,8 @@ use crate::command::data::HoldDeletions;
 pub struct Session {
     data: PathBuf,
     owner: Owner,
+    /// When the server heard last that this process is at work.
+    heard: Cell<Instant>,
 }
 
 /// Who owns the store.
@@ -37,7 +41,7 @@ impl Session {
             Leased::Server { lease, .. } => Owner::Server(lease),
             Leased::Store(store) => Owner::Store(store),
         };
-        Ok(Self { data: data.to_owned(), owner })
+        Ok(Self { data: data.to_owned(), owner, heard: Cell::new(Instant::now()) })
     }
 
     /// Asks one thing.
@@ -45,13 +49,24 @@ impl Session {
     /// # Errors
     /// What the command refuses, and trouble on the way to it.
     pub fn ask<C: Command>(&self, command: C) -> anyhow::Result<C::Reply> {
+        self.go_on();
         match &self.owner {
             Owner::Server(_) => client::run(&self.data, command),
             Owner::Store(store) => client::run_on(store, command),
         }
     }
 
-    /// Whether the server has ended that held deletions off: something may be gone since.
+    /// Says that this process is at work, now and then, to whoever holds deletions off for it. Who
+    /// asks or copies does it again and again: one that got stuck loses the hold.
+    pub fn go_on(&self) {
+        let Owner::Server(lease) = &self.owner else { return };
+        if self.heard.get().elapsed() >= SIGN_TIME {
+            self.heard.set(Instant::now());
+            lease.go_on();
+        }
+    }
+
+    /// Whether nobody holds deletions off any more: something may be gone since.
     pub fn is_lost(&mut self) -> bool {
         match &mut self.owner {
             Owner::Server(lease) => lease.is_lost(),
@@ -59,3 +74,6 @@ impl Session {
         }
     }
 }
+
+/// How often the server hears that this process is at work.
+const SIGN_TIME: Duration = Duration::from_secs(60);

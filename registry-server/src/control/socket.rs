@@ -13,7 +13,9 @@ use serde::Serialize;
 use serde::de::Error as _;
 use serde_json::value::RawValue;
 use storage::{Actor, Store};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Take,
+};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -149,13 +151,38 @@ async fn answer(
     };
     send(&mut writer, &reply).await?;
     if let Some(kept) = kept {
-        // Whoever gave the command has nothing more to say: this is its end.
-        let ended = reader.read(&mut [0]).await;
+        let silence = match *kept {
+            Kept::Snapshot(_) => None,
+            Kept::Hold(_) => Some(limits.hold_silence_time),
+        };
+        let ended = wait_for_end(&mut reader, silence).await;
         // Before the connection closes, which tells that all is given back.
         blocking.write(move || drop(kept)).await;
         ended?;
     }
     Ok(())
+}
+
+/// Waits for the end of whoever has something kept, which is what it says next. Where it must not
+/// be silent for long, what it says is a sign of life, and its silence is its end: a program that
+/// is stopped, or writes to a pipe that nobody reads, has its connection for ever.
+async fn wait_for_end(
+    reader: &mut BufReader<Take<impl AsyncRead + Unpin>>,
+    silence: Option<Duration>,
+) -> io::Result<()> {
+    let Some(silence) = silence else { return reader.read(&mut [0]).await.map(drop) };
+    loop {
+        // A sign is one byte, and a long export gives many.
+        reader.get_mut().set_limit(1);
+        match tokio::time::timeout(silence, reader.read(&mut [0])).await {
+            Ok(Ok(0)) => return Ok(()),
+            Ok(said) => drop(said?),
+            Err(_) => {
+                warn!(?silence, "an export gives no sign of life: deletions go on without it");
+                return Ok(());
+            }
+        }
+    }
 }
 
 /// A command, and who gives it.
@@ -305,5 +332,20 @@ mod tests {
         };
         let (attended, _open) = tokio::join!(attending, listening);
         assert!(matches!(attended.unwrap().0, Line::Done(_)));
+    }
+
+    #[tokio::test]
+    async fn whoever_holds_something_and_is_silent_loses_it() {
+        let silence = Some(Duration::from_millis(10));
+        // One that is there, and says nothing.
+        let (theirs, _ours) = tokio::io::duplex(1 << 16);
+        wait_for_end(&mut BufReader::new(theirs.take(0)), silence).await.unwrap();
+        // However many signs of life, its end is its end.
+        let (theirs, mut ours) = tokio::io::duplex(1 << 16);
+        ours.write_all(&[0; 1000]).await.unwrap();
+        drop(ours);
+        let mut reader = BufReader::new(theirs.take(0));
+        wait_for_end(&mut reader, Some(Duration::MAX)).await.unwrap();
+        assert_eq!(reader.read(&mut [0]).await.unwrap(), 0);
     }
 }

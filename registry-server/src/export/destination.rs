@@ -1,16 +1,15 @@
 //! The directory that an export is written to, or the pipe.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use archive::bundle::{
-    CONTENTS, DOCUMENT, INDEX, LAYOUT, OpenBlob, SIGNATURE, SyncedFile, Volume, WriteError,
-    write_directory, write_tar,
-};
-use durable::{At, DiskSpace, IoError, remove, sync_directory, sync_parent};
+use archive::bundle::{OpenBlob, SyncedFile, Volume, WriteError, write_directory, write_tar};
+use durable::{At, DiskSpace, IoError, Links, open_regular, remove, sync_directory, sync_parent};
 
+use super::names::{BLOBS, PART, VOLUME, is_of_export};
 use crate::backup::lies_inside;
 use crate::text::format::bytes;
 
@@ -20,8 +19,12 @@ use crate::text::format::bytes;
 /// else is written, and goes after everything is; and each archive has its name when it is whole.
 /// So what a run leaves that is cut short is told from a bundle, and the next run may take it away
 /// or go on with it: it is an export's, whatever became of the names in it.
+///
+/// The file is locked as long as an export is at work, so that no two write to one directory; and
+/// it is the same one at the end, or the disk was changed for another on the way.
 pub(super) struct Destination {
     root: PathBuf,
+    mark: File,
     /// Whether an export that was cut short left something.
     is_resumed: bool,
 }
@@ -60,15 +63,36 @@ impl Destination {
                 sync_parent(root)?;
             }
         }
-        let is_resumed = is_unfinished(root);
+        let path = root.join(UNFINISHED);
+        let found = open_regular(&path, Links::Refuse)?;
+        let is_resumed = found.is_some();
+        let mark = found.map_or_else(|| create(&path), Ok)?;
+        let destination = Self { root: root.to_owned(), mark, is_resumed };
+        // Some file systems know no locks.
+        let is_locked = matches!(destination.mark.try_lock(), Err(TryLockError::WouldBlock));
+        // Another may have come to its end since it was opened.
+        if is_locked || !destination.is_same().at("look at", &path)? {
+            bail!(
+                "another export is writing to {}: wait for its end, or choose another directory",
+                root.display()
+            );
+        }
         if !is_resumed {
-            let mark = root.join(UNFINISHED);
-            let mut file = create(&mark)?;
-            file.write_all(WARNING.as_bytes()).at("write", &mark)?;
-            file.sync_all().at("sync", &mark)?;
+            (&destination.mark).write_all(WARNING.as_bytes()).at("write", &path)?;
+            destination.mark.sync_all().at("sync", &path)?;
             sync_directory(root)?;
         }
-        Ok(Self { root: root.to_owned(), is_resumed })
+        Ok(destination)
+    }
+
+    /// Whether the mark of this run still lies where it was laid.
+    fn is_same(&self) -> io::Result<bool> {
+        let own = self.mark.metadata()?;
+        match self.root.join(UNFINISHED).symlink_metadata() {
+            Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes what an export left that was cut short, but for what has one of these names, or
@@ -119,7 +143,8 @@ impl Destination {
         let root = name.map_or_else(|| self.root.clone(), |name| self.root.join(name));
         if name.is_some() {
             match fs::create_dir(&root) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                // A link could lead to somebody's files.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && is_directory(&root) => {}
                 made => made.at("make the directory", &root)?,
             }
             sync_directory(&self.root)?;
@@ -139,8 +164,7 @@ impl Destination {
         remove(&part)?;
         let mut out = BufWriter::with_capacity(PIECE_BYTES, SyncedFile::new(create(&part)?));
         let written = write_tar(&mut out, &part, volume, open, on_bytes).and_then(|()| {
-            let file = out.into_inner().map_err(std::io::IntoInnerError::into_error);
-            file.and_then(SyncedFile::sync).at("sync", &part)?;
+            synced(out).at("sync", &part)?;
             fs::rename(&part, &path).at("rename", &part)?;
             Ok(sync_directory(&self.root)?)
         });
@@ -153,6 +177,13 @@ impl Destination {
 
     /// Says that all is there.
     pub(super) fn finish(self) -> anyhow::Result<()> {
+        if !self.is_same().at("look at", &self.root)? {
+            bail!(
+                "{} is not what it was when this export began, so the bundle is not whole: was \
+                 the disk changed? Mount the first one again and type the same again",
+                self.root.display()
+            );
+        }
         sync_directory(&self.root)?;
         remove(&self.root.join(UNFINISHED))?;
         Ok(sync_directory(&self.root)?)
@@ -166,27 +197,33 @@ pub(super) fn to_pipe(
     open: OpenBlob<'_>,
     on_bytes: &mut dyn FnMut(u64),
 ) -> Result<(), WriteError> {
-    let mut out = BufWriter::with_capacity(PIECE_BYTES, pipe);
-    write_tar(&mut out, Path::new("the pipe"), volume, open, on_bytes)
-}
-
-/// What a volume is called.
-pub(super) fn volume_name(volume: u32, volumes: u32, is_archive: bool) -> Option<String> {
-    let ending = if is_archive { ARCHIVE } else { "" };
-    match volumes {
-        1 if is_archive => Some(format!("{VOLUME}{ending}")),
-        1 => None,
-        _ => {
-            // So that they stand in their order wherever they are listed.
-            let width = volumes.to_string().len();
-            Some(format!("{VOLUME}-{volume:0width$}-of-{volumes}{ending}"))
+    let path = Path::new("the pipe");
+    // It is a file where somebody typed >, and a pipe has nothing to be synced.
+    match pipe.metadata().at("look at", path)?.is_file() {
+        false => {
+            let mut out = BufWriter::with_capacity(PIECE_BYTES, pipe);
+            write_tar(&mut out, path, volume, open, on_bytes)
+        }
+        true => {
+            let mut out = BufWriter::with_capacity(PIECE_BYTES, SyncedFile::new(pipe));
+            write_tar(&mut out, path, volume, open, on_bytes)?;
+            Ok(synced(out).at("sync", path)?)
         }
     }
+}
+
+/// Writes and syncs what is left.
+fn synced(out: BufWriter<SyncedFile>) -> io::Result<()> {
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync()
 }
 
 /// Whether an export into a directory was cut short.
 fn is_unfinished(root: &Path) -> bool {
     root.join(UNFINISHED).symlink_metadata().is_ok_and(|found| found.is_file())
+}
+
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
 fn check_empty(root: &Path) -> anyhow::Result<()> {
@@ -205,18 +242,6 @@ fn check_empty(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether an export writes something of this name.
-fn is_of_export(name: &str) -> bool {
-    let name = name.strip_suffix(PART).unwrap_or(name);
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
-    let rest = name.strip_suffix(ARCHIVE).unwrap_or(name).strip_prefix(VOLUME);
-    let is_volume = rest.is_some_and(|rest| {
-        let numbers = rest.strip_prefix('-').and_then(|rest| rest.split_once("-of-"));
-        rest.is_empty() || numbers.is_some_and(|(one, all)| is_number(one) && is_number(all))
-    });
-    is_volume || FILES.contains(&name) || PARTS.contains(&name)
-}
-
 /// Makes a new file as any program does: the umask says who reads it. A mode of its own is nothing
 /// that the file system of a stick could keep.
 fn create(path: &Path) -> Result<File, IoError> {
@@ -228,18 +253,6 @@ const UNFINISHED: &str = "registry-bundle.unfinished";
 /// What it tells people.
 const WARNING: &str = "This export is not whole: it is still being written, or was cut short. The \
                        same `registry export` again makes it whole.\n";
-/// What a volume is called, with a number behind it where there are several.
-const VOLUME: &str = "bundle";
-/// What the name of an archive ends with.
-const ARCHIVE: &str = ".tar";
-/// What the name of a file ends with that is not whole.
-const PART: &str = ".part";
-/// Where the blobs of a layout are.
-const BLOBS: &str = "blobs";
-/// What a layout consists of.
-const FILES: [&str; 6] = [BLOBS, CONTENTS, DOCUMENT, INDEX, LAYOUT, SIGNATURE];
-/// The same while it is written, without the ending.
-const PARTS: [&str; 3] = ["CONTENTS", "index", "registry-bundle"];
 /// What lies in every file system of some kinds, and is nobody's.
 const OF_FILE_SYSTEMS: [&str; 2] = ["lost+found", "System Volume Information"];
 /// What is written at once, in bytes.
@@ -250,20 +263,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_export_writes_is_told_from_all_else() {
-        for volumes in [1, 3, 10, 999] {
-            for is_archive in [false, true] {
-                let Some(name) = volume_name(1, volumes, is_archive) else { continue };
-                assert!(is_of_export(&name) && is_of_export(&format!("{name}.part")), "{name}");
+    fn no_two_exports_write_to_one_directory() {
+        let (data, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let take = || Destination::take(place.path(), data.path());
+        let refused = |taken: anyhow::Result<Destination>| {
+            taken.map(|_| ()).unwrap_err().to_string().contains("another export is writing to")
+        };
+        let first = take().unwrap();
+        assert!(refused(take()));
+        first.finish().unwrap();
+        assert!(!place.path().join(UNFINISHED).exists());
+        // One that was cut short is gone on with.
+        drop(take().unwrap());
+        assert!(take().unwrap().is_resumed);
+    }
+
+    #[test]
+    fn a_disk_that_was_changed_for_another_holds_no_whole_bundle() {
+        let (data, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = place.path().join("root");
+        for is_marked in [false, true] {
+            let taken = Destination::take(&root, data.path()).unwrap();
+            fs::rename(&root, place.path().join(format!("first-{is_marked}"))).unwrap();
+            fs::create_dir(&root).unwrap();
+            if is_marked {
+                fs::write(root.join(UNFINISHED), WARNING).unwrap();
             }
-        }
-        assert_eq!(volume_name(7, 12, true), Some("bundle-07-of-12.tar".to_owned()));
-        assert_eq!(volume_name(1, 1, false), None);
-        for name in ["blobs", "index.json", "index.part", "oci-layout.part", "CONTENTS.part"] {
-            assert!(is_of_export(name), "{name}");
-        }
-        for name in ["", "bundles", "bundle-1", "bundle-1-of-", "bundle-x-of-2", "a.tar", ".part"] {
-            assert!(!is_of_export(name), "{name}");
+            let said = taken.finish().unwrap_err().to_string();
+            assert!(said.contains("was the disk changed?"), "{said}");
+            assert_eq!(root.join(UNFINISHED).exists(), is_marked);
+            fs::remove_dir_all(&root).unwrap();
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Receipts: what this registry has, for another that is to send it the rest.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use archive::bundle::{MAX_RECEIPT_BYTES, Receipt, prefix_of};
-use durable::{At, Links, read_within, sync_parent};
+use durable::{At, Links, ReadError, open_regular, read_within, remove, sync_parent, unfinished};
 use oci::Algorithm;
 use serde::Serialize;
 
@@ -50,17 +50,35 @@ pub(crate) fn make_receipt(data: &Path) -> anyhow::Result<ReceiptReport> {
 }
 
 /// Writes a receipt to a file, whole or not at all, as whoever asks: no mode is set that the file
-/// system of a stick could not keep.
+/// system of a stick could not keep. An older receipt is replaced, and nothing else.
 ///
 /// # Errors
-/// Trouble with the disk.
+/// Something else in its place, and trouble with the disk.
 pub(crate) fn write_receipt(path: &Path, report: &ReceiptReport) -> anyhow::Result<()> {
-    let part = path.with_extension("part");
-    let mut file = File::create(&part).at("create", &part)?;
+    if !may_be_replaced(path)? {
+        bail!("{} is there and no receipt: choose another name", path.display());
+    }
+    let part = unfinished(path);
+    remove(&part)?;
+    let created = OpenOptions::new().write(true).create_new(true).open(&part);
+    let mut file = created.at("create", &part)?;
     file.write_all(report.text.as_bytes()).at("write", &part)?;
     file.sync_all().at("sync", &part)?;
     fs::rename(&part, path).at("rename", &part)?;
     Ok(sync_parent(path)?)
+}
+
+/// Whether there is nothing, nothing yet, or a receipt. A link could lead to anything.
+fn may_be_replaced(path: &Path) -> anyhow::Result<bool> {
+    let mut file = match open_regular(path, Links::Refuse) {
+        Ok(None) => return Ok(true),
+        Ok(Some(file)) => file.take(BEGINNING_BYTES),
+        Err(ReadError::Io(error)) => return Err(error.into()),
+        Err(_) => return Ok(false),
+    };
+    let mut beginning = Vec::new();
+    file.read_to_end(&mut beginning).at("read", path)?;
+    Ok(beginning.is_empty() || Receipt::is_begun_by(&beginning))
 }
 
 /// The bytes of a receipt.
@@ -84,3 +102,6 @@ fn read(source: &Source) -> anyhow::Result<Receipt> {
     }
     Ok(Receipt::new(registry, made, Vec::new(), prefixes))
 }
+
+/// What is read of a file to tell whether it is a receipt, in bytes.
+const BEGINNING_BYTES: u64 = 64;

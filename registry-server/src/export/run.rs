@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::bail;
-use archive::bundle::{BundleDocument, BundleNumber, Form, Receipt, checksum_of};
+use archive::bundle::{Base, BundleDocument, BundleNumber, Form, Receipt, checksum_of};
 use certs::PublicKey;
 use oci::{Digest, ImagePattern};
 use serde::Serialize;
@@ -19,7 +19,7 @@ use super::source::Source;
 use super::walk::walk;
 use super::write::{NEXT, Writing, hurt};
 use crate::backup::{Event, Listener, with_owner_thread};
-use crate::text::format::{counted, now};
+use crate::text::format::now;
 
 /// What an export did.
 #[derive(Debug, Serialize)]
@@ -42,6 +42,8 @@ pub(crate) struct ExportReport {
     pub(crate) blobs: u64,
     /// The bytes of both.
     pub(crate) bytes: u64,
+    /// The receipt by which blobs were left out.
+    pub(crate) receipt: Option<Base>,
     /// Blobs that were left out, since the receipt names them.
     pub(crate) left_out_blobs: u64,
     /// Their bytes.
@@ -117,7 +119,8 @@ fn refuse_missing(plan: &Plan) -> anyhow::Result<()> {
     let Some(first) = missing.first() else { return Ok(()) };
     let others = match missing.len() {
         1 => String::new(),
-        more => format!(", and {} more are lost", counted(more as u64 - 1, "other")),
+        2 => ", and so is 1 other".to_owned(),
+        more => format!(", and so are {} others", more - 1),
     };
     bail!("nothing was written: {}{others}; {NEXT}", hurt(plan, first))
 }
@@ -135,6 +138,7 @@ fn report(cut: &Cut, plan: &Plan, about: &BundleDocument, key: PublicKey) -> Exp
         manifests,
         blobs: cut.items.len() as u64 - manifests,
         bytes: cut.bytes(),
+        receipt: cut.base.clone(),
         left_out_blobs: cut.left_out.len() as u64,
         left_out_bytes: cut.left_out.iter().fold(0, |sum, it| sum.saturating_add(it.size)),
         ambiguous_blobs: cut.ambiguous,

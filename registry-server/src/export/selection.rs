@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::bail;
-use oci::{Digest, ImagePattern, RepoName, SIGNATURE_TAG_PREFIX, Tag};
+use oci::{Digest, ImageName, ImagePattern, Reference, RepoName, SIGNATURE_TAG_PREFIX, Tag};
 
 use crate::command::Page;
 use crate::command::data::ListRepositories;
-use crate::command::image::ListManifests;
+use crate::command::image::{ListManifests, LookAtManifest};
 use crate::command::tag::ListTags;
 use crate::control::Session;
 
@@ -78,13 +78,17 @@ pub(super) fn select(session: &Session, patterns: &[ImagePattern]) -> anyhow::Re
 /// Adds what a pattern means of a repository; says how much that is.
 fn choose(session: &Session, pattern: &ImagePattern, to: &mut Chosen) -> anyhow::Result<usize> {
     let name = to.repository.clone();
-    if let Some(digest) = pattern.digest() {
-        let is_it = |found: &Digest| found == digest;
-        let manifests =
-            all(|after| session.ask(ListManifests { repository: name.clone(), after }))?;
-        let is_there = manifests.iter().any(is_it);
-        to.digests.extend(is_there.then_some(*digest));
-        return Ok(usize::from(is_there));
+    if let Some(reference) = pattern.reference() {
+        // Many may be named one by one, of a repository that has many more.
+        let image = ImageName::new(name, Some(reference.clone())).into();
+        let Some(entry) = session.ask(LookAtManifest { image, is_part: true })? else {
+            return Ok(0);
+        };
+        match reference {
+            Reference::Tag(tag) => drop(to.tags.insert(tag, entry.digest)),
+            Reference::Digest(digest) => drop(to.digests.insert(digest)),
+        }
+        return Ok(1);
     }
     let mut count = 0;
     let tags =

@@ -74,7 +74,7 @@ impl Source {
         bytes.map(Opened::Bytes).ok_or(BlobFault::Gone)
     }
 
-    /// Whether the server that held deletions off has ended.
+    /// Whether nobody holds deletions off any more.
     pub(super) fn is_lost(&mut self) -> bool {
         self.session.is_lost()
     }

@@ -12,6 +12,7 @@ use storage::PartState;
 
 use super::plan::Plan;
 use super::selection::{Chosen, all};
+use crate::command::PAGE_ENTRIES;
 use crate::command::image::{ListParts, ListReferrers, LookAtManifest, ManifestEntry, Part};
 use crate::control::Session;
 use crate::limits::MAX_INDEXES;
@@ -108,7 +109,7 @@ impl Walk<'_> {
         self.rest()
     }
 
-    /// Adds a manifest and everything below it, and says where it stands; none if it is lost.
+    /// Adds a manifest and everything below it, and says where it stands; none if it is gone.
     fn manifest(&mut self, entry: &ManifestEntry, depth: usize) -> anyhow::Result<Option<usize>> {
         let digest = entry.digest;
         if !self.seen.insert(digest) {
@@ -131,6 +132,12 @@ impl Walk<'_> {
             let (repository, skip) = (repository.clone(), skip.unwrap_or_default());
             self.session.ask(ListParts { repository, digest, skip })
         })?;
+        // It has parts as long as it is there. Of one that somebody deleted just now, whole pages
+        // of them came or none, and what came is not all.
+        let is_doubtful = parts.len() % PAGE_ENTRIES == 0;
+        if is_doubtful && self.look(Reference::Digest(digest))?.is_none() {
+            return Ok(None);
+        }
         for part in parts {
             places.extend(self.part(&digest, &part, depth)?);
         }
@@ -155,11 +162,11 @@ impl Walk<'_> {
             }
             (EdgeKind::Child, PartState::Present) if is_manifest => {
                 self.below.insert(digest);
-                match self.look(Reference::Digest(digest))? {
-                    Some(child) => self.manifest(&child, depth + 1),
-                    // Somebody deleted it just now.
-                    None => Ok(None),
-                }
+                let child = self.look(Reference::Digest(digest))?;
+                let child = child.map(|child| self.manifest(&child, depth + 1)).transpose()?;
+                // Of none somebody deleted it just now.
+                self.plan.absent_children += u64::from(child.flatten().is_none());
+                Ok(child.flatten())
             }
             (_, PartState::Present) => {
                 Ok(Some(self.plan.add(digest, stored_size.unwrap_or(size), false)))

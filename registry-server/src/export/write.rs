@@ -4,14 +4,15 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use archive::bundle::{
     Blob, BlobFault, BundleDocument, Draft, NamedManifest, OpenBlob, Volume, WriteError,
 };
 use oci::Digest;
 
 use super::cut::Cut;
-use super::destination::{Destination, to_pipe, volume_name};
+use super::destination::{Destination, to_pipe};
+use super::names::volume_name;
 use super::order::To;
 use super::plan::Plan;
 use super::source::Source;
@@ -49,6 +50,7 @@ impl<'a> Writing<'a> {
         let names: Vec<Option<String>> =
             (1..=volumes).map(|volume| volume_name(volume, volumes, is_archive)).collect();
         let told: Vec<String> = names.iter().flatten().cloned().collect();
+        self.check_documents()?;
         match to {
             To::Pipe(pipe) => {
                 self.begin();
@@ -91,6 +93,28 @@ impl<'a> Writing<'a> {
         self.cut.bytes().saturating_add(blocks).saturating_add(documents)
     }
 
+    /// Refuses, before anything is written, documents that nobody would read.
+    fn check_documents(&self) -> anyhow::Result<()> {
+        for (volume, (blobs, images)) in (1..).zip(&self.cut.volumes) {
+            self.draft(volume, blobs, images).context(
+                "nothing was written, because the bundle would be too large: export fewer \
+                 repositories or images at once",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Makes the documents of a volume.
+    fn draft(
+        &self,
+        volume: u32,
+        blobs: &[Blob],
+        images: &[NamedManifest],
+    ) -> anyhow::Result<Draft> {
+        let about = BundleDocument { volume, ..self.about.clone() };
+        Ok(Draft::new(about, &time(self.about.made), blobs, images)?)
+    }
+
     /// Makes the documents of a volume, and has them signed.
     fn volume(
         &self,
@@ -98,8 +122,7 @@ impl<'a> Writing<'a> {
         blobs: &[Blob],
         images: &[NamedManifest],
     ) -> anyhow::Result<Volume> {
-        let about = BundleDocument { volume, ..self.about.clone() };
-        let draft = Draft::new(about, &time(self.about.made), blobs, images)?;
+        let draft = self.draft(volume, blobs, images)?;
         let document = draft.document().to_vec();
         let signature = self.owner.ask(move |source| source.sign(&document))??;
         Ok(draft.signed(signature))
@@ -116,7 +139,11 @@ impl<'a> Writing<'a> {
             let opened = opened.map_err(|error| BlobFault::Unreadable(error.to_string()))?;
             Ok(opened?.reader())
         };
-        let mut tell = |count| (self.listener)(Event::Copied(count));
+        let mut tell = |count| {
+            (self.listener)(Event::Copied(count));
+            // Who has ended says so when a blob is opened.
+            let _ = self.owner.ask(|source| source.session().go_on());
+        };
         write(&mut open, &mut tell).map_err(|error| self.told(error))
     }
 
@@ -126,8 +153,8 @@ impl<'a> Writing<'a> {
             WriteError::Blob { digest, fault } => {
                 if fault == BlobFault::Gone && self.owner.ask(Source::is_lost).unwrap_or(true) {
                     return anyhow!(
-                        "the running server ended meanwhile, and what was exported may have been \
-                         collected since: type the same again"
+                        "the running server ended meanwhile or waited for too long, and what was \
+                         to be exported may have been collected since: type the same again"
                     );
                 }
                 anyhow!("the bundle is not whole: {} ({fault}); {NEXT}", hurt(self.plan, &digest))
@@ -153,6 +180,10 @@ impl<'a> Writing<'a> {
 /// A blob that is lost, and the images that it belongs to.
 pub(super) fn hurt(plan: &Plan, digest: &Digest) -> String {
     let (names, count) = plan.images_of(digest);
+    if names.is_empty() {
+        // Whoever deleted its image did so after it was found.
+        return format!("{digest}, whose image was deleted meanwhile, is lost in the registry");
+    }
     let more = match count.saturating_sub(names.len()) {
         0 => String::new(),
         more => format!(" and {more} more"),

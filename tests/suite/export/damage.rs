@@ -48,6 +48,9 @@ fn a_blob_that_went_bad_is_named_with_its_images_and_what_is_there_passes_for_no
     let root = place.path().join("gone");
     let said = export_run(&instance, &root, &[]).fails(1);
     assert!(said.contains("nothing was written") && said.contains("app:1, app:2"), "{said}");
+    fs::remove_file(blob(&instance, &bad.config)).expect("a blob");
+    let said = export_run(&instance, &root, &[]).fails(1);
+    assert!(said.contains("is lost in the registry, and so is 1 other; type"), "{said}");
     assert!(!root.exists());
     export(&instance, &root, &["other"]);
 }

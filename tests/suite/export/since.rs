@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use serde_json::Value;
 
@@ -40,6 +41,10 @@ fn a_second_export_has_the_difference_and_its_size_shows_it() {
     let whole = export(&near, &all, &[]);
     let report = export(&near, &rest, &["--since", &path]);
     assert_eq!((&report["left_out_blobs"], &report["blobs"]), (&15.into(), &3.into()));
+    assert_eq!(
+        report["receipt"]["registry"],
+        text.lines().nth(1).expect("it")["registry ".len()..]
+    );
     assert_eq!(report["manifests"], whole["manifests"]);
     let bytes = |report: &Value, name: &str| report[name].as_u64().expect("a number");
     assert_eq!(bytes(&report, "bytes") + bytes(&report, "left_out_bytes"), bytes(&whole, "bytes"));
@@ -64,6 +69,31 @@ fn a_second_export_has_the_difference_and_its_size_shows_it() {
             Value::from(sum)
         })
     );
+}
+
+#[test]
+fn a_receipt_replaces_an_older_one_and_nothing_else() {
+    let instance = Instance::started();
+    let place = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| place.path().join(name);
+    let receipt = |name: &str| instance.command(&["receipt"], &[&at(name).display().to_string()]);
+    fs::write(at("empty"), "").expect("a file");
+    fs::write(at("empty.part"), "somebody's").expect("a file");
+    receipt("empty").ok();
+    receipt("empty").ok();
+    assert_eq!(fs::read_to_string(at("empty.part")).expect("a file"), "somebody's");
+    fs::write(at("notes"), "somebody's").expect("a file");
+    symlink(at("empty"), at("link")).expect("a link");
+    fs::create_dir(at("directory")).expect("a directory");
+    for name in ["notes", "link", "directory"] {
+        let said = receipt(name).fails(1);
+        assert!(said.contains(" is there and no receipt: choose another name"), "{said}");
+    }
+    assert_eq!(fs::read_to_string(at("notes")).expect("a file"), "somebody's");
+    // What a run left that was cut short goes, wherever it leads.
+    symlink(at("notes"), at("new.new")).expect("a link");
+    receipt("new").ok();
+    assert_eq!(fs::read_to_string(at("notes")).expect("a file"), "somebody's");
 }
 
 #[test]
@@ -92,7 +122,9 @@ fn a_receipt_that_was_changed_or_is_none_is_refused() {
     fs::remove_file(&receipt).expect("it goes");
     let said = export_run(&instance, &root, &["--since", &path]).fails(1);
     assert!(said.contains("there is no receipt"), "{said}");
-    // A whole one of the registry itself leaves out all blobs.
+    // A whole one of the registry itself leaves out all blobs, which is told: it may be a mistake.
     instance.command(&["receipt"], &[&path]).ok();
-    assert_eq!(export(&instance, &root, &["--since", &path])["blobs"], 0);
+    let told = export_run(&instance, &root, &["--since", &path]).ok();
+    assert!(told.contains(" in 1 manifest and 0 blobs\n"), "{told}");
+    assert!(told.contains(" by this registry itself or a copy of it: is it the"), "{told}");
 }

@@ -13,6 +13,12 @@ pub enum DocumentError {
         /// The most that is read.
         most_bytes: usize,
     },
+    /// It would name more images than whoever takes the bundle reads.
+    #[error("index.json would have more than {most_bytes} bytes")]
+    IndexTooLarge {
+        /// The most that is read.
+        most_bytes: usize,
+    },
     /// It is of a format that came later.
     #[error(
         "registry-bundle.json is of format {0}, and this program knows format 1: a newer registry \

@@ -58,6 +58,11 @@ impl Receipt {
         Self { registry, made, bundles, prefixes }
     }
 
+    /// Whether a file that begins so is a receipt, whatever became of the rest of it.
+    pub fn is_begun_by(bytes: &[u8]) -> bool {
+        bytes.starts_with(TITLE.as_bytes())
+    }
+
     /// Who has it.
     pub fn registry(&self) -> &RegistryId {
         &self.registry

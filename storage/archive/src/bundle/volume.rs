@@ -41,7 +41,7 @@ impl Draft {
     /// files and blobs are filled in here. `made` is when it was made, for people.
     ///
     /// # Errors
-    /// [`DocumentError::TooLarge`].
+    /// [`DocumentError::TooLarge`], [`DocumentError::IndexTooLarge`].
     pub fn new(
         about: BundleDocument,
         made: &str,
@@ -50,6 +50,9 @@ impl Draft {
     ) -> Result<Self, DocumentError> {
         let malformed = |error: serde_json::Error| DocumentError::Malformed(error.to_string());
         let index = serde_json::to_vec_pretty(&Index::of(images)).map_err(malformed)?;
+        if index.len() > MAX_INDEX_BYTES {
+            return Err(DocumentError::IndexTooLarge { most_bytes: MAX_INDEX_BYTES });
+        }
         let contents = contents(&about, made, blobs, images).into_bytes();
         let files = vec![(LAYOUT, OCI_LAYOUT.to_vec()), (INDEX, index), (CONTENTS, contents)];
         let sums = files.iter().map(|(name, bytes)| ((*name).to_owned(), FileSum::of(bytes)));
@@ -129,18 +132,18 @@ fn contents(
          written by the registry {registry} on {made}\n\n\
          It is an image layout of the OCI. {DOCUMENT} has the sum of every file in it, and\n\
          {SIGNATURE} the registry's signature over that.\n\n\
-         {} blobs, {bytes} bytes\n",
+         Blobs: {}\nBytes: {bytes}\n",
         blobs.len()
     );
     for base in &about.bases {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{} blobs more were left out, which the registry {} has by its receipt {}",
+            "Left out: {}, which the registry {} has by its receipt {}",
             base.left_out, base.registry, base.checksum
         );
     }
-    let _ = writeln!(text, "\n{} images are whole with this volume:", images.len());
+    let _ = writeln!(text, "\nImages that are whole with this volume: {}", images.len());
     for image in images {
         let NamedManifest { name, manifest, .. } = image;
         let _ = writeln!(text, "{name}  {}", manifest.digest);
@@ -154,3 +157,42 @@ const OCI_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// What an image is called in `index.json`.
 const NAME_ANNOTATION: &str = "org.opencontainers.image.ref.name";
+/// The largest `index.json`, in bytes: whoever takes a bundle reads no larger one.
+const MAX_INDEX_BYTES: usize = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use oci::Algorithm;
+
+    use super::super::number::BundleNumber;
+    use super::*;
+
+    #[test]
+    fn people_and_programs_are_told_no_more_than_is_read() {
+        let manifest = Blob { digest: Digest::of(Algorithm::Sha256, b"a"), size: 1 };
+        let name = format!("{}:1", "a".repeat(255)).parse().unwrap();
+        let image = NamedManifest { name, media_type: INDEX_TYPE.to_owned(), manifest };
+        let about = BundleDocument {
+            bundle: BundleNumber::of(1),
+            registry: "0a".parse().unwrap(),
+            made: 0,
+            volume: 1,
+            volumes: 1,
+            checksum: manifest.digest,
+            bases: Vec::new(),
+            files: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+        };
+        let draft = |count| {
+            let images = vec![image.clone(); count];
+            Draft::new(about.clone(), "today", &[manifest], &images)
+        };
+        let contents = draft(1).unwrap().files.pop().unwrap().1;
+        let contents = String::from_utf8(contents).unwrap();
+        assert!(contents.contains("\nBlobs: 1\nBytes: 1\n"), "{contents}");
+        assert!(contents.contains("\nImages that are whole with this volume: 1\n"), "{contents}");
+        let most_bytes = MAX_INDEX_BYTES;
+        let found = draft(150_000).map(drop);
+        assert_eq!(found, Err(DocumentError::IndexTooLarge { most_bytes }));
+    }
+}

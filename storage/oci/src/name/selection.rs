@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::pattern::{ANY, is_like};
-use super::{NameError, RepoName, Tag};
+use super::{NameError, Reference, RepoName, Tag};
 use crate::digest::Digest;
 
 /// `REPOSITORY`, `REPOSITORY:TAG` or `REPOSITORY@DIGEST` as somebody typed or pasted it, with `*`
@@ -44,11 +44,12 @@ impl ImagePattern {
         self.part == PatternPart::All
     }
 
-    /// The one manifest of such a repository that it means, if it names one.
-    pub fn digest(&self) -> Option<&Digest> {
+    /// The one tag or manifest of such a repository that it means, if it names one.
+    pub fn reference(&self) -> Option<Reference> {
         match &self.part {
-            PatternPart::Digest(digest) => Some(digest),
-            _ => None,
+            PatternPart::Digest(digest) => Some(Reference::Digest(*digest)),
+            PatternPart::Tags(pattern) => pattern.parse().ok().map(Reference::Tag),
+            PatternPart::All => None,
         }
     }
 
@@ -133,7 +134,12 @@ mod tests {
         assert!(pattern("a/*").is_whole() && !pattern("a:*").is_whole());
         let by_digest = format!("a@{}", Digest::of(crate::Algorithm::Sha256, b""));
         let by_digest = pattern(&by_digest);
-        assert!(by_digest.digest().is_some() && !by_digest.matches_tag(&"1".parse().unwrap()));
+        assert!(!by_digest.matches_tag(&"1".parse().unwrap()));
+        assert!(matches!(by_digest.reference(), Some(Reference::Digest(_))));
+        assert_eq!(pattern("a:1").reference(), Some(Reference::Tag("1".parse().unwrap())));
+        for many in ["a", "a:*", "a:1?"] {
+            assert_eq!(pattern(many).reference(), None, "{many}");
+        }
     }
 
     #[test]
