@@ -267,3 +267,34 @@ fn blob_path(bytes: &[u8]) -> String {
     let hex = digest.strip_prefix("sha256:").expect("sha256");
     format!("blobs/sha256/{}/{hex}", &hex[..2])
 }
+
+#[test]
+fn an_index_without_an_image_that_the_source_promises_is_not_whole() {
+    for is_served in [true, false] {
+        let mut instance = instance(is_served);
+        let layout = Layout::new();
+        let [first, second] = [1, 2].map(|seed| layout.image(&noise(seed, 2000)));
+        let list = Manifest::index(&[&first, &second]);
+        layout.blob(&list.bytes);
+        layout.name(&list, "team/app:list");
+        layout.name(&first, "team/app:one");
+        layout.name(&second, "team/app:two");
+        layout.remove(&first.bytes);
+        for dry_run in [&["--dry-run"][..], &[]] {
+            let report = import(&instance, &[dry_run, &[layout.path()]].concat(), 1);
+            assert_eq!((&report["images"], &report["left"]), (&json!(1), &json!([])), "{report}");
+            let missing = &report["missing"];
+            assert_eq!(missing.as_array().map(Vec::len), Some(1), "{report}");
+            assert_eq!(missing[0]["digest"], json!(first.digest()));
+            assert_eq!(missing[0]["images"], json!(["team/app:list", "team/app:one"]));
+        }
+        // What an older archive brought into the repository is enough.
+        let older = Layout::new();
+        older.image(&noise(1, 2000));
+        older.name(&first, "team/app:older");
+        import(&instance, &[older.path()], 0);
+        import(&instance, &[layout.path()], 0);
+        assert!(is_whole(&instance, "team/app:list") && is_whole(&instance, "team/app:one"));
+        instance.stop();
+    }
+}
