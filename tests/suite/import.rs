@@ -1,17 +1,20 @@
 //! `registry import`, with a running server and without: what real tools wrote goes in as it is,
 //! what is there is not read again, and what lacks something is named.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
-use crate::support::binary::Instance;
+use crate::support::binary::{Instance, program};
 use crate::support::clients::Machine;
 use crate::support::content::{Manifest, noise, push_image, sha256};
-use crate::support::process::Run;
+use crate::support::process::{Run, run_with_input};
 
 mod archives;
 mod kill;
 pub(crate) mod layout;
 mod owner;
+mod pipe;
 mod room;
 
 use layout::Layout;
@@ -20,6 +23,16 @@ use layout::Layout;
 #[track_caller]
 fn import(instance: &Instance, rest: &[&str], code: i32) -> Value {
     let run = instance.command(&["import", "--json"], rest);
+    assert_eq!(run.code(), Some(code), "{run}");
+    serde_json::from_slice(&run.out).expect("a report in JSON")
+}
+
+/// The same with something at the standard input.
+#[track_caller]
+fn import_piped(instance: &Instance, rest: &[&str], input: &[u8], code: i32) -> Value {
+    let mut command = Command::new(program());
+    command.args(["import", "--json", "--data-dir"]).arg(instance.data()).args(rest);
+    let run = run_with_input(&mut command, input);
     assert_eq!(run.code(), Some(code), "{run}");
     serde_json::from_slice(&run.out).expect("a report in JSON")
 }

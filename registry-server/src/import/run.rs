@@ -77,7 +77,9 @@ impl<'a> Run<'a> {
             report.read_bytes = report.read_bytes.saturating_add(sources.size(digest));
             states.insert(*digest, State::Streamed);
         }
-        for digest in lacking.intersection(&streamed.bad) {
+        // Another source may have it that can be read again.
+        let is_nowhere = |digest: &&Digest| sources.blob(digest).is_none();
+        for digest in lacking.intersection(&streamed.bad).filter(is_nowhere) {
             states.insert(*digest, State::Bad);
             bad.insert(*digest, (WRONG.to_owned(), Vec::new()));
         }
