@@ -284,7 +284,7 @@ fn blob_path(bytes: &[u8]) -> String {
 #[test]
 fn an_index_without_an_image_that_the_source_promises_is_not_whole() {
     for is_served in [true, false] {
-        let mut instance = instance(is_served);
+        let instance = instance(is_served);
         let layout = Layout::new();
         let [first, second] = [1, 2].map(|seed| layout.image(&noise(seed, 2000)));
         let list = Manifest::index(&[&first, &second]);
@@ -308,6 +308,5 @@ fn an_index_without_an_image_that_the_source_promises_is_not_whole() {
         import(&instance, &[older.path()], 0);
         import(&instance, &[layout.path()], 0);
         assert!(is_whole(&instance, "team/app:list") && is_whole(&instance, "team/app:one"));
-        instance.stop();
     }
 }
