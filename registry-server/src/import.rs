@@ -30,6 +30,7 @@ use std::time::Instant;
 use storage::{ImportNumber, OpenError};
 
 use crate::backup::{Event, Listener, OwnerThread, with_owner_thread};
+use crate::control::is_network_fs_allowed;
 use crate::text::format::cut;
 use plan::Plan;
 use run::Run;
@@ -68,8 +69,9 @@ pub(crate) fn import(
     // Before the other side begins: the owner of the data may not be able to.
     let opened = OpenSources::open(&order.sources)?;
     let begin = {
-        let data = data.clone();
-        move || Site::reach(&data)
+        // Here, because the owner may not be able to read the settings.
+        let (data, allow_network_fs) = (data.clone(), is_network_fs_allowed(&data));
+        move || Site::reach(&data, allow_network_fs)
     };
     let mut report = with_owner_thread(Some(&data), begin, |owner| match order.is_dry_run {
         true => foretell(opened, &order.naming, owner),

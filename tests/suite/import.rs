@@ -1,17 +1,20 @@
 //! `registry import`, with a running server and without: what real tools wrote goes in as it is,
 //! what is there is not read again, and what lacks something is named.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
-use crate::support::binary::Instance;
+use crate::support::binary::{Instance, program};
 use crate::support::clients::Machine;
 use crate::support::content::{Manifest, noise, push_image, sha256};
-use crate::support::process::Run;
+use crate::support::process::{Run, run_with_input};
 
 mod archives;
 mod kill;
 pub(crate) mod layout;
 mod owner;
+mod pipe;
 mod room;
 
 use layout::Layout;
@@ -20,6 +23,16 @@ use layout::Layout;
 #[track_caller]
 fn import(instance: &Instance, rest: &[&str], code: i32) -> Value {
     let run = instance.command(&["import", "--json"], rest);
+    assert_eq!(run.code(), Some(code), "{run}");
+    serde_json::from_slice(&run.out).expect("a report in JSON")
+}
+
+/// The same with something at the standard input.
+#[track_caller]
+fn import_piped(instance: &Instance, rest: &[&str], input: &[u8], code: i32) -> Value {
+    let mut command = Command::new(program());
+    command.args(["import", "--json", "--data-dir"]).arg(instance.data()).args(rest);
+    let run = run_with_input(&mut command, input);
     assert_eq!(run.code(), Some(code), "{run}");
     serde_json::from_slice(&run.out).expect("a report in JSON")
 }
@@ -266,4 +279,34 @@ fn blob_path(bytes: &[u8]) -> String {
     let digest = sha256(bytes);
     let hex = digest.strip_prefix("sha256:").expect("sha256");
     format!("blobs/sha256/{}/{hex}", &hex[..2])
+}
+
+#[test]
+fn an_index_without_an_image_that_the_source_promises_is_not_whole() {
+    for is_served in [true, false] {
+        let instance = instance(is_served);
+        let layout = Layout::new();
+        let [first, second] = [1, 2].map(|seed| layout.image(&noise(seed, 2000)));
+        let list = Manifest::index(&[&first, &second]);
+        layout.blob(&list.bytes);
+        layout.name(&list, "team/app:list");
+        layout.name(&first, "team/app:one");
+        layout.name(&second, "team/app:two");
+        layout.remove(&first.bytes);
+        for dry_run in [&["--dry-run"][..], &[]] {
+            let report = import(&instance, &[dry_run, &[layout.path()]].concat(), 1);
+            assert_eq!((&report["images"], &report["left"]), (&json!(1), &json!([])), "{report}");
+            let missing = &report["missing"];
+            assert_eq!(missing.as_array().map(Vec::len), Some(1), "{report}");
+            assert_eq!(missing[0]["digest"], json!(first.digest()));
+            assert_eq!(missing[0]["images"], json!(["team/app:list", "team/app:one"]));
+        }
+        // What an older archive brought into the repository is enough.
+        let older = Layout::new();
+        older.image(&noise(1, 2000));
+        older.name(&first, "team/app:older");
+        import(&instance, &[older.path()], 0);
+        import(&instance, &[layout.path()], 0);
+        assert!(is_whole(&instance, "team/app:list") && is_whole(&instance, "team/app:one"));
+    }
 }

@@ -201,6 +201,35 @@ pub(super) fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result
     }
 }
 
+/// Reaches the server that runs, or the next one where it has ended: whoever opens the store in
+/// between keeps that one from starting for as long as it works.
+///
+/// # Errors
+/// No server comes within the time for which a command waits for one.
+pub(super) fn connect_again(data_dir: &Path) -> anyhow::Result<UnixStream> {
+    let until = Instant::now() + WAIT_FOR_OWNER;
+    loop {
+        let directory =
+            File::open(data_dir).with_context(|| format!("cannot open {data_dir:?}"))?;
+        let socket = through(&directory, &Layout::new(data_dir).socket());
+        match call(&socket.context("cannot reach the running server over its socket")?) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if is_nobody(&error) => {}
+            Err(error) => return Err(error).context("cannot reach the running server"),
+        }
+        if let Some(stream) = reach_elsewhere(data_dir)? {
+            return Ok(stream);
+        }
+        if Instant::now() >= until {
+            bail!(
+                "the server with which this began has ended, and no other one runs: the same \
+                 command goes on, with a server or without one"
+            );
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// Reaches a server whose data directory could not take its socket, if one runs.
 fn reach_elsewhere(data_dir: &Path) -> anyhow::Result<Option<UnixStream>> {
     for path in place::to_reach(data_dir) {

@@ -77,7 +77,9 @@ impl<'a> Run<'a> {
             report.read_bytes = report.read_bytes.saturating_add(sources.size(digest));
             states.insert(*digest, State::Streamed);
         }
-        for digest in lacking.intersection(&streamed.bad) {
+        // Another source may have it that can be read again.
+        let is_nowhere = |digest: &&Digest| sources.blob(digest).is_none();
+        for digest in lacking.intersection(&streamed.bad).filter(is_nowhere) {
             states.insert(*digest, State::Bad);
             bad.insert(*digest, (WRONG.to_owned(), Vec::new()));
         }
@@ -119,10 +121,12 @@ impl<'a> Run<'a> {
     /// Lets the repository of an image have all blobs that it needs; false if one of them is not to
     /// be had.
     fn bring_blobs(&mut self, wanted: &WantedImage, blobs: &[Digest]) -> anyhow::Result<bool> {
+        // What no source holds is awaited too once the registry has it no more, and given up then.
+        let needed: Vec<Digest> = blobs.iter().chain(&wanted.from_registry).copied().collect();
         for _ in 0..TRIES {
-            let published = self.read_and_publish(wanted, blobs)?;
+            let published = self.read_and_publish(wanted, &needed)?;
             let is_bad = |digest: &&Digest| self.states.get(*digest) == Some(&State::Bad);
-            let bad: Vec<Digest> = blobs.iter().filter(is_bad).copied().collect();
+            let bad: Vec<Digest> = needed.iter().filter(is_bad).copied().collect();
             if !bad.is_empty() {
                 for digest in bad {
                     let (_, images) = self.bad.entry(digest).or_default();
@@ -130,9 +134,8 @@ impl<'a> Run<'a> {
                 }
                 return Ok(false);
             }
-            let others = blobs.iter().chain(&wanted.from_registry);
-            let others: Vec<Digest> =
-                others.filter(|digest| !published.contains(*digest)).copied().collect();
+            let is_other = |digest: &&Digest| !published.contains(*digest);
+            let others: Vec<Digest> = needed.iter().filter(is_other).copied().collect();
             let repository = wanted.image.repository.clone();
             let gone = self.owner.ask(move |site| site.link(&repository, &others))??;
             if gone.is_empty() {

@@ -38,8 +38,9 @@ struct AtWork {
 
 impl Site {
     /// Reaches the owner of the store. Changes nothing.
-    pub(super) fn reach(data: &Path) -> anyhow::Result<Self> {
-        Ok(Self { owner: Owner::reach(data)?, data: data.to_owned(), at_work: None })
+    pub(super) fn reach(data: &Path, allow_network_fs: bool) -> anyhow::Result<Self> {
+        let owner = Owner::reach(data, allow_network_fs)?;
+        Ok(Self { owner, data: data.to_owned(), at_work: None })
     }
 
     /// Whether the disk has room for so many bytes.

@@ -17,7 +17,7 @@ pub(super) struct Streamed<'a> {
     listener: &'a Listener,
     /// Blobs and manifests that lie in the import's directory, right and synced.
     pub(super) staged: HashSet<Digest>,
-    /// Those whose bytes are others than their digests say, or did not come whole.
+    /// Those of which no copy came whole with the bytes that its digest says.
     pub(super) bad: HashSet<Digest>,
 }
 
@@ -27,12 +27,16 @@ impl<'a> Streamed<'a> {
         Self { owner, listener, staged: HashSet::new(), bad: HashSet::new() }
     }
 
-    /// Takes a blob, unless the registry has it.
+    /// Takes a blob, unless the registry has it, or it came already: another copy of it is no
+    /// better, and may be worse.
     ///
     /// # Errors
     /// Trouble with the disk, and on the way to the owner of the store.
     pub(super) fn take(&mut self, blob: &mut ComingBlob<'_>) -> anyhow::Result<()> {
         let (digest, size) = (*blob.digest(), blob.len());
+        if self.staged.contains(&digest) {
+            return Ok(());
+        }
         if self.owner.ask(move |site| site.lacking(&[digest]))??.is_empty() {
             return Ok(());
         }
@@ -53,7 +57,10 @@ impl<'a> Streamed<'a> {
         };
         let is_right = self.owner.ask(Site::end_blob)??;
         match is_read && is_right {
-            true => self.staged.insert(digest),
+            true => {
+                self.bad.remove(&digest);
+                self.staged.insert(digest)
+            }
             false => self.bad.insert(digest),
         };
         Ok(())

@@ -54,10 +54,10 @@ impl Survey {
                     image: name.to_string(),
                     why: "some of it is missing".to_owned(),
                 })),
-                Some(lacking) if lacking.iter().any(|digest| lacks.is_nowhere(digest, &image)) => {}
+                Some(lacking) if lacking.iter().any(|lack| lacks.is_nowhere(lack, &image)) => {}
                 Some(lacking) => {
-                    let is_blob = |digest: &&Digest| **digest != image.digest;
-                    let from_registry = lacking.iter().filter(is_blob).copied().collect();
+                    let blobs = lacking.iter().filter(|lack| !lack.is_manifest);
+                    let from_registry = blobs.map(|lack| lack.digest).collect();
                     images.push(WantedImage { image, from_registry });
                 }
             }
@@ -158,15 +158,21 @@ fn names(plan: &Plan, places: &BTreeSet<usize>) -> Vec<oci::ImageName> {
         .collect()
 }
 
+/// Something that no source holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Lack {
+    digest: Digest,
+    /// Whether it is the image itself, or one that an index lists; else it is a blob.
+    is_manifest: bool,
+}
+
 /// What no source holds.
 #[derive(Default)]
 struct Lacks {
     /// What each image lacks, by its place in the plan.
-    of_image: BTreeMap<usize, BTreeSet<Digest>>,
+    of_image: BTreeMap<usize, BTreeSet<Lack>>,
     /// Which images lack something.
-    hurt: BTreeMap<Digest, BTreeSet<usize>>,
-    /// Those that are manifests: images that nothing is known of.
-    manifests: BTreeSet<Digest>,
+    hurt: BTreeMap<Lack, BTreeSet<usize>>,
     /// Blobs that the registry has not either.
     blobs_nowhere: HashSet<Digest>,
     /// Manifests that the repository has not either in which they are to be.
@@ -177,32 +183,30 @@ impl Lacks {
     fn of(sources: &Sources, plan: &Plan) -> Self {
         let mut lacks = Self::default();
         for missing in sources.contents.missing() {
+            let lack = Lack { digest: missing.digest, is_manifest: missing.is_manifest };
             let places = places(plan, &missing.images);
             for place in &places {
-                lacks.of_image.entry(*place).or_default().insert(missing.digest);
+                lacks.of_image.entry(*place).or_default().insert(lack);
             }
-            if missing.is_manifest {
-                lacks.manifests.insert(missing.digest);
-            }
-            lacks.hurt.entry(missing.digest).or_default().extend(places);
+            lacks.hurt.entry(lack).or_default().extend(places);
         }
         lacks
     }
 
     /// Asks the registry for all of it: what an older archive brought is there.
     fn ask(&mut self, owner: &OwnerThread<Site>, plan: &Plan) -> anyhow::Result<()> {
-        let blobs = self.hurt.keys().filter(|digest| !self.manifests.contains(digest));
-        let blobs: Vec<Digest> = blobs.copied().collect();
+        let blobs = self.hurt.keys().filter(|lack| !lack.is_manifest);
+        let blobs: Vec<Digest> = blobs.map(|lack| lack.digest).collect();
         self.blobs_nowhere.extend(owner.ask(move |site| site.lacking(&blobs))??);
-        let mut by_repository: BTreeMap<&RepoName, Vec<Digest>> = BTreeMap::new();
+        let mut by_repository: BTreeMap<&RepoName, BTreeSet<Digest>> = BTreeMap::new();
         for (place, lacking) in &self.of_image {
             let Some(image) = plan.images.get(*place) else { continue };
-            if lacking.contains(&image.digest) {
-                by_repository.entry(&image.repository).or_default().push(image.digest);
-            }
+            let manifests = lacking.iter().filter(|lack| lack.is_manifest);
+            let asked = by_repository.entry(&image.repository).or_default();
+            asked.extend(manifests.map(|lack| lack.digest));
         }
         for (repository, digests) in by_repository {
-            let name = repository.clone();
+            let (name, digests) = (repository.clone(), Vec::from_iter(digests));
             let nowhere = owner.ask(move |site| site.lacking_manifests(&name, &digests))??;
             let nowhere = nowhere.into_iter().map(|digest| (repository.clone(), digest));
             self.manifests_nowhere.extend(nowhere);
@@ -211,25 +215,25 @@ impl Lacks {
     }
 
     /// Whether something that an image lacks is not to be had.
-    fn is_nowhere(&self, digest: &Digest, image: &PlannedImage) -> bool {
-        match *digest == image.digest {
-            true => self.manifests_nowhere.contains(&(image.repository.clone(), *digest)),
-            false => self.blobs_nowhere.contains(digest),
+    fn is_nowhere(&self, lack: &Lack, image: &PlannedImage) -> bool {
+        match lack.is_manifest {
+            true => self.manifests_nowhere.contains(&(image.repository.clone(), lack.digest)),
+            false => self.blobs_nowhere.contains(&lack.digest),
         }
     }
 
     /// What is not to be had, and whom that hurts.
     fn parts(&self, plan: &Plan) -> Vec<MissingPart> {
         let mut parts = Vec::new();
-        for (digest, hurt) in &self.hurt {
+        for (lack, hurt) in &self.hurt {
             let is_hurt = |place: &&usize| {
-                plan.images.get(**place).is_some_and(|image| self.is_nowhere(digest, image))
+                plan.images.get(**place).is_some_and(|image| self.is_nowhere(lack, image))
             };
             let hurt: BTreeSet<usize> = hurt.iter().filter(is_hurt).copied().collect();
             if !hurt.is_empty() {
                 let why = "neither the sources nor the registry have it".to_owned();
-                let images = names(plan, &hurt);
-                parts.push(MissingPart { digest: *digest, why, is_nowhere: true, images });
+                let (digest, images) = (lack.digest, names(plan, &hurt));
+                parts.push(MissingPart { digest, why, is_nowhere: true, images });
             }
         }
         parts

@@ -12,6 +12,7 @@
 //! is needed again.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -162,9 +163,14 @@ impl Content {
     }
 }
 
-/// Removes the directory of an import, in which there are files alone.
+/// Removes the directory of an import, in which there are files alone; it may be gone already,
+/// since whoever has opened it may get its lock when another one has removed it.
 fn remove_directory(path: &Path) -> Result<(), IoError> {
-    for entry in fs::read_dir(path).at("list", path)? {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.at("list", path)?,
+    };
+    for entry in entries {
         durable::remove(&entry.at("list", path)?.path())?;
     }
     fs::remove_dir(path).at("remove", path)
@@ -273,6 +279,8 @@ mod tests {
         let path = layout.staging(alive.id());
         drop(alive);
         assert!(!path.exists());
+        // Somebody else may have removed it since it was locked.
+        assert_eq!(remove_directory(&path), Ok(()));
         assert_eq!(names(&layout.uploads()), ["import-of-somebody"]);
     }
 

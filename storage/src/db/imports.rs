@@ -70,15 +70,16 @@ impl Transaction<'_> {
         (image, tags): (&Digest, &[Tag]),
         cause: Cause<'_>,
     ) -> Result<Vec<TagFate>, StorageError> {
+        let id = self.ensure_repository(name)?;
         for (manifest, change) in manifests {
             if *change == Change::Bytes {
                 self.rewrite_manifest(manifest)?;
             }
-            if *change != Change::Nothing {
+            // Somebody may have deleted it since it was looked for.
+            if *change != Change::Nothing || !self.holds_manifest(id, manifest.digest())? {
                 self.put_manifest(name, manifest, &[], &[], cause.by)?;
             }
         }
-        let id = self.ensure_repository(name)?;
         if !self.holds_manifest(id, image)? {
             return Err(StorageError::NoManifest { repository: name.clone(), digest: *image });
         }

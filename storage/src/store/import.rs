@@ -130,18 +130,31 @@ impl Store {
         Ok(lacking)
     }
 
-    /// What the import `from` has read of this digest, held against it.
+    /// What the import `from` has read of this digest, held against it; or what the store has,
+    /// since somebody may have pushed a manifest as a blob, and an import reads no blob again.
     ///
     /// # Errors
-    /// [`StorageError::NotStaged`] if it was not read, or is more than `most_bytes`; trouble with
-    /// the disk.
+    /// [`StorageError::NotStaged`] if it is neither, or is more than `most_bytes`; trouble with the
+    /// database or the disk.
     pub fn staged_bytes(
         &self,
         from: UploadId,
         digest: &Digest,
         most_bytes: u64,
     ) -> Result<Bytes, StorageError> {
-        self.content.staged(from, digest)?.whole(most_bytes)
+        let staged = self.content.staged(from, digest);
+        match staged.and_then(|staged| staged.whole(most_bytes)) {
+            Err(StorageError::NotStaged(_)) => {}
+            read => return read,
+        }
+        let stored = self.stored_among(&[*digest])?.into_iter().flatten();
+        for SizedDigest { size, .. } in stored.filter(|blob| blob.size <= most_bytes) {
+            let Some(reader) = self.content.open(digest, size)? else { continue };
+            if let Some(bytes) = reader.whole(digest)? {
+                return Ok(bytes);
+            }
+        }
+        Err(StorageError::NotStaged(*digest))
     }
 
     /// Stores an image that came whole and lets its tags name it, all at once; says of each tag
@@ -159,14 +172,18 @@ impl Store {
         let name = image.repository;
         for manifest in &image.manifests {
             self.look_for_named(name, manifest)?;
-            // Before it is looked for, as when a manifest is pushed that is there already.
-            self.told.tell(name.as_str(), manifest.digest());
         }
         let digest = |manifest: &Manifest| *manifest.digest();
         let digests: Vec<Digest> = image.manifests.iter().map(digest).collect();
+        // Before they are looked for, as when a manifest is pushed that is there already.
+        for digest in &digests {
+            self.told.tell(name.as_str(), digest);
+        }
         let put = self.put_told(image, by, import);
         if put.is_err() {
-            digests.iter().for_each(|digest| self.told.take_back(name.as_str(), digest));
+            // What somebody else pushed is still told, and stays so too if nobody can tell.
+            let absent = self.lacking_manifests(name, &digests).unwrap_or_default();
+            absent.iter().for_each(|digest| self.told.take_back(name.as_str(), digest));
         }
         put
     }

@@ -235,6 +235,27 @@ fn directories_of_dead_imports_go_at_the_start_and_with_collection() {
 }
 
 #[test]
+fn bytes_of_a_manifest_are_those_that_were_read_or_that_are_a_blob_already() {
+    let home = directory();
+    let store = open(home.path());
+    let staging = staging(&store);
+    let read = |digest: &Digest| store.staged_bytes(staging.id(), digest, 4);
+    let both = [b"read", b"push"].map(|content| (sha256(content), content));
+    for (digest, _) in &both {
+        assert_eq!(read(digest), Err(StorageError::NotStaged(*digest)));
+    }
+    stage(&staging, &sha256(b"read"), b"read");
+    push(&store, &repo("elsewhere"), b"push");
+    for (digest, content) in &both {
+        assert_eq!(read(digest).unwrap().as_ref(), content.as_slice());
+    }
+    let long = push(&store, &repo("elsewhere"), b"longer");
+    assert_eq!(read(&long), Err(StorageError::NotStaged(long)));
+    fs::write(blob_path(home.path(), &sha256(b"push")), "PUSH").unwrap();
+    assert_eq!(read(&sha256(b"push")), Err(StorageError::NotStaged(sha256(b"push"))));
+}
+
+#[test]
 fn an_image_comes_with_all_its_manifests_and_tags_or_not_at_all() {
     let home = directory();
     let store = open(home.path());

@@ -68,7 +68,14 @@ impl Command for PutImage {
         let mut read = Vec::with_capacity(manifests.len());
         for digest in manifests {
             let most = limits.manifest_bytes as u64;
-            let bytes = context.store.staged_bytes(staging, &digest, most)?;
+            let bytes = match context.store.staged_bytes(staging, &digest, most) {
+                Ok(bytes) => bytes,
+                // The others come all the same.
+                Err(gone @ StorageError::NotStaged(_)) => {
+                    return Ok(PutOutcome::Refused(gone.to_string()));
+                }
+                Err(error) => return Err(error.into()),
+            };
             let manifest = match Manifest::parse(bytes, None, digest.algorithm()) {
                 Ok(manifest) => manifest,
                 Err(error) => return Ok(PutOutcome::Refused(format!("{digest}: {error}"))),
