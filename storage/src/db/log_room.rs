@@ -65,8 +65,8 @@ fn lengthen(log: &File, used: u64) -> u64 {
     if length < used || length >= used + LITTLE_BYTES {
         return length;
     }
-    match log.write_all_at(&ZEROS, length) {
-        Ok(()) => length + ZEROS.len() as u64,
+    match log.write_all_at(&vec![0; ROOM_BYTES], length) {
+        Ok(()) => length + ROOM_BYTES as u64,
         // Part of it may be there.
         Err(_) => log.set_len(length).map_or(0, |()| length),
     }
@@ -81,7 +81,7 @@ const LITTLE_BYTES: u64 = 8 * LOG_PAGE_BYTES;
 /// With fewer free bytes than this no room is made.
 const PLENTY_BYTES: u64 = 256 * 1024 * 1024;
 /// What the log gets at once: room for some twenty commits.
-static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+const ROOM_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -106,7 +106,7 @@ mod tests {
         let length = || std::fs::metadata(path("db-wal")).unwrap().len();
         room.make(2);
         let with_room = length();
-        assert_eq!(with_room, 32 + 2 * LOG_PAGE_BYTES + ZEROS.len() as u64);
+        assert_eq!(with_room, 32 + 2 * LOG_PAGE_BYTES + ROOM_BYTES as u64);
         for (end, pages) in [(1, 3), (9, 11)] {
             insert(&connection, end - 1..end);
             room.make(pages);
@@ -124,7 +124,7 @@ mod tests {
         // When it is nearly used up there is more; once the log is gone it begins anew.
         let pages = i32::try_from(with_room / LOG_PAGE_BYTES).unwrap() - 1;
         room.make(pages);
-        assert_eq!(length(), with_room + ZEROS.len() as u64);
+        assert_eq!(length(), with_room + ROOM_BYTES as u64);
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
         room.forget();
         insert(&connection, 9..10);
