@@ -11,17 +11,16 @@ use storage::{CopyOutcome, ImportNumber, Layout, StagedFile, Staging, StorageErr
 
 use super::pool::{Done, Job, Pool};
 use crate::backup::Listener;
-use crate::command::Command;
 use crate::command::import::{
     BeginImport, EndImport, LinkBlobs, LookAtTags, LookForBlobs, LookForManifests, PublishBlobs,
     PutImage, PutOutcome,
 };
-use crate::control::Owner;
+use crate::control::Session;
 use crate::limits::Limits;
 
 /// What is at work as the owner of the data.
 pub(super) struct Site {
-    owner: Owner,
+    session: Session,
     data: PathBuf,
     at_work: Option<AtWork>,
 }
@@ -39,8 +38,8 @@ struct AtWork {
 impl Site {
     /// Reaches the owner of the store. Changes nothing.
     pub(super) fn reach(data: &Path, allow_network_fs: bool) -> anyhow::Result<Self> {
-        let owner = Owner::reach(data, allow_network_fs)?;
-        Ok(Self { owner, data: data.to_owned(), at_work: None })
+        let session = Session::begin(data, allow_network_fs)?;
+        Ok(Self { session, data: data.to_owned(), at_work: None })
     }
 
     /// Whether the disk has room for so many bytes.
@@ -50,38 +49,38 @@ impl Site {
     }
 
     /// Those of these blobs that the registry does not have.
-    pub(super) fn lacking(&mut self, digests: &[Digest]) -> anyhow::Result<Vec<Digest>> {
+    pub(super) fn lacking(&self, digests: &[Digest]) -> anyhow::Result<Vec<Digest>> {
         let mut lacking = Vec::new();
         for digests in digests.chunks(BLOBS_AT_ONCE) {
-            lacking.extend(self.owner.run(LookForBlobs { digests: digests.to_vec() })?);
+            lacking.extend(self.session.ask(LookForBlobs { digests: digests.to_vec() })?);
         }
         Ok(lacking)
     }
 
     /// Those of these manifests that a repository does not hold.
     pub(super) fn lacking_manifests(
-        &mut self,
+        &self,
         repository: &RepoName,
         digests: &[Digest],
     ) -> anyhow::Result<Vec<Digest>> {
         let mut lacking = Vec::new();
         for digests in digests.chunks(BLOBS_AT_ONCE) {
             let (repository, digests) = (repository.clone(), digests.to_vec());
-            lacking.extend(self.owner.run(LookForManifests { repository, digests })?);
+            lacking.extend(self.session.ask(LookForManifests { repository, digests })?);
         }
         Ok(lacking)
     }
 
     /// What these tags name.
     pub(super) fn named_by(
-        &mut self,
+        &self,
         repository: &RepoName,
         tags: &[Tag],
     ) -> anyhow::Result<Vec<Option<Digest>>> {
         let mut named = Vec::new();
         for tags in tags.chunks(NAMES_AT_ONCE) {
             let (repository, tags) = (repository.clone(), tags.to_vec());
-            named.extend(self.owner.run(LookAtTags { repository, tags })?);
+            named.extend(self.session.ask(LookAtTags { repository, tags })?);
         }
         Ok(named)
     }
@@ -93,7 +92,7 @@ impl Site {
         done: &mpsc::Sender<Done>,
         listener: &Listener,
     ) -> anyhow::Result<ImportNumber> {
-        let import = self.owner.run(BeginImport { sources })?;
+        let import = self.session.ask(BeginImport { sources })?;
         let reserve = Limits::default().reserve_bytes;
         let staging = Arc::new(Staging::begin(&Layout::new(&self.data), reserve)?);
         let pool = Pool::start(&staging, done, listener).context("cannot start a thread")?;
@@ -133,28 +132,24 @@ impl Site {
     }
 
     /// Makes blobs that were read a repository's.
-    pub(super) fn publish(
-        &mut self,
-        repository: &RepoName,
-        digests: &[Digest],
-    ) -> anyhow::Result<()> {
+    pub(super) fn publish(&self, repository: &RepoName, digests: &[Digest]) -> anyhow::Result<()> {
         for digests in digests.chunks(BLOBS_AT_ONCE) {
             let (staging, repository) = (self.at_work()?.staging.id(), repository.clone());
-            self.run(PublishBlobs { staging, repository, digests: digests.to_vec() })?;
+            self.session.ask(PublishBlobs { staging, repository, digests: digests.to_vec() })?;
         }
         Ok(())
     }
 
     /// Gives a repository blobs that the registry has; returns those that it does not have.
     pub(super) fn link(
-        &mut self,
+        &self,
         repository: &RepoName,
         digests: &[Digest],
     ) -> anyhow::Result<Vec<Digest>> {
         let mut lacking = Vec::new();
         for digests in digests.chunks(BLOBS_AT_ONCE) {
             let (repository, digests) = (repository.clone(), digests.to_vec());
-            lacking.extend(self.run(LinkBlobs { repository, digests })?);
+            lacking.extend(self.session.ask(LinkBlobs { repository, digests })?);
         }
         Ok(lacking)
     }
@@ -162,7 +157,7 @@ impl Site {
     /// Stores manifests all of whose blobs their repository has, and lets tags name the image. A
     /// manifest without bytes came with a stream, and lies in the import's directory.
     pub(super) fn put(
-        &mut self,
+        &self,
         repository: RepoName,
         manifests: Vec<(Digest, Option<Vec<u8>>)>,
         image: Digest,
@@ -184,7 +179,7 @@ impl Site {
         }
         let (id, manifests) = (staging.id(), named);
         let put = PutImage { import, staging: id, repository, manifests, image, tags };
-        let outcome = self.run(put)?;
+        let outcome = self.session.ask(put)?;
         staged.iter().try_for_each(|digest| staging.remove(digest))?;
         Ok(outcome)
     }
@@ -192,13 +187,9 @@ impl Site {
     /// Ends it: all was done that could be.
     pub(super) fn end(&mut self) -> anyhow::Result<()> {
         let import = self.at_work()?.import;
-        self.run(EndImport { import })?;
+        self.session.ask(EndImport { import })?;
         self.at_work = None;
         Ok(())
-    }
-
-    fn run<C: Command>(&mut self, command: C) -> anyhow::Result<C::Reply> {
-        self.owner.run(command)
     }
 
     fn at_work(&self) -> anyhow::Result<&AtWork> {
