@@ -45,7 +45,9 @@ pub use backup::BackupError;
 pub use byte_count::ByteCount;
 pub use collect::{Collected, Keep, KeptUntagged, OnStep, Share};
 pub use content::upload::{UploadId, UploadIdError, UploadWriter};
-pub use content::{BlobContent, BlobDamage, BlobReader, CopyOutcome, Spool, StagedFile, Staging};
+pub use content::{
+    BlobContent, BlobDamage, BlobReader, CheckedFile, CopyOutcome, Spool, StagedFile, Staging,
+};
 pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::history::TagChange;
 pub use db::image_removal::{Keeper, Removal, RemovalStep};

@@ -8,13 +8,12 @@ use std::sync::mpsc;
 use anyhow::{Context, bail};
 use oci::{Digest, ImageName};
 
-use super::pool::{Done, Job, Outcome, THREADS};
+use super::pool::{Done, Job, Outcome, THREADS, cut_short};
 use super::report::{ImportReport, LeftImage, MissingPart};
 use super::site::Site;
 use super::sources::Sources;
 use super::streamed::Streamed;
 use super::survey::{Survey, WantedImage};
-use crate::advice::told;
 use crate::backup::OwnerThread;
 
 mod put;
@@ -263,10 +262,7 @@ impl<'a> Run<'a> {
             }
             Outcome::Wrong => WRONG.to_owned(),
             Outcome::Unreadable(why) => format!("the source does not give it back: {why}"),
-            Outcome::Failed(error) => bail!(
-                "{}; what is imported by then stays, and the same command goes on with the rest",
-                told(&error)
-            ),
+            Outcome::Failed(error) => return Err(cut_short(&error)),
         };
         self.states.insert(digest, State::Bad);
         self.bad.insert(digest, (bad, Vec::new()));

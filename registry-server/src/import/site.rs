@@ -7,9 +7,9 @@ use std::sync::{Arc, mpsc};
 
 use anyhow::Context;
 use oci::{Digest, RepoName, Tag};
-use storage::{CopyOutcome, ImportNumber, Layout, StagedFile, Staging, StorageError};
+use storage::{CheckedFile, ImportNumber, Layout, StagedFile, Staging, StorageError};
 
-use super::pool::{Done, Job, Pool};
+use super::pool::{Done, Job, Pool, cut_short};
 use crate::backup::Listener;
 use crate::command::import::{
     BeginImport, EndImport, LinkBlobs, LookAtTags, LookForBlobs, LookForManifests, PublishBlobs,
@@ -128,12 +128,14 @@ impl Site {
     /// Ends the blob that came; false if its bytes are wrong.
     pub(super) fn end_blob(&mut self) -> anyhow::Result<bool> {
         let coming = self.at_work.as_mut().and_then(|at_work| at_work.coming.take());
-        Ok(coming.context(NOT_BEGUN)?.finish()? != CopyOutcome::Wrong)
+        let checked = coming.context(NOT_BEGUN)?.checked();
+        Ok(checked.map(CheckedFile::sync).transpose()?.is_some())
     }
 
-    /// Makes blobs that were read a repository's.
+    /// Makes blobs that were read a repository's, once they are synced.
     pub(super) fn publish(&self, repository: &RepoName, digests: &[Digest]) -> anyhow::Result<()> {
         for digests in digests.chunks(BLOBS_AT_ONCE) {
+            self.at_work()?.pool.sync(digests).map_err(|error| cut_short(&error))?;
             let (staging, repository) = (self.at_work()?.staging.id(), repository.clone());
             self.session.ask(PublishBlobs { staging, repository, digests: digests.to_vec() })?;
         }
@@ -171,10 +173,11 @@ impl Site {
             let Some(bytes) = bytes else { continue };
             let mut file = staging.create(&digest)?;
             file.write(&bytes)?;
-            if file.finish_to_be_read() == CopyOutcome::Wrong {
+            let Some(file) = file.checked() else {
                 let why = format!("{digest} has other bytes by now than when it was looked at");
                 return Ok(PutOutcome::Refused(why));
-            }
+            };
+            file.keep_to_be_read();
             staged.push(digest);
         }
         let (id, manifests) = (staging.id(), named);

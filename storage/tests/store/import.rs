@@ -7,7 +7,7 @@ use std::thread;
 
 use oci::{Algorithm, Digest, Manifest, MediaType, Reference};
 use storage::{
-    Actor, CopyOutcome, ImportNumber, ImportedImage, Keep, Staging, StorageError, Store, TagFate,
+    Actor, ImportNumber, ImportedImage, Keep, Staging, StorageError, Store, TagFate,
 };
 
 use crate::full::{Ballast, on_a_small_disk};
@@ -19,7 +19,7 @@ use crate::support::{
 fn stage(staging: &Staging, digest: &Digest, content: &[u8]) {
     let mut file = staging.create(digest).unwrap();
     file.write(content).unwrap();
-    assert_eq!(file.finish(), Ok(CopyOutcome::Whole(content.len() as u64)));
+    file.checked().unwrap().sync().unwrap();
 }
 
 fn staging(store: &Store) -> Staging {
