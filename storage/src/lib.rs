@@ -71,6 +71,7 @@ pub use medium::{Foreign, Medium, is_read_only};
 pub use page::Page;
 pub use shell::shell_word;
 pub use store::{
-    ImagePart, ImportedImage, ManifestContent, OpenOptions, PartState, Pushed, Snapshot, Store,
+    ImagePart, ImportedImage, ManifestContent, OpenOptions, PartState, Pushed, RepositoryBlobs,
+    Snapshot, Store,
 };
 pub use verify::{BrokenImages, Finding, Image, Missized, Position, Scrub, Verification, Verified};
