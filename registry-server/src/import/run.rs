@@ -33,6 +33,8 @@ pub(super) struct Run<'a> {
     done: mpsc::Receiver<Done>,
     /// How many images were looked at for blobs to be read.
     looked_at: usize,
+    /// The manifests of these.
+    seen: HashSet<Digest>,
     /// Blobs that are to be read next.
     upcoming: VecDeque<Digest>,
     states: HashMap<Digest, State>,
@@ -44,6 +46,8 @@ pub(super) struct Run<'a> {
     staged: usize,
     /// Images whose blobs are read, and that become visible next.
     group: Group,
+    /// Which manifests each repository has by now, of those that this import brings.
+    stored: HashMap<RepoName, HashSet<Digest>>,
     /// What turned out to be no good, and which images that hurts.
     bad: BTreeMap<Digest, (String, Vec<ImageName>)>,
 }
@@ -95,12 +99,14 @@ impl<'a> Run<'a> {
             report,
             done,
             looked_at: 0,
+            seen: HashSet::new(),
             upcoming: VecDeque::new(),
             states,
             given_up: VecDeque::new(),
             reading: 0,
             staged: 0,
             group: Group::default(),
+            stored: HashMap::new(),
             bad,
         }
     }
@@ -112,7 +118,10 @@ impl<'a> Run<'a> {
     pub(super) fn all(mut self) -> anyhow::Result<ImportReport> {
         for place in 0..self.images.len() {
             let Some(wanted) = self.images.get(place).cloned() else { break };
-            let parts = self.sources.contents.parts(&wanted.image.digest);
+            let is_stored = |digest: &Digest| {
+                self.stored.get(&wanted.image.repository).is_some_and(|it| it.contains(digest))
+            };
+            let parts = self.sources.contents.new_parts(&wanted.image.digest, &is_stored);
             self.bring(ReadyImage::new(wanted, parts))?;
             if self.group.is_due() {
                 self.settle()?;
@@ -195,9 +204,11 @@ impl<'a> Run<'a> {
 
     fn next_blob(&mut self) -> Option<Digest> {
         while self.upcoming.is_empty() {
-            let wanted = self.images.get(self.looked_at)?;
+            let image = self.images.get(self.looked_at)?.image.digest;
             self.looked_at += 1;
-            for digest in self.sources.contents.parts(&wanted.image.digest).blobs {
+            let parts = self.sources.contents.new_parts(&image, &|it| self.seen.contains(it));
+            self.seen.extend(parts.manifests);
+            for digest in parts.blobs {
                 if self.lacking.contains(&digest) {
                     self.await_blob(digest);
                 }

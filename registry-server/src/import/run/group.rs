@@ -27,7 +27,7 @@ pub(super) struct ReadyImage {
 #[derive(Default)]
 pub(super) struct Group {
     images: Vec<ReadyImage>,
-    /// The blobs of all of them.
+    /// Their blobs and manifests.
     blobs: usize,
     /// When the group before it became visible.
     before: Option<Instant>,
@@ -48,7 +48,7 @@ impl ReadyImage {
 
 impl Group {
     pub(super) fn add(&mut self, image: ReadyImage) {
-        self.blobs += image.needed.len();
+        self.blobs += image.needed.len() + image.parts.manifests.len();
         self.images.push(image);
     }
 

@@ -95,14 +95,17 @@ impl Run<'_> {
     fn put(&mut self, pieces: Vec<Piece<'_>>) -> anyhow::Result<u64> {
         let (mut told, mut images, mut count) = (Vec::new(), Vec::new(), 0);
         for Piece { wanted, image, .. } in pieces {
-            told.push((wanted, image.image, image.tags.clone()));
+            let manifests: Vec<Digest> = image.manifests.iter().map(|it| it.0).collect();
+            told.push((wanted, image.image, manifests, image.tags.clone()));
             images.push(image);
         }
         let outcomes = self.owner.ask(move |site| site.put(images))??;
-        for ((wanted, image, tags), outcome) in told.into_iter().zip(outcomes) {
+        for ((wanted, image, manifests, tags), outcome) in told.into_iter().zip(outcomes) {
             match outcome {
                 PutOutcome::Put(outcomes) => {
                     count += 1;
+                    let stored = self.stored.entry(wanted.image.repository.clone()).or_default();
+                    stored.extend(manifests);
                     self.note_tags(wanted, image, tags, outcomes);
                 }
                 PutOutcome::Refused(why) => self.leave(wanted, &why),
