@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
 use anyhow::anyhow;
@@ -83,13 +83,28 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Syncs those of these blobs that it has read, so that they can be published.
+    /// Syncs those of these blobs that nobody has synced yet, so that they can be published.
     ///
     /// # Errors
     /// Trouble with the disk: then there is none of them that may be published.
     pub(super) fn sync(&self, digests: &[Digest]) -> Result<(), StorageError> {
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut checked = lock(&self.checked);
         let files = digests.iter().filter_map(|digest| checked.remove(digest)).collect();
+        drop(checked);
+        sync_all(files)
+    }
+
+    /// Lays a file by that somebody else has filled, to be synced with others.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub(super) fn lay_by(&self, file: CheckedFile) -> Result<(), StorageError> {
+        let mut checked = lock(&self.checked);
+        checked.insert(*file.digest(), file);
+        if checked.len() < MOST_UNSYNCED {
+            return Ok(());
+        }
+        let files = std::mem::take(&mut *checked).into_values().collect();
         drop(checked);
         sync_all(files)
     }
@@ -138,7 +153,7 @@ impl Worker {
         if let Some(whole) = bytes.whole_file() {
             let mut tell = |count| (self.listener)(Event::Copied(count));
             if file.fill_as_clone(whole, &mut tell)? {
-                return Ok(self.check(file, digest, true));
+                return Ok(self.check(file, true));
             }
         }
         // A file may have become longer since its size was read, and there is room for no more.
@@ -161,17 +176,20 @@ impl Worker {
                 Err(error) => return Ok(Outcome::Unreadable(error.to_string())),
             }
         }
-        Ok(self.check(file, digest, false))
+        Ok(self.check(file, false))
     }
 
     /// Lays it by to be synced, if its bytes are right.
-    fn check(&self, file: StagedFile, digest: &Digest, is_clone: bool) -> Outcome {
+    fn check(&self, file: StagedFile, is_clone: bool) -> Outcome {
         let Some(file) = file.checked() else { return Outcome::Wrong };
         let bytes = file.bytes();
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        checked.insert(*digest, file);
+        lock(&self.checked).insert(*file.digest(), file);
         Outcome::Staged { bytes, is_clone }
     }
+}
+
+fn lock(checked: &Checked) -> MutexGuard<'_, HashMap<Digest, CheckedFile>> {
+    checked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says what ends an import before its time.
@@ -185,6 +203,9 @@ pub(super) fn cut_short(error: &StorageError) -> anyhow::Error {
 /// How many blobs are read at once: one that is hashed while another one is written, on hosts with
 /// a few processors.
 pub(super) const THREADS: usize = 4;
+/// Files of a stream that are open and not synced, at most: nobody can say yet which of them are
+/// published together.
+const MOST_UNSYNCED: usize = 64;
 /// How much of a blob each has in memory: no more than the processor's cache holds, since it is
 /// copied, hashed and copied again.
 const PIECE_BYTES: usize = 256 * 1024;

@@ -8,9 +8,7 @@ use std::sync::{Arc, mpsc};
 
 use anyhow::Context;
 use oci::{Digest, RepoName, Tag};
-use storage::{
-    CheckedFile, ImportNumber, Layout, RepositoryBlobs, StagedFile, Staging, StorageError,
-};
+use storage::{ImportNumber, Layout, RepositoryBlobs, StagedFile, Staging, StorageError};
 
 use super::pool::{Done, Job, Pool, cut_short};
 use crate::backup::Listener;
@@ -140,9 +138,12 @@ impl Site {
 
     /// Ends the blob that came; false if its bytes are wrong.
     pub(super) fn end_blob(&mut self) -> anyhow::Result<bool> {
-        let coming = self.at_work.as_mut().and_then(|at_work| at_work.coming.take());
-        let checked = coming.context(NOT_BEGUN)?.checked();
-        Ok(checked.map(CheckedFile::sync).transpose()?.is_some())
+        let at_work = self.at_work.as_mut().context(NOT_BEGUN)?;
+        let Some(file) = at_work.coming.take().context(NOT_BEGUN)?.checked() else {
+            return Ok(false);
+        };
+        at_work.pool.lay_by(file).map_err(|error| cut_short(&error))?;
+        Ok(true)
     }
 
     /// Makes blobs that were read those of repositories, once they are synced.

@@ -81,6 +81,11 @@ impl StagedFile {
 }
 
 impl CheckedFile {
+    /// What it has the bytes of.
+    pub fn digest(&self) -> &Digest {
+        &self.0.digest
+    }
+
     /// How many bytes it has.
     pub fn bytes(&self) -> u64 {
         self.0.length
