@@ -14,16 +14,14 @@ use crate::command::Progress;
 mod client;
 mod lease;
 mod line;
-mod owner;
 mod person;
 mod place;
 mod session;
 mod socket;
 
-pub use client::{Leased, Refused, own, run, run_leased, run_long, run_on};
+pub use client::{Leased, Refused, own, run, run_leased, run_long};
 pub(crate) use client::{allow_network_fs, check_medium, is_network_fs_allowed, open_options};
 pub use lease::Lease;
-pub use owner::Owner;
 pub(crate) use person::remember_user;
 pub use session::Session;
 pub use socket::Socket;

@@ -11,8 +11,8 @@
 //!
 //! Modules in reading order: `plan` says what is to be called how; `survey` holds it against the
 //! registry, which for a dry run is all; `run` imports it, with `pool` as the threads that read,
-//! and `streamed` for what comes only once; below them `sources` and `site` are the two sides, and
-//! `report` is what is told.
+//! `sync` for what they leave, and `streamed` for what comes only once; below them `sources` and
+//! `site` are the two sides, and `report` is what is told.
 
 mod plan;
 mod pool;
@@ -22,6 +22,7 @@ mod site;
 mod sources;
 mod streamed;
 mod survey;
+mod sync;
 
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};

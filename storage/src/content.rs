@@ -35,7 +35,7 @@ pub use reader::{BlobContent, BlobReader};
 pub(crate) use reread::{Identity, Reread};
 pub(crate) use shard::Listing;
 pub use spool::Spool;
-pub use staging::{StagedFile, Staging};
+pub use staging::{CheckedFile, StagedFile, Staging};
 
 /// The content in one directory.
 #[derive(Clone, Debug)]

@@ -45,7 +45,9 @@ pub use backup::BackupError;
 pub use byte_count::ByteCount;
 pub use collect::{Collected, Keep, KeptUntagged, OnStep, Share};
 pub use content::upload::{UploadId, UploadIdError, UploadWriter};
-pub use content::{BlobContent, BlobDamage, BlobReader, CopyOutcome, Spool, StagedFile, Staging};
+pub use content::{
+    BlobContent, BlobDamage, BlobReader, CheckedFile, CopyOutcome, Spool, StagedFile, Staging,
+};
 pub use db::copy::{BlobIndex, NamedBlob};
 pub use db::history::TagChange;
 pub use db::image_removal::{Keeper, Removal, RemovalStep};
@@ -69,6 +71,7 @@ pub use medium::{Foreign, Medium, is_read_only};
 pub use page::Page;
 pub use shell::shell_word;
 pub use store::{
-    ImagePart, ImportedImage, ManifestContent, OpenOptions, PartState, Pushed, Snapshot, Store,
+    ImagePart, ImportedImage, ManifestContent, OpenOptions, PartState, Pushed, RepositoryBlobs,
+    Snapshot, Store,
 };
 pub use verify::{BrokenImages, Finding, Image, Missized, Position, Scrub, Verification, Verified};

@@ -42,7 +42,7 @@ mod user;
 mod verify;
 
 pub use image::{ImagePart, PartState};
-pub use import::ImportedImage;
+pub use import::{ImportedImage, RepositoryBlobs};
 pub use manifest::ManifestContent;
 pub use push::Pushed;
 pub use snapshot::Snapshot;

@@ -11,12 +11,14 @@ use crate::work::Sizes;
 
 const ABOUT: &str = "\
 Measures our registry against any number of others on the same work: pushes and pulls of large \
-and small blobs, manifests, a release and the nodes that pull it, starts and rest.";
+and small blobs, manifests, a release and the nodes that pull it, starts and rest; and imports.";
 
 const LONG_ABOUT: &str = "\
 Measures our registry against any number of others on the same work: pushes and pulls of large \
-and small blobs, manifests, a release and the nodes that pull it, starts and rest. At the end, \
-what clients of ours wait for with and without a collection. It prints, and judges nothing.
+and small blobs, manifests, a release and the nodes that pull it, starts and rest. Imports of ours \
+run beside openssl, which hashes the same bytes, and skopeo, which copies them into a server of \
+ours; their processor time is the command's and the server's. At the end, what clients of ours \
+wait for with and without a collection. It prints, and judges nothing.
 
 Debian's docker-registry is built in, and nginx with the manifest as a static file; one that is \
 not installed is left out. Within each round every group of scenarios runs on one server after \
@@ -29,8 +31,9 @@ As root, the data lies on a loop device of its own, so that flushes and bytes wr
 counted; otherwise they are not.
 
 It needs the file that we give away (the recipe `release` of the justfile) and Debian's packages \
-docker-registry, nginx-light, apache2-utils and e2fsprogs. The full form takes about half an hour, \
-5 GiB of disk and 1 GiB of memory beside the servers'.";
+docker-registry, nginx-light, apache2-utils, e2fsprogs, xfsprogs, openssl and skopeo. The full \
+form takes about three quarters of an hour, 22 GiB of disk, of which all but 5 are for imports, \
+and 1 GiB of memory beside the servers', and more so that what is imported lies in memory.";
 
 const PEER_HELP: &str = "\
 Another registry: a name, and a line for sh that starts it, may be given more than once.
@@ -132,9 +135,11 @@ impl Args {
             None => given_away(&std::env::current_exe()?),
         };
         let mut programs = vec![
-            Program::ours(ours),
+            Program::ours(ours.clone()),
             Program::docker_registry(self.docker_registry.clone()),
             Program::nginx(self.nginx.clone()),
+            Program::openssl(),
+            Program::skopeo(ours),
         ];
         programs.splice(2..2, self.peers.iter().cloned());
         for (index, program) in programs.iter().enumerate() {
@@ -199,8 +204,9 @@ mod tests {
         let names = |line: &str| -> Result<Vec<String>> {
             Ok(args(line).programs()?.into_iter().map(|program| program.name).collect())
         };
-        assert_eq!(names("load").unwrap(), ["ours", "docker-registry", "nginx"]);
-        let expected = ["ours", "docker-registry", "a", "b", "nginx"];
+        let expected = ["ours", "docker-registry", "nginx", "openssl", "skopeo"];
+        assert_eq!(names("load").unwrap(), expected);
+        let expected = ["ours", "docker-registry", "a", "b", "nginx", "openssl", "skopeo"];
         assert_eq!(names("load --peer a=x --peer b=y").unwrap(), expected);
         assert_eq!(names("load --peer a=x --only a,ours").unwrap(), ["ours", "a"]);
         assert!(names("load --peer ours=x").is_err());

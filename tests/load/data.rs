@@ -1,6 +1,7 @@
 //! The bytes that are pushed: random, so that nothing can compress them, and the same in every
 //! run, so that runs can be compared. Generated and hashed once, before any clock starts.
 
+use std::io::{self, Write};
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -71,6 +72,12 @@ impl Blob {
     /// The length in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         (self.head.len() + self.tail.len()) as u64
+    }
+
+    /// Writes the content.
+    pub(crate) fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.head)?;
+        out.write_all(&self.tail)
     }
 
     /// The content in one piece.

@@ -1,5 +1,5 @@
 //! A disk for the servers alone, so that what they have it do can be counted: a file that is a
-//! loop device, with an ext4 on it.
+//! loop device, with an ext4 on it, or with an XFS where files are to share their blocks.
 //!
 //! It takes root and a kernel that lets it; where one of them is missing, that is said and the
 //! servers' data lies in a plain directory, with nothing counted. However the load generator
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{FallocateFlags, fallocate, syncfs};
+use rustix::fs::{FallocateFlags, fallocate, statvfs, syncfs};
 
 /// A file system of its own, unmounted when it is dropped.
 pub(crate) struct Disk {
@@ -28,22 +28,28 @@ pub(crate) struct Counts {
     pub(crate) written_bytes: u64,
 }
 
+/// What a disk is formatted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Ext4,
+    /// With blocks that files share.
+    Xfs,
+}
+
 impl Disk {
     /// Makes one of so many bytes in `base`, and mounts it there. Fails where this machine does
     /// not let us; the error says what it said.
-    pub(crate) fn mount(base: &Path, bytes: u64) -> Result<Self> {
+    pub(crate) fn mount(base: &Path, format: Format, bytes: u64) -> Result<Self> {
         ensure!(rustix::process::geteuid().is_root(), "only root may mount one");
-        let (image, mounted) = (base.join("disk.image"), base.join("disk"));
+        let name = format.name();
+        let (image, mounted) = (base.join(format!("{name}.image")), base.join(name));
         fs::create_dir_all(&mounted)?;
         let file = File::create(&image).with_context(|| image.display().to_string())?;
         let allocated = fallocate(&file, FallocateFlags::empty(), 0, bytes);
         // From here on, dropping it takes away what there is.
         let mut disk = Self { mounted, image, counters: PathBuf::new() };
         allocated.with_context(|| format!("{bytes} bytes in {}", base.display()))?;
-        // What ext4 puts off until it is mounted would be counted as the servers' own.
-        let mut make = Command::new("mkfs.ext4");
-        make.args(["-q", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"]);
-        said(make.arg(&disk.image))?;
+        said(format.maker().arg(&disk.image))?;
         let device = attach(&disk.image)?;
         let mounted = said(Command::new("mount").arg(&device).arg(&disk.mounted));
         // The device goes by itself as soon as nothing uses it any more.
@@ -60,6 +66,12 @@ impl Disk {
         &self.mounted
     }
 
+    /// How much room is left on it, in bytes.
+    pub(crate) fn free_bytes(&self) -> Result<u64> {
+        let room = statvfs(&self.mounted).context("asking for the room of a disk")?;
+        Ok(room.f_bfree.saturating_mul(room.f_frsize))
+    }
+
     /// Brings everything to rest that was written, so that it is nobody else's.
     pub(crate) fn settle(&self) -> Result<()> {
         syncfs(File::open(&self.mounted)?).context("syncing the disk of the servers")
@@ -70,6 +82,30 @@ impl Disk {
         let path = self.counters.display();
         let text = fs::read_to_string(&self.counters).with_context(|| format!("reading {path}"))?;
         Counts::parse(&text).with_context(|| format!("{path} has another form: {text}"))
+    }
+}
+
+impl Format {
+    /// The word for it, and for where it is mounted.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "disk",
+            Self::Xfs => "disk-xfs",
+        }
+    }
+
+    /// What makes one, but for the file.
+    fn maker(self) -> Command {
+        let (program, flags): (&str, &[&str]) = match self {
+            // What ext4 puts off until it is mounted would be counted as the servers' own.
+            Self::Ext4 => {
+                ("mkfs.ext4", &["-q", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"])
+            }
+            Self::Xfs => ("mkfs.xfs", &["-q", "-K", "-m", "reflink=1"]),
+        };
+        let mut command = Command::new(program);
+        command.args(flags);
+        command
     }
 }
 
@@ -127,7 +163,7 @@ mod tests {
     #[test]
     fn a_disk_counts_what_it_is_asked_for_and_leaves_nothing() {
         let base = tempfile::tempdir().unwrap();
-        let disk = match Disk::mount(base.path(), 64 << 20) {
+        let disk = match Disk::mount(base.path(), Format::Ext4, 64 << 20) {
             Ok(disk) => disk,
             // As in some containers; the program then goes without as well.
             Err(error) => return println!("no disk of our own: {error:#}"),

@@ -27,6 +27,8 @@ pub(crate) enum Figure {
     FlushesPerBlob,
     /// What was written to the disk.
     Written,
+    /// By how much the disk is fuller, of a hundred parts of what was imported.
+    Grown,
     /// Switches between threads that the server wanted.
     Voluntary,
     /// Switches that it did not want.
@@ -57,6 +59,7 @@ impl Figure {
             Self::Flushes => "flushes",
             Self::FlushesPerBlob => "flushes/blob",
             Self::Written => "written MiB",
+            Self::Grown => "disk grown %",
             Self::Voluntary => "switches",
             Self::Involuntary => "preemptions",
             Self::VoluntaryPerRequest => "switches/req.",
@@ -84,6 +87,7 @@ impl Figure {
             Self::Flushes => optional(measurement.flushes)?,
             Self::FlushesPerBlob => optional(measurement.flushes)? / blobs,
             Self::Written => optional(measurement.written_bytes)? / MIB,
+            Self::Grown => optional(measurement.grown_bytes)? * 100.0 / measurement.bytes as f64,
             Self::Voluntary => voluntary,
             Self::Involuntary => involuntary,
             Self::VoluntaryPerRequest => voluntary / requests,
@@ -110,6 +114,10 @@ pub(crate) enum Goal {
     OfDebian(f64),
     /// So much of what nginx reaches, at least.
     OfNginx(f64),
+    /// So much of what openssl needs to hash the same, at most.
+    OfOpenssl(f64),
+    /// So much of what skopeo needs to copy the same, at most.
+    OfSkopeo(f64),
     /// So much, at most, whatever the sizes are.
     AtMost(f64),
     /// So much, at most, in the full form.
@@ -123,6 +131,8 @@ impl Goal {
             Self::OfBest(ratio) => Some(format!("best <= {ratio:.2}")),
             Self::OfDebian(ratio) => Some(format!("Debian <= {ratio:.2}")),
             Self::OfNginx(ratio) => Some(format!("nginx >= {ratio:.2}")),
+            Self::OfOpenssl(ratio) => Some(format!("openssl <= {ratio:.2}")),
+            Self::OfSkopeo(ratio) => Some(format!("skopeo <= {ratio:.2}")),
             Self::AtMost(value) => Some(format!("<= {value}")),
             Self::AtMostInFull(value) => is_full.then(|| format!("<= {value}")),
         }
@@ -159,6 +169,21 @@ pub(crate) fn figures(scenario: Scenario) -> Vec<(Figure, &'static [Goal])> {
             figures.push((F::Resumed, &[]));
             figures
         }
+        Scenario::ImportTar | Scenario::ImportDir => vec![
+            (F::Wall, &[G::OfOpenssl(1.5), G::OfSkopeo(0.2)]),
+            (F::Cpu, &[G::OfOpenssl(1.9)]),
+            (F::Peak, &[]),
+            (F::FlushesPerBlob, &[]),
+            (F::Written, &[]),
+        ],
+        Scenario::Clone => vec![
+            (F::Wall, &[]),
+            (F::Cpu, &[]),
+            (F::Peak, &[]),
+            (F::FlushesPerBlob, &[]),
+            (F::Written, &[]),
+            (F::Grown, &[G::AtMostInFull(1.0)]),
+        ],
         Scenario::Stream1 => timed(&FIRST, &FIRST, &[G::AtMost(3.0)]),
         Scenario::Stream8 => timed(&FIRST, &FIRST, &[G::AtMost(0.7)]),
         Scenario::Stream32 => timed(&FIRST, &FIRST, &[G::AtMost(0.4)]),
@@ -241,6 +266,8 @@ mod tests {
             blobs: 4,
             flushes: Some(6),
             written_bytes: Some(1 << 20),
+            grown_bytes: Some(1 << 20),
+            bytes: 4 << 20,
             voluntary_switches: 5,
             resumed: Some(9),
             ..Measurement::default()
@@ -254,6 +281,7 @@ mod tests {
             (Figure::Rest, None),
             (Figure::FlushesPerBlob, Some(1.5)),
             (Figure::Written, Some(1.0)),
+            (Figure::Grown, Some(25.0)),
             (Figure::VoluntaryPerRequest, Some(0.5)),
             (Figure::P50, None),
             (Figure::Resumed, Some(90.0)),

@@ -15,6 +15,7 @@ mod disk;
 mod facts;
 mod figure;
 mod measure;
+mod media;
 mod peer;
 mod place;
 mod run;
@@ -35,6 +36,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::Args;
 use crate::collection::Collection;
 use crate::facts::Facts;
+use crate::media::{Media, Set};
 use crate::place::Place;
 use crate::server::Program;
 use crate::table::Record;
@@ -78,9 +80,14 @@ async fn measure(args: &Args) -> Result<()> {
     let installed = versions.into_iter().filter(|(_, version)| version.is_some());
     let programs: Vec<Program> = installed.map(|(program, _)| program).collect();
 
-    let work = Workload::generate(args.sizes(), args.check_digests);
+    let mut work = Workload::generate(args.sizes(), args.check_digests);
+    let groups = args.groups();
+    if groups.concat().iter().any(|scenario| scenario.needs_media()) {
+        let set = Set::generate(work.sizes.import_images, work.sizes.import_divisor);
+        work.media = Some(Media::write(place.base(), set)?);
+    }
     println!("{}", table::LINE_HEAD);
-    let records = run::all(&work, &programs, &place, &args.groups(), args.rounds()).await?;
+    let records = run::all(&work, &programs, &place, &groups, args.rounds()).await?;
     println!("\n{}", table::render(&records, &programs, !args.short));
     let ours = programs.iter().find(|program| program.is_ours());
     let collection = match ours.filter(|_| args.collection()) {

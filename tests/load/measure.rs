@@ -34,6 +34,9 @@ pub(crate) struct Measurement {
     pub(crate) flushes: Option<u64>,
     /// What was written to it, once all was at rest, in bytes.
     pub(crate) written_bytes: Option<u64>,
+    /// By how much the disk of an import is fuller afterwards that shares the blocks of its source,
+    /// in bytes.
+    pub(crate) grown_bytes: Option<u64>,
     /// How often the server's threads gave up a processor.
     pub(crate) voluntary_switches: u64,
     /// How often they lost one.
@@ -130,6 +133,7 @@ pub(crate) async fn measure(
         rest_bytes: Some(after.usage.resident_bytes()?),
         flushes: of_disk(after.disk, |counts| counts.flushes),
         written_bytes: of_disk(written, |counts| counts.written_bytes),
+        grown_bytes: None,
         voluntary_switches,
         involuntary_switches,
         p50_ms: at(50),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Format};
 
 /// The directory for everything, removed at the end when it is our own.
 pub(crate) struct Place {
@@ -35,7 +35,7 @@ impl Place {
         };
         let mut place = Self { disk: None, base, why_no_disk: String::from("not wanted") };
         if let Some(bytes) = disk_bytes {
-            match Disk::mount(place.base(), bytes) {
+            match Disk::mount(place.base(), Format::Ext4, bytes) {
                 Ok(disk) => place.disk = Some(disk),
                 Err(error) => place.why_no_disk = format!("{error:#}"),
             }

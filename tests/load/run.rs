@@ -53,11 +53,11 @@ impl Turn<'_> {
     /// Runs a group. A peer that fails at one of them goes on with the next, and one that cannot
     /// be started has none.
     async fn run(&self, group: &[Scenario], records: &mut Vec<Record>) -> Result<()> {
-        let (starts, others): (Vec<Scenario>, Vec<Scenario>) =
-            group.iter().partition(|scenario| scenario.is_of_starts());
-        for scenario in starts {
-            let measured = scenario.run_starts(self.work, self.program, self.place).await;
-            let measured = self.forgive(measured)?;
+        let (alone, others): (Vec<Scenario>, Vec<Scenario>) =
+            group.iter().partition(|scenario| scenario.is_alone());
+        for scenario in alone {
+            let measured = scenario.run_alone(self.work, self.program, self.place).await;
+            let measured = self.forgive(measured)?.flatten();
             self.note(scenario, measured, records);
         }
         let Some(first) = others.first() else { return Ok(()) };

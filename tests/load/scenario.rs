@@ -14,6 +14,7 @@ use crate::server::{Program, Server};
 use crate::work::Workload;
 
 pub(crate) mod image;
+mod import;
 mod large;
 mod nodes;
 mod release;
@@ -63,11 +64,17 @@ pub(crate) enum Scenario {
     Again,
     /// Many nodes that pull images of it at once.
     Nodes,
+    /// An archive as oc-mirror writes it, imported beside a server.
+    ImportTar,
+    /// The same images in an OCI layout.
+    ImportDir,
+    /// A docker-registry's directory on a disk where files share their blocks.
+    Clone,
 }
 
 impl Scenario {
     /// All of them, in the order in which they run; those of a group on one server.
-    pub(crate) const GROUPS: [&'static [Self]; 8] = [
+    pub(crate) const GROUPS: [&'static [Self]; 10] = [
         &[Self::Start, Self::FirstStart],
         &[Self::Idle],
         &[Self::Push, Self::Pull, Self::Ranges, Self::Slow],
@@ -76,6 +83,8 @@ impl Scenario {
         &[Self::Small, Self::Stream1, Self::Stream8, Self::Stream32],
         &[Self::Manifests, Self::Connect, Self::Resume],
         &[Self::Release, Self::Again, Self::Nodes],
+        &[Self::ImportTar, Self::ImportDir],
+        &[Self::Clone],
     ];
 
     /// The word for it in the output and on the command line.
@@ -101,6 +110,9 @@ impl Scenario {
             Self::Release => "release",
             Self::Again => "again",
             Self::Nodes => "nodes",
+            Self::ImportTar => "import-tar",
+            Self::ImportDir => "import-dir",
+            Self::Clone => "clone",
         }
     }
 
@@ -127,27 +139,47 @@ impl Scenario {
             Self::Release => "many images with shared layers, 8 at once",
             Self::Again => "the same when all is there",
             Self::Nodes => "many nodes pull the same images at once",
+            Self::ImportTar => "an archive of oc-mirror into a running server",
+            Self::ImportDir => "the same images from an OCI layout",
+            Self::Clone => "a docker-registry's directory, on an XFS of its own",
         }
     }
 
-    /// Whether it is run with a server: nginx has one file and no login.
+    /// Whether it is run with a program: nginx has one file and no login, and nobody but ours
+    /// imports.
     pub(crate) fn is_for(self, program: &Program) -> bool {
-        program.is_registry() || self == Self::Manifests
+        match self {
+            Self::Manifests => !program.is_tool(),
+            Self::ImportTar | Self::ImportDir => program.is_ours() || program.is_tool(),
+            Self::Clone => program.is_ours(),
+            _ => program.is_registry(),
+        }
+    }
+
+    /// Whether it takes what lies on media.
+    pub(crate) fn needs_media(self) -> bool {
+        matches!(self, Self::ImportTar | Self::ImportDir)
     }
 
     /// Whether it starts its servers itself.
-    pub(crate) fn is_of_starts(self) -> bool {
-        matches!(self, Self::Start | Self::FirstStart)
+    pub(crate) fn is_alone(self) -> bool {
+        self.needs_media() || matches!(self, Self::Start | Self::FirstStart | Self::Clone)
     }
 
-    /// Starts a program again and again, for the scenarios that are about that.
-    pub(crate) async fn run_starts(
+    /// Runs such a scenario once; `None` where the machine does not let it, which is printed.
+    pub(crate) async fn run_alone(
         self,
         work: &Workload,
         program: &Program,
         place: &Place,
-    ) -> Result<Measurement> {
-        start::measure(work, program, place, self == Self::Start).await
+    ) -> Result<Option<Measurement>> {
+        match self {
+            Self::Clone => import::measure_clone(work, program, place).await,
+            Self::ImportTar | Self::ImportDir => {
+                import::measure(work, program, place, self == Self::ImportTar).await.map(Some)
+            }
+            _ => start::measure(work, program, place, self == Self::Start).await.map(Some),
+        }
     }
 
     /// Runs the scenario once; `None` where the server does not do such a thing, and says so.
@@ -185,7 +217,9 @@ impl Scenario {
         let mut beside = Vec::new();
         let repeats = |repeats| of_server(repeats, server.program());
         let clients = match self {
-            Self::Start | Self::FirstStart => return Err(anyhow!("it starts servers itself")),
+            Self::Start | Self::FirstStart | Self::ImportTar | Self::ImportDir | Self::Clone => {
+                return Err(anyhow!("it starts servers itself"));
+            }
             Self::Idle => vec![rest(work.rest())],
             Self::Push => large::push(target, &work.large, 1).await?,
             Self::Push512 => large::push(target, &work.large_by_sha512, 1).await?,
@@ -280,6 +314,11 @@ mod tests {
         let all = Scenario::GROUPS.concat();
         let asked: Vec<Scenario> = all.iter().copied().filter(|it| it.is_for(&nginx)).collect();
         assert_eq!(asked, [Scenario::Manifests]);
-        assert!(all.iter().all(|it| it.is_for(&peer)));
+        let not_of_peers = [Scenario::ImportTar, Scenario::ImportDir, Scenario::Clone];
+        assert!(all.iter().all(|it| it.is_for(&peer) != not_of_peers.contains(it)));
+        let of_tools = &not_of_peers[..2];
+        assert!(all.iter().all(|it| it.is_for(&Program::openssl()) == of_tools.contains(it)));
+        let ours = Program::ours(PathBuf::from("registry"));
+        assert!(all.iter().all(|it| it.is_for(&ours)));
     }
 }

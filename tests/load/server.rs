@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -23,10 +23,10 @@ use crate::work::{Image, MANIFEST_PATH};
 mod process;
 mod program;
 
-use process::Process;
+pub(crate) use process::Process;
 #[cfg(test)]
 pub(crate) use program::PeerError;
-pub(crate) use program::{Program, Role};
+pub(crate) use program::{OPENSSL, Program, Role, SKOPEO};
 
 /// A server that runs and answers. Dropping it kills the process and removes its data.
 pub(crate) struct Server {
@@ -72,6 +72,12 @@ impl Server {
         self.setup.store()
     }
 
+    /// What another client needs that is to push there.
+    pub(crate) fn login(&self) -> ClientLogin<'_> {
+        let Setup { port, ca, password, .. } = &self.setup;
+        ClientLogin { address: format!("127.0.0.1:{port}"), ca, user: USER, password }
+    }
+
     /// What its processes use.
     pub(crate) fn usage(&self) -> Result<Usage> {
         self.process.usage()
@@ -87,6 +93,18 @@ impl Server {
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.setup.stop(&mut self.process).await
     }
+}
+
+/// What another client needs.
+pub(crate) struct ClientLogin<'a> {
+    /// Host and port.
+    pub(crate) address: String,
+    /// The certificate that it is to believe.
+    pub(crate) ca: &'a Path,
+    /// Who pushes.
+    pub(crate) user: &'static str,
+    /// The password.
+    pub(crate) password: &'a str,
 }
 
 /// All that is needed to start a server, any number of times on the same data.
@@ -130,6 +148,7 @@ impl Setup {
         fs::write(dir.join("password"), &password)?;
         let config = match &program.role {
             Role::Ours(_) => None,
+            Role::Openssl | Role::Skopeo(_) => bail!("{} is no server", program.name),
             Role::Nginx(_) => Some(nginx::configure(dir, port, &files, image, MANIFEST_PATH)?),
             Role::DockerRegistry(_) | Role::Command(_) => {
                 fs::create_dir(dir.join("content"))?;
@@ -200,6 +219,8 @@ impl Setup {
                 command.args(["-c", line]);
                 command
             }
+            // No setup is made for one.
+            Role::Openssl | Role::Skopeo(_) => Command::new("false"),
         };
         // docker-registry takes settings from such variables, and so may ours.
         for (name, _) in std::env::vars_os() {

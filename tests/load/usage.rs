@@ -36,9 +36,14 @@ impl Usage {
         self.pids.len()
     }
 
+    /// One process.
+    pub(crate) fn of_process(pid: u32) -> Self {
+        Self { pids: vec![pid] }
+    }
+
     /// This process.
     pub(crate) fn own() -> Self {
-        Self { pids: vec![std::process::id()] }
+        Self::of_process(std::process::id())
     }
 
     /// The processor seconds, user and system, that all threads have used.
@@ -47,6 +52,13 @@ impl Usage {
     /// Fails when a process is gone.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
         let ticks = self.sum("stat", cpu_ticks)?;
+        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
+    /// The processor seconds of all children of this process that have ended and were waited for,
+    /// and of those that they waited for.
+    pub(crate) fn of_ended_children() -> Result<f64> {
+        let ticks = Self::own().sum("stat", children_ticks)?;
         Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
@@ -131,6 +143,11 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     field(stat, 14)?.checked_add(field(stat, 15)?)
 }
 
+/// The same of those that have ended.
+fn children_ticks(stat: &str) -> Option<u64> {
+    field(stat, 16)?.checked_add(field(stat, 17)?)
+}
+
 /// A value of `/proc/PID/status` in bytes, which the kernel writes in KiB. A process that has
 /// ended and was not waited for has no memory and no such line.
 fn kib(status: &str, name: &str) -> Option<u64> {
@@ -162,6 +179,7 @@ mod tests {
         let rest = "S 1 42 42 0 -1 4194304 900 0 3 0 120 34 5 6 20 0 9 0 1000 2000 300";
         assert_eq!(cpu_ticks(&format!("42 (registry) {rest}")), Some(154));
         assert_eq!(cpu_ticks(&format!("42 (odd ) name (x) {rest}")), Some(154));
+        assert_eq!(children_ticks(&format!("42 (registry) {rest}")), Some(11));
         assert_eq!(field(&format!("42 (registry) {rest}"), GROUP_FIELD), Some(42));
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::data::{Blob, Generator};
+use crate::media::Media;
 
 mod release;
 
@@ -53,6 +54,12 @@ pub(crate) struct Sizes {
     /// How long an idle server is watched, and how long it rests before its memory is read, in
     /// milliseconds.
     pub(crate) rest_ms: u64,
+    /// Images of an import.
+    pub(crate) import_images: usize,
+    /// Images of one that shares the blocks of its source.
+    pub(crate) clone_images: usize,
+    /// What the lengths of the layers of both are divided by.
+    pub(crate) import_divisor: usize,
     /// Blobs that nothing needs, for a collection.
     pub(crate) unneeded_blobs: usize,
     /// The disk that all of this has to fit on, with what a server keeps twice, in bytes.
@@ -90,6 +97,9 @@ impl Sizes {
         node_images: 40,
         starts: 10,
         rest_ms: 2_000,
+        import_images: 36,
+        clone_images: 222,
+        import_divisor: 1,
         unneeded_blobs: 100_000,
         disk_bytes: 4 << 30,
     };
@@ -115,6 +125,9 @@ impl Sizes {
         node_images: 8,
         starts: 3,
         rest_ms: 200,
+        import_images: 36,
+        clone_images: 176,
+        import_divisor: 32,
         unneeded_blobs: 5_000,
         disk_bytes: 1 << 30,
     };
@@ -148,6 +161,10 @@ impl Sizes {
             format!("connect, resume: {} GETs, a connection each", times(self.connects)),
             format!("release, again: {release}, 8 images x 6 layers at once"),
             format!("nodes: {} that pull {} of its images each", self.nodes, self.node_images),
+            format!(
+                "import-tar, import-dir: {} images, clone: {}, layers / {}",
+                self.import_images, self.clone_images, self.import_divisor
+            ),
             format!("collection: {} blobs that nothing needs (ours)", self.unneeded_blobs),
         ]
     }
@@ -204,6 +221,8 @@ pub(crate) struct Workload {
     pub(crate) image: Image,
     /// For release, again and nodes.
     pub(crate) release: Release,
+    /// For import-tar and import-dir, if they are asked for.
+    pub(crate) media: Option<Media>,
     /// Whether pull is repeated off the clock to hash what comes.
     pub(crate) check_digests: bool,
 }
@@ -227,6 +246,7 @@ impl Workload {
             parallel: blobs(&mut generator, sizes.parallel_blobs, sizes.parallel_bytes),
             image: Image::of(small_blobs(&mut generator, IMAGE_PARTS)),
             release: Release::generate(&mut generator, sizes.release_images, sizes.release_divisor),
+            media: None,
             check_digests,
         }
     }

@@ -37,7 +37,7 @@ pub(crate) static ALL: &[Entry] = &[
     Entry::of::<import::LookForBlobs>(),
     Entry::of::<import::LookForManifests>(),
     Entry::of::<import::PublishBlobs>(),
-    Entry::of::<import::PutImage>(),
+    Entry::of::<import::PutImages>(),
     Entry::of::<import::UndoImport>(),
     Entry::of::<tag::ListTags>(),
     Entry::of::<tag::ProtectTag>(),

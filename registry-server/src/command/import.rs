@@ -13,7 +13,7 @@ mod look_at_tags;
 mod look_for_blobs;
 mod look_for_manifests;
 mod publish_blobs;
-mod put_image;
+mod put_images;
 mod undo_import;
 
 pub use begin_import::BeginImport;
@@ -23,5 +23,5 @@ pub use look_at_tags::LookAtTags;
 pub use look_for_blobs::LookForBlobs;
 pub use look_for_manifests::LookForManifests;
 pub use publish_blobs::PublishBlobs;
-pub use put_image::{PutImage, PutOutcome, TagOutcome};
+pub use put_images::{NewImage, PutImages, PutOutcome, TagOutcome};
 pub use undo_import::{UndoImport, UndoneTag};

@@ -23,7 +23,7 @@ use super::person::who_asks;
 use super::socket::through;
 use super::{Line, Request, line, place};
 use crate::advice::told;
-use crate::command::{Command, CommandError, Context as CommandContext, OnProgress};
+use crate::command::{Command, Context as CommandContext, OnProgress, Progress};
 use crate::config::{CONFIG_FILE, Upkeep, installed_settings, installed_upkeep};
 use crate::limits::{COMMAND_SILENCE_TIME, COMMAND_TIME, Limits};
 use crate::{logging, text};
@@ -33,7 +33,7 @@ use crate::{logging, text};
 /// # Errors
 /// What the command refuses, and trouble on the way to it.
 pub fn run<C: Command>(data_dir: &Path, command: C) -> anyhow::Result<C::Reply> {
-    run_long(data_dir, command, &mut |_| ControlFlow::Continue(()))
+    run_long(data_dir, command, &mut unheard)
 }
 
 /// Runs a command that takes long, and tells how far it is.
@@ -53,13 +53,7 @@ pub fn run_long<C: Command>(
     let by = who_asks();
     match reach(data_dir)? {
         Reached::Server(stream) => Ok(ask(stream, &command, by, on_progress)?.0),
-        Reached::Store(store) => {
-            let (store, upkeep, by) = (&store, &upkeep, Some(Actor::Host(by)));
-            // What it keeps for whoever gave it ends here: nobody works with it.
-            let mut context =
-                CommandContext { store, by, running: None, upkeep, on_progress, kept: None };
-            command.run(&mut context).map_err(|error| Refused::of(&error).into())
-        }
+        Reached::Store(store) => run_on(&store, command, by, &upkeep, on_progress),
     }
 }
 
@@ -106,29 +100,32 @@ pub fn run_leased<C: Command>(
     Ok(Leased::Server { reply, lease: Lease(stream) })
 }
 
-/// Runs a command on a store that this process owns, and that whoever runs it may run others on.
+/// Runs a command on a store that this process owns.
 ///
 /// # Errors
 /// What the command refuses.
-pub fn run_on<C: Command>(store: &Store, command: C) -> anyhow::Result<C::Reply> {
-    let (by, upkeep) = (Some(Actor::Host(who_asks())), Upkeep::default());
-    let on_progress = &mut |_: &_| ControlFlow::Continue(());
-    let mut context =
-        CommandContext { store, by, running: None, upkeep: &upkeep, on_progress, kept: None };
+pub(super) fn run_on<C: Command>(
+    store: &Store,
+    command: C,
+    by: HostUser,
+    upkeep: &Upkeep,
+    on_progress: OnProgress<'_>,
+) -> anyhow::Result<C::Reply> {
+    let by = Some(Actor::Host(by));
+    // What it keeps for whoever gave it ends here: nobody works with it.
+    let mut context = CommandContext { store, by, running: None, upkeep, on_progress, kept: None };
     command.run(&mut context).map_err(|error| Refused(error.to_string()).into())
+}
+
+/// Hears of a command's progress where nobody is told.
+pub(super) fn unheard(_: &Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 /// What a command cannot do, as the running server or the store says it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Refused(String);
-
-impl Refused {
-    /// What a command says that this process ran itself.
-    pub(super) fn of(error: &CommandError) -> Self {
-        Self(error.to_string())
-    }
-}
 
 fn reach(data_dir: &Path) -> anyhow::Result<Reached> {
     // Before, because the owner may not be able to read the settings.
@@ -164,15 +161,20 @@ pub(super) enum Reached {
     Store(Box<Store>),
 }
 
+/// Checks that there is a store of which something may be asked.
+pub(super) fn require_store(layout: &Layout) -> Result<(), OpenError> {
+    // Nobody serves it, and to open the store would change what the next backup relies on.
+    match layout.is_backup() {
+        true => Err(OpenError::IsBackup(layout.root().to_owned())),
+        false => layout.require(),
+    }
+}
+
 /// Reaches the owner of the store, or becomes it. Between the start of a server and its socket,
 /// and while another command works, it tries again for a while.
 pub(super) fn connect(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Reached> {
     let layout = Layout::new(data_dir);
-    // Nobody serves it, and to open the store would change what the next backup relies on.
-    if layout.is_backup() {
-        bail!(OpenError::IsBackup(data_dir.to_owned()));
-    }
-    layout.require()?;
+    require_store(&layout)?;
     let directory = File::open(data_dir).with_context(|| format!("cannot open {data_dir:?}"))?;
     let socket = through(&directory, &layout.socket())
         .context("cannot reach the running server over its socket")?;

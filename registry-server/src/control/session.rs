@@ -1,65 +1,105 @@
-//! Many commands one after the other, for work that nothing may be collected under.
+//! Many commands of one process to the owner of a store: the running server, or this process, which
+//! then opens the store once for all of them.
 
-use std::cell::Cell;
-use std::ops::ControlFlow;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use storage::Store;
+use storage::{HostUser, Layout, Store};
 
-use super::client::{self, Leased};
+use super::client::{self, Reached, connect, connect_again, require_store, run_on, unheard};
 use super::lease::Lease;
+use super::person::who_asks;
 use crate::command::Command;
 use crate::command::data::HoldDeletions;
+use crate::config::Upkeep;
 
-/// The owner of a store, which is asked many things. While it lives, collection takes nothing that
-/// the store names.
+/// The way to the owner of a store, for commands that are soon done.
 pub struct Session {
-    data: PathBuf,
-    owner: Owner,
+    data_dir: PathBuf,
+    allow_network_fs: bool,
+    by: HostUser,
+    /// Who owned the store when it was asked first.
+    owner: OnceCell<Owner>,
     /// When the server heard last that this process is at work.
     heard: Cell<Instant>,
 }
 
 /// Who owns the store.
 enum Owner {
-    /// A running server, which holds deletions off as long as it has the connection.
-    Server(Lease),
-    /// This process. Nobody collects in it.
+    /// A running server.
+    Server,
+    /// One that holds deletions off as long as it has the connection.
+    Holding(Lease),
+    /// This process, since no server ran. Nobody collects in it.
     Store(Box<Store>),
 }
 
 impl Session {
-    /// Begins with the running server, or becomes the owner of the store where none runs, once for
-    /// all that is asked.
+    /// Becomes the owner of the data. Who owns the store is found out with the first command: a
+    /// server waits for none. The settings are for whoever may read them, who says what they say:
+    /// whether the store may lie behind a network.
     ///
     /// # Errors
-    /// Trouble on the way to either.
-    pub fn begin(data: &Path) -> anyhow::Result<Self> {
-        let go_on = &mut |_: &_| ControlFlow::Continue(());
-        let owner = match client::run_leased(data, &HoldDeletions {}, go_on)? {
-            Leased::Server { lease, .. } => Owner::Server(lease),
-            Leased::Store(store) => Owner::Store(store),
-        };
-        Ok(Self { data: data.to_owned(), owner, heard: Cell::new(Instant::now()) })
+    /// There is no store, or this process may not become its owner.
+    pub fn begin(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Self> {
+        let by = who_asks();
+        installer::become_owner_of(data_dir)?;
+        require_store(&Layout::new(data_dir))?;
+        let (data_dir, heard) = (data_dir.to_owned(), Cell::new(Instant::now()));
+        Ok(Self { data_dir, allow_network_fs, by, owner: OnceCell::new(), heard })
     }
 
-    /// Asks one thing.
+    /// The same, and finds out at once who owns the store: as long as this lives, collection takes
+    /// nothing that the store names.
+    ///
+    /// # Errors
+    /// As those of [`Session::begin`], and trouble on the way to the owner.
+    pub fn begin_with_hold(data_dir: &Path, allow_network_fs: bool) -> anyhow::Result<Self> {
+        let session = Self::begin(data_dir, allow_network_fs)?;
+        let owner = match connect(data_dir, allow_network_fs)? {
+            Reached::Server(stream) => {
+                let by = session.by.clone();
+                let (_, stream) = client::ask(stream, &HoldDeletions {}, by, &mut unheard)?;
+                Owner::Holding(Lease(stream))
+            }
+            Reached::Store(store) => Owner::Store(store),
+        };
+        Ok(Self { owner: OnceCell::from(owner), ..session })
+    }
+
+    /// Runs a command: in the running server, one connection each; or, where none runs, on the
+    /// store, which is opened once. Then the next server waits for the end of this process. Where
+    /// one ran and has ended, this waits for the next one; or, if it held deletions off, opens the
+    /// store for the one command.
     ///
     /// # Errors
     /// What the command refuses, and trouble on the way to it.
     pub fn ask<C: Command>(&self, command: C) -> anyhow::Result<C::Reply> {
         self.go_on();
-        match &self.owner {
-            Owner::Server(_) => client::run(&self.data, command),
-            Owner::Store(store) => client::run_on(store, command),
+        let reached = match self.owner.get() {
+            Some(Owner::Store(store)) => return self.run_here(store, command),
+            Some(Owner::Server) => Reached::Server(connect_again(&self.data_dir)?),
+            Some(Owner::Holding(_)) | None => connect(&self.data_dir, self.allow_network_fs)?,
+        };
+        match reached {
+            Reached::Server(stream) => {
+                self.owner.get_or_init(|| Owner::Server);
+                Ok(client::ask(stream, &command, self.by.clone(), &mut unheard)?.0)
+            }
+            Reached::Store(store) => {
+                let reply = self.run_here(&store, command);
+                // Unless a server was found first: the next one need not wait.
+                let _ = self.owner.set(Owner::Store(store));
+                reply
+            }
         }
     }
 
     /// Says that this process is at work, now and then, to whoever holds deletions off for it. Who
     /// asks or copies does it again and again: one that got stuck loses the hold.
     pub fn go_on(&self) {
-        let Owner::Server(lease) = &self.owner else { return };
+        let Some(Owner::Holding(lease)) = self.owner.get() else { return };
         if self.heard.get().elapsed() >= SIGN_TIME {
             self.heard.set(Instant::now());
             lease.go_on();
@@ -68,10 +108,14 @@ impl Session {
 
     /// Whether nobody holds deletions off any more: something may be gone since.
     pub fn is_lost(&mut self) -> bool {
-        match &mut self.owner {
-            Owner::Server(lease) => lease.is_lost(),
-            Owner::Store(_) => false,
+        match self.owner.get_mut() {
+            Some(Owner::Holding(lease)) => lease.is_lost(),
+            Some(Owner::Server | Owner::Store(_)) | None => false,
         }
+    }
+
+    fn run_here<C: Command>(&self, store: &Store, command: C) -> anyhow::Result<C::Reply> {
+        run_on(store, command, self.by.clone(), &Upkeep::default(), &mut unheard)
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::source::Source;
 use crate::backup::with_owner_thread;
 use crate::command::data::ListBlobs;
+use crate::control::is_network_fs_allowed;
 use crate::text::format::now;
 
 /// A receipt, and what it says.
@@ -34,9 +35,11 @@ pub(crate) struct ReceiptReport {
 /// # Errors
 /// Trouble with the registry.
 pub(crate) fn make_receipt(data: &Path) -> anyhow::Result<ReceiptReport> {
+    // Here, because the owner may not be able to read the settings.
+    let allow_network_fs = is_network_fs_allowed(data);
     with_owner_thread(
         Some(data),
-        || Source::begin(data),
+        || Source::begin(data, allow_network_fs),
         |owner| {
             let receipt = owner.ask(|source| read(source))??;
             Ok(ReceiptReport {

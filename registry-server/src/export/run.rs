@@ -19,6 +19,7 @@ use super::source::Source;
 use super::walk::walk;
 use super::write::{NEXT, Writing, hurt};
 use crate::backup::{Event, Listener, with_owner_thread};
+use crate::control::is_network_fs_allowed;
 use crate::text::format::now;
 
 /// What an export did.
@@ -76,8 +77,9 @@ pub(crate) fn make_export(order: ExportOrder, listener: &Listener) -> anyhow::Re
         To::Pipe(_) => Form::Tar,
     };
     let begin = {
-        let data = data.clone();
-        move || Source::begin(&data)
+        // Here, because the owner may not be able to read the settings.
+        let (data, allow_network_fs) = (data.clone(), is_network_fs_allowed(&data));
+        move || Source::begin(&data, allow_network_fs)
     };
     let mut report = with_owner_thread(Some(&data), begin, |owner| {
         listener(Event::Begins { task: "looking at images", bytes: None });

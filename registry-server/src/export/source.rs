@@ -31,9 +31,10 @@ pub(super) enum Opened {
 }
 
 impl Source {
-    /// Begins with the running server or with the store.
-    pub(super) fn begin(data: &Path) -> anyhow::Result<Self> {
-        Ok(Self { layout: Layout::new(data), session: Session::begin(data)?, key: None })
+    /// Begins with the running server or with the store, of which nothing goes from here on.
+    pub(super) fn begin(data: &Path, allow_network_fs: bool) -> anyhow::Result<Self> {
+        let session = Session::begin_with_hold(data, allow_network_fs)?;
+        Ok(Self { layout: Layout::new(data), session, key: None })
     }
 
     /// Who answers questions.

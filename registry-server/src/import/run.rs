@@ -1,23 +1,25 @@
-//! The run of an import: one image after the other becomes visible as soon as it is whole, while
+//! The run of an import: one image after the other becomes visible soon after it is whole, while
 //! the blobs of those behind it are read.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 
-use anyhow::{Context, bail};
-use oci::{Digest, ImageName};
+use anyhow::bail;
+use oci::{Digest, ImageName, RepoName};
 
-use super::pool::{Done, Job, Outcome, THREADS};
+use super::pool::{Done, Job, Outcome, THREADS, cut_short};
 use super::report::{ImportReport, LeftImage, MissingPart};
 use super::site::Site;
 use super::sources::Sources;
 use super::streamed::Streamed;
 use super::survey::{Survey, WantedImage};
-use crate::advice::told;
 use crate::backup::OwnerThread;
 
+mod group;
 mod put;
+
+use group::{GROUP_BLOBS, Group, ReadyImage};
 
 /// An import under way.
 pub(super) struct Run<'a> {
@@ -31,6 +33,8 @@ pub(super) struct Run<'a> {
     done: mpsc::Receiver<Done>,
     /// How many images were looked at for blobs to be read.
     looked_at: usize,
+    /// The manifests of these.
+    seen: HashSet<Digest>,
     /// Blobs that are to be read next.
     upcoming: VecDeque<Digest>,
     states: HashMap<Digest, State>,
@@ -40,6 +44,10 @@ pub(super) struct Run<'a> {
     reading: usize,
     /// How many were read and are not published.
     staged: usize,
+    /// Images whose blobs are read, and that become visible next.
+    group: Group,
+    /// Which manifests each repository has by now, of those that this import brings.
+    stored: HashMap<RepoName, HashSet<Digest>>,
     /// What turned out to be no good, and which images that hurts.
     bad: BTreeMap<Digest, (String, Vec<ImageName>)>,
 }
@@ -91,11 +99,14 @@ impl<'a> Run<'a> {
             report,
             done,
             looked_at: 0,
+            seen: HashSet::new(),
             upcoming: VecDeque::new(),
             states,
             given_up: VecDeque::new(),
             reading: 0,
             staged: 0,
+            group: Group::default(),
+            stored: HashMap::new(),
             bad,
         }
     }
@@ -107,10 +118,17 @@ impl<'a> Run<'a> {
     pub(super) fn all(mut self) -> anyhow::Result<ImportReport> {
         for place in 0..self.images.len() {
             let Some(wanted) = self.images.get(place).cloned() else { break };
-            let parts = self.sources.contents.parts(&wanted.image.digest);
-            if self.bring_blobs(&wanted, &parts.blobs)? {
-                self.put(&wanted, &parts)?;
+            let is_stored = |digest: &Digest| {
+                self.stored.get(&wanted.image.repository).is_some_and(|it| it.contains(digest))
+            };
+            let parts = self.sources.contents.new_parts(&wanted.image.digest, &is_stored);
+            self.bring(ReadyImage::new(wanted, parts))?;
+            if self.group.is_due() {
+                self.settle()?;
             }
+        }
+        while !self.group.is_empty() {
+            self.settle()?;
         }
         self.owner.ask(Site::end)??;
         let bad = |(digest, (why, images))| MissingPart { digest, why, is_nowhere: false, images };
@@ -118,83 +136,46 @@ impl<'a> Run<'a> {
         Ok(self.report)
     }
 
-    /// Lets the repository of an image have all blobs that it needs; false if one of them is not to
-    /// be had.
-    fn bring_blobs(&mut self, wanted: &WantedImage, blobs: &[Digest]) -> anyhow::Result<bool> {
-        // What no source holds is awaited too once the registry has it no more, and given up then.
-        let needed: Vec<Digest> = blobs.iter().chain(&wanted.from_registry).copied().collect();
-        for _ in 0..TRIES {
-            let published = self.read_and_publish(wanted, &needed)?;
-            let is_bad = |digest: &&Digest| self.states.get(*digest) == Some(&State::Bad);
-            let bad: Vec<Digest> = needed.iter().filter(is_bad).copied().collect();
-            if !bad.is_empty() {
-                for digest in bad {
-                    let (_, images) = self.bad.entry(digest).or_default();
-                    images.extend(wanted.image.names());
-                }
-                return Ok(false);
-            }
-            let is_other = |digest: &&Digest| !published.contains(*digest);
-            let others: Vec<Digest> = needed.iter().filter(is_other).copied().collect();
-            let repository = wanted.image.repository.clone();
-            let gone = self.owner.ask(move |site| site.link(&repository, &others))??;
-            if gone.is_empty() {
-                return Ok(true);
-            }
-            // Collection, or somebody who deletes, was here since they were looked for.
-            for digest in gone {
-                self.lacking.insert(digest);
-                self.states.insert(digest, State::Awaited);
-                self.upcoming.push_front(digest);
-            }
-        }
-        self.leave(wanted, "blobs of it go from the registry again and again");
-        Ok(false)
-    }
-
-    /// Waits until those of these blobs are read that the registry lacks, and publishes them. What
-    /// is good of an image that cannot be had whole is published too: it need not be read again
-    /// when the rest comes.
-    fn read_and_publish(
-        &mut self,
-        wanted: &WantedImage,
-        blobs: &[Digest],
-    ) -> anyhow::Result<HashSet<Digest>> {
+    /// Waits until those of an image's blobs are read that the registry lacks, as far as they can
+    /// be; then it is one of those that become visible next.
+    fn bring(&mut self, image: ReadyImage) -> anyhow::Result<()> {
         let is_open = |digest: &&Digest| match self.states.get(*digest) {
             Some(state) => *state == State::Awaited,
             None => self.lacking.contains(*digest),
         };
-        let mut open: HashSet<Digest> = blobs.iter().filter(is_open).copied().collect();
-        let is_staged = |digest: &&Digest| {
-            matches!(self.states.get(*digest), Some(State::Staged | State::Streamed))
-        };
-        let mut staged: Vec<Digest> = blobs.iter().filter(is_staged).copied().collect();
-        let mut published = HashSet::new();
-        loop {
-            if staged.len() >= BATCH_BLOBS || open.is_empty() && !staged.is_empty() {
-                self.publish(wanted, &staged)?;
-                published.extend(staged.drain(..));
-            }
-            if open.is_empty() {
-                return Ok(published);
+        let mut open: HashSet<Digest> = image.needed.iter().filter(is_open).copied().collect();
+        let mut staged = Vec::new();
+        while !open.is_empty() {
+            if self.group.is_due() {
+                self.settle()?;
             }
             self.read_ahead()?;
-            let digest = self.wait()?;
+            let Some(digest) = self.wait()? else { continue };
             if open.remove(&digest) && self.states.get(&digest) == Some(&State::Staged) {
-                staged.push(digest);
+                staged.push((image.wanted.image.repository.clone(), digest));
+            }
+            // However many it has, few of them are open.
+            if staged.len() >= GROUP_BLOBS {
+                self.publish(std::mem::take(&mut staged))?;
             }
         }
+        self.group.add(image);
+        Ok(())
     }
 
-    fn publish(&mut self, wanted: &WantedImage, digests: &[Digest]) -> anyhow::Result<()> {
-        let (repository, published) = (wanted.image.repository.clone(), digests.to_vec());
-        self.owner.ask(move |site| site.publish(&repository, &published))??;
-        for digest in digests {
+    /// Publishes those of these blobs that were read, and not published for another image.
+    fn publish(&mut self, mut blobs: Vec<(RepoName, Digest)>) -> anyhow::Result<()> {
+        blobs.retain(|(_, digest)| self.is_staged(digest));
+        for (_, digest) in &blobs {
             if self.states.insert(*digest, State::Published) == Some(State::Staged) {
                 self.staged -= 1;
             }
         }
-        Ok(())
+        self.owner.ask(move |site| site.publish(&blobs))?
+    }
+
+    fn is_staged(&self, digest: &Digest) -> bool {
+        matches!(self.states.get(digest), Some(State::Staged | State::Streamed))
     }
 
     /// Has blobs read, in the order of the images, as many as may be under way, and one in any
@@ -223,9 +204,11 @@ impl<'a> Run<'a> {
 
     fn next_blob(&mut self) -> Option<Digest> {
         while self.upcoming.is_empty() {
-            let wanted = self.images.get(self.looked_at)?;
+            let image = self.images.get(self.looked_at)?.image.digest;
             self.looked_at += 1;
-            for digest in self.sources.contents.parts(&wanted.image.digest).blobs {
+            let parts = self.sources.contents.new_parts(&image, &|it| self.seen.contains(it));
+            self.seen.extend(parts.manifests);
+            for digest in parts.blobs {
                 if self.lacking.contains(&digest) {
                     self.await_blob(digest);
                 }
@@ -241,12 +224,17 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits for the next blob that was read, or cannot be.
-    fn wait(&mut self) -> anyhow::Result<Digest> {
+    /// Waits for the next blob that was read, or cannot be; none if images are whole that have
+    /// waited long enough.
+    fn wait(&mut self) -> anyhow::Result<Option<Digest>> {
         let done = match self.given_up.pop_front() {
             Some(done) => done,
             None if self.reading == 0 => bail!("a blob is awaited that nobody reads"),
-            None => self.done.recv().context("the threads of the import ended")?,
+            None => match self.done.recv_timeout(self.group.patience()) {
+                Ok(done) => done,
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => bail!("the threads of the import ended"),
+            },
         };
         let Done { digest, outcome } = done;
         self.reading -= 1;
@@ -259,18 +247,15 @@ impl<'a> Run<'a> {
                 if is_clone {
                     self.report.cloned_bytes = self.report.cloned_bytes.saturating_add(bytes);
                 }
-                return Ok(digest);
+                return Ok(Some(digest));
             }
             Outcome::Wrong => WRONG.to_owned(),
             Outcome::Unreadable(why) => format!("the source does not give it back: {why}"),
-            Outcome::Failed(error) => bail!(
-                "{}; what is imported by then stays, and the same command goes on with the rest",
-                told(&error)
-            ),
+            Outcome::Failed(error) => return Err(cut_short(&error)),
         };
         self.states.insert(digest, State::Bad);
         self.bad.insert(digest, (bad, Vec::new()));
-        Ok(digest)
+        Ok(Some(digest))
     }
 
     /// Tells that an image is not imported.
@@ -280,13 +265,10 @@ impl<'a> Run<'a> {
     }
 }
 
-/// How often an image is begun anew from whose repository blobs go.
-const TRIES: usize = 3;
-/// Blobs that are opened and being read, or wait for it: so that no thread has to wait.
-const READ_AHEAD: usize = 2 * THREADS;
+/// Blobs that are opened and being read, or wait for it: so that no thread has to wait, also while
+/// images become visible.
+const READ_AHEAD: usize = 16 * THREADS;
 /// Blobs that were read and are not published, at most, unless one image has more.
 const STAGED_BLOBS: usize = 256;
-/// Of how many blobs of an image a part is published before the rest is read.
-const BATCH_BLOBS: usize = 128;
 /// Why a blob is no good that was read.
 const WRONG: &str = "its bytes are others than its digest says: the source is damaged";

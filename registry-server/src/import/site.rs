@@ -1,27 +1,27 @@
 //! The owner's side of an import: the import's directory, the threads that fill it, and the way to
 //! the owner of the store.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use anyhow::Context;
 use oci::{Digest, RepoName, Tag};
-use storage::{CopyOutcome, ImportNumber, Layout, StagedFile, Staging, StorageError};
+use storage::{ImportNumber, Layout, RepositoryBlobs, StagedFile, Staging, StorageError};
 
-use super::pool::{Done, Job, Pool};
+use super::pool::{Done, Job, Pool, cut_short};
 use crate::backup::Listener;
-use crate::command::Command;
 use crate::command::import::{
-    BeginImport, EndImport, LinkBlobs, LookAtTags, LookForBlobs, LookForManifests, PublishBlobs,
-    PutImage, PutOutcome,
+    BeginImport, EndImport, LinkBlobs, LookAtTags, LookForBlobs, LookForManifests, NewImage,
+    PublishBlobs, PutImages, PutOutcome,
 };
-use crate::control::Owner;
+use crate::control::Session;
 use crate::limits::Limits;
 
 /// What is at work as the owner of the data.
 pub(super) struct Site {
-    owner: Owner,
+    session: Session,
     data: PathBuf,
     at_work: Option<AtWork>,
 }
@@ -36,11 +36,21 @@ struct AtWork {
     staging: Arc<Staging>,
 }
 
+/// An image, or a part of one, whose manifests were read.
+pub(super) struct ReadImage {
+    pub(super) repository: RepoName,
+    /// One without bytes came with a stream, and lies in the import's directory.
+    pub(super) manifests: Vec<(Digest, Option<Vec<u8>>)>,
+    /// The image itself: one of these, or one that the repository has.
+    pub(super) image: Digest,
+    pub(super) tags: Vec<Tag>,
+}
+
 impl Site {
     /// Reaches the owner of the store. Changes nothing.
     pub(super) fn reach(data: &Path, allow_network_fs: bool) -> anyhow::Result<Self> {
-        let owner = Owner::reach(data, allow_network_fs)?;
-        Ok(Self { owner, data: data.to_owned(), at_work: None })
+        let session = Session::begin(data, allow_network_fs)?;
+        Ok(Self { session, data: data.to_owned(), at_work: None })
     }
 
     /// Whether the disk has room for so many bytes.
@@ -50,38 +60,38 @@ impl Site {
     }
 
     /// Those of these blobs that the registry does not have.
-    pub(super) fn lacking(&mut self, digests: &[Digest]) -> anyhow::Result<Vec<Digest>> {
+    pub(super) fn lacking(&self, digests: &[Digest]) -> anyhow::Result<Vec<Digest>> {
         let mut lacking = Vec::new();
         for digests in digests.chunks(BLOBS_AT_ONCE) {
-            lacking.extend(self.owner.run(LookForBlobs { digests: digests.to_vec() })?);
+            lacking.extend(self.session.ask(LookForBlobs { digests: digests.to_vec() })?);
         }
         Ok(lacking)
     }
 
     /// Those of these manifests that a repository does not hold.
     pub(super) fn lacking_manifests(
-        &mut self,
+        &self,
         repository: &RepoName,
         digests: &[Digest],
     ) -> anyhow::Result<Vec<Digest>> {
         let mut lacking = Vec::new();
         for digests in digests.chunks(BLOBS_AT_ONCE) {
             let (repository, digests) = (repository.clone(), digests.to_vec());
-            lacking.extend(self.owner.run(LookForManifests { repository, digests })?);
+            lacking.extend(self.session.ask(LookForManifests { repository, digests })?);
         }
         Ok(lacking)
     }
 
     /// What these tags name.
     pub(super) fn named_by(
-        &mut self,
+        &self,
         repository: &RepoName,
         tags: &[Tag],
     ) -> anyhow::Result<Vec<Option<Digest>>> {
         let mut named = Vec::new();
         for tags in tags.chunks(NAMES_AT_ONCE) {
             let (repository, tags) = (repository.clone(), tags.to_vec());
-            named.extend(self.owner.run(LookAtTags { repository, tags })?);
+            named.extend(self.session.ask(LookAtTags { repository, tags })?);
         }
         Ok(named)
     }
@@ -93,7 +103,7 @@ impl Site {
         done: &mpsc::Sender<Done>,
         listener: &Listener,
     ) -> anyhow::Result<ImportNumber> {
-        let import = self.owner.run(BeginImport { sources })?;
+        let import = self.session.ask(BeginImport { sources })?;
         let reserve = Limits::default().reserve_bytes;
         let staging = Arc::new(Staging::begin(&Layout::new(&self.data), reserve)?);
         let pool = Pool::start(&staging, done, listener).context("cannot start a thread")?;
@@ -128,82 +138,108 @@ impl Site {
 
     /// Ends the blob that came; false if its bytes are wrong.
     pub(super) fn end_blob(&mut self) -> anyhow::Result<bool> {
-        let coming = self.at_work.as_mut().and_then(|at_work| at_work.coming.take());
-        Ok(coming.context(NOT_BEGUN)?.finish()? != CopyOutcome::Wrong)
+        let at_work = self.at_work.as_mut().context(NOT_BEGUN)?;
+        let Some(file) = at_work.coming.take().context(NOT_BEGUN)?.checked() else {
+            return Ok(false);
+        };
+        at_work.pool.lay_by(file).map_err(|error| cut_short(&error))?;
+        Ok(true)
     }
 
-    /// Makes blobs that were read a repository's.
-    pub(super) fn publish(
-        &mut self,
-        repository: &RepoName,
-        digests: &[Digest],
-    ) -> anyhow::Result<()> {
-        for digests in digests.chunks(BLOBS_AT_ONCE) {
-            let (staging, repository) = (self.at_work()?.staging.id(), repository.clone());
-            self.run(PublishBlobs { staging, repository, digests: digests.to_vec() })?;
+    /// Makes blobs that were read those of repositories, once they are synced.
+    pub(super) fn publish(&self, blobs: &[(RepoName, Digest)]) -> anyhow::Result<()> {
+        for some in blobs.chunks(BLOBS_AT_ONCE) {
+            let AtWork { pool, staging, .. } = self.at_work()?;
+            let digests: Vec<Digest> = some.iter().map(|(_, digest)| *digest).collect();
+            pool.sync(&digests).map_err(|error| cut_short(&error))?;
+            let (staging, blobs) = (staging.id(), by_repository(some));
+            self.session.ask(PublishBlobs { staging, blobs })?;
         }
         Ok(())
     }
 
-    /// Gives a repository blobs that the registry has; returns those that it does not have.
+    /// Gives repositories blobs that the registry has; returns those that it does not have.
     pub(super) fn link(
-        &mut self,
-        repository: &RepoName,
-        digests: &[Digest],
-    ) -> anyhow::Result<Vec<Digest>> {
-        let mut lacking = Vec::new();
-        for digests in digests.chunks(BLOBS_AT_ONCE) {
-            let (repository, digests) = (repository.clone(), digests.to_vec());
-            lacking.extend(self.run(LinkBlobs { repository, digests })?);
+        &self,
+        blobs: &[(RepoName, Digest)],
+    ) -> anyhow::Result<HashSet<(RepoName, Digest)>> {
+        let mut lacking = HashSet::new();
+        for some in blobs.chunks(BLOBS_AT_ONCE) {
+            let blobs = by_repository(some);
+            let lacks = self.session.ask(LinkBlobs { blobs: blobs.clone() })?;
+            for (RepositoryBlobs { repository, .. }, digests) in blobs.into_iter().zip(lacks) {
+                lacking.extend(digests.into_iter().map(|digest| (repository.clone(), digest)));
+            }
         }
         Ok(lacking)
     }
 
-    /// Stores manifests all of whose blobs their repository has, and lets tags name the image. A
-    /// manifest without bytes came with a stream, and lies in the import's directory.
-    pub(super) fn put(
-        &mut self,
-        repository: RepoName,
-        manifests: Vec<(Digest, Option<Vec<u8>>)>,
-        image: Digest,
-        tags: Vec<Tag>,
-    ) -> anyhow::Result<PutOutcome> {
+    /// Stores images all of whose blobs their repositories have; says what became of each.
+    pub(super) fn put(&self, images: Vec<ReadImage>) -> anyhow::Result<Vec<PutOutcome>> {
         let AtWork { import, staging, .. } = self.at_work()?;
-        let (import, staging) = (*import, Arc::clone(staging));
-        let (mut named, mut staged) = (Vec::with_capacity(manifests.len()), Vec::new());
-        for (digest, bytes) in manifests {
-            named.push(digest);
-            let Some(bytes) = bytes else { continue };
-            let mut file = staging.create(&digest)?;
-            file.write(&bytes)?;
-            if file.finish_to_be_read() == CopyOutcome::Wrong {
-                let why = format!("{digest} has other bytes by now than when it was looked at");
-                return Ok(PutOutcome::Refused(why));
+        let (mut outcomes, mut asked, mut staged) = (Vec::new(), Vec::new(), Vec::new());
+        for ReadImage { repository, manifests, image, tags } in images {
+            outcomes.push(stage(staging, &manifests, &mut staged)?.map(PutOutcome::Refused));
+            if let Some(None) = outcomes.last() {
+                let manifests = manifests.into_iter().map(|(digest, _)| digest).collect();
+                asked.push(NewImage { repository, manifests, image, tags });
             }
-            staged.push(digest);
         }
-        let (id, manifests) = (staging.id(), named);
-        let put = PutImage { import, staging: id, repository, manifests, image, tags };
-        let outcome = self.run(put)?;
+        let put = PutImages { import: *import, staging: staging.id(), images: asked };
+        let mut put = match put.images.is_empty() {
+            true => Vec::new(),
+            false => self.session.ask(put)?,
+        }
+        .into_iter();
         staged.iter().try_for_each(|digest| staging.remove(digest))?;
-        Ok(outcome)
+        let outcome = |refused: Option<PutOutcome>| refused.or_else(|| put.next());
+        let outcomes: Option<Vec<PutOutcome>> = outcomes.into_iter().map(outcome).collect();
+        outcomes.context("the running server's answer makes no sense")
     }
 
     /// Ends it: all was done that could be.
     pub(super) fn end(&mut self) -> anyhow::Result<()> {
         let import = self.at_work()?.import;
-        self.run(EndImport { import })?;
+        self.session.ask(EndImport { import })?;
         self.at_work = None;
         Ok(())
-    }
-
-    fn run<C: Command>(&mut self, command: C) -> anyhow::Result<C::Reply> {
-        self.owner.run(command)
     }
 
     fn at_work(&self) -> anyhow::Result<&AtWork> {
         self.at_work.as_ref().context(NOT_BEGUN)
     }
+}
+
+/// Lays manifests in the import's directory, and notes which; says why if the bytes of one are
+/// wrong.
+fn stage(
+    staging: &Staging,
+    manifests: &[(Digest, Option<Vec<u8>>)],
+    staged: &mut Vec<Digest>,
+) -> Result<Option<String>, StorageError> {
+    for (digest, bytes) in manifests {
+        let Some(bytes) = bytes else { continue };
+        let mut file = staging.create(digest)?;
+        file.write(bytes)?;
+        let Some(file) = file.checked() else {
+            let why = format!("{digest} has other bytes by now than when it was looked at");
+            return Ok(Some(why));
+        };
+        file.keep_to_be_read();
+        staged.push(*digest);
+    }
+    Ok(None)
+}
+
+/// The same, each repository named once for all that follow each other.
+fn by_repository(blobs: &[(RepoName, Digest)]) -> Vec<RepositoryBlobs> {
+    let of_one = blobs.chunk_by(|one, next| one.0 == next.0);
+    let of_one = of_one.filter_map(|blobs| {
+        let repository = blobs.first()?.0.clone();
+        let digests = blobs.iter().map(|(_, digest)| *digest).collect();
+        Some(RepositoryBlobs { repository, digests })
+    });
+    of_one.collect()
 }
 
 /// What is said where the order of things is wrong.

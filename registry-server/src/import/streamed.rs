@@ -15,7 +15,7 @@ use crate::backup::{Event, Listener, OwnerThread};
 pub(super) struct Streamed<'a> {
     owner: &'a OwnerThread<Site>,
     listener: &'a Listener,
-    /// Blobs and manifests that lie in the import's directory, right and synced.
+    /// Blobs and manifests that lie in the import's directory, and are right.
     pub(super) staged: HashSet<Digest>,
     /// Those of which no copy came whole with the bytes that its digest says.
     pub(super) bad: HashSet<Digest>,

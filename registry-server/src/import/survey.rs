@@ -250,9 +250,9 @@ fn count_blobs(
     let mut seen = HashSet::new();
     let mut blobs = BTreeSet::new();
     for WantedImage { image, .. } in images {
-        if seen.insert(image.digest) {
-            blobs.extend(sources.contents.parts(&image.digest).blobs);
-        }
+        let parts = sources.contents.new_parts(&image.digest, &|it| seen.contains(it));
+        blobs.extend(parts.blobs);
+        seen.extend(parts.manifests);
     }
     let asked: Vec<Digest> = blobs.iter().copied().collect();
     let lacking = owner.ask(move |site| site.lacking(&asked))??;

@@ -76,7 +76,13 @@ impl Contents {
     /// What an image consists of, in the order in which it can be pushed: blobs, then manifests,
     /// each behind those that it lists. Of an image that is not whole, what is there.
     pub fn parts(&self, image: &Digest) -> Parts {
-        self.graph.parts(image)
+        self.new_parts(image, &|_| false)
+    }
+
+    /// The same without the manifests that are known, and without what only these lead to: whoever
+    /// goes through many images that list one another meets each once.
+    pub fn new_parts(&self, image: &Digest, is_known: &dyn Fn(&Digest) -> bool) -> Parts {
+        self.graph.parts(image, is_known)
     }
 }
 

@@ -67,7 +67,7 @@ impl Graph {
         let (mut seen, mut steps) = (BTreeSet::new(), usize::MAX);
         let roots: Vec<Digest> = graph.nodes.keys().copied().collect();
         for root in roots {
-            for manifest in graph.in_order(root, &mut seen, &mut steps) {
+            for manifest in graph.in_order(root, &mut seen, &|_| false, &mut steps) {
                 if graph.is_whole_by_edges(&manifest) {
                     graph.whole.insert(manifest);
                 }
@@ -85,9 +85,20 @@ impl Graph {
         self.nodes.get(manifest).map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn parts(&self, image: &Digest) -> Parts {
+    /// What an image consists of, without the manifests that are known, and without what only these
+    /// lead to.
+    pub(crate) fn parts(&self, image: &Digest, is_known: &dyn Fn(&Digest) -> bool) -> Parts {
         let mut steps = usize::MAX;
-        let manifests = self.parts_within(image, &mut steps);
+        self.counted_parts(image, is_known, &mut steps)
+    }
+
+    fn counted_parts(
+        &self,
+        image: &Digest,
+        is_known: &dyn Fn(&Digest) -> bool,
+        steps: &mut usize,
+    ) -> Parts {
+        let manifests = self.in_order(*image, &mut BTreeSet::new(), is_known, steps);
         let (mut blobs, mut seen) = (Vec::new(), BTreeSet::new());
         for edge in manifests.iter().flat_map(|manifest| self.edges(manifest)) {
             // What an index lists may be a blob.
@@ -102,7 +113,7 @@ impl Graph {
     /// The manifests of an image. It takes of the steps that are left for all images together, and
     /// may end early when there are none.
     pub(crate) fn parts_within(&self, image: &Digest, steps: &mut usize) -> Vec<Digest> {
-        self.in_order(*image, &mut BTreeSet::new(), steps)
+        self.in_order(*image, &mut BTreeSet::new(), &|_| false, steps)
     }
 
     /// What an image lacks. It takes of the steps that are left for all images together, and may
@@ -141,16 +152,17 @@ impl Graph {
         hurt
     }
 
-    /// The manifests below this one that were not seen yet, and itself, each behind those that it
-    /// lists.
+    /// The manifests below this one that were not seen yet and are not known, and itself, each
+    /// behind those that it lists.
     fn in_order(
         &self,
         root: Digest,
         seen: &mut BTreeSet<Digest>,
+        is_known: &dyn Fn(&Digest) -> bool,
         steps: &mut usize,
     ) -> Vec<Digest> {
         let mut ordered = Vec::new();
-        if !self.nodes.contains_key(&root) || !seen.insert(root) {
+        if !self.nodes.contains_key(&root) || is_known(&root) || !seen.insert(root) {
             return ordered;
         }
         let mut open = vec![(root, 0)];
@@ -165,7 +177,7 @@ impl Graph {
                     open.push((manifest, next + 1));
                     let is_listed =
                         edge.kind == EdgeKind::Child && self.nodes.contains_key(&edge.child);
-                    if is_listed && seen.insert(edge.child) {
+                    if is_listed && !is_known(&edge.child) && seen.insert(edge.child) {
                         open.push((edge.child, 0));
                     }
                 }
@@ -245,9 +257,12 @@ mod tests {
         let hurt = graph.hurt(&digest("nobody"), &mut 100);
         assert_eq!(hurt.missing, BTreeSet::from([(digest("nobody"), true)]));
         assert_eq!(graph.hurt(&digest("layer"), &mut 100).faulty, [digest("layer")].into());
-        let parts = graph.parts(&digest("index"));
+        let parts = graph.parts(&digest("index"), &|_| false);
         assert_eq!(parts.manifests, ["a", "b", "index"].map(digest));
         assert_eq!(parts.blobs, ["config", "layer", "blob"].map(digest));
+        let parts = graph.parts(&digest("index"), &|it| *it == digest("b"));
+        assert_eq!(parts.manifests, ["a", "index"].map(digest));
+        assert_eq!(graph.parts(&digest("a"), &|_| true), Parts::default());
     }
 
     #[test]
@@ -263,9 +278,29 @@ mod tests {
         let present = nodes.keys().copied().collect();
         let graph = Graph::new(nodes, present, BTreeSet::new(), Faults::default());
         assert!(!graph.is_whole(&digest("0")));
-        assert_eq!(graph.parts(&digest("0")).manifests.len(), names.len());
+        assert_eq!(graph.parts(&digest("0"), &|_| false).manifests.len(), names.len());
         let mut steps = 200_000;
         assert_eq!(graph.hurt(&digest("0"), &mut steps).missing.len(), 1);
         assert_eq!(graph.hurt(&digest("0"), &mut 10).missing.len(), 0);
+    }
+
+    #[test]
+    fn each_of_ten_thousand_images_that_list_one_another_is_walked_once() {
+        let names: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
+        let mut nodes = HashMap::new();
+        for (place, name) in names.iter().enumerate() {
+            let child = |name: &String| Edge { kind: EdgeKind::Child, child: digest(name) };
+            nodes.insert(digest(name), names[..place].iter().rev().take(3).map(child).collect());
+        }
+        let edges: usize = nodes.values().map(|edges: &Vec<Edge>| edges.len()).sum();
+        let present = nodes.keys().copied().collect();
+        let graph = Graph::new(nodes, present, BTreeSet::new(), Faults::default());
+        let (mut known, mut steps) = (BTreeSet::new(), usize::MAX);
+        for name in &names {
+            let parts = graph.counted_parts(&digest(name), &|it| known.contains(it), &mut steps);
+            assert_eq!(parts.manifests, [digest(name)]);
+            known.extend(parts.manifests);
+        }
+        assert_eq!(usize::MAX - steps, edges + names.len());
     }
 }

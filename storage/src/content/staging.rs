@@ -29,7 +29,7 @@ use crate::space::Space;
 mod file;
 mod staged;
 
-pub use file::StagedFile;
+pub use file::{CheckedFile, StagedFile};
 pub(crate) use staged::Staged;
 
 /// The directory of an import that is under way. It is removed when this is dropped, or, after a
@@ -209,7 +209,6 @@ mod tests {
     use oci::Algorithm;
 
     use super::*;
-    use crate::content::CopyOutcome;
 
     fn layout() -> (tempfile::TempDir, Layout) {
         let home = tempfile::tempdir().unwrap();
@@ -228,16 +227,21 @@ mod tests {
         let (_home, layout) = layout();
         let staging = Staging::begin(&layout, 0).unwrap();
         let digest = Digest::of(Algorithm::Sha512, b"onetwo");
-        for (pieces, outcome) in [
-            (["one", "two"], CopyOutcome::Whole(6)),
-            (["two", "one"], CopyOutcome::Wrong),
-            (["one", ""], CopyOutcome::Wrong),
-        ] {
+        let filled = |pieces: &[&str]| {
             let mut file = staging.create(&digest).unwrap();
             pieces.iter().for_each(|piece| file.write(piece.as_bytes()).unwrap());
-            assert_eq!(file.finish(), Ok(outcome));
-            let is_there = !names(&layout.staging(staging.id())).is_empty();
-            assert_eq!(is_there, outcome == CopyOutcome::Whole(6));
+            file.checked()
+        };
+        let is_empty = || names(&layout.staging(staging.id())).is_empty();
+        assert_eq!(filled(&["one", "two"]).map(|file| file.bytes()), Some(6));
+        assert!(is_empty(), "it was not kept");
+        filled(&["one", "two"]).unwrap().sync().unwrap();
+        assert!(!is_empty());
+        filled(&["one", "two"]).unwrap().keep_to_be_read();
+        assert!(!is_empty());
+        for pieces in [["two", "one"], ["one", ""]] {
+            assert!(filled(&pieces).is_none());
+            assert!(is_empty());
         }
         let content = Content::new(&layout);
         let missing = content.staged(staging.id(), &digest).map(|staged| staged.blob());
@@ -255,15 +259,18 @@ mod tests {
         let (reader, _writer) = std::io::pipe().unwrap();
         let reader = File::from(std::os::fd::OwnedFd::from(reader));
         let mut file = staging.create(&digest).unwrap();
-        assert_eq!(file.finish_as_clone(&reader, &mut |_| {}), Ok(None));
+        assert_eq!(file.fill_as_clone(&reader, &mut |_| {}), Ok(false));
         file.write(b"content").unwrap();
-        assert_eq!(file.finish(), Ok(CopyOutcome::Whole(7)));
+        assert_eq!(file.checked().map(|file| file.bytes()), Some(7));
         // Whether this one can clone or not, the outcome is told of the bytes.
         let source = home.path().join("source");
         fs::write(&source, b"content!").unwrap();
         let mut file = staging.create(&digest).unwrap();
-        let outcome = file.finish_as_clone(&File::open(&source).unwrap(), &mut |_| {}).unwrap();
-        assert!(matches!(outcome, None | Some(CopyOutcome::Wrong)), "{outcome:?}");
+        let mut read = 0;
+        let source = File::open(&source).unwrap();
+        let is_clone = file.fill_as_clone(&source, &mut |count| read += count).unwrap();
+        assert_eq!(read, if is_clone { 8 } else { 0 });
+        assert!(file.checked().is_none());
     }
 
     #[test]

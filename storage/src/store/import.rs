@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use oci::{Digest, Manifest, RepoName, Tag};
+use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::actor::{Actor, HostUser};
@@ -13,10 +14,20 @@ use crate::db::imports::{TagFate, UndoneChange};
 use crate::db::repeated_push::Change;
 use crate::db::restore::Restored;
 use crate::db::tag::Cause;
-use crate::db::{Reader, Transaction};
+use crate::db::{PendingOutcome, PreparedWrite, Reader, Transaction};
 use crate::error::StorageError;
 use crate::import_number::ImportNumber;
 use crate::page::Page;
+
+/// Blobs that a repository is to have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepositoryBlobs {
+    /// The repository.
+    pub repository: RepoName,
+    /// The blobs.
+    pub digests: Vec<Digest>,
+}
 
 /// An image that an import brings.
 pub struct ImportedImage<'a> {
@@ -80,53 +91,62 @@ impl Store {
         Ok(lacking.map(|(digest, _)| *digest).collect())
     }
 
-    /// Gives a repository those of these blobs that the store has; returns the others. Collection
-    /// leaves them for the grace time, as what was pushed. Durable on return.
+    /// Gives each repository those of its blobs that the store has; returns the others of each.
+    /// Collection leaves them for the grace time, as what was pushed. Durable on return.
     ///
     /// # Errors
     /// Trouble with the database or the disk.
-    pub fn link_blobs(
-        &self,
-        name: &RepoName,
-        digests: &[Digest],
-    ) -> Result<Vec<Digest>, StorageError> {
+    pub fn link_blobs(&self, wanted: &[RepositoryBlobs]) -> Result<Vec<Vec<Digest>>, StorageError> {
         // First, as when a blob is pushed.
-        for digest in digests {
+        for (name, digest) in wanted.iter().flat_map(pairs) {
             self.told.tell(name.as_str(), digest);
         }
-        let linked = self.link_told(name, digests);
-        let unlinked = linked.as_deref().unwrap_or(digests);
-        unlinked.iter().for_each(|digest| self.forget_unless_held(name, digest));
+        let linked = self.link_told(wanted);
+        for (place, RepositoryBlobs { repository, digests }) in wanted.iter().enumerate() {
+            let lacking = linked.as_ref().ok().and_then(|lacking| lacking.get(place));
+            let unlinked = lacking.unwrap_or(digests);
+            unlinked.iter().for_each(|digest| self.forget_unless_held(repository, digest));
+        }
         linked
     }
 
-    fn link_told(&self, name: &RepoName, digests: &[Digest]) -> Result<Vec<Digest>, StorageError> {
-        let held = self.database.read(|reader| reader.held_blobs(name, digests))?;
-        let stored = self.stored_among(digests)?;
-        let (mut lacking, mut unlinked) = (Vec::new(), Vec::new());
-        for ((digest, held), stored) in digests.iter().zip(held).zip(stored) {
-            match stored {
-                None => lacking.push(*digest),
-                Some(blob) if held.is_none_or(|held| held.is_lost) => unlinked.push(blob),
-                Some(_) => {}
+    fn link_told(&self, wanted: &[RepositoryBlobs]) -> Result<Vec<Vec<Digest>>, StorageError> {
+        let (mut lacking, mut unlinked) = (Vec::with_capacity(wanted.len()), Vec::new());
+        for (place, RepositoryBlobs { repository, digests }) in wanted.iter().enumerate() {
+            let held = self.database.read(|reader| reader.held_blobs(repository, digests))?;
+            let stored = self.stored_among(digests)?;
+            let mut lacks = Vec::new();
+            for ((digest, held), stored) in digests.iter().zip(held).zip(stored) {
+                match stored {
+                    None => lacks.push(*digest),
+                    Some(blob) if held.is_none_or(|held| held.is_lost) => {
+                        unlinked.push((place, repository.clone(), blob));
+                    }
+                    Some(_) => {}
+                }
             }
+            lacking.push(lacks);
         }
         if unlinked.is_empty() {
             return Ok(lacking);
         }
-        let repository = name.clone();
         // The row is looked for in the transaction that links it: collection may take the blob
         // before, and cannot take it afterwards.
         let link = move |transaction: &Transaction<'_>| {
             let mut gone = Vec::new();
-            for SizedDigest { digest, size } in unlinked {
-                if transaction.link_stored(&repository, &digest, size)? != Some(true) {
-                    gone.push(digest);
+            for (place, name, SizedDigest { digest, size }) in unlinked {
+                if transaction.link_stored(&name, &digest, size)? != Some(true) {
+                    gone.push((place, digest));
                 }
             }
             Ok(gone)
         };
-        lacking.extend(self.database.write_rows(digests.len(), link)?);
+        let rows = wanted.iter().map(|wanted| wanted.digests.len()).sum();
+        for (place, digest) in self.database.write_rows(rows, link)? {
+            if let Some(lacks) = lacking.get_mut(place) {
+                lacks.push(digest);
+            }
+        }
         Ok(lacking)
     }
 
@@ -157,21 +177,38 @@ impl Store {
         Err(StorageError::NotStaged(*digest))
     }
 
-    /// Stores an image that came whole and lets its tags name it, all at once; says of each tag
-    /// what became of it. What is there already changes nothing. Durable on return.
+    /// Stores images that came whole and lets their tags name them, each all at once or not at all;
+    /// says of the tags of each what became of them. What is there already changes nothing. Images
+    /// of few rows share a transaction. Durable on return.
     ///
     /// # Errors
-    /// [`StorageError::MissingBlobs`] if the repository lacks blobs that a manifest needs;
-    /// [`StorageError::NoManifest`] if there is no such image.
-    pub fn import_image(
+    /// Of each image, [`StorageError::MissingBlobs`] if the repository lacks blobs that a manifest
+    /// needs, and [`StorageError::NoManifest`] if there is no such image.
+    pub fn import_images(
+        &self,
+        images: Vec<ImportedImage<'_>>,
+        by: Option<&Actor>,
+        import: ImportNumber,
+    ) -> Vec<Result<Vec<TagFate>, StorageError>> {
+        let mut together = Vec::new();
+        let mut begin = |image| self.begin_image(image, by, import, &mut together);
+        let begun: Vec<_> = images.into_iter().map(&mut begin).collect();
+        if !together.is_empty() {
+            self.database.write_together(together);
+        }
+        begun.into_iter().map(|begun| self.end_image(begun?)).collect()
+    }
+
+    fn begin_image(
         &self,
         image: ImportedImage<'_>,
         by: Option<&Actor>,
         import: ImportNumber,
-    ) -> Result<Vec<TagFate>, StorageError> {
-        let name = image.repository;
+        together: &mut Vec<PreparedWrite>,
+    ) -> Result<BegunImage, StorageError> {
+        let name = image.repository.clone();
         for manifest in &image.manifests {
-            self.look_for_named(name, manifest)?;
+            self.look_for_named(&name, manifest)?;
         }
         let digest = |manifest: &Manifest| *manifest.digest();
         let digests: Vec<Digest> = image.manifests.iter().map(digest).collect();
@@ -179,10 +216,21 @@ impl Store {
         for digest in &digests {
             self.told.tell(name.as_str(), digest);
         }
-        let put = self.put_told(image, by, import);
+        let put = self.put_told(image, by, import, together);
+        let put = put.unwrap_or_else(|error| PutImage::Known(Err(error)));
+        Ok(BegunImage { name, digests, put })
+    }
+
+    /// Waits until it is stored, or is not.
+    fn end_image(&self, begun: BegunImage) -> Result<Vec<TagFate>, StorageError> {
+        let BegunImage { name, digests, put } = begun;
+        let put = match put {
+            PutImage::Known(outcome) => outcome,
+            PutImage::Awaited(outcome) => outcome.wait(),
+        };
         if put.is_err() {
             // What somebody else pushed is still told, and stays so too if nobody can tell.
-            let absent = self.lacking_manifests(name, &digests).unwrap_or_default();
+            let absent = self.lacking_manifests(&name, &digests).unwrap_or_default();
             absent.iter().for_each(|digest| self.told.take_back(name.as_str(), digest));
         }
         put
@@ -193,7 +241,8 @@ impl Store {
         image: ImportedImage<'_>,
         by: Option<&Actor>,
         import: ImportNumber,
-    ) -> Result<Vec<TagFate>, StorageError> {
+        together: &mut Vec<PreparedWrite>,
+    ) -> Result<PutImage, StorageError> {
         let ImportedImage { repository: name, manifests, image, tags } = image;
         let change = |manifest: Manifest| {
             let change = |reader: &Reader<'_>| reader.change_by_push(name, &manifest, &[]);
@@ -205,15 +254,23 @@ impl Store {
         let names = self.named_by_tags(name, &tags)?;
         let is_there = |(_, change): &(Manifest, Change)| *change == Change::Nothing;
         if manifests.iter().all(is_there) && names.iter().all(|named| *named == Some(image)) {
-            return Ok(names.into_iter().map(TagFate::Set).collect());
+            return Ok(PutImage::Known(Ok(names.into_iter().map(TagFate::Set).collect())));
         }
         let rows = |(manifest, _): &(Manifest, Change)| manifest.edges().len();
         let rows = manifests.iter().map(rows).sum::<usize>() + manifests.len() + tags.len();
         let (repository, by) = (name.clone(), by.cloned());
-        self.database.write_rows(rows, move |transaction: &Transaction<'_>| {
+        let put = move |transaction: &Transaction<'_>| {
             let cause = Cause { by: by.as_ref(), import: Some(import) };
             transaction.put_image(&repository, &manifests, (&image, &tags), cause)
-        })
+        };
+        match rows > TOGETHER_ROWS {
+            true => Ok(PutImage::Known(self.database.write_rows(rows, put))),
+            false => {
+                let (write, outcome) = self.database.prepare(put)?;
+                together.push(write);
+                Ok(PutImage::Awaited(outcome))
+            }
+        }
     }
 
     /// What these tags of a repository name.
@@ -285,6 +342,25 @@ impl Store {
     }
 }
 
+/// An image whose manifests are told, and which is being stored.
+struct BegunImage {
+    name: RepoName,
+    digests: Vec<Digest>,
+    put: PutImage,
+}
+
+/// What becomes of an image.
+enum PutImage {
+    Known(Result<Vec<TagFate>, StorageError>),
+    /// Its transaction is to come.
+    Awaited(PendingOutcome<Vec<TagFate>>),
+}
+
+/// The blobs of a repository, one by one.
+pub(super) fn pairs(of: &RepositoryBlobs) -> impl Iterator<Item = (&RepoName, &Digest)> {
+    of.digests.iter().map(|digest| (&of.repository, digest))
+}
+
 /// Whether an error is what one tag refuses, and no trouble that the next one meets too.
 fn is_of_tag(error: &StorageError) -> bool {
     matches!(
@@ -296,5 +372,8 @@ fn is_of_tag(error: &StorageError) -> bool {
     )
 }
 
+/// The rows of an image that shares its transaction with others, at most: so each of the others
+/// waits for few.
+const TOGETHER_ROWS: usize = 64;
 /// Changes that are taken back at once, each of which is a write of its own.
 const UNDONE_AT_ONCE: usize = 128;

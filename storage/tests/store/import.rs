@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use oci::{Algorithm, Digest, Manifest, MediaType, Reference};
+use oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepoName};
 use storage::{
-    Actor, CopyOutcome, ImportNumber, ImportedImage, Keep, Staging, StorageError, Store, TagFate,
+    Actor, ImportNumber, ImportedImage, Keep, RepositoryBlobs, Staging, StorageError, Store,
+    TagFate,
 };
 
 use crate::full::{Ballast, on_a_small_disk};
@@ -19,7 +20,7 @@ use crate::support::{
 fn stage(staging: &Staging, digest: &Digest, content: &[u8]) {
     let mut file = staging.create(digest).unwrap();
     file.write(content).unwrap();
-    assert_eq!(file.finish(), Ok(CopyOutcome::Whole(content.len() as u64)));
+    file.checked().unwrap().sync().unwrap();
 }
 
 fn staging(store: &Store) -> Staging {
@@ -49,7 +50,21 @@ fn put(
         image: *manifests.last().unwrap().digest(),
         tags: tags.iter().map(|name| tag(name)).collect(),
     };
-    store.import_image(image, Some(&by()), import)
+    put_one(store, image, Some(&by()), import)
+}
+
+fn put_one(
+    store: &Store,
+    image: ImportedImage<'_>,
+    by: Option<&Actor>,
+    import: ImportNumber,
+) -> Result<Vec<TagFate>, StorageError> {
+    store.import_images(vec![image], by, import).pop().unwrap()
+}
+
+/// These blobs for one repository.
+fn of(repository: &RepoName, digests: &[Digest]) -> [RepositoryBlobs; 1] {
+    [RepositoryBlobs { repository: repository.clone(), digests: digests.to_vec() }]
 }
 
 fn names(store: &Store, name: &str, tags: &[&str]) -> Vec<Option<Digest>> {
@@ -74,7 +89,7 @@ fn what_is_staged_becomes_blobs_of_a_repository_and_leaves_no_file_behind() {
     for (digest, content) in digests.iter().zip(&contents) {
         stage(&staging, digest, content);
     }
-    store.publish_staged(staging.id(), &name, &digests).unwrap();
+    store.publish_staged(staging.id(), &of(&name, &digests)).unwrap();
     for (digest, content) in digests.iter().zip(&contents) {
         assert_eq!(pull(&store, &name, digest).as_ref(), Some(content));
     }
@@ -85,7 +100,7 @@ fn what_is_staged_becomes_blobs_of_a_repository_and_leaves_no_file_behind() {
     assert!(!tree(home.path()).iter().any(is_left));
     // Once more is what a retry may ask, and finds nothing to publish.
     let again = Staging::begin(store.layout(), 0).unwrap();
-    let outcome = store.publish_staged(again.id(), &name, &digests[..1]);
+    let outcome = store.publish_staged(again.id(), &of(&name, &digests[..1]));
     assert_eq!(outcome, Err(StorageError::NotStaged(digests[0])));
 }
 
@@ -98,11 +113,11 @@ fn right_bytes_come_in_the_place_of_wrong_and_lost_ones() {
     fs::write(blob_path(home.path(), &wrong), "WRONG").unwrap();
     fs::remove_file(blob_path(home.path(), &lost)).unwrap();
     assert_eq!(store.lacking_blobs(&[wrong, lost]), Ok(vec![lost]));
-    assert_eq!(store.link_blobs(&repo("b"), &[wrong, lost]), Ok(vec![lost]));
+    assert_eq!(store.link_blobs(&of(&repo("b"), &[wrong, lost])), Ok(vec![vec![lost]]));
     assert_eq!(store.open_blob(&name, &lost).unwrap_err(), StorageError::BlobLost(lost));
     stage(&staging, &wrong, b"wrong");
     stage(&staging, &lost, b"lost!");
-    store.publish_staged(staging.id(), &repo("b"), &[wrong, lost]).unwrap();
+    store.publish_staged(staging.id(), &of(&repo("b"), &[wrong, lost])).unwrap();
     for name in ["a", "b"] {
         assert_eq!(pull(&store, &repo(name), &wrong).unwrap(), b"wrong");
         assert_eq!(pull(&store, &repo(name), &lost).unwrap(), b"lost!");
@@ -128,7 +143,7 @@ fn many_who_publish_the_same_in_any_order_all_have_it() {
                     digests.reverse();
                 }
                 for half in digests.chunks(20) {
-                    store.publish_staged(staging.id(), &name, half).unwrap();
+                    store.publish_staged(staging.id(), &of(&name, half)).unwrap();
                 }
             });
             scope.spawn(move || {
@@ -158,11 +173,11 @@ fn what_cannot_be_named_leaves_all_of_its_batch_staged() {
     // Nothing is renamed over a directory.
     let path = blob_path(home.path(), &digests[1]);
     fs::create_dir(&path).unwrap();
-    store.publish_staged(staging.id(), &name, &digests).unwrap_err();
+    store.publish_staged(staging.id(), &of(&name, &digests)).unwrap_err();
     assert_eq!(store.lacking_blobs(&digests), Ok(digests.to_vec()));
     assert_eq!(files(home.path(), "blobs"), Vec::<std::path::PathBuf>::new());
     fs::remove_dir(&path).unwrap();
-    store.publish_staged(staging.id(), &name, &digests).unwrap();
+    store.publish_staged(staging.id(), &of(&name, &digests)).unwrap();
     assert_eq!(store.lacking_blobs(&digests), Ok(Vec::new()));
 }
 
@@ -185,10 +200,10 @@ fn a_full_disk_leaves_what_was_read_to_be_published_when_there_is_room() {
     let full = staging.create(&late).and_then(|mut file| file.write(&[0; 65536]));
     assert_eq!(full, Err(StorageError::Full));
     assert!(matches!(staging.check_own_room(1), Err(StorageError::NoRoom { .. })));
-    let outcome = store.publish_staged(staging.id(), &name, &digests);
+    let outcome = store.publish_staged(staging.id(), &of(&name, &digests));
     assert_eq!(outcome, Err(StorageError::Full));
     drop(ballast);
-    store.publish_staged(staging.id(), &name, &digests).unwrap();
+    store.publish_staged(staging.id(), &of(&name, &digests)).unwrap();
     assert_eq!(store.lacking_blobs(&digests), Ok(Vec::new()));
 }
 
@@ -228,7 +243,7 @@ fn directories_of_dead_imports_go_at_the_start_and_with_collection() {
     drop(store);
     let store = open(home.path());
     assert!(!third.exists() && is_alive(home.path()));
-    store.publish_staged(alive.id(), &repo("a"), &[sha256(b"x")]).unwrap();
+    store.publish_staged(alive.id(), &of(&repo("a"), &[sha256(b"x")])).unwrap();
     let fourth = dead(4);
     let _next = staging(&store);
     assert!(!fourth.exists());
@@ -292,14 +307,52 @@ fn an_image_comes_with_all_its_manifests_and_tags_or_not_at_all() {
         image,
         tags: vec![tag("3")],
     };
-    store.import_image(named(*child.digest()), None, import).unwrap();
+    put_one(&store, named(*child.digest()), None, import).unwrap();
     assert_eq!(names(&store, "a", &["3"]), [Some(*child.digest())]);
     let digest = sha256(b"nowhere");
-    let unknown = store.import_image(named(digest), None, import);
+    let unknown = put_one(&store, named(digest), None, import);
     assert_eq!(unknown, Err(StorageError::NoManifest { repository: name.clone(), digest }));
     let held = [*list.digest(), digest];
     assert_eq!(store.lacking_manifests(&name, &held), Ok(vec![digest]));
     assert_eq!(store.lacking_manifests(&repo("b"), &held), Ok(held.to_vec()));
+}
+
+#[test]
+fn images_that_come_together_stand_or_fall_alone() {
+    let home = directory();
+    let store = open(home.path());
+    let (staging, import) = (staging(&store), begin(&store));
+    let contents = ["config", "layer!", "shared", "other"];
+    let [config, layer, shared, other] = contents.map(|content| sha256(content.as_bytes()));
+    for content in contents {
+        stage(&staging, &sha256(content.as_bytes()), content.as_bytes());
+    }
+    let [a, b] = ["a", "b"].map(repo);
+    let all = [of(&a, &[config, layer]), of(&b, &[shared, other])].concat();
+    store.publish_staged(staging.id(), &all).unwrap();
+    assert_eq!(pull(&store, &b, &other).unwrap(), b"other");
+    let wanted = [of(&a, &[shared, sha256(b"nowhere")]), of(&b, &[config])].concat();
+    let lacking = vec![vec![sha256(b"nowhere")], Vec::new()];
+    assert_eq!(store.link_blobs(&wanted), Ok(lacking));
+    let new = |repository, manifest: &Manifest| ImportedImage {
+        repository,
+        manifests: vec![manifest.clone()],
+        image: *manifest.digest(),
+        tags: vec![tag("1")],
+    };
+    // One that shares the transaction of the others, one that has one of its own, and one that
+    // lacks something.
+    let small = image(&config, &[layer, shared]);
+    let long = image(&config, &[shared, other].repeat(50));
+    let lacks = image(&config, &[sha256(b"nowhere")]);
+    let images = vec![new(&a, &small), new(&a, &lacks), new(&b, &long), new(&b, &small)];
+    let put = store.import_images(images, Some(&by()), import);
+    let missing = |digests: &[Digest]| Err(StorageError::MissingBlobs(digests.to_vec()));
+    let set = Ok(vec![TagFate::Set(None)]);
+    assert_eq!(put, [set.clone(), missing(&[sha256(b"nowhere")]), set, missing(&[layer])]);
+    assert_eq!(names(&store, "a", &["1"]), [Some(*small.digest())]);
+    assert_eq!(names(&store, "b", &["1"]), [Some(*long.digest())]);
+    assert_eq!(store.import_images(Vec::new(), None, import), []);
 }
 
 #[test]

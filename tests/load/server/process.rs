@@ -53,6 +53,22 @@ impl Process {
         Ok(())
     }
 
+    /// Waits until it has ended by itself, and says the most memory that it had, in bytes: it
+    /// alone, without what it started. Fails when it does.
+    pub(crate) async fn finish(mut self) -> Result<u64> {
+        let (usage, mut peak_bytes) = (Usage::of_process(self.child.id()), 0);
+        loop {
+            // Before, since who has ended has no memory.
+            let now = usage.peak_bytes().unwrap_or(0);
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "it ended with {status}; {}", self.last_words());
+                return Ok(peak_bytes);
+            }
+            peak_bytes = now.max(peak_bytes);
+            sleep(FINISH_LOOK).await;
+        }
+    }
+
     /// Sends SIGTERM to the group, and returns how the process ended once all of them have.
     pub(crate) async fn terminate(&mut self) -> Result<ExitStatus> {
         let group = Pid::from_child(&self.child);
@@ -104,6 +120,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const START_LOOK: Duration = Duration::from_millis(1);
 /// How long a server may take to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// How often a command is looked at that ends by itself; what it takes is measured by it.
+const FINISH_LOOK: Duration = Duration::from_millis(5);
 /// How often an ending server is looked at.
 const STOP_LOOK: Duration = Duration::from_millis(20);
 /// How many lines of a server's output an error shows.

@@ -1,4 +1,5 @@
-//! The servers that can be measured: ours, those that are built in, and whatever a command starts.
+//! The servers that can be measured: ours, those that are built in, and whatever a command starts;
+//! and the tools that an import is held against.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -27,6 +28,10 @@ pub(crate) enum Role {
     Nginx(PathBuf),
     /// Another registry: a line for `sh`.
     Command(String),
+    /// openssl, which hashes what others read: no server.
+    Openssl,
+    /// skopeo, which copies into our server, whose path this is: none either.
+    Skopeo(PathBuf),
 }
 
 /// Why something is no peer.
@@ -65,6 +70,16 @@ impl Program {
         Self { name: String::from(NGINX), role: Role::Nginx(path) }
     }
 
+    /// openssl.
+    pub(crate) fn openssl() -> Self {
+        Self { name: String::from(OPENSSL), role: Role::Openssl }
+    }
+
+    /// skopeo, which copies into ours.
+    pub(crate) fn skopeo(ours: PathBuf) -> Self {
+        Self { name: String::from(SKOPEO), role: Role::Skopeo(ours) }
+    }
+
     /// Another peer, from `NAME=COMMAND`.
     pub(crate) fn peer(text: &str) -> Result<Self, PeerError> {
         let (name, command) = text.split_once('=').ok_or(PeerError::NoCommand)?;
@@ -85,7 +100,12 @@ impl Program {
 
     /// Whether it is a registry, with a login and pushes.
     pub(crate) fn is_registry(&self) -> bool {
-        !matches!(self.role, Role::Nginx(_))
+        !self.is_tool() && !matches!(self.role, Role::Nginx(_))
+    }
+
+    /// Whether it is no server, and does beside an import what others do.
+    pub(crate) fn is_tool(&self) -> bool {
+        matches!(self.role, Role::Openssl | Role::Skopeo(_))
     }
 
     /// The first line that the program prints of its version, or by what it is started; `None`
@@ -95,6 +115,8 @@ impl Program {
             Role::Ours(path) | Role::DockerRegistry(path) => (path, OsStr::new("--version")),
             Role::Nginx(path) => (path, OsStr::new("-v")),
             Role::Command(command) => return Ok(Some(format!("by {command}"))),
+            Role::Openssl => (Path::new(OPENSSL), OsStr::new("version")),
+            Role::Skopeo(_) => (Path::new(SKOPEO), OsStr::new("--version")),
         };
         let output = match Command::new(path).arg(flag).output() {
             Err(error) if error.kind() == ErrorKind::NotFound && !self.is_ours() => {
@@ -122,6 +144,10 @@ const OURS: &str = "ours";
 const DOCKER_REGISTRY: &str = "docker-registry";
 /// The word for nginx.
 const NGINX: &str = "nginx";
+/// The word for openssl, and what it is started by.
+pub(crate) const OPENSSL: &str = "openssl";
+/// The same for skopeo.
+pub(crate) const SKOPEO: &str = "skopeo";
 
 /// The longest name, in characters.
 const NAME_CHARS: usize = 15;

@@ -1,6 +1,8 @@
 //! Room on the disk: what has none is refused before anything is read, and nothing is left of it;
 //! and what can share the blocks of its source takes none.
 
+use std::os::unix::fs::FileExt;
+
 use serde_json::json;
 
 use super::{import, layout::Layout, named, stagings};
@@ -74,9 +76,13 @@ fn files_that_can_be_cloned_take_no_room_and_stay_what_they_are() {
     for seed in 0..8 {
         let path = format!("{}/blobs/{}", layout.path(), sha256(&noise(seed, 20 << 20)));
         let path = path.replace("sha256:", "sha256/");
-        match seed % 3 {
-            0 => std::fs::write(path, "other").expect("a file"),
+        match seed % 4 {
+            0 => {
+                let file = std::fs::OpenOptions::new().write(true).open(path).expect("a file");
+                file.write_all_at(&noise(seed + 8, 1 << 20), 5 << 20).expect("its middle");
+            }
             1 => std::fs::remove_file(path).expect("a file"),
+            2 => std::fs::write(path, "other").expect("a file"),
             _ => drop(std::fs::File::create(path).expect("a file")),
         }
     }

@@ -1,23 +1,22 @@
-//! Giving a repository blobs that the registry has.
+//! Giving repositories blobs that the registry has.
 
-use oci::{Digest, RepoName};
+use oci::Digest;
 use serde::{Deserialize, Serialize};
+use storage::RepositoryBlobs;
 
 use crate::command::{Command, CommandError, Context};
 
-/// Gives a repository those of these blobs that the registry has.
+/// Gives each repository those of its blobs that the registry has.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkBlobs {
-    /// The repository.
-    pub repository: RepoName,
-    /// The blobs.
-    pub digests: Vec<Digest>,
+    /// The blobs of each repository.
+    pub blobs: Vec<RepositoryBlobs>,
 }
 
 impl Command for LinkBlobs {
-    /// The others.
-    type Reply = Vec<Digest>;
+    /// The others of each.
+    type Reply = Vec<Vec<Digest>>;
 
     const NAME: &'static str = "import-link-blobs";
 
@@ -25,15 +24,11 @@ impl Command for LinkBlobs {
         "import"
     }
 
-    fn subject(&self) -> Option<String> {
-        Some(self.repository.to_string())
-    }
-
     fn is_continued(&self) -> bool {
         true
     }
 
-    fn run(self, context: &mut Context<'_>) -> Result<Vec<Digest>, CommandError> {
-        Ok(context.store.link_blobs(&self.repository, &self.digests)?)
+    fn run(self, context: &mut Context<'_>) -> Result<Self::Reply, CommandError> {
+        Ok(context.store.link_blobs(&self.blobs)?)
     }
 }

@@ -1,20 +1,47 @@
-//! Storing an image: its manifests before the index that lists them, and its tags at the end.
+//! Storing images: manifests before the index that lists them, and tags at the end.
 
 use std::collections::VecDeque;
 
-use archive::Parts;
 use oci::{Digest, ImageName, Reference, Tag};
 
 use super::Run;
+use super::group::ReadyImage;
 use crate::command::import::{PutOutcome, TagOutcome};
 use crate::import::report::TagMove;
-use crate::import::site::NAMES_AT_ONCE;
+use crate::import::site::{NAMES_AT_ONCE, ReadImage};
 use crate::import::survey::WantedImage;
 use crate::limits::Limits;
 
+/// A part of an image that is to be stored.
+struct Piece<'a> {
+    wanted: &'a WantedImage,
+    image: ReadImage,
+    /// The bytes of its manifests.
+    bytes: u64,
+}
+
 impl Run<'_> {
-    /// Stores an image, whose repository has all blobs that it needs.
-    pub(super) fn put(&mut self, wanted: &WantedImage, parts: &Parts) -> anyhow::Result<()> {
+    /// Stores images, whose repositories have all blobs that they need. Those of a few manifests
+    /// each go together.
+    pub(super) fn put_all(&mut self, images: &[ReadyImage]) -> anyhow::Result<()> {
+        let (mut together, mut names, mut bytes) = (Vec::new(), 0, 0_u64);
+        for ready in images {
+            let Some(piece) = self.put_beginning(ready)? else { continue };
+            names += piece.image.manifests.len() + piece.image.tags.len() + PIECE_NAMES;
+            bytes = bytes.saturating_add(piece.bytes);
+            if names > NAMES_TOGETHER || bytes > MANIFEST_BYTES {
+                self.put_ends(std::mem::take(&mut together))?;
+                (names, bytes) = (0, 0);
+            }
+            together.push(piece);
+        }
+        self.put_ends(together)
+    }
+
+    /// Stores an image but for the last of its pieces, which is returned: most have one. None if
+    /// one is refused.
+    fn put_beginning<'w>(&mut self, ready: &'w ReadyImage) -> anyhow::Result<Option<Piece<'w>>> {
+        let ReadyImage { wanted, parts, .. } = ready;
         let mut rest = parts.manifests.iter().peekable();
         let mut tags: VecDeque<Tag> = wanted.image.tags.iter().cloned().collect();
         loop {
@@ -32,7 +59,7 @@ impl Run<'_> {
                     }
                     Err(error) => {
                         self.leave(wanted, &format!("{digest} cannot be read: {error}"));
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
             }
@@ -43,34 +70,57 @@ impl Run<'_> {
                 _ => wanted.image.digest,
             };
             let count = if is_last { tags.len().min(NAMES_AT_ONCE) } else { 0 };
-            let named: Vec<Tag> = tags.drain(..count).collect();
-            if !self.put_some(wanted, manifests, image, named)? {
-                return Ok(());
-            }
+            let (repository, named) =
+                (wanted.image.repository.clone(), tags.drain(..count).collect());
+            let image = ReadImage { repository, manifests, image, tags: named };
+            let piece = Piece { wanted, image, bytes };
             if is_last && tags.is_empty() {
-                self.report.images += 1;
-                return Ok(());
+                return Ok(Some(piece));
+            }
+            if self.put(vec![piece])? == 0 {
+                return Ok(None);
             }
         }
     }
 
-    /// Stores some manifests and tags of an image; false if they are refused.
-    fn put_some(
+    /// Stores the last pieces of images.
+    fn put_ends(&mut self, pieces: Vec<Piece<'_>>) -> anyhow::Result<()> {
+        if !pieces.is_empty() {
+            self.report.images += self.put(pieces)?;
+        }
+        Ok(())
+    }
+
+    /// Stores pieces of as many images; says how many were not refused.
+    fn put(&mut self, pieces: Vec<Piece<'_>>) -> anyhow::Result<u64> {
+        let (mut told, mut images, mut count) = (Vec::new(), Vec::new(), 0);
+        for Piece { wanted, image, .. } in pieces {
+            let manifests: Vec<Digest> = image.manifests.iter().map(|it| it.0).collect();
+            told.push((wanted, image.image, manifests, image.tags.clone()));
+            images.push(image);
+        }
+        let outcomes = self.owner.ask(move |site| site.put(images))??;
+        for ((wanted, image, manifests, tags), outcome) in told.into_iter().zip(outcomes) {
+            match outcome {
+                PutOutcome::Put(outcomes) => {
+                    count += 1;
+                    let stored = self.stored.entry(wanted.image.repository.clone()).or_default();
+                    stored.extend(manifests);
+                    self.note_tags(wanted, image, tags, outcomes);
+                }
+                PutOutcome::Refused(why) => self.leave(wanted, &why),
+            }
+        }
+        Ok(count)
+    }
+
+    fn note_tags(
         &mut self,
         wanted: &WantedImage,
-        manifests: Vec<(Digest, Option<Vec<u8>>)>,
         image: Digest,
         tags: Vec<Tag>,
-    ) -> anyhow::Result<bool> {
-        let (repository, named) = (wanted.image.repository.clone(), tags.clone());
-        let put = self.owner.ask(move |site| site.put(repository, manifests, image, named))??;
-        let outcomes = match put {
-            PutOutcome::Put(outcomes) => outcomes,
-            PutOutcome::Refused(why) => {
-                self.leave(wanted, &why);
-                return Ok(false);
-            }
-        };
+        outcomes: Vec<TagOutcome>,
+    ) {
         for (tag, outcome) in tags.into_iter().zip(outcomes) {
             let reference = Some(Reference::Tag(tag));
             let name = ImageName::new(wanted.image.repository.clone(), reference);
@@ -82,9 +132,12 @@ impl Run<'_> {
                 TagOutcome::Protected => self.report.protected.push(name),
             }
         }
-        Ok(true)
     }
 }
 
 /// Bytes of manifests that are stored at once, about.
 const MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
+/// Names that a command has room for which stores several images.
+const NAMES_TOGETHER: usize = 3 * NAMES_AT_ONCE;
+/// What the repository and the digest of each take of that, as many as they are long.
+const PIECE_NAMES: usize = 4;

@@ -1,5 +1,6 @@
 //! Filling a file of an import: hashed while it is written, or cloned and then hashed.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -9,7 +10,6 @@ use durable::{At, create_private, remove};
 use oci::{Digest, Hasher};
 use rustix::fs::ioctl_ficlone;
 
-use crate::content::CopyOutcome;
 use crate::content::hash_file::hash_while_reading;
 use crate::content::write_back::begin_write_back;
 use crate::error::StorageError;
@@ -21,8 +21,12 @@ pub struct StagedFile {
     digest: Digest,
     hasher: Hasher,
     length: u64,
-    is_whole: bool,
+    is_kept: bool,
 }
+
+/// A file that has the bytes of its digest, which may not last. Dropped before it is synced or
+/// kept, it is removed.
+pub struct CheckedFile(StagedFile);
 
 impl StagedFile {
     /// A new file at `path`, in the place of one that is there.
@@ -30,7 +34,7 @@ impl StagedFile {
         remove(&path)?;
         let file = create_private(&path)?;
         let hasher = Hasher::new(digest.algorithm());
-        Ok(Self { path, file, digest: *digest, hasher, length: 0, is_whole: false })
+        Ok(Self { path, file, digest: *digest, hasher, length: 0, is_kept: false })
     }
 
     /// Adds a piece.
@@ -46,63 +50,67 @@ impl StagedFile {
         Ok(())
     }
 
-    /// Ends it without a sync: says whether it has the bytes that its digest names. It can be read
-    /// by [`crate::Store::staged_bytes`], and may not be published.
-    pub fn finish_to_be_read(mut self) -> CopyOutcome {
-        self.is_whole = self.hasher.clone().finish() == self.digest;
-        match self.is_whole {
-            true => CopyOutcome::Whole(self.length),
-            false => CopyOutcome::Wrong,
-        }
-    }
-
-    /// Ends it: says whether it has the bytes that its digest names, and syncs them if so.
-    ///
-    /// # Errors
-    /// Trouble with the disk. A sync that failed is not tried again: the file is gone.
-    pub fn finish(mut self) -> Result<CopyOutcome, StorageError> {
-        let hasher = self.hasher.clone();
-        self.conclude(hasher)
-    }
-
     /// Takes all of it from a file on the same file system, which shares its blocks from then on
-    /// and keeps its own if it is changed; and ends it as [`StagedFile::finish`] does. `on_bytes`
-    /// hears of each piece that is read to be hashed. None if the file system cannot do that, and
-    /// then it is as it was.
+    /// and keeps its own if it is changed. `on_bytes` hears of each piece that is read to be
+    /// hashed. False if the file system cannot do that, and then it is as it was.
     ///
     /// # Errors
-    /// As those of [`StagedFile::finish`].
-    pub fn finish_as_clone(
+    /// Trouble with the disk.
+    pub fn fill_as_clone(
         &mut self,
         from: &File,
         on_bytes: &mut dyn FnMut(u64),
-    ) -> Result<Option<CopyOutcome>, StorageError> {
+    ) -> Result<bool, StorageError> {
         if ioctl_ficlone(&self.file, from).is_err() {
-            return Ok(None);
+            return Ok(false);
         }
         // The clone, and not what it was made of: that may change by now.
         let read = hash_while_reading(&self.file, self.digest.algorithm(), u64::MAX, |_, piece| {
             on_bytes(piece.len() as u64);
-            ControlFlow::<std::convert::Infallible>::Continue(())
+            ControlFlow::<Infallible>::Continue(())
         });
         let ControlFlow::Continue(hashed) = read.at("read", &self.path)?;
-        self.length = hashed.length;
-        self.conclude(hashed.hasher).map(Some)
+        (self.length, self.hasher) = (hashed.length, hashed.hasher);
+        Ok(true)
     }
 
-    fn conclude(&mut self, hasher: Hasher) -> Result<CopyOutcome, StorageError> {
-        if hasher.finish() != self.digest {
-            return Ok(CopyOutcome::Wrong);
-        }
-        self.file.sync_data().at("sync", &self.path)?;
-        self.is_whole = true;
-        Ok(CopyOutcome::Whole(self.length))
+    /// Ends it; none if it has other bytes than its digest names.
+    pub fn checked(self) -> Option<CheckedFile> {
+        (self.hasher.clone().finish() == self.digest).then(|| CheckedFile(self))
+    }
+}
+
+impl CheckedFile {
+    /// What it has the bytes of.
+    pub fn digest(&self) -> &Digest {
+        &self.0.digest
+    }
+
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.0.length
+    }
+
+    /// Syncs its bytes, so that it can be published.
+    ///
+    /// # Errors
+    /// Trouble with the disk. A sync that failed is not tried again: the file is gone.
+    pub fn sync(mut self) -> Result<(), StorageError> {
+        self.0.file.sync_data().at("sync", &self.0.path)?;
+        self.0.is_kept = true;
+        Ok(())
+    }
+
+    /// Keeps it without a sync: it can be read by [`crate::Store::staged_bytes`], and may not be
+    /// published.
+    pub fn keep_to_be_read(mut self) {
+        self.0.is_kept = true;
     }
 }
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
-        if !self.is_whole {
+        if !self.is_kept {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -11,10 +11,11 @@ use crate::content::upload::UploadId;
 use crate::content::{Named, Placed, Replaced, SizedDigest, SyncedShards};
 use crate::db::Transaction;
 use crate::error::StorageError;
+use crate::store::import::{RepositoryBlobs, pairs};
 
 impl Store {
-    /// Makes what the import `from` has read of these digests blobs of a repository, a batch after
-    /// the other. Durable on return.
+    /// Makes what the import `from` has read blobs of repositories, a batch after the other. No
+    /// digest may be named twice: what is published was read once. Durable on return.
     ///
     /// Whatever file a blob had before, it has these bytes afterwards, as when it is pushed.
     ///
@@ -25,17 +26,17 @@ impl Store {
     pub fn publish_staged(
         &self,
         from: UploadId,
-        name: &RepoName,
-        digests: &[Digest],
+        blobs: &[RepositoryBlobs],
     ) -> Result<(), StorageError> {
         self.space.check_writable()?;
-        for batch in digests.chunks(BATCH_BLOBS) {
+        let all: Vec<(&RepoName, &Digest)> = blobs.iter().flat_map(pairs).collect();
+        for batch in all.chunks(BATCH_BLOBS) {
             // Remembered first, as when a blob is pushed.
-            for digest in batch {
+            for (name, digest) in batch {
                 self.told.tell(name.as_str(), digest);
             }
-            if let Err(error) = self.publish_batch(from, name, &batch.iter().copied().collect()) {
-                batch.iter().for_each(|digest| self.forget_unless_held(name, digest));
+            if let Err(error) = self.publish_batch(from, batch) {
+                batch.iter().for_each(|(name, digest)| self.forget_unless_held(name, digest));
                 return Err(self.space.explained(error));
             }
         }
@@ -50,23 +51,26 @@ impl Store {
     fn publish_batch(
         &self,
         from: UploadId,
-        name: &RepoName,
-        digests: &BTreeSet<Digest>,
+        batch: &[(&RepoName, &Digest)],
     ) -> Result<(), StorageError> {
         // As when a blob is pushed: nobody takes a file away between the look at its row and the
         // row that is written, and what is put back is nobody else's.
-        let _claim = self.claims.claim_each(digests);
-        let staged = digests.iter().map(|digest| self.content.staged(from, digest));
+        let digests: BTreeSet<Digest> = batch.iter().map(|(_, digest)| **digest).collect();
+        let _claim = self.claims.claim_each(&digests);
+        let staged = batch.iter().map(|(_, digest)| self.content.staged(from, digest));
         let staged: Vec<Staged> = staged.collect::<Result<_, _>>()?;
         let mut renamed = Renamed::default();
         let named = staged.iter().try_for_each(|staged| self.name_staged(staged, &mut renamed));
         let (placed, synced) = renamed.sync();
-        let blobs: Vec<SizedDigest> = staged.iter().map(Staged::blob).collect();
+        let names = batch.iter().map(|(name, _)| (*name).clone());
+        let blobs: Vec<(RepoName, SizedDigest)> =
+            names.zip(staged.iter().map(Staged::blob)).collect();
         let added = named.and(synced).and_then(|()| {
-            let name = name.clone();
             self.database.write_rows(blobs.len(), move |transaction: &Transaction<'_>| {
                 let mut blobs = blobs.iter();
-                blobs.try_for_each(|blob| transaction.add_blob(&name, &blob.digest, blob.size))
+                blobs.try_for_each(|(name, SizedDigest { digest, size })| {
+                    transaction.add_blob(name, digest, *size)
+                })
             })
         });
         added.inspect_err(|error| {
