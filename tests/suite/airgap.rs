@@ -13,6 +13,7 @@ use crate::listen::can_be_apart;
 use crate::support::report::tell;
 
 mod disk;
+mod page;
 mod release;
 mod shown;
 mod side;
