@@ -17,6 +17,7 @@ mod page;
 mod release;
 mod shown;
 mod side;
+mod ssh;
 mod strike;
 
 use disk::Disk;
