@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The documents whose names of files are looked for in the tree.
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 14] = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "RELEASE.md",
     "SECURITY.md",
+    "docs/airgap.md",
     "docs/decisions/README.md",
     "docs/guide-errors.md",
     "docs/guide.md",

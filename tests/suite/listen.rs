@@ -50,7 +50,8 @@ fn health(instance: &Instance, host: &str) -> Option<i32> {
     run(inside.arg(format!("https://{host}:{}/healthz", instance.port()))).code()
 }
 
-fn can_be_apart() -> bool {
+/// Whether servers can have networks of their own here; what keeps them from it is said.
+pub(crate) fn can_be_apart() -> bool {
     let can = run(Command::new("unshare").args(["--net", "ip", "link", "set", "lo", "up"]));
     if can.code() != Some(0) {
         skip("this machine lets nobody make a network");

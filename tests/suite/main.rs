@@ -8,6 +8,7 @@
     reason = "helpers of tests fail by panicking, and tell what they measured or skipped"
 )]
 
+mod airgap;
 mod answer;
 mod auth;
 mod backup;

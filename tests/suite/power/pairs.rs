@@ -11,6 +11,9 @@
 //! tells it from those before it.
 //!
 //! A state that is equal to one that was judged is not judged again, unless more is expected of it.
+//! An import is no part of these: the recorder follows one process at a time, so it is played while
+//! the server rests, behind an operation that leaves it something to do.
+//!
 //! `REGISTRY_POWER_LENGTH=3` plays triples.
 
 use std::collections::HashSet;
@@ -20,6 +23,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use super::acts::now;
 use super::disk::Disk;
 use super::judge::judge_state;
 use super::load::Load;
@@ -30,6 +34,7 @@ use crate::support::process::run;
 use crate::support::report::tell;
 
 mod fates;
+mod import;
 mod scene;
 mod step;
 
@@ -51,6 +56,15 @@ fn every_pair_of_operations_survives_a_power_cut_after_every_event() {
 fn a_push_over_a_file_that_went_bad_survives_a_power_cut_after_every_event() {
     let sequences = Kind::ALL.map(|first| vec![first, Kind::Damage, Kind::Upload]);
     cut_all(&[sequences.to_vec()], "pushes over a bad file");
+}
+
+#[test]
+fn an_import_survives_a_power_cut_after_every_event_of_it() {
+    let is_long = variable("REGISTRY_POWER_LENGTH").is_some_and(|length| length > 2);
+    let met = if is_long { &MET_BY_AN_IMPORT[..] } else { &MET_BY_AN_IMPORT[..MET_IN_CI] };
+    let sequences: Vec<_> = met.iter().map(|first| vec![vec![*first, Kind::Import]]).collect();
+    let counts = cut_all(&sequences, "imports");
+    assert!(counts.cuts > 50 * met.len(), "{counts:?}");
 }
 
 /// Plays sequences, each session by itself, and cuts the power at every moment of each.
@@ -170,15 +184,22 @@ fn record(sequences: &[Vec<Kind>], new_store: &Path) -> Session {
     for (number, sequence) in sequences.iter().enumerate() {
         let load = Load { client: &client, acts: &stage.acts };
         scenes.push(Scene::prepare(&load, number, sequence[0]));
-        let (began, mut own) = (super::acts::now(), None);
+        let (mut began, mut own, mut end) = (now(), None, None);
         for (place, kind) in sequence.iter().enumerate() {
-            if place == own_from(sequence) {
-                own = Some(super::acts::now());
+            if *kind == Kind::Import {
+                let scene = scenes.last_mut().expect("a scene");
+                let [from, to] = import::play(&mut stage, scene);
+                (began, own, end) = (from, Some(from), Some(to));
+                continue;
             }
+            if place == own_from(sequence) {
+                own = Some(now());
+            }
+            let load = Load { client: &client, acts: &stage.acts };
             let hand = step::play(*kind, &load, stage.instance.data(), &mut scenes);
             stage.hands.extend(hand);
         }
-        marks.push((sequence.clone(), [began, own.unwrap_or(began), super::acts::now()]));
+        marks.push((sequence.clone(), [began, own.unwrap_or(began), end.unwrap_or_else(now)]));
     }
     stage.stop();
     let recording = stage.finish(DATA, 0);
@@ -200,5 +221,10 @@ fn new_store() -> Instance {
     instance
 }
 
+/// What comes before an import: the image is not there, is known to be lost, was deleted, or its
+/// tag names another. Each has as many states as a dozen pairs, so CI plays the first ones.
+const MET_BY_AN_IMPORT: [Kind; 4] = [Kind::Collect, Kind::Verify, Kind::Delete, Kind::Tag];
+/// So many of these are played unless somebody wants triples.
+const MET_IN_CI: usize = 2;
 /// Where the store is below the root.
 const DATA: &str = "data";

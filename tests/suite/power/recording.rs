@@ -124,7 +124,7 @@ impl Stage {
     }
 
     /// Takes over what strace wrote of a program that has ended.
-    fn take_over(&mut self) {
+    pub(super) fn take_over(&mut self) {
         let mut text = String::new();
         wait_until("strace wrote everything", || {
             text = fs::read_to_string(&self.trace).unwrap_or_default();

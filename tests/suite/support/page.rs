@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::binary::{Instance, program};
 use super::clients::Machine;
-use super::process::run;
+use super::process::{Run, run};
 use crate::guide::{without_digests, without_times};
 
 /// A command of the page, and what the page says it prints.
@@ -64,12 +64,16 @@ impl<'a> Shell<'a> {
         Self { machine, address: instance.address(), data, path }
     }
 
-    /// What a command prints, without what is different each time.
-    pub(crate) fn run(&self, command: &str) -> String {
-        let command = format!("{} 2>&1", command.replace(REGISTRY, &self.address));
+    /// Types a line as it is.
+    pub(crate) fn typed(&self, command: &str) -> Run {
         let mut shell = self.machine.command("sh");
         shell.env("PATH", &self.path).env("SUDO_USER", SUDO_USER);
-        let printed = run(shell.args(["-c", &command]));
+        run(shell.args(["-c", command]))
+    }
+
+    /// What a command prints, without what is different each time.
+    pub(crate) fn run(&self, command: &str) -> String {
+        let printed = self.typed(&format!("{} 2>&1", command.replace(REGISTRY, &self.address)));
         let printed = String::from_utf8_lossy(&printed.out).replace(&self.address, REGISTRY);
         without_login(&without_times(&without_digests(&printed.replace(&self.data, DATA))))
     }

@@ -38,10 +38,12 @@ pub(super) enum Kind {
     Restore,
     /// Changes a byte of the layer's file on the disk.
     Damage,
+    /// Imports the first image while the server rests (`import.rs`): only at the end of a sequence.
+    Import,
 }
 
 impl Kind {
-    /// Those of which there are sequences. Damage by itself is nothing that a registry does.
+    /// Those of which there are all sequences. Damage by itself is nothing that a registry does.
     pub(super) const ALL: [Self; 8] = [
         Self::Upload,
         Self::Manifest,
@@ -79,6 +81,7 @@ pub(super) fn play(kind: Kind, load: &Load<'_>, data: &Path, scenes: &mut [Scene
         Kind::Collect => collect(load, data, scenes),
         Kind::Restore => restore(load, data, scene),
         Kind::Damage => return damage(load, data, scene),
+        Kind::Import => unreachable!("it is played without a server"),
         Kind::Verify => {
             let hand = damage(load, data, scene);
             verify(load, data, scenes);
@@ -111,7 +114,7 @@ fn finish(load: &Load<'_>, scene: &mut Scene, location: &str) {
 
 /// What a push over a bad file brings back comes with the file if nobody had noticed, and with the
 /// row if somebody had; a new link comes with the row.
-fn in_steps(scene: &Scene, before: Held, effects: Effects) -> Vec<Effects> {
+pub(super) fn in_steps(scene: &Scene, before: Held, effects: Effects) -> Vec<Effects> {
     let bad = Key::Bad(sha256(&scene.layer));
     let link = scene.layer_key();
     let (file, row) = effects.into_iter().partition(|(key, _)| match before.file {
