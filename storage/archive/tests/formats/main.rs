@@ -14,5 +14,6 @@ mod damaged;
 mod fixtures;
 mod hostile;
 mod layouts;
+mod quay;
 mod support;
 mod trees;
