@@ -9,6 +9,7 @@
 
 mod bounds;
 mod catalogs;
+mod corpus;
 mod cut;
 mod damaged;
 mod fixtures;
