@@ -34,6 +34,14 @@ power-triples:
 bully:
     cargo test -p tests --test suite --locked bully::what_each -- --ignored --nocapture
 
+# Feeds what reads media with whatever a fuzzer thinks of, ten minutes a format. What it finds is
+# kept in `found` beside the corpus for the next time. Needs a nightly toolchain, a compiler for
+# C++, and: cargo install --locked cargo-fuzz@0.13.1
+fuzz:
+    for target in tar zstd layout distribution oc_mirror oc_directory bundle receipt; do mkdir -p storage/archive/fuzz/found/$target && cargo +nightly fuzz run --fuzz-dir storage/archive/fuzz $target storage/archive/fuzz/found/$target storage/archive/fuzz/corpus/$target -- -dict=storage/archive/fuzz/words.dict -timeout=20 -max_total_time=600 || exit 1; done
+    mkdir -p storage/fuzz/found/quay
+    cargo +nightly fuzz run --fuzz-dir storage/fuzz quay storage/fuzz/found/quay storage/fuzz/corpus/quay -- -dict=storage/fuzz/words.dict -timeout=20 -max_total_time=600
+
 # The documentation, which must be without broken links.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -12,10 +12,12 @@
 //! Modules in reading order: `plan` says what is to be called how; `survey` holds it against the
 //! registry, which for a dry run is all; `run` imports it, with `pool` as the threads that read,
 //! `sync` for what they leave, and `streamed` for what comes only once; below them `sources` and
-//! `site` are the two sides, and `report` is what is told.
+//! `site` are the two sides, `quay` the names that stand in a database, and `report` is what is
+//! told.
 
 mod plan;
 mod pool;
+mod quay;
 mod report;
 mod run;
 mod site;

@@ -50,6 +50,7 @@ pub(crate) mod manifest;
 mod manifest_put;
 mod open;
 pub(crate) mod protection;
+pub(crate) mod quay;
 mod read_only;
 mod reader_gate;
 mod readers;

@@ -12,9 +12,11 @@ use crate::byte_count::ByteCount;
 use crate::import_number::ImportNumber;
 
 mod open;
+mod quay;
 mod trouble;
 
 pub use open::OpenError;
+pub use quay::{QuayError, QuayFault};
 pub use trouble::Trouble;
 
 /// A failure of the store.

@@ -15,6 +15,7 @@ mod kill;
 pub(crate) mod layout;
 mod owner;
 mod pipe;
+mod quay;
 mod room;
 
 use layout::Layout;

@@ -8,11 +8,16 @@ use anyhow::Context;
 use archive::{BlobBytes, Contents, Inventory, Opened, Source, Stream, StreamBlob};
 use oci::{Digest, RepoName};
 
+use super::quay;
+use super::report::LeftImage;
+
 /// Sources that were opened and of which nothing is known.
 pub(super) struct OpenSources {
     inputs: Vec<Input>,
     /// As they were typed.
     pub(super) names: Vec<String>,
+    /// What stands in their databases and can have no name here.
+    unnamed: Vec<LeftImage>,
 }
 
 /// One of them.
@@ -32,17 +37,20 @@ impl OpenSources {
     /// What cannot be opened.
     pub(super) fn open(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let names = paths.iter().map(|path| path.display().to_string()).collect();
-        let mut inputs = Vec::with_capacity(paths.len());
+        let (mut inputs, mut unnamed) = (Vec::with_capacity(paths.len()), Vec::new());
         for path in paths {
             inputs.push(match path == Path::new("-") {
                 true => Input::Stream(Box::new(io::stdin()), None),
                 false => match archive::open(path)? {
-                    Opened::Source(source) => Input::Seekable(source),
+                    Opened::Source(mut source) => {
+                        unnamed.extend(quay::name(&mut source)?);
+                        Input::Seekable(source)
+                    }
                     Opened::Compressed { file, stem } => Input::Stream(Box::new(file), stem),
                 },
             });
         }
-        Ok(Self { inputs, names })
+        Ok(Self { inputs, names, unnamed })
     }
 
     /// Whether blobs have to be taken as they come.
@@ -79,7 +87,8 @@ impl OpenSources {
                 }
             }
         }
-        Ok(Sources { seekable, names: self.names, contents: inventory.contents() })
+        let contents = inventory.contents();
+        Ok(Sources { seekable, names: self.names, unnamed: self.unnamed, contents })
     }
 }
 
@@ -88,6 +97,8 @@ pub(super) struct Sources {
     seekable: Vec<Source>,
     /// As they were typed.
     pub(super) names: Vec<String>,
+    /// What stands in their databases and can have no name here.
+    pub(super) unnamed: Vec<LeftImage>,
     pub(super) contents: Contents,
 }
 

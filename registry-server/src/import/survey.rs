@@ -113,6 +113,7 @@ fn tell_of_sources(sources: &Sources, report: &mut ImportReport) {
             ));
         }
     }
+    report.left.extend(sources.unnamed.iter().cloned());
     if sources.contents.images().is_empty() {
         report.damage.push("the sources name no image".to_owned());
     }

@@ -134,6 +134,8 @@ pub enum Format {
     Distribution,
     /// What `oc adm release mirror --to-dir` and `oc image mirror --dir` write.
     OcDirectory,
+    /// The store of the Quay that is written in Go: `storage/sha256`, and a database beside it.
+    Quay,
 }
 
 /// What oc-mirror wrote about itself into an archive.

@@ -6,6 +6,7 @@ use durable::{IoError, ReadError};
 use oci::Digest;
 use thiserror::Error;
 
+use crate::role;
 use crate::tar::TarError;
 
 /// Why a path is no source.
@@ -57,10 +58,19 @@ pub enum ScanError {
     /// Nothing of it is known.
     #[error(
         "nothing here is known: neither an OCI layout, nor an archive of oc-mirror v2, nor \
-         docker/registry/v2, nor what oc mirrors into a directory; of a directory that holds \
-         archives, name each of them"
+         docker/registry/v2, nor what oc mirrors into a directory, nor the data directory of a \
+         Quay; of a directory that holds archives, name each of them"
     )]
     NothingKnown,
+    /// The store of a Quay, without what its database calls its images.
+    #[error(
+        "this is the store of a Quay, and what its images are called stands in its database, which \
+         is read where it lies: stop that Quay, and give the directory in which {} and {} are, \
+         unpacked",
+        role::QUAY_DATABASE,
+        role::QUAY_STORAGE
+    )]
+    NamesInDatabase,
     /// Two things of one name, of which readers take different ones.
     #[error("{path} is there twice, and not the same: pack the archive again")]
     Twice {

@@ -32,6 +32,8 @@ pub(crate) struct Findings {
     /// The repository that the source's file gives its name to.
     pub(crate) stem: Option<RepoName>,
     pub(crate) is_directory: bool,
+    /// Whether the names come that a database has of this source's images.
+    pub(crate) has_database: bool,
     /// Whether entries may be there that nobody saw.
     pub(crate) is_cut: bool,
     pub(crate) formats: BTreeSet<Format>,
@@ -224,6 +226,9 @@ impl Findings {
 
     fn look_at_file(&mut self, path: &EntryPath, role: Role, size: u64) -> Result<Want, ScanError> {
         match role {
+            Role::Blob { format: Format::Quay, .. } if !self.has_database => {
+                Err(ScanError::NamesInDatabase)
+            }
             Role::Blob { digest, format } => {
                 self.formats.insert(format);
                 self.blob(path, digest, size)

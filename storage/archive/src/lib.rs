@@ -1,5 +1,5 @@
 //! The formats in which images lie on media: OCI layouts, archives of oc-mirror, the tree of
-//! docker-registry, and what `oc` mirrors into directories.
+//! docker-registry, what `oc` mirrors into directories, and the store of a Quay.
 //!
 //! Owned here: what is recognised, by content and never by name; which images a source names, and
 //! what it holds of them; where the bytes of a blob lie; and, in [`bundle`], what this registry
@@ -10,7 +10,8 @@
 //! [`open`] opens a path. [`Source::scan`] reads headers and documents of each source into one
 //! [`Inventory`], and [`Inventory::contents`] says what they come to. A pipe or a compressed file
 //! is a [`Stream`] instead: its blobs come in the order of the file. Hashed is only what is read as
-//! a manifest; whoever takes blobs hashes them.
+//! a manifest; whoever takes blobs hashes them. A Quay has its names in a database, which is read
+//! elsewhere: [`Source::database`] says where, and [`Source::name`] takes them.
 
 pub mod bundle;
 mod contents;

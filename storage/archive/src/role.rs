@@ -71,7 +71,7 @@ impl Role {
         if let Some(rest) = below_distribution(&parts) {
             return of_distribution(rest);
         }
-        of_oc(&parts).or_else(|| of_layout(&parts))
+        of_oc(&parts).or_else(|| of_layout(&parts)).or_else(|| of_quay(&parts))
     }
 }
 
@@ -163,6 +163,13 @@ fn of_layout(parts: &[&str]) -> Option<Role> {
     Some(Role::Layout { layout: layout.join("/"), document })
 }
 
+/// `storage/sha256/ab/…`, in any directory.
+fn of_quay(parts: &[&str]) -> Option<Role> {
+    let [.., "storage", algorithm, shard, hex] = parts else { return None };
+    let digest = digest(algorithm, hex).filter(|_| hex.get(..2) == Some(*shard))?;
+    Some(Role::Blob { digest, format: Format::Quay })
+}
+
 fn of_oc_mirror(parts: &[&str]) -> Role {
     match parts {
         ["internal", "oc-mirror-version.json"] => Role::Version,
@@ -190,6 +197,10 @@ fn name(parts: &[&str]) -> Option<RepoName> {
     parts.join("/").parse().ok()
 }
 
+/// Where a Quay has the names of its images, at the top of its directory.
+pub(crate) const QUAY_DATABASE: &str = "quay.db";
+/// Where it has their content.
+pub(crate) const QUAY_STORAGE: &str = "storage/sha256";
 /// Where oc-mirror works, at the top of its archives.
 const WORKING_DIRECTORY: &str = "working-dir";
 
@@ -214,6 +225,7 @@ mod tests {
             ("team/app/blobs/sha256/HEX", layout("team/app")),
             ("x/docker/registry/v2/blobs/sha256/e3/HEX/data", blob(Format::Distribution)),
             ("mirror/v2/a/b/blobs/sha256:HEX", blob(Format::OcDirectory)),
+            ("quay/storage/sha256/e3/HEX", blob(Format::Quay)),
             (
                 "docker/registry/v2/repositories/a/b/_manifests/tags/1/current/link",
                 Role::Tag { repository: repository.clone(), tag: tag.clone() },
@@ -243,6 +255,8 @@ mod tests {
             "docker/registry/v2/repositories/a/_manifests/tags/1/index/sha256/HEX/link",
             "docker/registry/v2/repositories/A/_manifests/tags/1/current/link",
             "blobs/sha256/HEX0",
+            "storage/sha256/e4/HEX",
+            "sha256/e3/HEX",
             "a/manifest.json",
             "a/isc_2026",
             "v2/manifests/1",

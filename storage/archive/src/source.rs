@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use durable::{At, Links, ReadError, open_regular};
-use oci::{Digest, RepoName};
+use oci::{Digest, RepoName, Tag};
 
 use crate::damage::Damage;
 use crate::error::{OpenSourceError, ScanError};
@@ -16,6 +16,7 @@ use crate::findings::{Findings, Want, may_be_manifest};
 use crate::inventory::Inventory;
 use crate::names;
 use crate::packing::Packing;
+use crate::role::{QUAY_DATABASE, QUAY_STORAGE};
 use crate::tar::{EntryKind, Input, Tar, TarError};
 
 mod bytes;
@@ -51,8 +52,8 @@ pub fn open(path: &Path) -> Result<Opened, OpenSourceError> {
     let named = named.as_deref().unwrap_or(path).file_name().unwrap_or_default().to_string_lossy();
     let stem = names::stem(&named);
     if path.is_dir() {
-        let place = Place::Directory(path.to_owned());
-        return Ok(Opened::Source(Source { place, stem, held: HashMap::new() }));
+        let source = Source::new(Place::Directory(path.to_owned()), stem);
+        return Ok(Opened::Source(Source { database: database_in(path), ..source }));
     }
     if fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo()) {
         let file = File::open(path).at("open", path)?;
@@ -66,7 +67,7 @@ pub fn open(path: &Path) -> Result<Opened, OpenSourceError> {
     match Packing::of(&beginning) {
         Packing::None => {
             let place = Place::Tar(Arc::new(file), path.to_owned());
-            Ok(Opened::Source(Source { place, stem, held: HashMap::new() }))
+            Ok(Opened::Source(Source::new(place, stem)))
         }
         Packing::Zstd => {
             file.rewind().at("read", path)?;
@@ -83,6 +84,9 @@ pub fn open(path: &Path) -> Result<Opened, OpenSourceError> {
 pub struct Source {
     place: Place,
     stem: Option<RepoName>,
+    database: Option<PathBuf>,
+    /// What stands in the database, once that was read.
+    named: Option<Vec<(RepoName, Tag, Digest)>>,
     held: HashMap<Digest, Location>,
 }
 
@@ -102,6 +106,21 @@ enum Location {
 }
 
 impl Source {
+    fn new(place: Place, stem: Option<RepoName>) -> Self {
+        Self { place, stem, database: None, named: None, held: HashMap::new() }
+    }
+
+    /// The database that has the names of its images, if this is the store of a Quay. Who can read
+    /// it gives them to [`Source::name`] before the scan.
+    pub fn database(&self) -> Option<&Path> {
+        self.database.as_deref()
+    }
+
+    /// Takes what stands in its database: each tag once, and what it names.
+    pub fn name(&mut self, named: Vec<(RepoName, Tag, Digest)>) {
+        self.named = Some(named);
+    }
+
     /// The file or the directory.
     pub fn path(&self) -> &Path {
         match &self.place {
@@ -130,10 +149,14 @@ impl Source {
             }
             Place::Directory(path) => {
                 findings.is_directory = true;
+                findings.has_database = self.named.is_some();
                 directory::walk(path, &mut findings, |path, digest, size| {
                     self.held.insert(digest, Location::File { path: path.to_owned(), size });
                 })?;
             }
+        }
+        for (repository, tag, digest) in self.named.iter().flatten().cloned() {
+            findings.tag_of_database(repository, tag, digest)?;
         }
         findings.finish()?;
         inventory.add(findings);
@@ -151,6 +174,13 @@ impl Source {
             }
         })
     }
+}
+
+/// The database of a Quay, if this directory is its store.
+fn database_in(directory: &Path) -> Option<PathBuf> {
+    let database = directory.join(QUAY_DATABASE);
+    let is_file = fs::symlink_metadata(&database).is_ok_and(|it| it.is_file());
+    (is_file && directory.join(QUAY_STORAGE).is_dir()).then_some(database)
 }
 
 fn scan_tar<I: Input>(

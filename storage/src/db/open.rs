@@ -10,6 +10,7 @@
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{read_only, schema_check};
@@ -29,6 +30,17 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
 /// A connection that only reads where the disk is read-only, and so nobody writes.
 pub(super) fn open_frozen(path: &Path) -> Result<Connection, StorageError> {
     prepared(read_only::open(path)?, path)
+}
+
+/// A connection that only reads the database of another program, to which nobody writes. The schema
+/// is not ours: whoever asks looks at it first. How much of it SQLite keeps is bounded.
+pub(super) fn open_foreign(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = read_only::open_file_alone(path)?;
+    for (limit, most) in FOREIGN_LIMITS {
+        connection.set_limit(limit, most)?;
+    }
+    harden(&connection)?;
+    Ok(connection)
 }
 
 fn open(path: &Path, access: OpenFlags) -> Result<Connection, StorageError> {
@@ -65,17 +77,23 @@ const SETTINGS: [(DbConfig, bool); 8] = [
     (DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true),
 ];
 
+/// What SQLite takes of another program's file: values and texts of its schema in bytes, and parts
+/// of that. Quay has some four hundred parts, of at most 2 KiB.
+const FOREIGN_LIMITS: [(Limit, i32); 2] =
+    [(Limit::SQLITE_LIMIT_LENGTH, 32 << 10), (Limit::SQLITE_LIMIT_SCHEMA, 2048)];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn all() -> (tempfile::TempDir, [Connection; 3]) {
+    fn all() -> (tempfile::TempDir, [Connection; 4]) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("db");
         std::fs::write(&path, "").unwrap();
         let doors = [open_to_write, open_to_read, open_frozen];
-        let connections = doors.map(|open| open(&path).unwrap());
-        (directory, connections)
+        let [writing, reading, frozen] = doors.map(|open| open(&path).unwrap());
+        let foreign = open_foreign(&path).unwrap();
+        (directory, [writing, reading, frozen, foreign])
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The database of a store whose disk is read-only, read where it lies, together with its log.
+//! Databases that nobody writes to, read where they lie: the one of a store whose disk is
+//! read-only, together with its log, and the one of another program, which has none.
 //!
 //! SQLite keeps the index of a log in a file beside it, which cannot be made or changed there. A
 //! connection that believes it is alone keeps it in memory instead, so each one here believes so
@@ -30,6 +31,15 @@ pub(super) fn open(path: &Path) -> Result<Connection, StorageError> {
     // Before the first look into the database, which decides where the index of the log is kept.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     Ok(connection)
+}
+
+/// Opens a database of which its file is all, and to which nobody writes. No link is followed.
+pub(super) fn open_file_alone(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri(path, "immutable=1"), flags)
 }
 
 /// The path as SQLite reads it when settings follow behind a question mark.

@@ -23,6 +23,7 @@ mod manifest;
 mod modes;
 mod open;
 mod publish;
+mod quay;
 mod referrers;
 mod reserve;
 mod session;

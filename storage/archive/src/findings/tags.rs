@@ -8,7 +8,7 @@ use super::Findings;
 use crate::contents::Format;
 use crate::error::ScanError;
 use crate::path::EntryPath;
-use crate::role::FilterPath;
+use crate::role::{FilterPath, QUAY_DATABASE};
 
 /// Tags in the order in which they come, and what they name.
 #[derive(Debug, Default)]
@@ -100,6 +100,21 @@ impl Findings {
         self.formats.insert(Format::OcDirectory);
         self.revision(repository.clone(), digest)?;
         self.tag(path, repository, tag, digest)
+    }
+
+    /// A tag that stands in the database of a store.
+    ///
+    /// # Errors
+    /// [`ScanError::Twice`], [`ScanError::TooMany`].
+    pub(crate) fn tag_of_database(
+        &mut self,
+        repository: RepoName,
+        tag: Tag,
+        digest: Digest,
+    ) -> Result<(), ScanError> {
+        self.formats.insert(Format::Quay);
+        self.revision(repository.clone(), digest)?;
+        self.tag(&EntryPath::default().join(QUAY_DATABASE), repository, tag, digest)
     }
 
     pub(super) fn revision(

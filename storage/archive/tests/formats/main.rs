@@ -9,10 +9,12 @@
 
 mod bounds;
 mod catalogs;
+mod corpus;
 mod cut;
 mod damaged;
 mod fixtures;
 mod hostile;
 mod layouts;
+mod quay;
 mod support;
 mod trees;

@@ -1,0 +1,7 @@
+//! The tree of docker-registry.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    archive_fuzz::tree::read(bytes);
+});

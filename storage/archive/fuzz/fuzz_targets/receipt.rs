@@ -1,0 +1,7 @@
+//! Receipts.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    archive_fuzz::document::read_receipt(bytes);
+});
