@@ -11,10 +11,12 @@ use crate::support::content::{Manifest, noise, push_image, sha256};
 use crate::support::process::{Run, run_with_input};
 
 mod archives;
+mod bundle;
 mod kill;
 pub(crate) mod layout;
 mod owner;
 mod pipe;
+mod receipt;
 mod room;
 
 use layout::Layout;

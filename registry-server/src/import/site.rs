@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use anyhow::Context;
+use archive::bundle::RegistryId;
 use oci::{Digest, RepoName, Tag};
 use storage::{CopyOutcome, ImportNumber, Layout, StagedFile, Staging, StorageError};
 
 use super::pool::{Done, Job, Pool};
 use crate::backup::Listener;
+use crate::bundle_notes::note;
 use crate::command::Command;
+use crate::command::bundle::{FoundBundle, ListBundles, WholeVolume};
+use crate::command::data::Identify;
 use crate::command::import::{
     BeginImport, EndImport, LinkBlobs, LookAtTags, LookForBlobs, LookForManifests, PublishBlobs,
     PutImage, PutOutcome,
@@ -195,6 +199,27 @@ impl Site {
         self.run(EndImport { import })?;
         self.at_work = None;
         Ok(())
+    }
+
+    /// Remembers a volume that an import took; false if there is no room for that.
+    pub(super) fn note(
+        &mut self,
+        volume: WholeVolume,
+        digests: &[Digest],
+        import: ImportNumber,
+    ) -> anyhow::Result<bool> {
+        note(volume, digests, Some(import), &mut |step| self.owner.run(step))
+    }
+
+    /// The bundles that were taken before.
+    pub(super) fn taken_bundles(&mut self) -> anyhow::Result<Vec<FoundBundle>> {
+        self.owner.run(ListBundles { is_taken: true })
+    }
+
+    /// What tells the registry from others.
+    pub(super) fn identity(&mut self) -> anyhow::Result<RegistryId> {
+        let text = self.owner.run(Identify {})?;
+        text.parse().context("the running server's answer makes no sense")
     }
 
     fn run<C: Command>(&mut self, command: C) -> anyhow::Result<C::Reply> {

@@ -49,6 +49,7 @@ impl Run<'_> {
             }
             if is_last && tags.is_empty() {
                 self.report.images += 1;
+                self.report.brought.insert(wanted.image.digest);
                 return Ok(());
             }
         }
