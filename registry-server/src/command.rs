@@ -14,6 +14,7 @@ use storage::{Actor, DeletionHold, Snapshot, Store};
 use crate::config::Upkeep;
 
 pub(crate) mod all;
+pub mod bundle;
 pub mod data;
 mod error;
 pub mod image;

@@ -9,7 +9,7 @@
 //! to its end; `source` is the registry, `selection` finds the images that are meant, `walk` all
 //! that belongs to them, and `plan` holds that; `cut` makes volumes of it, and `write` writes them
 //! to a `destination`, under the `names` of an export; `receipt` is what the other side writes
-//! first.
+//! first, and `since` what an export makes of it.
 
 mod cut;
 mod destination;
@@ -19,6 +19,7 @@ mod plan;
 mod receipt;
 mod run;
 mod selection;
+mod since;
 mod source;
 mod walk;
 mod write;

@@ -9,12 +9,14 @@
 //! found by its rows, so the next one reads only the rest; what it did not is in its directory,
 //! which goes; and what each tag named before stands in its history, with the import's number.
 //!
-//! Modules in reading order: `plan` says what is to be called how; `survey` holds it against the
+//! Modules in reading order: `bundles` says which sources a registry exported, and whether they may
+//! come in; `plan` says what is to be called how; `survey` holds it against the
 //! registry, which for a dry run is all; `run` imports it, with `pool` as the threads that read,
 //! `sync` for what they leave, and `streamed` for what comes only once; below them `sources` and
 //! `site` are the two sides, `quay` the names that stand in a database, and `report` is what is
 //! told.
 
+mod bundles;
 mod plan;
 mod pool;
 mod quay;
@@ -30,11 +32,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
+use certs::PublicKey;
 use storage::{ImportNumber, OpenError};
 
 use crate::backup::{Event, Listener, OwnerThread, with_owner_thread};
 use crate::control::is_network_fs_allowed;
 use crate::text::format::cut;
+use bundles::Bundles;
 use plan::Plan;
 use run::Run;
 use site::Site;
@@ -43,7 +47,7 @@ use streamed::Streamed;
 use survey::Survey;
 
 pub(crate) use plan::Naming;
-pub(crate) use report::ImportReport;
+pub(crate) use report::{ImportReport, MissingBase, TakenVolume};
 
 /// What is to be imported, and how.
 pub(crate) struct ImportOrder {
@@ -53,6 +57,8 @@ pub(crate) struct ImportOrder {
     pub(crate) sources: Vec<PathBuf>,
     /// How images are named that come.
     pub(crate) naming: Naming,
+    /// The keys of the registries whose bundles may come, and nothing else; none if all may.
+    pub(crate) signers: Vec<PublicKey>,
     /// Whether it is only told what would be done.
     pub(crate) is_dry_run: bool,
 }
@@ -77,8 +83,8 @@ pub(crate) fn import(
         move || Site::reach(&data, allow_network_fs)
     };
     let mut report = with_owner_thread(Some(&data), begin, |owner| match order.is_dry_run {
-        true => foretell(opened, &order.naming, owner),
-        false => take_in(opened, &order.naming, owner, on_begin, listener),
+        true => foretell(opened, order, owner),
+        false => take_in(opened, order, owner, on_begin, listener),
     })?;
     report.seconds = begun.elapsed().as_secs();
     Ok(report)
@@ -87,17 +93,22 @@ pub(crate) fn import(
 /// Tells what an import would do.
 fn foretell(
     opened: OpenSources,
-    naming: &Naming,
+    order: &ImportOrder,
     owner: &OwnerThread<Site>,
 ) -> anyhow::Result<ImportReport> {
     let sources = opened.read(&mut |_| Ok(()))?;
-    let plan = Plan::of(&sources.contents, naming);
-    Survey::take(owner, &sources, plan)?.foretell(owner)
+    let bundles = Bundles::judge(&sources, &order.signers)?;
+    let plan = Plan::of(&sources.contents, &order.naming);
+    let mut survey = Survey::take(owner, &sources, plan)?;
+    bundles.tell(owner, &mut survey.report)?;
+    let mut report = survey.foretell(owner)?;
+    bundles.tell_bases(owner, &sources, &mut report)?;
+    Ok(report)
 }
 
 fn take_in(
     opened: OpenSources,
-    naming: &Naming,
+    order: &ImportOrder,
     owner: &OwnerThread<Site>,
     on_begin: &dyn Fn(ImportNumber),
     listener: &Listener,
@@ -111,16 +122,24 @@ fn take_in(
         anyhow::Ok(number)
     };
     let mut streamed = Streamed::new(owner, listener);
-    // What can be read twice is looked at before anything is written.
-    let (number, sources) = match opened.has_streams() {
-        true => (begin()?, opened.read(&mut |blob| streamed.take(blob))?),
+    // What can be read twice is looked at before anything is written, and all of it before anything
+    // is published.
+    let (number, sources, bundles) = match opened.has_streams() {
+        true => {
+            let number = begin()?;
+            let sources = opened.read(&mut |blob| streamed.take(blob))?;
+            let bundles = Bundles::judge(&sources, &order.signers)?;
+            (number, sources, bundles)
+        }
         false => {
             let sources = opened.read(&mut |_| Ok(()))?;
-            (begin()?, sources)
+            let bundles = Bundles::judge(&sources, &order.signers)?;
+            (begin()?, sources, bundles)
         }
     };
-    let plan = Plan::of(&sources.contents, naming);
-    let survey = Survey::take(owner, &sources, plan)?;
+    let plan = Plan::of(&sources.contents, &order.naming);
+    let mut survey = Survey::take(owner, &sources, plan)?;
+    bundles.tell(owner, &mut survey.report)?;
     let bytes = survey.report.read_bytes;
     if streamed.staged.is_empty() && !survey.can_clone(owner, &sources)? {
         owner.ask(move |site| site.check_room(bytes))??;
@@ -128,6 +147,8 @@ fn take_in(
     listener(Event::Begins { task: "importing", bytes: Some(bytes) });
     let mut report = Run::new(owner, &sources, survey, &streamed, is_done).all()?;
     report.import = Some(number);
+    bundles.tell_bases(owner, &sources, &mut report)?;
+    bundles.remember(owner, number, &sources, &mut report);
     Ok(report)
 }
 

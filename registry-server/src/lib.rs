@@ -8,14 +8,15 @@
 //! each client may have, and [`upkeep`] is done to the store now and then; [`logging`] writes the
 //! log, and `text` all that is for people; [`command`] is what can be asked of a store, [`control`]
 //! brings that to its owner; `backup` copies a registry and brings it back, `export` writes images
-//! to media and `import` takes in what media hold, `install` puts the registry on this host, and
-//! [`cli`] is the command line.
+//! to media and `import` takes in what media hold, `bundle_notes` is what both remember, `install`
+//! puts the registry on this host, and [`cli`] is the command line.
 
 mod advice;
 pub mod api;
 pub mod auth;
 mod backup;
 pub mod blocking;
+mod bundle_notes;
 pub mod cli;
 pub mod command;
 pub mod config;

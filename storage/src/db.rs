@@ -28,6 +28,7 @@ use crate::layout::Layout;
 use crate::space::Space;
 
 pub(crate) mod backups;
+pub(crate) mod bundle_notes;
 mod changes;
 pub(crate) mod collect;
 mod column;

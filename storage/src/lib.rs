@@ -8,12 +8,12 @@
 //! its name only when it is complete, checked and synced; readers never wait for the writer.
 //!
 //! Modules in reading order: `account` tells users of one name apart, `actor` says who changes
-//! something; `layout` draws the tree on disk, `medium` says what it lies on, and `space` what to
-//! do when that is full; `content` is the files of blobs and uploads; `db` is the database; `clock`
-//! is what ages are counted on; `in_memory` is what only the process that owns the store knows or
-//! holds; `store` puts them together;
-//! `collect` keeps it small; `verify` reads everything again; [`backup`] takes copies of a store
-//! and makes one of a copy; `directory_state` only looks.
+//! something, `bundle_note` which media crossed an air gap; `layout` draws the tree on disk,
+//! `medium` says what it lies on, and `space` what to do when that is full; `content` is the files
+//! of blobs and uploads; `db` is the database; `clock` is what ages are counted on; `in_memory` is
+//! what only the process that owns the store knows or holds; `store` puts them together; `collect`
+//! keeps it small; `verify` reads everything again; [`backup`] takes copies of a store and makes
+//! one of a copy; `directory_state` only looks.
 
 // What is read with one method is general over the lifetime of its reader only as a closure.
 #![allow(clippy::redundant_closure_for_method_calls)]
@@ -22,6 +22,7 @@ pub mod backup;
 
 mod account;
 mod actor;
+mod bundle_note;
 mod byte_count;
 mod clock;
 mod collect;
@@ -42,6 +43,7 @@ mod verify;
 pub use account::{Account, UserId, UserName, UserNameError};
 pub use actor::{Actor, HostUser, HostUserError};
 pub use backup::BackupError;
+pub use bundle_note::{BundleVolume, KnownBundle, VolumeNote};
 pub use byte_count::ByteCount;
 pub use collect::{Collected, Keep, KeptUntagged, OnStep, Share};
 pub use content::upload::{UploadId, UploadIdError, UploadWriter};

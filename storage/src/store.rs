@@ -24,6 +24,7 @@ use crate::space::Space;
 
 mod backup;
 mod blob;
+mod bundle_note;
 mod export;
 mod finished;
 mod image;

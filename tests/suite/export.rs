@@ -137,7 +137,11 @@ fn volumes_are_no_larger_than_asked_and_each_is_a_layout() {
             assert_eq!(document["checksum"], report["checksum"]);
         }
         // What any number of volumes says they hold together.
-        let lines = layout.blobs.iter().map(|(digest, it)| format!("{digest} {}\n", it.len()));
+        let is_manifest = |digest: &str| {
+            layout.documents.iter().any(|document| !document["manifests"][digest].is_null())
+        };
+        let blobs = layout.blobs.iter().filter(|(digest, _)| !is_manifest(digest));
+        let lines = blobs.map(|(digest, it)| format!("{digest} {}\n", it.len()));
         assert_eq!(report["checksum"], sha256(lines.collect::<String>().as_bytes()));
     }
     let place = tempfile::tempdir().expect("a directory");

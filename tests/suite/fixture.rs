@@ -38,13 +38,14 @@ pub(crate) struct Fixture {
 }
 
 /// All of them, the oldest first.
-pub(crate) const ALL: [Fixture; 6] = [
+pub(crate) const ALL: [Fixture; 7] = [
     Fixture { name: "schema-1", told: include_str!("../fixtures/schema-1.txt") },
     Fixture { name: "schema-3", told: include_str!("../fixtures/schema-3.txt") },
     Fixture { name: "schema-4", told: include_str!("../fixtures/schema-4.txt") },
     Fixture { name: "schema-5", told: include_str!("../fixtures/schema-5.txt") },
     Fixture { name: "schema-6", told: include_str!("../fixtures/schema-6.txt") },
     Fixture { name: "schema-7", told: include_str!("../fixtures/schema-7.txt") },
+    Fixture { name: "schema-8", told: include_str!("../fixtures/schema-8.txt") },
 ];
 
 impl Fixture {

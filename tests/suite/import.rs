@@ -11,11 +11,13 @@ use crate::support::content::{Manifest, noise, push_image, sha256};
 use crate::support::process::{Run, run_with_input};
 
 mod archives;
+mod bundle;
 mod kill;
 pub(crate) mod layout;
 mod owner;
 mod pipe;
 mod quay;
+mod receipt;
 mod room;
 
 use layout::Layout;

@@ -107,6 +107,7 @@ fn text(report: &ExportReport) -> Lines {
     rows.push(("time", duration(report.seconds)));
     let mut lines = Lines::of(format_args!("the bundle {} is whole", report.bundle));
     rows.iter().for_each(|(name, value)| lines.line(format_args!("{name:<14}{value}")));
+    report.remarks.iter().for_each(|remark| lines.line(remark));
     lines
 }
 

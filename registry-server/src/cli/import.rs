@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
+use certs::PublicKey;
 use clap::Args;
 use oci::{ImageName, RepoName};
 use storage::ImportNumber;
 
 use super::data_dir::DataDir;
 use super::progress::ProgressLine;
-use crate::import::{ImportOrder, ImportReport, Naming, import};
-use crate::text::format::{bytes, counted, duration};
+use crate::import::{ImportOrder, ImportReport, MissingBase, Naming, TakenVolume, import};
+use crate::text::format::{bytes, counted, duration, time};
 use crate::text::{Lines, note, print, print_json};
 
 mod undo;
@@ -30,6 +31,10 @@ pub(super) struct ImportArgs {
     /// The repository of images for which their source says none [default: the source's name]
     #[arg(long, value_name = "REPO")]
     repository: Option<RepoName>,
+    /// Take nothing but bundles that the registry of this key has exported, as `registry status`
+    /// there shows it; of several, any of them
+    #[arg(long, value_name = "KEY")]
+    require_signer: Vec<PublicKey>,
     /// Say what would be read and which tags would move, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -37,7 +42,7 @@ pub(super) struct ImportArgs {
     #[arg(
         long,
         value_name = "NUMBER",
-        conflicts_with_all = ["sources", "prefix", "repository", "dry_run"]
+        conflicts_with_all = ["sources", "prefix", "repository", "require_signer", "dry_run"]
     )]
     undo: Option<ImportNumber>,
     /// Print JSON
@@ -51,8 +56,9 @@ pub(super) fn run(args: ImportArgs) -> anyhow::Result<()> {
         return undo::run(&data, number, args.json);
     }
     let naming = Naming { prefix: args.prefix, repository: args.repository };
-    let ImportArgs { sources, dry_run: is_dry_run, .. } = args;
-    let order = ImportOrder { data, sources, naming, is_dry_run };
+    let ImportArgs { sources, require_signer: signers, dry_run: is_dry_run, .. } = args;
+    let is_signer_required = !signers.is_empty();
+    let order = ImportOrder { data, sources, naming, signers, is_dry_run };
     let line = ProgressLine::new();
     // So that it is known even if it does not come to its end.
     let on_begin = |number| note(&format!("this is import {number}"));
@@ -61,7 +67,11 @@ pub(super) fn run(args: ImportArgs) -> anyhow::Result<()> {
     let report = outcome?;
     match args.json {
         true => print_json(&report)?,
-        false => print(&described(&report))?,
+        false => {
+            let mut lines = of_bundles(&report.bundles, is_signer_required);
+            lines.append(&described(&report));
+            print(&lines)?;
+        }
     }
     if report.is_whole() {
         return Ok(());
@@ -74,6 +84,32 @@ pub(super) fn run(args: ImportArgs) -> anyhow::Result<()> {
     }
 }
 
+/// What the sources are that a registry exported, and how to take nothing else.
+fn of_bundles(volumes: &[TakenVolume], is_signer_required: bool) -> Lines {
+    let mut lines = Lines::default();
+    for TakenVolume { source, bundle, registry, made, volume, volumes, key } in volumes {
+        let of = match volumes {
+            1 => String::new(),
+            _ => format!("volume {volume} of {volumes} of "),
+        };
+        let signed = match key {
+            Some(key) => format!("signed with the key {key}"),
+            None => "not signed by anybody".to_owned(),
+        };
+        lines.line(format_args!(
+            "{source}: {of}the bundle {bundle}, written by the registry {registry} on {}, {signed}",
+            time(*made)
+        ));
+    }
+    if !volumes.is_empty() && !is_signer_required {
+        lines.line(
+            "--require-signer KEY takes nothing but what the registry of that key has signed: its \
+             `registry status` shows the key",
+        );
+    }
+    lines
+}
+
 fn described(report: &ImportReport) -> Lines {
     let mut lines = Lines::default();
     report.damage.iter().chain(&report.remarks).for_each(|remark| lines.line(remark));
@@ -81,7 +117,8 @@ fn described(report: &ImportReport) -> Lines {
         lines.line(format_args!("{} is missing: {}", missing.digest, missing.why));
         named(&mut lines, "hurts", &missing.images);
     }
-    if report.missing.iter().any(|missing| missing.is_nowhere) {
+    report.bases.iter().for_each(|base| of_base(&mut lines, base));
+    if report.bases.is_empty() && report.missing.iter().any(|missing| missing.is_nowhere) {
         lines.line(
             "give all segments of an archive, and the older archive that it builds upon before it; \
              or import that one first",
@@ -113,6 +150,31 @@ fn described(report: &ImportReport) -> Lines {
     }
     lines.append(&sum(report));
     lines
+}
+
+/// By which receipt something is left out that is missing here, and what makes it whole.
+fn of_base(lines: &mut Lines, base: &MissingBase) {
+    let MissingBase { bundle, written_by, receipt, receipt_of, made, .. } = base;
+    let whose = match base.receipt_of == base.this_registry {
+        true => "this registry, which has not all of that any more".to_owned(),
+        false => format!(
+            "the registry {receipt_of}, for which the bundle is meant, and not for this one, {}",
+            base.this_registry
+        ),
+    };
+    lines.line(format_args!(
+        "the bundle {bundle} leaves out what the receipt {receipt} names, written on {} by {whose}",
+        time(*made)
+    ));
+    // With too many of them all is meant that the other side has.
+    let images = match base.images.len() <= TYPED_IMAGES {
+        true => base.images.iter().map(|image| format!(" {image}")).collect(),
+        false => String::new(),
+    };
+    lines.line(format_args!(
+        "to get it whole, type here: registry receipt FILE; on the registry {written_by}: registry \
+         export DEST --since FILE{images}; and here: registry import DEST"
+    ));
 }
 
 /// What came and what was there, and how the import is taken back.
@@ -151,3 +213,5 @@ fn named(lines: &mut Lines, verb: &str, images: &[ImageName]) {
 
 /// Images that are named for people of one missing part.
 const NAMED_IMAGES: usize = 20;
+/// Images that anybody types one after the other.
+const TYPED_IMAGES: usize = 8;

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Command, Context, data, image, import, tag, user};
+use super::{Command, Context, bundle, data, image, import, tag, user};
 
 /// Every command. A new one is a file, and a line here.
 pub(crate) static ALL: &[Entry] = &[
@@ -10,6 +10,9 @@ pub(crate) static ALL: &[Entry] = &[
     Entry::of::<user::ChangePassword>(),
     Entry::of::<user::ListUsers>(),
     Entry::of::<user::RemoveUser>(),
+    Entry::of::<bundle::ListBundles>(),
+    Entry::of::<bundle::NoteVolume>(),
+    Entry::of::<bundle::ReadNote>(),
     Entry::of::<data::BeginBackup>(),
     Entry::of::<data::Collect>(),
     Entry::of::<data::HoldDeletions>(),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use archive::bundle::{Base, Blob, Form, Named, NamedManifest, Receipt, SplitError, split};
+use archive::bundle::{Base, Blob, Form, Named, NamedManifest, SplitError, split};
 use oci::Digest;
 
 use super::plan::{Item, Plan};
+use super::since::Since;
 use crate::text::format::bytes;
 
 /// What goes into which volume.
@@ -28,7 +29,7 @@ impl Cut {
     /// Cuts a plan into volumes of at most so many bytes, if there may be several.
     pub(super) fn of(
         plan: &Plan,
-        since: Option<(Receipt, Digest)>,
+        since: Option<&Since>,
         volume_bytes: Option<u64>,
         form: Form,
     ) -> anyhow::Result<Self> {
@@ -40,8 +41,8 @@ impl Cut {
             ambiguous: 0,
             unknown_bundles: 0,
         };
-        if let Some((receipt, checksum)) = since {
-            cut.leave_out(&receipt, checksum);
+        if let Some(since) = since {
+            cut.leave_out(since);
         }
         let places: BTreeMap<Digest, usize> =
             cut.items.iter().enumerate().map(|(place, item)| (item.blob.digest, place)).collect();
@@ -65,31 +66,31 @@ impl Cut {
 
     /// Leaves out the blobs that a receipt names. Manifests go along: they are small, and with all
     /// of them whoever takes the bundle can tell what is missing, and which images that hurts.
-    fn leave_out(&mut self, receipt: &Receipt, checksum: Digest) {
+    fn leave_out(&mut self, since: &Since) {
         let blobs = self.items.iter().filter(|item| !item.is_manifest);
         let digests: Vec<Digest> = blobs.map(|item| item.blob.digest).collect();
-        let held = receipt.held(&digests);
-        let mut is_held = held.is_held.into_iter();
+        let (held, ambiguous) = since.held(&digests);
         let (mut rest, mut left_out) = (Vec::new(), Vec::new());
         for item in std::mem::take(&mut self.items) {
-            match !item.is_manifest && is_held.next() == Some(true) {
+            match !item.is_manifest && held.contains(&item.blob.digest) {
                 true => left_out.push(item.blob),
                 false => rest.push(item),
             }
         }
         self.base = Some(Base {
-            registry: receipt.registry().clone(),
-            made: receipt.made(),
-            checksum,
+            registry: since.receipt.registry().clone(),
+            made: since.receipt.made(),
+            checksum: since.checksum,
             left_out: left_out.len() as u64,
         });
-        (self.items, self.left_out, self.ambiguous) = (rest, left_out, held.ambiguous);
-        self.unknown_bundles = receipt.bundles().len() as u64;
+        (self.items, self.left_out, self.ambiguous) = (rest, left_out, ambiguous);
+        self.unknown_bundles = since.unknown_bundles;
     }
 
-    /// All blobs with their sizes.
+    /// The blobs that are no manifests, with their sizes.
     pub(super) fn sizes(&self) -> BTreeMap<Digest, u64> {
-        self.items.iter().map(|item| (item.blob.digest, item.blob.size)).collect()
+        let blobs = self.items.iter().filter(|item| !item.is_manifest);
+        blobs.map(|item| (item.blob.digest, item.blob.size)).collect()
     }
 
     /// The bytes of all that is written.

@@ -1,6 +1,6 @@
 //! What is to be exported: blobs in the order in which they are written, and the images they make.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use archive::bundle::{Blob, NamedManifest};
 use oci::{Digest, ImageName};
@@ -67,6 +67,12 @@ impl Plan {
     /// What is to be written, in its order: what belongs to a manifest comes before it.
     pub(super) fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// The blobs that are no manifests.
+    pub(super) fn blobs(&self) -> HashSet<Digest> {
+        let blobs = self.items.iter().filter(|item| !item.is_manifest);
+        blobs.map(|item| item.blob.digest).collect()
     }
 
     /// The images, each with the place of its manifest.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::source::Source;
 use crate::backup::with_owner_thread;
+use crate::bundle_notes::WholeBundles;
 use crate::command::data::ListBlobs;
 use crate::control::is_network_fs_allowed;
 use crate::text::format::now;
@@ -95,15 +96,17 @@ pub(crate) fn read_receipt(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 fn read(source: &Source) -> anyhow::Result<Receipt> {
     let (registry, made) = (source.identity()?, now());
+    let whole = WholeBundles::find(source.session())?;
     let mut prefixes = Vec::new();
     for algorithm in Algorithm::ALL {
         for first_byte in 0..=u8::MAX {
             let is_sha512 = algorithm == Algorithm::Sha512;
             let blobs = source.session().ask(ListBlobs { is_sha512, first_byte })?;
-            prefixes.extend(blobs.iter().map(prefix_of));
+            let others = blobs.iter().filter(|digest| !whole.held(digest));
+            prefixes.extend(others.map(prefix_of));
         }
     }
-    Ok(Receipt::new(registry, made, Vec::new(), prefixes))
+    Ok(Receipt::new(registry, made, whole.bundles, prefixes))
 }
 
 /// What is read of a file to tell whether it is a receipt, in bytes.

@@ -1,6 +1,6 @@
 //! An export from its beginning to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use anyhow::bail;
@@ -15,10 +15,13 @@ use super::destination::Destination;
 use super::order::{ExportOrder, To};
 use super::plan::Plan;
 use super::selection::select;
+use super::since::Since;
 use super::source::Source;
 use super::walk::walk;
 use super::write::{NEXT, Writing, hurt};
-use crate::backup::{Event, Listener, with_owner_thread};
+use crate::backup::{Event, Listener, OwnerThread, with_owner_thread};
+use crate::bundle_notes::{note, volume_of};
+use crate::command::bundle::WholeVolume;
 use crate::control::is_network_fs_allowed;
 use crate::text::format::now;
 
@@ -55,6 +58,8 @@ pub(crate) struct ExportReport {
     pub(crate) unknown_bundles: u64,
     /// Children of indexes that are not there, which is allowed.
     pub(crate) absent_children: u64,
+    /// What else is to be said.
+    pub(crate) remarks: Vec<String>,
     /// How long it took.
     pub(crate) seconds: u64,
 }
@@ -87,24 +92,56 @@ pub(crate) fn make_export(order: ExportOrder, listener: &Listener) -> anyhow::Re
         refuse_missing(&plan)?;
         let key = owner.ask(Source::public_key)??;
         let registry = owner.ask(|source| source.identity())??;
-        let cut = Cut::of(&plan, since, volume_bytes, form)?;
+        let blobs = plan.blobs();
+        let look_up = move |source: &mut Source| {
+            since.map(|receipt| Since::of(receipt, &blobs, source.session())).transpose()
+        };
+        let since = owner.ask(look_up)??;
+        let cut = Cut::of(&plan, since.as_ref(), volume_bytes, form)?;
         let about = BundleDocument {
             bundle: BundleNumber::random()?,
             registry,
+            key: key.to_string().parse()?,
             made: now(),
             volume: 1,
             volumes: u32::try_from(cut.volumes.len())?,
             checksum: checksum_of(&cut.sizes()),
             bases: cut.base.iter().cloned().collect(),
             files: BTreeMap::new(),
+            manifests: BTreeMap::new(),
             blobs: BTreeMap::new(),
         };
         let report = report(&cut, &plan, &about, key);
-        let volumes = Writing::new(owner, &plan, &cut, about, listener).write(to, &data)?;
-        Ok(ExportReport { volumes, ..report })
+        let volumes = Writing::new(owner, &plan, &cut, about.clone(), listener).write(to, &data)?;
+        let remarks = remember(owner, &cut, &about).err().map(|error| {
+            format!(
+                "{error:#}; so this registry does not remember what the bundle holds, and sends it \
+                 again when a receipt names it"
+            )
+        });
+        Ok(ExportReport { volumes, remarks: remarks.into_iter().collect(), ..report })
     })?;
     report.seconds = begun.elapsed().as_secs();
     Ok(report)
+}
+
+/// Notes what the bundle holds, now that it is whole: a receipt that names it will stand for that.
+fn remember(owner: &OwnerThread<Source>, cut: &Cut, about: &BundleDocument) -> anyhow::Result<()> {
+    let manifests: HashSet<Digest> =
+        cut.items.iter().filter(|item| item.is_manifest).map(|item| item.blob.digest).collect();
+    for (volume, (blobs, _)) in (1..).zip(&cut.volumes) {
+        let volume = WholeVolume { volume, ..volume_of(about) };
+        // Manifests are never left out.
+        let digests = blobs.iter().map(|blob| blob.digest);
+        let digests: Vec<Digest> = digests.filter(|digest| !manifests.contains(digest)).collect();
+        let is_noted = owner.ask(move |source| {
+            note(volume, &digests, None, &mut |step| source.session().ask(step))
+        })??;
+        if !is_noted {
+            bail!("it holds more than there is room for in what is remembered");
+        }
+    }
+    Ok(())
 }
 
 /// Finds all that is to be exported.
@@ -146,6 +183,7 @@ fn report(cut: &Cut, plan: &Plan, about: &BundleDocument, key: PublicKey) -> Exp
         ambiguous_blobs: cut.ambiguous,
         unknown_bundles: cut.unknown_bundles,
         absent_children: plan.absent_children,
+        remarks: Vec::new(),
         seconds: 0,
     }
 }

@@ -112,7 +112,7 @@ impl<'a> Writing<'a> {
         images: &[NamedManifest],
     ) -> anyhow::Result<Draft> {
         let about = BundleDocument { volume, ..self.about.clone() };
-        Ok(Draft::new(about, &time(self.about.made), blobs, images)?)
+        Ok(Draft::new(about, &time(self.about.made), blobs, &self.manifests, images)?)
     }
 
     /// Makes the documents of a volume, and has them signed.

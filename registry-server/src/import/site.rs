@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use anyhow::Context;
+use archive::bundle::RegistryId;
 use oci::{Digest, RepoName, Tag};
 use storage::{ImportNumber, Layout, RepositoryBlobs, StagedFile, Staging, StorageError};
 
 use super::pool::{Done, Job, Pool, cut_short};
 use crate::backup::Listener;
+use crate::bundle_notes::note;
+use crate::command::bundle::{FoundBundle, ListBundles, WholeVolume};
+use crate::command::data::Identify;
 use crate::command::import::{
     BeginImport, EndImport, LinkBlobs, LookAtTags, LookForBlobs, LookForManifests, NewImage,
     PublishBlobs, PutImages, PutOutcome,
@@ -203,6 +207,27 @@ impl Site {
         self.session.ask(EndImport { import })?;
         self.at_work = None;
         Ok(())
+    }
+
+    /// Remembers a volume that an import took; false if there is no room for that.
+    pub(super) fn note(
+        &mut self,
+        volume: WholeVolume,
+        digests: &[Digest],
+        import: ImportNumber,
+    ) -> anyhow::Result<bool> {
+        note(volume, digests, Some(import), &mut |step| self.session.ask(step))
+    }
+
+    /// The bundles that were taken before.
+    pub(super) fn taken_bundles(&mut self) -> anyhow::Result<Vec<FoundBundle>> {
+        self.session.ask(ListBundles { is_taken: true })
+    }
+
+    /// What tells the registry from others.
+    pub(super) fn identity(&mut self) -> anyhow::Result<RegistryId> {
+        let text = self.session.ask(Identify {})?;
+        text.parse().context("the running server's answer makes no sense")
     }
 
     fn at_work(&self) -> anyhow::Result<&AtWork> {

@@ -33,7 +33,7 @@ pub use directory::write_directory;
 pub use document::{Base, BundleDocument, FileSum, checksum_of};
 pub use error::{BlobFault, DocumentError, ReceiptError, SplitError, WriteError};
 pub use layout::{Blob, CONTENTS, DOCUMENT, INDEX, LAYOUT, SIGNATURE, SIGNATURE_BYTES};
-pub use number::{BundleNumber, NumberError, RegistryId};
+pub use number::{BundleNumber, NumberError, RegistryId, SignerKey};
 pub use receipt::{Held, MAX_RECEIPT_BYTES, Receipt, TakenBundle, prefix_of};
 pub use split::{Form, Named, Split, split};
 pub use tar::{TarWriter, write_tar};

@@ -73,6 +73,13 @@ impl Digest {
         hasher.finish()
     }
 
+    /// The digest with these bytes, whose number tells the algorithm; none of another number.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let sha256 = || bytes.try_into().ok().map(Value::Sha256);
+        let sha512 = || bytes.try_into().ok().map(Value::Sha512);
+        sha256().or_else(sha512).map(Self)
+    }
+
     /// The algorithm that computed this digest.
     pub fn algorithm(&self) -> Algorithm {
         match self.0 {
@@ -226,6 +233,8 @@ mod tests {
             let digest = hasher.finish();
             assert_eq!(digest, Digest::of(algorithm, b"the quick brown fox"));
             assert_eq!(digest.to_string().parse(), Ok(digest));
+            assert_eq!(Digest::from_bytes(digest.bytes()), Some(digest));
+            assert_eq!(Digest::from_bytes(&digest.bytes()[1..]), None);
         }
     }
 

@@ -108,7 +108,8 @@ fn is_harmless(table: &str) -> bool {
         // One that comes holds nothing, and only one that holds nothing goes.
         "repositories" => true,
         "deleted_manifests" | "deleted_links" | "tag_history" | "protected_tags" | "users"
-        | "upkeep" | "identity" | "clock" | "seen_files" | "backups" | "imports" => true,
+        | "upkeep" | "identity" | "clock" | "seen_files" | "backups" | "imports"
+        | "bundle_volumes" | "bundle_digests" => true,
         _ => false,
     }
 }

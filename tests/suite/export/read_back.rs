@@ -77,6 +77,7 @@ fn check(inventory: Inventory, shown: &BTreeSet<String>, report: &Value) {
         let signature = bundle.signature.as_deref().expect("a signature");
         assert!(key.has_signed(&bundle.description, signature));
         let document = BundleDocument::parse(&bundle.description).expect("a document");
-        assert!(document.blobs.iter().all(|(blob, size)| contents.blobs()[blob] == *size));
+        let mut described = document.manifests.iter().chain(&document.blobs);
+        assert!(described.all(|(blob, size)| contents.blobs()[blob] == *size));
     }
 }

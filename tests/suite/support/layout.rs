@@ -60,9 +60,10 @@ impl Layout {
             assert_eq!(path.file_name().expect("a name").to_str(), Some(&digest[7..]));
             found.insert(digest, bytes);
         }
-        let said = document["blobs"].as_object().expect("blobs");
+        let of = |name: &str| document[name].as_object().expect("blobs").clone();
+        let said = of("manifests").into_iter().chain(of("blobs"));
         let sizes: BTreeMap<_, _> = found.iter().map(|(k, v)| (k.clone(), v.len())).collect();
-        let said = said.iter().map(|(k, v)| (k.clone(), v.as_u64().expect("a size") as usize));
+        let said = said.map(|(k, v)| (k, v.as_u64().expect("a size") as usize));
         assert_eq!(said.collect::<BTreeMap<_, _>>(), sizes);
         self.blobs.extend(found);
         let index: Value = serde_json::from_slice(&read("index.json")).expect("JSON");

@@ -77,7 +77,7 @@ impl Run<'_> {
             if is_last && tags.is_empty() {
                 return Ok(Some(piece));
             }
-            if self.put(vec![piece])? == 0 {
+            if self.put(vec![piece])?.is_empty() {
                 return Ok(None);
             }
         }
@@ -86,14 +86,16 @@ impl Run<'_> {
     /// Stores the last pieces of images.
     fn put_ends(&mut self, pieces: Vec<Piece<'_>>) -> anyhow::Result<()> {
         if !pieces.is_empty() {
-            self.report.images += self.put(pieces)?;
+            let whole = self.put(pieces)?;
+            self.report.images += whole.len() as u64;
+            self.report.brought.extend(whole);
         }
         Ok(())
     }
 
-    /// Stores pieces of as many images; says how many were not refused.
-    fn put(&mut self, pieces: Vec<Piece<'_>>) -> anyhow::Result<u64> {
-        let (mut told, mut images, mut count) = (Vec::new(), Vec::new(), 0);
+    /// Stores pieces of as many images; says which of these were not refused.
+    fn put(&mut self, pieces: Vec<Piece<'_>>) -> anyhow::Result<Vec<Digest>> {
+        let (mut told, mut images, mut taken) = (Vec::new(), Vec::new(), Vec::new());
         for Piece { wanted, image, .. } in pieces {
             let manifests: Vec<Digest> = image.manifests.iter().map(|it| it.0).collect();
             told.push((wanted, image.image, manifests, image.tags.clone()));
@@ -103,7 +105,7 @@ impl Run<'_> {
         for ((wanted, image, manifests, tags), outcome) in told.into_iter().zip(outcomes) {
             match outcome {
                 PutOutcome::Put(outcomes) => {
-                    count += 1;
+                    taken.push(wanted.image.digest);
                     let stored = self.stored.entry(wanted.image.repository.clone()).or_default();
                     stored.extend(manifests);
                     self.note_tags(wanted, image, tags, outcomes);
@@ -111,7 +113,7 @@ impl Run<'_> {
                 PutOutcome::Refused(why) => self.leave(wanted, &why),
             }
         }
-        Ok(count)
+        Ok(taken)
     }
 
     fn note_tags(

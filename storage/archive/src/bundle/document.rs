@@ -6,8 +6,9 @@ use oci::{Algorithm, Digest, Hasher};
 use serde::{Deserialize, Serialize};
 
 use super::error::DocumentError;
+use super::layout::MAX_VOLUMES;
 use super::map::unique;
-use super::number::{BundleNumber, RegistryId};
+use super::number::{BundleNumber, RegistryId, SignerKey};
 
 /// What the document of a volume says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,19 +17,25 @@ pub struct BundleDocument {
     pub bundle: BundleNumber,
     /// The registry that wrote it.
     pub registry: RegistryId,
+    /// The key that it says its signature is checked with. Anybody can write one here: it tells
+    /// whose signature this is meant to be, and a trusted key whether it is.
+    pub key: SignerKey,
     /// When, in seconds since 1970.
     pub made: i64,
     /// Which volume this is, counted from 1.
     pub volume: u32,
     /// How many there are.
     pub volumes: u32,
-    /// What [`checksum_of`] makes of the blobs of all volumes.
+    /// What [`checksum_of`] makes of the blobs of all volumes, without the manifests: these are in
+    /// every bundle, and nothing relies on an older one for them.
     pub checksum: Digest,
     /// The receipts by which blobs were left out.
     pub bases: Vec<Base>,
     /// The other files of this volume, but for the document and its signature.
     pub files: BTreeMap<String, FileSum>,
-    /// The blobs of this volume with their sizes, manifests among them.
+    /// The manifests of this volume with their sizes.
+    pub manifests: BTreeMap<Digest, u64>,
+    /// The other blobs of this volume with their sizes.
     pub blobs: BTreeMap<Digest, u64>,
 }
 
@@ -82,7 +89,7 @@ impl BundleDocument {
         }
         let written: Written = serde_json::from_slice(bytes).map_err(malformed)?;
         let Written { volume, volumes, .. } = written;
-        if volume == 0 || volume > volumes {
+        if volume == 0 || volume > volumes || volumes as usize > MAX_VOLUMES {
             return Err(DocumentError::Volume { volume, volumes });
         }
         Ok(written.into())
@@ -123,6 +130,7 @@ struct Written {
     format: u64,
     bundle: BundleNumber,
     registry: RegistryId,
+    key: SignerKey,
     made: i64,
     volume: u32,
     volumes: u32,
@@ -131,24 +139,49 @@ struct Written {
     #[serde(deserialize_with = "unique")]
     files: BTreeMap<String, FileSum>,
     #[serde(deserialize_with = "unique")]
+    manifests: BTreeMap<Digest, u64>,
+    #[serde(deserialize_with = "unique")]
     blobs: BTreeMap<Digest, u64>,
 }
 
 impl From<Written> for BundleDocument {
     fn from(written: Written) -> Self {
-        let Written {
-            bundle, registry, made, volume, volumes, checksum, bases, files, blobs, ..
-        } = written;
-        Self { bundle, registry, made, volume, volumes, checksum, bases, files, blobs }
+        let Written { bundle, registry, key, made, volume, volumes, .. } = written;
+        let Written { checksum, bases, files, manifests, blobs, .. } = written;
+        Self {
+            bundle,
+            registry,
+            key,
+            made,
+            volume,
+            volumes,
+            checksum,
+            bases,
+            files,
+            manifests,
+            blobs,
+        }
     }
 }
 
 impl From<BundleDocument> for Written {
     fn from(document: BundleDocument) -> Self {
-        let BundleDocument { bundle, registry, made, volume, volumes, .. } = document;
-        let BundleDocument { checksum, bases, files, blobs, .. } = document;
-        let format = FORMAT;
-        Self { format, bundle, registry, made, volume, volumes, checksum, bases, files, blobs }
+        let BundleDocument { bundle, registry, key, made, volume, volumes, .. } = document;
+        let BundleDocument { checksum, bases, files, manifests, blobs, .. } = document;
+        Self {
+            format: FORMAT,
+            bundle,
+            registry,
+            key,
+            made,
+            volume,
+            volumes,
+            checksum,
+            bases,
+            files,
+            manifests,
+            blobs,
+        }
     }
 }
 
@@ -164,6 +197,7 @@ mod tests {
         BundleDocument {
             bundle: BundleNumber::of(7),
             registry: "0a".parse().unwrap(),
+            key: format!("{}=", "k".repeat(43)).parse().unwrap(),
             made: 1_769_847_300,
             volume: 2,
             volumes: 3,
@@ -175,6 +209,7 @@ mod tests {
                 left_out: 4,
             }],
             files: BTreeMap::from([("index.json".to_owned(), FileSum::of(b"{}"))]),
+            manifests: BTreeMap::from([(Digest::of(Algorithm::Sha256, b"b"), 2)]),
             blobs,
         }
     }
@@ -196,6 +231,8 @@ mod tests {
             let volume = volume.parse().unwrap();
             assert_eq!(parse(&wrong), Err(DocumentError::Volume { volume, volumes: 3 }));
         }
+        let many = text.replacen("\"volumes\": 3", "\"volumes\": 4294967295", 1);
+        assert_eq!(parse(&many), Err(DocumentError::Volume { volume: 2, volumes: u32::MAX }));
         let twice = "\"blobs\": {\n    \"sha256:E\": 1,\n    \"sha256:E\": 2,";
         let empty = Digest::of(Algorithm::Sha256, b"").hex();
         let twice = text.replacen("\"blobs\": {", &twice.replace('E', &empty), 1);

@@ -35,3 +35,5 @@ pub const LAYOUT: &str = "oci-layout";
 pub const INDEX: &str = "index.json";
 /// The bytes of a signature.
 pub const SIGNATURE_BYTES: usize = 64;
+/// The most volumes of a bundle: their numbers have three digits.
+pub(super) const MAX_VOLUMES: usize = 999;

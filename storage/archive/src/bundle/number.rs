@@ -1,4 +1,4 @@
-//! What tells bundles, and the registries that write them, from all others.
+//! What tells bundles, the registries that write them, and their keys from all others.
 
 use std::fmt;
 use std::str::FromStr;
@@ -74,6 +74,30 @@ impl FromStr for RegistryId {
     }
 }
 
+/// The key that the signature of a bundle is checked with, as its registry shows it: 32 bytes in
+/// base64. Whether these are a key, and signed anything, is the business of whoever checks it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SignerKey(String);
+
+impl fmt::Display for SignerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for SignerKey {
+    type Err = NumberError;
+
+    fn from_str(text: &str) -> Result<Self, NumberError> {
+        let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+        let digits = text.strip_suffix('=').unwrap_or_default();
+        match digits.len() == KEY_DIGITS && digits.bytes().all(is_digit) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(NumberError::Key),
+        }
+    }
+}
+
 /// Why a text is none of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NumberError {
@@ -83,6 +107,9 @@ pub enum NumberError {
     /// Not what a registry is called.
     #[error("a registry is told from others by 1 to 64 lower-case hexadecimal characters")]
     Registry,
+    /// Not a key.
+    #[error("the key of a registry is 44 characters of base64")]
+    Key,
 }
 
 /// Whether a text has hexadecimal digits alone, in the one spelling that is written here.
@@ -90,10 +117,12 @@ pub(super) fn is_lower_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-oci::travels_as_text!(BundleNumber, RegistryId);
+oci::travels_as_text!(BundleNumber, RegistryId, SignerKey);
 
 /// Characters of a number of 128 bits.
 const NUMBER_CHARS: usize = 32;
+/// Digits of 32 bytes in base64, before the sign that fills them up.
+const KEY_DIGITS: usize = 43;
 
 #[cfg(test)]
 mod tests {
@@ -111,6 +140,11 @@ mod tests {
         assert_eq!("00ff".parse::<RegistryId>().map(|id| id.to_string()), Ok("00ff".to_owned()));
         for bad in ["", "a b", "../x", &"0".repeat(65)] {
             assert_eq!(bad.parse::<RegistryId>(), Err(NumberError::Registry), "{bad}");
+        }
+        let key = format!("{}+/=", "aZ0".repeat(13) + "aZ");
+        assert_eq!(key.parse::<SignerKey>().map(|key| key.to_string()), Ok(key.clone()));
+        for bad in ["", "=", &key[1..], &key.replace('/', "-"), &key.replace('=', "A")] {
+            assert_eq!(bad.parse::<SignerKey>(), Err(NumberError::Key), "{bad}");
         }
     }
 }

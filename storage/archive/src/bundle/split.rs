@@ -9,7 +9,7 @@ use std::ops::Range;
 use oci::Digest;
 
 use super::error::SplitError;
-use super::layout::Blob;
+use super::layout::{Blob, MAX_VOLUMES};
 use super::tar::{END_BYTES, entry_bytes};
 
 /// How volumes are written, and so what a blob takes.
@@ -90,8 +90,6 @@ const ITEM_BYTES: u64 = Digest::MAX_CHARS as u64 + 64;
 const IMAGE_BYTES: u64 = 2 * Digest::MAX_CHARS as u64 + 512;
 /// What file systems count files in, mostly.
 const BLOCK_BYTES: u64 = 4096;
-/// The most volumes: their numbers have three digits.
-const MAX_VOLUMES: usize = 999;
 
 #[cfg(test)]
 mod tests {

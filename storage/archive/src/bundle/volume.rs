@@ -1,6 +1,6 @@
 //! The documents of one volume.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
 use oci::{Digest, ImageName};
@@ -37,8 +37,9 @@ pub struct Volume {
 }
 
 impl Draft {
-    /// Makes the documents of a volume. `about` has what all volumes have, and its number; its
-    /// files and blobs are filled in here. `made` is when it was made, for people.
+    /// Makes the documents of a volume, some of whose blobs are `manifests`. `about` has what all
+    /// volumes have, and its number; its files and blobs are filled in here. `made` is when it was
+    /// made, for people.
     ///
     /// # Errors
     /// [`DocumentError::TooLarge`], [`DocumentError::IndexTooLarge`].
@@ -46,6 +47,7 @@ impl Draft {
         about: BundleDocument,
         made: &str,
         blobs: &[Blob],
+        manifests: &HashSet<Digest>,
         images: &[NamedManifest],
     ) -> Result<Self, DocumentError> {
         let malformed = |error: serde_json::Error| DocumentError::Malformed(error.to_string());
@@ -57,8 +59,13 @@ impl Draft {
         let files = vec![(LAYOUT, OCI_LAYOUT.to_vec()), (INDEX, index), (CONTENTS, contents)];
         let sums = files.iter().map(|(name, bytes)| ((*name).to_owned(), FileSum::of(bytes)));
         let sums: BTreeMap<String, FileSum> = sums.collect();
-        let sizes = blobs.iter().map(|blob| (blob.digest, blob.size)).collect();
-        let document = BundleDocument { files: sums, blobs: sizes, ..about }.to_bytes()?;
+        let (mut others, mut sizes) = (BTreeMap::new(), BTreeMap::new());
+        for Blob { digest, size } in blobs {
+            let kind = if manifests.contains(digest) { &mut sizes } else { &mut others };
+            kind.insert(*digest, *size);
+        }
+        let document = BundleDocument { files: sums, manifests: sizes, blobs: others, ..about };
+        let document = document.to_bytes()?;
         Ok(Self { document, files, blobs: blobs.to_vec() })
     }
 
@@ -125,11 +132,12 @@ fn contents(
     blobs: &[Blob],
     images: &[NamedManifest],
 ) -> String {
-    let BundleDocument { bundle, registry, volume, volumes, .. } = about;
+    let BundleDocument { bundle, registry, key, volume, volumes, .. } = about;
     let bytes = blobs.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
     let mut text = format!(
         "Volume {volume} of {volumes} of the bundle {bundle}\n\
-         written by the registry {registry} on {made}\n\n\
+         written by the registry {registry} on {made}\n\
+         and signed with its key {key}\n\n\
          It is an image layout of the OCI. {DOCUMENT} has the sum of every file in it, and\n\
          {SIGNATURE} the registry's signature over that.\n\n\
          Blobs: {}\nBytes: {bytes}\n",
@@ -175,17 +183,20 @@ mod tests {
         let about = BundleDocument {
             bundle: BundleNumber::of(1),
             registry: "0a".parse().unwrap(),
+            key: format!("{}=", "k".repeat(43)).parse().unwrap(),
             made: 0,
             volume: 1,
             volumes: 1,
             checksum: manifest.digest,
             bases: Vec::new(),
             files: BTreeMap::new(),
+            manifests: BTreeMap::new(),
             blobs: BTreeMap::new(),
         };
+        let manifests = HashSet::from([manifest.digest]);
         let draft = |count| {
             let images = vec![image.clone(); count];
-            Draft::new(about.clone(), "today", &[manifest], &images)
+            Draft::new(about.clone(), "today", &[manifest], &manifests, &images)
         };
         let contents = draft(1).unwrap().files.pop().unwrap().1;
         let contents = String::from_utf8(contents).unwrap();

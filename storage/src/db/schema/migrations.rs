@@ -26,6 +26,7 @@ pub(in crate::db) const MIGRATIONS: &[&[Part]] = &[
     &[Part::Sql(USER_ID)],
     &[Part::Sql(HOST_USER)],
     &[Part::Sql(IMPORTS)],
+    &[Part::Sql(BUNDLES)],
 ];
 
 const FIRST: &str = "
@@ -301,4 +302,31 @@ CREATE TABLE imports (
 -- The import that changed the tag; NULL if it was none.
 ALTER TABLE tag_history ADD COLUMN import_id INTEGER;
 CREATE INDEX tag_history_by_import ON tag_history (import_id, id) WHERE import_id IS NOT NULL;
+";
+
+const BUNDLES: &str = "
+-- Volumes of bundles: those that this registry wrote, and those that it took.
+CREATE TABLE bundle_volumes (
+    id        INTEGER PRIMARY KEY,
+    bundle    TEXT NOT NULL,
+    checksum  TEXT NOT NULL,
+    -- Who wrote it, and when.
+    registry  TEXT NOT NULL,
+    made_at   INTEGER NOT NULL,
+    volume    INTEGER NOT NULL,
+    volumes   INTEGER NOT NULL,
+    -- The import that took it; NULL if this registry wrote it.
+    import_id INTEGER,
+    -- NULL until all of its digests are noted, and once some of them are forgotten.
+    noted_at  INTEGER
+);
+CREATE INDEX bundle_volumes_by_bundle ON bundle_volumes (bundle, volume);
+-- The digests of a volume, some hundreds in a row: of each the number of its bytes, and these.
+CREATE TABLE bundle_digests (
+    volume_id INTEGER NOT NULL REFERENCES bundle_volumes (id),
+    part      INTEGER NOT NULL,
+    count     INTEGER NOT NULL,
+    digests   BLOB NOT NULL,
+    PRIMARY KEY (volume_id, part)
+);
 ";

@@ -335,3 +335,14 @@ fn changes_of_tags_in_an_older_database_are_those_of_its_users_and_of_nobody_who
     let told: Vec<_> = changes.unwrap().unwrap().into_iter().map(|it| it.changed_by).collect();
     assert_eq!(told, [None, Some(Actor::User("ann".parse().unwrap()))]);
 }
+
+#[test]
+fn an_older_database_remembers_no_bundle_and_its_imports() {
+    let rows = "INSERT INTO imports (begun_at, sources, bundle) VALUES (1, '[]', 'a')";
+    let mut connection = of(8, rows);
+    upgrade(&mut connection);
+    for is_taken in [true, false] {
+        assert_eq!(Reader::new(&connection).known_bundles(is_taken), Ok(Vec::new()));
+    }
+    assert_eq!(number(&connection, "SELECT count(*) FROM imports WHERE bundle = 'a'"), 1);
+}

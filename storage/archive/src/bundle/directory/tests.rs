@@ -20,15 +20,17 @@ fn volume() -> Volume {
     let about = BundleDocument {
         bundle: BundleNumber::of(1),
         registry: "0a".parse().unwrap(),
+        key: format!("{}=", "k".repeat(43)).parse().unwrap(),
         made: 0,
         volume: 1,
         volumes: 1,
         checksum: checksum_of(&sizes),
         bases: Vec::new(),
         files: BTreeMap::new(),
+        manifests: BTreeMap::new(),
         blobs: BTreeMap::new(),
     };
-    Draft::new(about, "today", &blobs, &[]).unwrap().signed([7; 64])
+    Draft::new(about, "today", &blobs, &HashSet::new(), &[]).unwrap().signed([7; 64])
 }
 
 /// Writes the volume where its blob is read as this.
