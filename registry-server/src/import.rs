@@ -10,11 +10,10 @@
 //! which goes; and what each tag named before stands in its history, with the import's number.
 //!
 //! Modules in reading order: `bundles` says which sources a registry exported, and whether they may
-//! come in; `plan` says what is to be called how; `survey` holds it against the
-//! registry, which for a dry run is all; `run` imports it, with `pool` as the threads that read,
-//! `sync` for what they leave, and `streamed` for what comes only once; below them `sources` and
-//! `site` are the two sides, `quay` the names that stand in a database, and `report` is what is
-//! told.
+//! come in; `plan` says what is to be called how; `survey` holds it against the registry, which for
+//! a dry run is all; `run` imports it, with `pool` as the threads that read, `sync` for what they
+//! leave, and `streamed` for what comes only once; below them `sources` and `site` are the two
+//! sides, `quay` the names that stand in a database, and `report` is what is told.
 
 mod bundles;
 mod plan;

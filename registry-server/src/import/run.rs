@@ -139,28 +139,38 @@ impl<'a> Run<'a> {
     /// Waits until those of an image's blobs are read that the registry lacks, as far as they can
     /// be; then it is one of those that become visible next.
     fn bring(&mut self, image: ReadyImage) -> anyhow::Result<()> {
-        let is_open = |digest: &&Digest| match self.states.get(*digest) {
-            Some(state) => *state == State::Awaited,
-            None => self.lacking.contains(*digest),
-        };
-        let mut open: HashSet<Digest> = image.needed.iter().filter(is_open).copied().collect();
-        let mut staged = Vec::new();
+        let mut open = self.open_of(&image);
+        // Some of it may have been read ahead.
+        let mut staged: Vec<_> =
+            image.pairs().filter(|(_, digest)| self.is_staged(digest)).collect();
         while !open.is_empty() {
             if self.group.is_due() {
                 self.settle()?;
-            }
-            self.read_ahead()?;
-            let Some(digest) = self.wait()? else { continue };
-            if open.remove(&digest) && self.states.get(&digest) == Some(&State::Staged) {
-                staged.push((image.wanted.image.repository.clone(), digest));
+                // One that was begun again has heard of blobs of this one, too.
+                open = self.open_of(&image);
+                continue;
             }
             // However many it has, few of them are open.
             if staged.len() >= GROUP_BLOBS {
                 self.publish(std::mem::take(&mut staged))?;
             }
+            self.read_ahead()?;
+            let Some(digest) = self.wait()? else { continue };
+            if open.remove(&digest) && self.is_staged(&digest) {
+                staged.push((image.wanted.image.repository.clone(), digest));
+            }
         }
         self.group.add(image);
         Ok(())
+    }
+
+    /// Those of an image's blobs that are to be read, or are being read.
+    fn open_of(&self, image: &ReadyImage) -> HashSet<Digest> {
+        let is_open = |digest: &&Digest| match self.states.get(*digest) {
+            Some(state) => *state == State::Awaited,
+            None => self.lacking.contains(*digest),
+        };
+        image.needed.iter().filter(is_open).copied().collect()
     }
 
     /// Publishes those of these blobs that were read, and not published for another image.

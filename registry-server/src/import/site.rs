@@ -140,12 +140,11 @@ impl Site {
         Ok(coming.context(NOT_BEGUN)?.write(piece)?)
     }
 
-    /// Ends the blob that came; false if its bytes are wrong.
-    pub(super) fn end_blob(&mut self) -> anyhow::Result<bool> {
+    /// Ends the blob that came, if `is_whole`; false if its bytes are wrong, or not all came.
+    pub(super) fn end_blob(&mut self, is_whole: bool) -> anyhow::Result<bool> {
         let at_work = self.at_work.as_mut().context(NOT_BEGUN)?;
-        let Some(file) = at_work.coming.take().context(NOT_BEGUN)?.checked() else {
-            return Ok(false);
-        };
+        let coming = at_work.coming.take().context(NOT_BEGUN)?;
+        let Some(file) = is_whole.then(|| coming.checked()).flatten() else { return Ok(false) };
         at_work.pool.lay_by(file).map_err(|error| cut_short(&error))?;
         Ok(true)
     }

@@ -55,8 +55,7 @@ impl<'a> Streamed<'a> {
                 Err(_) => break false,
             }
         };
-        let is_right = self.owner.ask(Site::end_blob)??;
-        match is_read && is_right {
+        match self.owner.ask(move |site| site.end_blob(is_read))?? {
             true => {
                 self.bad.remove(&digest);
                 self.staged.insert(digest)

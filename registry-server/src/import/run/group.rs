@@ -40,7 +40,8 @@ impl ReadyImage {
         Self { wanted, parts, needed, tries: 0 }
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (RepoName, Digest)> {
+    /// These, each with its repository.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (RepoName, Digest)> {
         let repository = &self.wanted.image.repository;
         self.needed.iter().map(|digest| (repository.clone(), *digest))
     }
@@ -71,7 +72,7 @@ impl Group {
     }
 
     fn take(&mut self) -> Vec<ReadyImage> {
-        let next = Self { before: Some(Instant::now()), ..Self::default() };
+        let next = Self { before: self.before, ..Self::default() };
         std::mem::replace(self, next).images
     }
 }
@@ -95,6 +96,7 @@ impl Run<'_> {
         let is_hurt = |image: &ReadyImage| image.pairs().any(|pair| gone.contains(&pair));
         let (again, whole): (Vec<_>, Vec<_>) = good.into_iter().partition(is_hurt);
         self.put_all(&whole)?;
+        self.group.before = Some(Instant::now());
         again.into_iter().try_for_each(|image| self.begin_again(image, &gone))
     }
 

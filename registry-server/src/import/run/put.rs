@@ -27,11 +27,12 @@ impl Run<'_> {
         let (mut together, mut names, mut bytes) = (Vec::new(), 0, 0_u64);
         for ready in images {
             let Some(piece) = self.put_beginning(ready)? else { continue };
-            names += piece.image.manifests.len() + piece.image.tags.len() + PIECE_NAMES;
+            let own_names = piece.image.manifests.len() + piece.image.tags.len() + PIECE_NAMES;
+            names += own_names;
             bytes = bytes.saturating_add(piece.bytes);
             if names > NAMES_TOGETHER || bytes > MANIFEST_BYTES {
                 self.put_ends(std::mem::take(&mut together))?;
-                (names, bytes) = (0, 0);
+                (names, bytes) = (own_names, piece.bytes);
             }
             together.push(piece);
         }
