@@ -168,8 +168,8 @@ pub struct Limits {
     /// How often a command that takes long hears that the server is at it, if there is no other
     /// news.
     pub command_news_time: Duration,
-    /// How long deletions are held off for an export that gives no sign of life: longer than a slow
-    /// disk takes for a piece, and not as long as a pipe that nobody reads lasts.
+    /// How long deletions are held off for a backup or an export that gives no sign of life: longer
+    /// than a slow disk takes for a piece, and not as long as a pipe that nobody reads lasts.
     pub hold_silence_time: Duration,
 }
 

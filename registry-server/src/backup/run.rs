@@ -98,8 +98,11 @@ impl<'a> BackupRun<'a> {
         for (algorithm, prefix) in Layout::shards() {
             for blob in self.shard(algorithm, prefix)? {
                 let is_there = self.filling.blobs().has(&blob.digest, blob.size);
-                if is_there && verify && !self.filling.blobs().is_right(&blob.digest, blob.size)? {
-                    self.wrong_there.insert(blob.digest);
+                if is_there && verify {
+                    self.owner.ask(|source| source.go_on())?;
+                    if !self.filling.blobs().is_right(&blob.digest, blob.size)? {
+                        self.wrong_there.insert(blob.digest);
+                    }
                 }
                 if self.is_present(&blob) {
                     self.summary.present_blobs += 1;
@@ -128,6 +131,8 @@ impl<'a> BackupRun<'a> {
                 Some(file) => {
                     self.filling.blobs().take(&digest, blob.size, &file, &mut |count| {
                         (self.listener)(Event::Copied(count));
+                        // Who has ended says so when the next one is asked for.
+                        let _ = self.owner.ask(|source| source.go_on());
                         ControlFlow::Continue(())
                     })?
                 }

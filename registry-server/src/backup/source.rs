@@ -125,12 +125,20 @@ impl Source {
         }
     }
 
+    /// Says that this process is at work, to whoever keeps the snapshot for it.
+    pub(super) fn go_on(&self) {
+        if let From::Snapshot { lease, .. } = &self.from {
+            lease.go_on();
+        }
+    }
+
     /// The blobs of one directory below `blobs/`.
     pub(super) fn shard(
         &self,
         algorithm: Algorithm,
         prefix: u8,
     ) -> Result<Vec<NamedBlob>, StorageError> {
+        self.go_on();
         match &self.from {
             From::Snapshot { index, .. } => index.shard(algorithm, prefix),
             From::Store(store) => store.named_blobs(algorithm, prefix),

@@ -97,7 +97,7 @@ pub fn run_leased<C: Command>(
         Reached::Store(store) => return Ok(Leased::Store(store)),
     };
     let (reply, stream) = ask(stream, command, by, on_progress)?;
-    Ok(Leased::Server { reply, lease: Lease(stream) })
+    Ok(Leased::Server { reply, lease: Lease::new(stream) })
 }
 
 /// Runs a command on a store that this process owns.

@@ -1,9 +1,8 @@
 //! Many commands of one process to the owner of a store: the running server, or this process, which
 //! then opens the store once for all of them.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use storage::{HostUser, Layout, Store};
 
@@ -21,8 +20,6 @@ pub struct Session {
     by: HostUser,
     /// Who owned the store when it was asked first.
     owner: OnceCell<Owner>,
-    /// When the server heard last that this process is at work.
-    heard: Cell<Instant>,
 }
 
 /// Who owns the store.
@@ -46,8 +43,7 @@ impl Session {
         let by = who_asks();
         installer::become_owner_of(data_dir)?;
         require_store(&Layout::new(data_dir))?;
-        let (data_dir, heard) = (data_dir.to_owned(), Cell::new(Instant::now()));
-        Ok(Self { data_dir, allow_network_fs, by, owner: OnceCell::new(), heard })
+        Ok(Self { data_dir: data_dir.to_owned(), allow_network_fs, by, owner: OnceCell::new() })
     }
 
     /// The same, and finds out at once who owns the store: as long as this lives, collection takes
@@ -61,7 +57,7 @@ impl Session {
             Reached::Server(stream) => {
                 let by = session.by.clone();
                 let (_, stream) = client::ask(stream, &HoldDeletions {}, by, &mut unheard)?;
-                Owner::Holding(Lease(stream))
+                Owner::Holding(Lease::new(stream))
             }
             Reached::Store(store) => Owner::Store(store),
         };
@@ -96,12 +92,9 @@ impl Session {
         }
     }
 
-    /// Says that this process is at work, now and then, to whoever holds deletions off for it. Who
-    /// asks or copies does it again and again: one that got stuck loses the hold.
+    /// Says that this process is at work, to whoever holds deletions off for it.
     pub fn go_on(&self) {
-        let Some(Owner::Holding(lease)) = self.owner.get() else { return };
-        if self.heard.get().elapsed() >= SIGN_TIME {
-            self.heard.set(Instant::now());
+        if let Some(Owner::Holding(lease)) = self.owner.get() {
             lease.go_on();
         }
     }
@@ -118,6 +111,3 @@ impl Session {
         run_on(store, command, self.by.clone(), &Upkeep::default(), &mut unheard)
     }
 }
-
-/// How often the server hears that this process is at work.
-const SIGN_TIME: Duration = Duration::from_secs(60);

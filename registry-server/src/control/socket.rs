@@ -151,11 +151,7 @@ async fn answer(
     };
     send(&mut writer, &reply).await?;
     if let Some(kept) = kept {
-        let silence = match *kept {
-            Kept::Snapshot(_) => None,
-            Kept::Hold(_) => Some(limits.hold_silence_time),
-        };
-        let ended = wait_for_end(&mut reader, silence).await;
+        let ended = wait_for_end(&mut reader, limits.hold_silence_time).await;
         // Before the connection closes, which tells that all is given back.
         blocking.write(move || drop(kept)).await;
         ended?;
@@ -163,22 +159,21 @@ async fn answer(
     Ok(())
 }
 
-/// Waits for the end of whoever has something kept, which is what it says next. Where it must not
-/// be silent for long, what it says is a sign of life, and its silence is its end: a program that
-/// is stopped, or writes to a pipe that nobody reads, has its connection for ever.
+/// Waits for the end of whoever has something kept. What it says is a sign of life, and a long
+/// silence is its end: a program that is stopped, or writes to a pipe that nobody reads, has its
+/// connection for ever.
 async fn wait_for_end(
     reader: &mut BufReader<Take<impl AsyncRead + Unpin>>,
-    silence: Option<Duration>,
+    silence: Duration,
 ) -> io::Result<()> {
-    let Some(silence) = silence else { return reader.read(&mut [0]).await.map(drop) };
     loop {
-        // A sign is one byte, and a long export gives many.
+        // A sign is one byte, and whoever copies for long gives many.
         reader.get_mut().set_limit(1);
         match tokio::time::timeout(silence, reader.read(&mut [0])).await {
             Ok(Ok(0)) => return Ok(()),
             Ok(said) => drop(said?),
             Err(_) => {
-                warn!(?silence, "an export gives no sign of life: deletions go on without it");
+                warn!(?silence, "what reads the store gives no sign of life: deletions go on");
                 return Ok(());
             }
         }
@@ -336,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_holds_something_and_is_silent_loses_it() {
-        let silence = Some(Duration::from_millis(10));
+        let silence = Duration::from_millis(10);
         // One that is there, and says nothing.
         let (theirs, _ours) = tokio::io::duplex(1 << 16);
         wait_for_end(&mut BufReader::new(theirs.take(0)), silence).await.unwrap();
@@ -345,7 +340,7 @@ mod tests {
         ours.write_all(&[0; 1000]).await.unwrap();
         drop(ours);
         let mut reader = BufReader::new(theirs.take(0));
-        wait_for_end(&mut reader, Some(Duration::MAX)).await.unwrap();
+        wait_for_end(&mut reader, Duration::MAX).await.unwrap();
         assert_eq!(reader.read(&mut [0]).await.unwrap(), 0);
     }
 }
