@@ -12,6 +12,7 @@ use crate::support::process::{Run, run_with_input};
 
 mod archives;
 mod bundle;
+mod gone;
 mod kill;
 pub(crate) mod layout;
 mod owner;
