@@ -93,15 +93,7 @@ impl Bundles {
                 counted(*incomplete, "blob")
             ));
         }
-        let mut found = BTreeMap::<(BundleNumber, u32), BTreeSet<u32>>::new();
-        for Volume { document, .. } in &self.volumes {
-            let BundleDocument { bundle, volume, volumes, .. } = document;
-            found.entry((*bundle, *volumes)).or_default().insert(*volume);
-        }
-        for ((bundle, volumes), here) in found {
-            // No description says that there are more than a thousand.
-            let absent = (1..=volumes).filter(|volume| !here.contains(volume));
-            let absent: Vec<String> = absent.map(|volume| volume.to_string()).collect();
+        for ((bundle, volumes), absent) in self.absent_volumes() {
             let which = match absent.as_slice() {
                 [] => continue,
                 [one] => format!("volume {one} is"),
@@ -117,6 +109,18 @@ impl Bundles {
         }
         let taken = owner.ask(Site::taken_bundles)??;
         for Volume { name, document, .. } in &self.volumes {
+            let others = self.volumes.iter().map(|other| &other.document);
+            let mut newer = others
+                .filter(|other| other.registry == document.registry && other.made > document.made);
+            if let Some(newer) = newer.next() {
+                report.remarks.push(format!(
+                    "{name}: it is of {}, and older than the bundle {} of {}, which comes with it: \
+                     import them one after the other if it is wanted at all",
+                    time(document.made),
+                    newer.bundle,
+                    time(newer.made)
+                ));
+            }
             let is_newer = |taken: &&FoundBundle| {
                 taken.registry == document.registry && taken.made > document.made
             };
@@ -133,7 +137,23 @@ impl Bundles {
         Ok(())
     }
 
-    /// Tells by which receipts the bundles leave out what is missing here.
+    /// Of each bundle, which of how many volumes are not here.
+    fn absent_volumes(&self) -> BTreeMap<(BundleNumber, u32), Vec<String>> {
+        let mut found = BTreeMap::<(BundleNumber, u32), BTreeSet<u32>>::new();
+        for Volume { document, .. } in &self.volumes {
+            let BundleDocument { bundle, volume, volumes, .. } = document;
+            found.entry((*bundle, *volumes)).or_default().insert(*volume);
+        }
+        let absent = |((bundle, volumes), here): (_, BTreeSet<u32>)| {
+            // No description says that there are more than a thousand.
+            let absent = (1..=volumes).filter(|volume| !here.contains(volume));
+            ((bundle, volumes), absent.map(|volume| volume.to_string()).collect())
+        };
+        found.into_iter().map(absent).collect()
+    }
+
+    /// Tells by which receipts the bundles leave out what is missing here. What a volume holds that
+    /// is not here, or should hold itself, is left out by none.
     ///
     /// # Errors
     /// Trouble on the way to the owner of the store.
@@ -146,10 +166,20 @@ impl Bundles {
         let nowhere = report.missing.iter().filter(|missing| missing.is_nowhere);
         let nowhere: BTreeSet<Digest> = nowhere.map(|missing| missing.digest).collect();
         let missing = sources.contents.missing().iter();
-        let missing = missing.filter(|missing| nowhere.contains(&missing.digest));
+        let is_described = |digest: &Digest| {
+            let mut documents = self.volumes.iter().map(|volume| &volume.document);
+            documents.any(|it| it.blobs.contains_key(digest) || it.manifests.contains_key(digest))
+        };
+        let is_left_out = |digest: &Digest| nowhere.contains(digest) && !is_described(digest);
+        let missing = missing.filter(|missing| is_left_out(&missing.digest));
+        let absent = self.absent_volumes();
+        let is_whole = |of: &&Volume| {
+            let number = (of.document.bundle, of.document.volumes);
+            absent.get(&number).is_none_or(Vec::is_empty)
+        };
         let hurt: BTreeSet<usize> = missing.flat_map(|missing| missing.images.clone()).collect();
         let mut bases = BTreeMap::<_, (&BundleDocument, &Base, Vec<String>)>::new();
-        for Volume { source, document, .. } in &self.volumes {
+        for Volume { source, document, .. } in self.volumes.iter().filter(is_whole) {
             let images = hurt.iter().filter_map(|number| sources.contents.images().get(*number));
             let images = images.filter(|image| image.source == *source);
             let names: Vec<String> = images.filter_map(name_of).collect();

@@ -21,16 +21,21 @@ impl Transaction<'_> {
         taken_by: Option<ImportNumber>,
     ) -> Result<Option<VolumeNote>, StorageError> {
         let BundleVolume { bundle, checksum, registry, made, volume, volumes } = volume;
+        let (is_taken, import) = (taken_by.is_some(), taken_by.map(ImportNumber::row));
         let is_noted = self
             .prepare_cached(
                 "SELECT 1 FROM bundle_volumes WHERE bundle = ?1 AND volume = ?2 AND volumes = ?3
-                 AND checksum = ?4 AND (import_id IS NOT NULL) = ?5 AND noted_at IS NOT NULL",
+                 AND checksum = ?4 AND registry = ?5 AND made_at = ?6
+                 AND (import_id IS NOT NULL) = ?7 AND noted_at IS NOT NULL",
             )?
-            .exists(params![bundle, volume, volumes, Text(checksum), taken_by.is_some()])?;
+            .exists(params![bundle, volume, volumes, Text(checksum), registry, made, is_taken])?;
         if is_noted {
+            self.execute(
+                "UPDATE imports SET bundle = ?2, bundle_checksum = ?3 WHERE id = ?1",
+                params![import, bundle, Text(checksum)],
+            )?;
             return Ok(None);
         }
-        let import = taken_by.map(ImportNumber::row);
         self.execute(
             "INSERT INTO bundle_volumes
                  (bundle, checksum, registry, made_at, volume, volumes, import_id)
@@ -149,12 +154,14 @@ impl Reader<'_> {
         bytes.map(read).transpose()
     }
 
-    /// How many bytes each of these blobs has: of those that a repository holds and that are not
-    /// lost.
+    /// How many bytes each of these blobs has: of those that a manifest beside them names and that
+    /// are not lost. What none names goes with the next collection.
     pub(crate) fn whole_sizes(&self, digests: &[Digest]) -> Result<Vec<Option<u64>>, StorageError> {
         let mut statement = self.prepare_cached(
             "SELECT size FROM blobs b WHERE digest = ?1
-             AND EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest)
+             AND EXISTS (SELECT 1 FROM repository_blobs l JOIN edges e
+                         ON e.repository_id = l.repository_id AND e.child = l.digest
+                         WHERE l.digest = b.digest)
              AND NOT EXISTS (SELECT 1 FROM lost_blobs l WHERE l.digest = b.digest)",
         )?;
         let mut size = |digest: &Digest| {

@@ -26,8 +26,8 @@ impl Reader<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Blobs that some repository holds and that are not lost, of those whose digests begin so, in
-    /// the order of their digests.
+    /// Blobs that a manifest beside them names and that are not lost, of those whose digests begin
+    /// so, in the order of their digests. What none names goes with the next collection.
     pub(crate) fn whole_blobs(
         &self,
         algorithm: Algorithm,
@@ -38,7 +38,9 @@ impl Reader<'_> {
         let to = format!("{from}g");
         let mut statement = self.prepare_cached(
             "SELECT digest FROM blobs b WHERE digest > ?1 AND digest < ?2
-             AND EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = b.digest)
+             AND EXISTS (SELECT 1 FROM repository_blobs l JOIN edges e
+                         ON e.repository_id = l.repository_id AND e.child = l.digest
+                         WHERE l.digest = b.digest)
              AND NOT EXISTS (SELECT 1 FROM lost_blobs l WHERE l.digest = b.digest)
              ORDER BY digest",
         )?;

@@ -92,6 +92,9 @@ impl BundleDocument {
         if volume == 0 || volume > volumes || volumes as usize > MAX_VOLUMES {
             return Err(DocumentError::Volume { volume, volumes });
         }
+        if written.bases.len() > MOST_BASES {
+            return Err(DocumentError::Bases { most: MOST_BASES });
+        }
         Ok(written.into())
     }
 
@@ -187,6 +190,9 @@ impl From<BundleDocument> for Written {
 
 /// The format that is written and read here.
 const FORMAT: u64 = 1;
+/// The most receipts that a bundle relies on: one is written, and each is told with the images that
+/// lack something.
+const MOST_BASES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -240,6 +246,13 @@ mod tests {
         for bad in [twice.as_str(), &more, "", "[]", "{\"format\": 1}", &text[..text.len() / 2]] {
             assert!(matches!(parse(bad), Err(DocumentError::Malformed(_))), "{bad}");
         }
+        let base = document().bases.remove(0);
+        let relying = |bases: usize| {
+            let document = BundleDocument { bases: vec![base.clone(); bases], ..document() };
+            BundleDocument::parse(&document.to_bytes().unwrap()).map(drop)
+        };
+        assert_eq!(relying(MOST_BASES), Ok(()));
+        assert_eq!(relying(MOST_BASES + 1), Err(DocumentError::Bases { most: MOST_BASES }));
         let most_bytes = BundleDocument::MAX_BYTES;
         let large = vec![b' '; most_bytes + 1];
         assert_eq!(BundleDocument::parse(&large), Err(DocumentError::TooLarge { most_bytes }));

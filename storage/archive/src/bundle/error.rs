@@ -36,6 +36,12 @@ pub enum DocumentError {
         /// How many it says there are.
         volumes: u32,
     },
+    /// It relies on more receipts than any that is written here.
+    #[error("registry-bundle.json relies on more than {most} receipts")]
+    Bases {
+        /// The most that are read.
+        most: usize,
+    },
 }
 
 /// Why a text is no receipt that this program understands.
