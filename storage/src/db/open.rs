@@ -40,6 +40,7 @@ pub(super) fn open_foreign(path: &Path) -> rusqlite::Result<Connection> {
         connection.set_limit(limit, most)?;
     }
     harden(&connection)?;
+    bound_cache(&connection)?;
     Ok(connection)
 }
 
@@ -51,7 +52,13 @@ fn open(path: &Path, access: OpenFlags) -> Result<Connection, StorageError> {
 fn prepared(connection: Connection, path: &Path) -> Result<Connection, StorageError> {
     harden(&connection)?;
     schema_check::check(&connection, path)?;
+    bound_cache(&connection)?;
     Ok(connection)
+}
+
+/// Otherwise the header of the file says how many pages SQLite keeps. This reads the schema.
+fn bound_cache(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)
 }
 
 /// <https://www.sqlite.org/security.html> says what each of them is for.
@@ -76,6 +83,9 @@ const SETTINGS: [(DbConfig, bool); 8] = [
     // would refuse besides (`changes.rs`).
     (DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true),
 ];
+
+/// How much a connection keeps in memory of its file, in KiB, where nobody says otherwise.
+const CACHE_KIB: i64 = 2000;
 
 /// What SQLite takes of another program's file: values and texts of its schema in bytes, and parts
 /// of that. Quay has some four hundred parts, of at most 2 KiB.
@@ -108,6 +118,19 @@ mod tests {
             assert_eq!(number("cell_size_check"), Ok(1));
             assert_eq!(number("trusted_schema"), Ok(0));
         }
+    }
+
+    #[test]
+    fn no_header_says_how_much_memory_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (v)").unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[48..52].copy_from_slice(&1_000_000_u32.to_be_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let connection = open_foreign(&path).unwrap();
+        let size = connection.pragma_query_value(None, "cache_size", |row| row.get(0));
+        assert_eq!(size, Ok(-CACHE_KIB));
     }
 
     #[test]
