@@ -13,9 +13,16 @@ use super::report::LeftImage;
 /// The database cannot be read.
 pub(super) fn name(source: &mut Source) -> anyhow::Result<Vec<LeftImage>> {
     let Some(database) = source.database() else { return Ok(Vec::new()) };
-    let names = QuayNames::read(database);
+    let names = QuayNames::read(database, &|digest| source.has_file(digest));
     let names = names.with_context(|| format!("{} is refused", source.path().display()))?;
-    source.name(names.images.into_iter().map(|it| (it.repository, it.tag, it.digest)).collect());
+    let images = names.images.into_iter().map(|it| (it.repository, it.tag, it.digest)).collect();
+    source.name(images, names.manifests);
     let left = |UnnamedTag { called, fault }| LeftImage { image: called, why: fault.to_string() };
-    Ok(names.unnamed.into_iter().map(left).collect())
+    let mut left: Vec<LeftImage> = names.unnamed.into_iter().map(left).collect();
+    if names.more_unnamed > 0 {
+        let image = format!("and {} more", names.more_unnamed);
+        let why = format!("only {} are told of one Quay", QuayNames::MOST_UNNAMED);
+        left.push(LeftImage { image, why });
+    }
+    Ok(left)
 }

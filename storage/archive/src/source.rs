@@ -1,14 +1,15 @@
 //! A tar or a directory whose blobs can be read in any order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::bytes::Bytes;
 use durable::{At, Links, ReadError, open_regular};
-use oci::{Digest, RepoName, Tag};
+use oci::{Algorithm, Digest, RepoName, Tag};
 
 use crate::damage::Damage;
 use crate::error::{OpenSourceError, ScanError};
@@ -87,6 +88,8 @@ pub struct Source {
     database: Option<PathBuf>,
     /// What stands in the database, once that was read.
     named: Option<Vec<(RepoName, Tag, Digest)>>,
+    /// Manifests that lie in the database.
+    manifests: BTreeMap<Digest, Bytes>,
     held: HashMap<Digest, Location>,
 }
 
@@ -103,11 +106,14 @@ enum Location {
     Part { archive: Arc<File>, offset: u64, size: u64 },
     /// A file of its own.
     File { path: PathBuf, size: u64 },
+    /// In a database, out of which it was read.
+    Memory(Bytes),
 }
 
 impl Source {
     fn new(place: Place, stem: Option<RepoName>) -> Self {
-        Self { place, stem, database: None, named: None, held: HashMap::new() }
+        let (manifests, held) = (BTreeMap::new(), HashMap::new());
+        Self { place, stem, database: None, named: None, manifests, held }
     }
 
     /// The database that has the names of its images, if this is the store of a Quay. Who can read
@@ -116,9 +122,24 @@ impl Source {
         self.database.as_deref()
     }
 
-    /// Takes what stands in its database: each tag once, and what it names.
-    pub fn name(&mut self, named: Vec<(RepoName, Tag, Digest)>) {
+    /// Whether the store of a Quay has a file for a blob.
+    pub fn has_file(&self, digest: &Digest) -> bool {
+        let hex = digest.hex();
+        let Some(beginning) = hex.get(..2) else { return false };
+        let file = self.path().join(QUAY_STORAGE).join(beginning).join(&hex);
+        digest.algorithm() == Algorithm::Sha256
+            && fs::symlink_metadata(file).is_ok_and(|it| it.is_file())
+    }
+
+    /// Takes what stands in its database: each tag once, and what it names; and the manifests that
+    /// no file has.
+    pub fn name(
+        &mut self,
+        named: Vec<(RepoName, Tag, Digest)>,
+        manifests: BTreeMap<Digest, Bytes>,
+    ) {
         self.named = Some(named);
+        self.manifests = manifests;
     }
 
     /// The file or the directory.
@@ -155,6 +176,12 @@ impl Source {
                 })?;
             }
         }
+        for (digest, bytes) in &self.manifests {
+            if !self.held.contains_key(digest) {
+                findings.add_blob(*digest, bytes.len() as u64, bytes)?;
+                self.held.insert(*digest, Location::Memory(bytes.clone()));
+            }
+        }
         for (repository, tag, digest) in self.named.iter().flatten().cloned() {
             findings.tag_of_database(repository, tag, digest)?;
         }
@@ -172,6 +199,7 @@ impl Source {
             Location::File { path, size } => {
                 open_file(path).map(|file| BlobBytes::new(Arc::new(file), 0, *size, true))
             }
+            Location::Memory(bytes) => Ok(BlobBytes::of_memory(bytes.clone())),
         })
     }
 }

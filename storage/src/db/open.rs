@@ -33,12 +33,18 @@ pub(super) fn open_frozen(path: &Path) -> Result<Connection, StorageError> {
 }
 
 /// A connection that only reads the database of another program, to which nobody writes. The schema
-/// is not ours: whoever asks looks at it first. How much of it SQLite keeps is bounded.
-pub(super) fn open_foreign(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = read_only::open_file_alone(path)?;
+/// is not ours: whoever asks looks at it first. How much of it SQLite keeps is bounded, and it ends
+/// what it does when `is_enough` says so, which is asked again after each of these many steps.
+pub(super) fn open_foreign(
+    path: &Path,
+    steps_at_once: i32,
+    is_enough: impl FnMut() -> bool + Send + 'static,
+) -> rusqlite::Result<Connection> {
+    let mut connection = read_only::open_file_alone(path)?;
     for (limit, most) in FOREIGN_LIMITS {
         connection.set_limit(limit, most)?;
     }
+    connection.progress_handler(steps_at_once, Some(is_enough))?;
     harden(&connection)?;
     bound_cache(&connection)?;
     Ok(connection)
@@ -88,9 +94,12 @@ const SETTINGS: [(DbConfig, bool); 8] = [
 const CACHE_KIB: i64 = 2000;
 
 /// What SQLite takes of another program's file: values and texts of its schema in bytes, and parts
-/// of that. Quay has some four hundred parts, of at most 2 KiB.
-const FOREIGN_LIMITS: [(Limit, i32); 2] =
-    [(Limit::SQLITE_LIMIT_LENGTH, 32 << 10), (Limit::SQLITE_LIMIT_SCHEMA, 2048)];
+/// of that. Quay has some four hundred parts, of at most 2 KiB, and manifests of up to 4 MiB.
+const FOREIGN_LIMITS: [(Limit, i32); 3] = [
+    (Limit::SQLITE_LIMIT_LENGTH, (4 << 20) + (32 << 10)),
+    (Limit::SQLITE_LIMIT_SQL_LENGTH, 32 << 10),
+    (Limit::SQLITE_LIMIT_SCHEMA, 2048),
+];
 
 #[cfg(test)]
 mod tests {
@@ -102,7 +111,7 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         let doors = [open_to_write, open_to_read, open_frozen];
         let [writing, reading, frozen] = doors.map(|open| open(&path).unwrap());
-        let foreign = open_foreign(&path).unwrap();
+        let foreign = open_foreign(&path, 1000, || false).unwrap();
         (directory, [writing, reading, frozen, foreign])
     }
 
@@ -128,7 +137,7 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[48..52].copy_from_slice(&1_000_000_u32.to_be_bytes());
         std::fs::write(&path, bytes).unwrap();
-        let connection = open_foreign(&path).unwrap();
+        let connection = open_foreign(&path, 1000, || false).unwrap();
         let size = connection.pragma_query_value(None, "cache_size", |row| row.get(0));
         assert_eq!(size, Ok(-CACHE_KIB));
     }

@@ -52,6 +52,19 @@ pub enum QuayError {
         /// The most steps of SQLite's machine.
         limit_steps: u64,
     },
+    /// It takes too long.
+    #[error(
+        "its database is not read after {limit_seconds} seconds: it leads in circles, or lies on a \
+         disk that is too slow; copy its directory to a faster one, or mirror from that Quay with \
+         skopeo instead"
+    )]
+    Slow {
+        /// The most time.
+        limit_seconds: u64,
+    },
+    /// Somebody wrote to it.
+    #[error("{} was changed while it was read: stop that Quay, and try again", .0.display())]
+    Changed(PathBuf),
     /// SQLite cannot read it.
     #[error("its database cannot be read ({0}): stop that Quay and copy its directory again")]
     Unreadable(String),
@@ -66,6 +79,9 @@ pub enum QuayFault {
     /// The row of its repository or its namespace is not there.
     #[error("its database does not say in which repository it is")]
     Repository,
+    /// Its namespace is disabled, and serves nothing.
+    #[error("its namespace is disabled there: enable it in that Quay")]
+    Disabled,
     /// The row of its manifest is not there, or has no digest.
     #[error("its database does not say which manifest it names: push it to that Quay again")]
     Manifest,

@@ -123,6 +123,35 @@ fn what_a_quay_served_goes_in_and_nothing_of_it_is_touched() {
 }
 
 #[test]
+fn manifests_that_lie_in_the_database_alone_go_in() {
+    let instance = instance(true);
+    let quay = Quay::new();
+    // As a Quay has them that was migrated from mirror-registry: those that tags name, and those of
+    // the lists.
+    let storage = quay.path("storage/sha256");
+    let mut removed = 0;
+    for path in quay.all().into_iter().map(|(path, ..)| path).filter(|it| it.is_file()) {
+        let bytes = fs::read(&path).expect("a file");
+        if path.starts_with(&storage) && bytes.starts_with(b"{") && is_manifest(&bytes) {
+            fs::remove_file(path).expect("a manifest");
+            removed += 1;
+        }
+    }
+    assert_eq!(removed, 8);
+    let report = import(&instance, &[&quay.directory()], 0);
+    assert_eq!(report["images"], json!(4), "{report}");
+    for (image, digest) in IMAGES {
+        assert_eq!(named(&instance, image).as_deref(), Some(digest));
+        assert!(is_whole(&instance, image), "{image}");
+    }
+}
+
+fn is_manifest(bytes: &[u8]) -> bool {
+    let document: Value = serde_json::from_slice(bytes).expect("a document");
+    document.get("schemaVersion").is_some()
+}
+
+#[test]
 fn a_blob_that_is_gone_is_named_with_its_image_and_the_others_go_in() {
     let instance = instance(true);
     let quay = Quay::new();

@@ -5,10 +5,12 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// The bytes of a blob. They are read where they lie, so any number can be read at once.
 #[derive(Debug)]
 pub struct BlobBytes {
-    file: Arc<File>,
+    origin: Origin,
     /// Where the next byte stands.
     at: u64,
     left: u64,
@@ -16,9 +18,21 @@ pub struct BlobBytes {
     is_whole_file: bool,
 }
 
+#[derive(Debug)]
+enum Origin {
+    File(Arc<File>),
+    Memory(Bytes),
+}
+
 impl BlobBytes {
     pub(super) fn new(file: Arc<File>, at: u64, size: u64, is_whole_file: bool) -> Self {
-        Self { file, at, left: size, size, is_whole_file }
+        Self { origin: Origin::File(file), at, left: size, size, is_whole_file }
+    }
+
+    /// Of what lies in no file.
+    pub(super) fn of_memory(bytes: Bytes) -> Self {
+        let size = bytes.len() as u64;
+        Self { origin: Origin::Memory(bytes), at: 0, left: size, size, is_whole_file: false }
     }
 
     /// All its bytes, whatever was read.
@@ -33,7 +47,10 @@ impl BlobBytes {
 
     /// The file, if the blob is all of it, so that it can be cloned.
     pub fn whole_file(&self) -> Option<&File> {
-        self.is_whole_file.then_some(&*self.file)
+        match &self.origin {
+            Origin::File(file) => self.is_whole_file.then_some(&**file),
+            Origin::Memory(_) => None,
+        }
     }
 }
 
@@ -43,7 +60,13 @@ impl Read for BlobBytes {
         if most == 0 {
             return Ok(0);
         }
-        let count = self.file.read_at(&mut buffer[..most], self.at)?;
+        let count = match &self.origin {
+            Origin::File(file) => file.read_at(&mut buffer[..most], self.at)?,
+            Origin::Memory(bytes) => {
+                let start = usize::try_from(self.at).unwrap_or(usize::MAX);
+                bytes.get(start..).unwrap_or_default().read(&mut buffer[..most])?
+            }
+        };
         if count == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }

@@ -1,6 +1,6 @@
 //! The store of a Quay, whose names come from elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -63,7 +63,7 @@ fn its_images_are_those_that_the_database_names() {
     let (_place, store) = unpacked();
     let mut source = open(&store);
     assert_eq!(source.database(), Some(store.join("quay.db").as_path()));
-    source.name(names());
+    source.name(names(), BTreeMap::new());
     let contents = scan(&mut source).unwrap();
     let images: Vec<String> = contents.images().iter().map(tell).collect();
     let expected = NAMES.map(|(repository, tag, hex)| format!("{repository}:{tag} sha256:{hex}"));
@@ -71,6 +71,26 @@ fn its_images_are_those_that_the_database_names() {
     assert!(contents.images().iter().all(|image| contents.is_whole(&image.digest)));
     assert_eq!(contents.sources()[0].formats, BTreeSet::from([Format::Quay]));
     assert_eq!(contents.sources()[0].damage, []);
+    assert_eq!(contents.blobs().len(), 26);
+    check_blobs(&source, &contents);
+}
+
+#[test]
+fn manifests_that_lie_in_the_database_are_held_like_files() {
+    let (_place, store) = unpacked();
+    let mut source = open(&store);
+    let mut manifests = BTreeMap::new();
+    for (_, _, digest) in names() {
+        let file = store.join(format!("storage/sha256/{}/{}", &digest.hex()[..2], digest.hex()));
+        assert!(source.has_file(&digest));
+        manifests.insert(digest, fs::read(&file).unwrap().into());
+        fs::remove_file(file).unwrap();
+        assert!(!source.has_file(&digest));
+    }
+    source.name(names(), manifests);
+    let contents = scan(&mut source).unwrap();
+    assert_eq!(contents.images().len(), NAMES.len());
+    assert!(contents.images().iter().all(|image| contents.is_whole(&image.digest)));
     assert_eq!(contents.blobs().len(), 26);
     check_blobs(&source, &contents);
 }
@@ -86,7 +106,7 @@ fn what_its_storage_lacks_hurts_the_images_that_need_it() {
     cut(layer).unwrap();
     cut(manifest).unwrap();
     let mut source = open(&store);
-    source.name(names());
+    source.name(names(), BTreeMap::new());
     let contents = scan(&mut source).unwrap();
     let missing = contents.missing().iter().map(|it| {
         let images: Vec<&str> = it.images.iter().map(|number| NAMES[*number].0).collect();
