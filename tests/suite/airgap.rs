@@ -78,9 +78,13 @@ fn export_with_kills(online: &Side, disk: &Disk, random: &mut Rng) -> Value {
     let (undisturbed, first) = (disk.path("undisturbed"), disk.path("first"));
     let (calls, run) = Calls::of(online, &export(&undisturbed));
     let expected: Value = serde_json::from_str(&run.ok()).expect("JSON");
-    // Struck when all was there and nobody was told yet, the same again says so.
+    // Struck when all was there and nobody was told yet, the same again says so, and it is so.
     let begin_again = |run: &str| {
         assert!(run.contains("holds a bundle already"), "{run}");
+        assert_eq!(disk.names("first"), disk.names("undisturbed"));
+        let taken = Side::start().report(&import(&disk.volumes("first")));
+        assert_eq!(taken["images"], expected["images"], "{taken}");
+        assert_eq!((&taken["missing"], &taken["left"]), (&json!([]), &json!([])), "{taken}");
         fs::remove_dir_all(&first).expect("the bundle goes");
     };
     let mut kills = 0;

@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use super::page::lines;
 use crate::support::binary::{Instance, program};
 use crate::support::clients::Machine;
 use crate::support::content::{noise, push_image};
-use crate::support::host::{Host, NAME};
-use crate::support::process::{Run, run};
+use crate::support::host::{Host, NAME, Started};
+use crate::support::process::{Run, run, wait_gently_until};
 
 #[test]
 fn a_registry_sends_to_another_over_ssh() {
@@ -23,23 +24,10 @@ fn a_registry_sends_to_another_over_ssh() {
         push_image(&client, "team/app", &number.to_string(), &noise(number, LAYER_BYTES));
     }
 
-    // The connection breaks when a part went through.
-    let broken = sender.typed(
-        "registry export - 2> export.err | head -c 1500000 | \
-         ssh root@mirror.example.com registry import - > import.out 2> import.err; \
-         echo ${PIPESTATUS[0]} ${PIPESTATUS[2]}",
-    );
-    assert_eq!(broken.ok(), "1 1");
-    let said = |name: &str| fs::read_to_string(sender.machine.path(name)).expect("what it said");
-    let (export, import) = (said("export.err"), said("import.out") + &said("import.err"));
-    assert!(export.contains("whoever read the pipe ended before its end"), "{export}");
-    assert!(import.contains("in its middle: it was not written or copied whole"), "{import}");
-    let here = listed(&host);
-    assert!((1..IMAGES as usize).contains(&here.len()), "{here:?}\n{import}");
-    assert_eq!(host.shell("ls /var/lib/registry/uploads").ok(), "");
+    break_off(&sender, &host);
 
     let page = lines("## Two hosts that see each other");
-    let [first, rest @ ..] = page.as_slice() else { panic!("the section has no lines") };
+    let [first, rest @ .., by_sudo] = page.as_slice() else { panic!("the section has no lines") };
     assert!(page.iter().all(|line| line.host == "online") && rest.len() == 2);
     sender.typed(first.command).ok();
     let there = online.command(&["ls"], &["team/app"]).ok();
@@ -49,11 +37,43 @@ fn a_registry_sends_to_another_over_ssh() {
     let report = &told[1].err;
     assert!(report.contains("left out ") && report.contains("13 blobs"), "{}", told[1]);
     told.into_iter().for_each(|run| drop(run.ok()));
+    push_image(&client, "team/app", "last", &noise(IMAGES + 1, LAYER_BYTES));
+    sender.typed(by_sudo.command).ok();
     let there = online.command(&["ls"], &["team/app"]).ok();
     assert_eq!(listed(&host), there.lines().collect::<Vec<_>>());
     host.run(&["registry", "verify"]).ok();
     let unowned = host.shell("find /var/lib/registry ! -user registry").ok();
     assert_eq!(unowned, "");
+}
+
+/// Sends until a part went through, and kills what holds the connection on the other host while
+/// the rest is still to come.
+fn break_off(sender: &Sender, host: &Host) {
+    sender.machine.client("mkfifo", &["held"]).ok();
+    let sending = Started::new(&mut sender.shell(
+        "registry export - 2> export.err | { head -c 1500000; cat held; cat; } | \
+         ssh root@mirror.example.com 'echo $PPID > session; exec registry import -' 2> ssh.err; \
+         echo ${PIPESTATUS[0]} ${PIPESTATUS[2]}",
+    ));
+    // What comes through a pipe can be pulled when the pipe has ended.
+    wait_gently_until("layers have come", || {
+        let come = "find /var/lib/registry/uploads -type f -size +250k";
+        host.shell(come).ok().lines().count() > 2
+    });
+    host.shell("grep -q ^sshd /proc/$(cat /root/session)/comm; kill -KILL $(cat /root/session)")
+        .ok();
+    sender.machine.client("sh", &["-c", ": > held"]).ok();
+    assert_eq!(sending.wait().ok(), "1 255");
+    let said = |name: &str| fs::read_to_string(sender.machine.path(name)).expect("what it said");
+    let (export, ssh) = (said("export.err"), said("ssh.err"));
+    assert!(export.contains("whoever read the pipe ended before its end"), "{export}");
+    assert!(!ssh.contains("registry:"), "nobody hears the other side: {ssh}");
+    wait_gently_until("the import has ended", || {
+        host.shell("ls /var/lib/registry/uploads").ok().is_empty()
+    });
+    let here = listed(host);
+    assert!((1..IMAGES as usize).contains(&here.len()), "{here:?}");
+    host.run(&["registry", "verify"]).ok();
 }
 
 /// What the registry of the host holds.
@@ -88,11 +108,7 @@ impl Sender {
         let words = ["-q", "-t", "ed25519", "-N", "", "-f", &path("key")];
         machine.client("ssh-keygen", &words).ok();
         let key = fs::read_to_string(machine.path("key.pub")).expect("the key");
-        host.shell_with_input(
-            "umask 077; mkdir -p /root/.ssh; cat > /root/.ssh/authorized_keys; systemctl start ssh",
-            key.as_bytes(),
-        )
-        .ok();
+        host.shell_with_input(AUTHORIZE, key.as_bytes()).ok();
         let known = host.run(&["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).ok();
         machine.write("known_hosts", &format!("{NAME} {known}\n"));
         Self { machine }
@@ -106,13 +122,29 @@ impl Sender {
 
     /// Types a line. If one program of a pipe fails, all of it does.
     fn typed(&self, command: &str) -> Run {
+        run(&mut self.shell(command))
+    }
+
+    fn shell(&self, command: &str) -> Command {
         let mut shell = self.machine.command("bash");
         let path = std::env::var("PATH").expect("a path");
         shell.env("PATH", format!("{}:{path}", self.machine.path("bin").display()));
-        run(shell.args(["-o", "pipefail", "-c", command]))
+        shell.args(["-o", "pipefail", "-c", command]);
+        shell
     }
 }
 
 /// The images that are sent, and the length of the layer of each.
 const IMAGES: u64 = 12;
 const LAYER_BYTES: usize = 300_000;
+/// Lets a key in as root, and as somebody who may run the registry as root.
+const AUTHORIZE: &str = r#"
+useradd --create-home --shell /bin/sh admin
+echo 'admin ALL = (root) NOPASSWD: /usr/local/bin/registry' >/etc/sudoers.d/admin
+chmod 440 /etc/sudoers.d/admin
+umask 077
+mkdir -p /root/.ssh /home/admin/.ssh
+tee /root/.ssh/authorized_keys >/home/admin/.ssh/authorized_keys
+chown -R admin: /home/admin/.ssh
+systemctl start ssh
+"#;

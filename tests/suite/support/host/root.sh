@@ -4,7 +4,7 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q -o Acquire::Retries=3 update
 apt-get -q -o Acquire::Retries=3 install --yes --no-install-recommends \
-    systemd systemd-sysv dbus iproute2 netbase openssh-server firewalld polkitd \
+    systemd systemd-sysv dbus iproute2 netbase openssh-server sudo firewalld polkitd \
     podman curl ca-certificates
 apt-get clean
 rm -rf /var/lib/apt/lists/*
