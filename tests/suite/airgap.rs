@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::kill::number;
 use crate::listen::can_be_apart;
+use crate::support::process::Run;
 use crate::support::report::tell;
 
 mod disk;
@@ -79,12 +80,16 @@ fn export_with_kills(online: &Side, disk: &Disk, random: &mut Rng) -> Value {
     let (calls, run) = Calls::of(online, &export(&undisturbed));
     let expected: Value = serde_json::from_str(&run.ok()).expect("JSON");
     // Struck when all was there and nobody was told yet, the same again says so, and it is so.
-    let begin_again = |run: &str| {
-        assert!(run.contains("holds a bundle already"), "{run}");
-        assert_eq!(disk.names("first"), disk.names("undisturbed"));
+    let check_whole = |run: Run| {
+        let said = run.fails(1);
+        assert!(said.contains("holds a bundle already"), "{said}");
+        assert_eq!(disk.names("first"), disk.names("undisturbed"), "nothing else is left");
         let taken = Side::start().report(&import(&disk.volumes("first")));
         assert_eq!(taken["images"], expected["images"], "{taken}");
         assert_eq!((&taken["missing"], &taken["left"]), (&json!([]), &json!([])), "{taken}");
+    };
+    let begin_again = |run: Run| {
+        check_whole(run);
         fs::remove_dir_all(&first).expect("the bundle goes");
     };
     let mut kills = 0;
@@ -92,19 +97,19 @@ fn export_with_kills(online: &Side, disk: &Disk, random: &mut Rng) -> Value {
         match calls.moment(random, 1).strike(online, &export(&first)) {
             None => kills += 1,
             Some(run) if run.code() == Some(0) => fs::remove_dir_all(&first).expect("it goes"),
-            Some(run) => begin_again(&run.fails(1)),
+            Some(run) => begin_again(run),
         }
     }
     let mut run = online.run(&export(&first));
     if run.code() != Some(0) {
-        begin_again(&run.fails(1));
+        begin_again(run);
         run = online.run(&export(&first));
     }
     let report: Value = serde_json::from_str(&run.ok()).expect("JSON");
     for field in ["checksum", "images", "manifests", "blobs", "bytes", "volumes"] {
         assert_eq!(report[field], expected[field], "{field}");
     }
-    assert_eq!(disk.names("first"), disk.names("undisturbed"), "nothing else is left");
+    check_whole(online.run(&export(&first)));
     assert!(disk.volumes("first").len() > 2, "it is split");
     fs::remove_dir_all(undisturbed).expect("it goes");
     report
