@@ -53,8 +53,11 @@ impl Staging {
         for _ in 0..TRIES {
             let id = UploadId::random().at("name a directory in", &layout.uploads())?;
             let path = layout.staging(id);
-            make_directory(&path, Access::mode(0o700))?;
-            // Whoever cleans may come between the two, and takes it for a dead one's.
+            // Whoever cleans may come between any two of these steps, and takes it for a dead one's.
+            match make_directory(&path, Access::mode(0o700)) {
+                Err(error) if error.kind == ErrorKind::NotFound => continue,
+                made => made?,
+            };
             if let Some(lock) = lock(&path)?.filter(|lock| is_still(lock, &path)) {
                 let layout = layout.clone();
                 return Ok(Self { layout, reserve_bytes, id, _lock: lock });
