@@ -9,7 +9,7 @@ pub fn read(bytes: &[u8]) -> usize {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("quay.db");
     fs::write(&path, bytes).unwrap();
-    let names = QuayNames::read(&path);
+    let names = QuayNames::read(&path, &|_| false);
     assert_eq!(fs::read(&path).unwrap(), bytes);
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
     let Ok(names) = names else { return 0 };
