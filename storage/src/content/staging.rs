@@ -53,7 +53,7 @@ impl Staging {
         for _ in 0..TRIES {
             let id = UploadId::random().at("name a directory in", &layout.uploads())?;
             let path = layout.staging(id);
-            // Whoever cleans may come between any two of these steps, and takes it for a dead one's.
+            // Whoever cleans may come between any two of these, and takes it for a dead one's.
             match make_directory(&path, Access::mode(0o700)) {
                 Err(error) if error.kind == ErrorKind::NotFound => continue,
                 made => made?,
