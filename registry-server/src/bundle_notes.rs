@@ -3,18 +3,25 @@
 
 use std::collections::BTreeMap;
 
-use archive::bundle::{BundleDocument, TakenBundle, checksum_of, prefix_of};
+use anyhow::Context;
+use archive::bundle::{BundleDocument, RegistryId, TakenBundle, checksum_of, prefix_of};
 use oci::Digest;
-use storage::{ImportNumber, VolumeNote};
+use storage::ImportNumber;
 
 use crate::command::bundle::{
     FoundBundle, ListBundles, NoteStep, NoteVolume, NotedDigest, ReadNote, WholeVolume,
 };
+use crate::command::data::Identify;
 use crate::control::Session;
 
-/// Asks the owner of the store for a step of a note.
-pub(crate) type AskForStep<'a> =
-    &'a mut dyn FnMut(NoteVolume) -> anyhow::Result<Option<VolumeNote>>;
+/// What tells this registry from others: who wrote a bundle, and whom a receipt is of.
+///
+/// # Errors
+/// Trouble on the way to the owner of the store.
+pub(crate) fn identity(session: &Session) -> anyhow::Result<RegistryId> {
+    let text = session.ask(Identify {})?;
+    text.parse().context("the running server's answer makes no sense")
+}
 
 /// What is noted of a volume by its description.
 pub(crate) fn volume_of(document: &BundleDocument) -> WholeVolume {
@@ -34,12 +41,12 @@ pub(crate) fn volume_of(document: &BundleDocument) -> WholeVolume {
 /// # Errors
 /// Trouble on the way to the owner of the store, and there.
 pub(crate) fn note(
+    session: &Session,
     volume: WholeVolume,
     digests: &[Digest],
     import: Option<ImportNumber>,
-    ask: AskForStep<'_>,
 ) -> anyhow::Result<bool> {
-    let mut ask = |step| ask(NoteVolume { import, step });
+    let ask = |step| session.ask(NoteVolume { import, step });
     // One that is remembered needs no second note.
     let Some(note) = ask(NoteStep::Begin(volume))? else { return Ok(true) };
     for digests in digests.chunks(DIGESTS_AT_ONCE) {
@@ -48,6 +55,29 @@ pub(crate) fn note(
         }
     }
     Ok(ask(NoteStep::End(note, digests.len() as u64))?.is_some())
+}
+
+/// Gives `take` what a bundle held, as long as it says that it goes on. Whether it heard of all.
+///
+/// # Errors
+/// Trouble on the way to the owner of the store, and there.
+pub(crate) fn read_notes(
+    session: &Session,
+    bundle: &FoundBundle,
+    is_looked_up: bool,
+    take: &mut dyn FnMut(NotedDigest) -> bool,
+) -> anyhow::Result<bool> {
+    for note in &bundle.notes {
+        for page in 0.. {
+            let Some(noted) = session.ask(ReadNote { note: *note, page, is_looked_up })? else {
+                break;
+            };
+            if !noted.into_iter().all(&mut *take) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// Bundles of which everything is there that they held.
@@ -97,17 +127,14 @@ fn held_whole(
     if bundle.digests > NAMED_DIGESTS {
         return Ok(None);
     }
-    for note in &bundle.notes {
-        for page in 0.. {
-            let read = ReadNote { note: *note, page, is_looked_up: true };
-            let Some(noted) = session.ask(read)? else { break };
-            for NotedDigest { digest, size } in noted {
-                let Some(size) = size else { return Ok(None) };
-                held.insert(digest, size);
-            }
-        }
-    }
-    Ok((checksum_of(&held) == bundle.checksum).then_some(held))
+    let are_there = read_notes(session, bundle, true, &mut |NotedDigest { digest, size }| {
+        size.is_some_and(|size| {
+            held.insert(digest, size);
+            true
+        })
+    })?;
+    let is_whole = are_there && checksum_of(&held) == bundle.checksum;
+    Ok(is_whole.then_some(held))
 }
 
 /// What is noted at once: so many digests fit into a command.

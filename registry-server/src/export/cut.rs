@@ -1,6 +1,6 @@
 //! What goes into which volume, and what is left out because the other side has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use archive::bundle::{Base, Blob, Form, Named, NamedManifest, SplitError, split};
 use oci::Digest;
@@ -85,6 +85,12 @@ impl Cut {
         });
         (self.items, self.left_out, self.ambiguous) = (rest, left_out, ambiguous);
         self.unknown_bundles = since.unknown_bundles;
+    }
+
+    /// Which of what is written are manifests.
+    pub(super) fn manifests(&self) -> HashSet<Digest> {
+        let manifests = self.items.iter().filter(|item| item.is_manifest);
+        manifests.map(|item| item.blob.digest).collect()
     }
 
     /// The blobs that are no manifests, with their sizes.

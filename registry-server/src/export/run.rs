@@ -1,6 +1,6 @@
 //! An export from its beginning to its end.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::bail;
@@ -127,16 +127,14 @@ pub(crate) fn make_export(order: ExportOrder, listener: &Listener) -> anyhow::Re
 
 /// Notes what the bundle holds, now that it is whole: a receipt that names it will stand for that.
 fn remember(owner: &OwnerThread<Source>, cut: &Cut, about: &BundleDocument) -> anyhow::Result<()> {
-    let manifests: HashSet<Digest> =
-        cut.items.iter().filter(|item| item.is_manifest).map(|item| item.blob.digest).collect();
+    let manifests = cut.manifests();
     for (volume, (blobs, _)) in (1..).zip(&cut.volumes) {
         let volume = WholeVolume { volume, ..volume_of(about) };
         // Manifests are never left out.
         let digests = blobs.iter().map(|blob| blob.digest);
         let digests: Vec<Digest> = digests.filter(|digest| !manifests.contains(digest)).collect();
-        let is_noted = owner.ask(move |source| {
-            note(volume, &digests, None, &mut |step| source.session().ask(step))
-        })??;
+        let is_noted =
+            owner.ask(move |source| note(source.session(), volume, &digests, None))??;
         if !is_noted {
             bail!("it holds more than there is room for in what is remembered");
         }

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use archive::bundle::{Receipt, TakenBundle};
 use oci::Digest;
 
-use crate::command::bundle::{FoundBundle, ListBundles, ReadNote};
+use crate::bundle_notes::read_notes;
+use crate::command::bundle::{FoundBundle, ListBundles};
 use crate::control::Session;
 
 /// What the other side has.
@@ -39,14 +40,12 @@ impl Since {
                 since.unknown_bundles += 1;
                 continue;
             };
-            for note in &known.notes {
-                for page in 0.. {
-                    let read = ReadNote { note: *note, page, is_looked_up: false };
-                    let Some(noted) = session.ask(read)? else { break };
-                    let noted = noted.iter().map(|noted| noted.digest);
-                    since.held.extend(noted.filter(|digest| blobs.contains(digest)));
+            read_notes(session, known, false, &mut |noted| {
+                if blobs.contains(&noted.digest) {
+                    since.held.insert(noted.digest);
                 }
-            }
+                true
+            })?;
         }
         Ok(since)
     }

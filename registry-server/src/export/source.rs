@@ -11,7 +11,7 @@ use durable::{Links, open_regular};
 use oci::Digest;
 use storage::Layout;
 
-use crate::command::data::Identify;
+use crate::bundle_notes::identity;
 use crate::command::image::ReadManifest;
 use crate::control::Session;
 
@@ -44,8 +44,7 @@ impl Source {
 
     /// What tells the registry from others.
     pub(super) fn identity(&self) -> anyhow::Result<RegistryId> {
-        let text = self.session.ask(Identify {})?;
-        text.parse().context("the running server's answer makes no sense")
+        identity(&self.session)
     }
 
     /// The public half of the key that signs bundles, which is made if there is none.

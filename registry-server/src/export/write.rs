@@ -38,9 +38,7 @@ impl<'a> Writing<'a> {
         about: BundleDocument,
         listener: &'a Listener,
     ) -> Self {
-        let manifests = cut.items.iter().filter(|item| item.is_manifest);
-        let manifests = manifests.map(|item| item.blob.digest).collect();
-        Self { owner, plan, cut, about, manifests, listener }
+        Self { owner, plan, cut, about, manifests: cut.manifests(), listener }
     }
 
     /// Writes all volumes, and says what they are called.

@@ -7,7 +7,7 @@ use anyhow::Context;
 use archive::NamedImage;
 use archive::bundle::{Base, BundleDocument, BundleNumber};
 use certs::PublicKey;
-use oci::Digest;
+use oci::{Digest, ImageName, Reference};
 use storage::ImportNumber;
 
 use super::report::{ImportReport, MissingBase, TakenVolume};
@@ -112,26 +112,23 @@ impl Bundles {
             let others = self.volumes.iter().map(|other| &other.document);
             let mut newer = others
                 .filter(|other| other.registry == document.registry && other.made > document.made);
+            let told = |newer: &BundleNumber, made: i64, then: &str| {
+                let (of, newer_of) = (time(document.made), time(made));
+                format!(
+                    "{name}: it is of {of}, and older than the bundle {newer} of {newer_of}, {then}"
+                )
+            };
             if let Some(newer) = newer.next() {
-                report.remarks.push(format!(
-                    "{name}: it is of {}, and older than the bundle {} of {}, which comes with it: \
-                     import them one after the other if it is wanted at all",
-                    time(document.made),
-                    newer.bundle,
-                    time(newer.made)
-                ));
+                let then = "which comes with it: import them one after the other if it is wanted \
+                            at all";
+                report.remarks.push(told(&newer.bundle, newer.made, then));
             }
             let is_newer = |taken: &&FoundBundle| {
                 taken.registry == document.registry && taken.made > document.made
             };
             if let Some(newer) = taken.iter().find(is_newer) {
-                report.remarks.push(format!(
-                    "{name}: it is of {}, and older than the bundle {} of {}, which was taken \
-                     before: tags go back to what they named then",
-                    time(document.made),
-                    newer.bundle,
-                    time(newer.made)
-                ));
+                let then = "which was taken before: tags go back to what they named then";
+                report.remarks.push(told(&newer.bundle, newer.made, then));
             }
         }
         Ok(())
@@ -217,10 +214,9 @@ impl Bundles {
         if !sources.contents.ambiguous().is_empty() {
             return;
         }
-        let (images, brought) = (sources.contents.images(), report.brought.clone());
-        let is_lacking = |image: &&NamedImage| !brought.contains(&image.digest);
-        let lacking: BTreeSet<usize> =
-            images.iter().filter(is_lacking).map(|image| image.source).collect();
+        let is_lacking = |image: &&NamedImage| !report.brought.contains(&image.digest);
+        let lacking = sources.contents.images().iter().filter(is_lacking);
+        let lacking: BTreeSet<usize> = lacking.map(|image| image.source).collect();
         for Volume { name, document, .. } in
             self.volumes.iter().filter(|volume| !lacking.contains(&volume.source))
         {
@@ -258,9 +254,6 @@ impl Volume {
 /// What a bundle calls an image.
 fn name_of(image: &NamedImage) -> Option<String> {
     let NamedImage { repository, tag, digest, .. } = image;
-    let repository = repository.as_ref()?;
-    Some(match tag {
-        Some(tag) => format!("{repository}:{tag}"),
-        None => format!("{repository}@{digest}"),
-    })
+    let reference = tag.clone().map_or(Reference::Digest(*digest), Reference::Tag);
+    Some(ImageName::new(repository.clone()?, Some(reference)).to_string())
 }

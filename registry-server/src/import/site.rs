@@ -13,9 +13,8 @@ use storage::{ImportNumber, Layout, RepositoryBlobs, StagedFile, Staging, Storag
 
 use super::pool::{Done, Job, Pool, cut_short};
 use crate::backup::Listener;
-use crate::bundle_notes::note;
+use crate::bundle_notes::{identity, note};
 use crate::command::bundle::{FoundBundle, ListBundles, WholeVolume};
-use crate::command::data::Identify;
 use crate::command::import::{
     BeginImport, EndImport, LinkBlobs, LookAtTags, LookForBlobs, LookForManifests, NewImage,
     PublishBlobs, PutImages, PutOutcome,
@@ -215,7 +214,7 @@ impl Site {
         digests: &[Digest],
         import: ImportNumber,
     ) -> anyhow::Result<bool> {
-        note(volume, digests, Some(import), &mut |step| self.session.ask(step))
+        note(&self.session, volume, digests, Some(import))
     }
 
     /// The bundles that were taken before.
@@ -225,8 +224,7 @@ impl Site {
 
     /// What tells the registry from others.
     pub(super) fn identity(&mut self) -> anyhow::Result<RegistryId> {
-        let text = self.session.ask(Identify {})?;
-        text.parse().context("the running server's answer makes no sense")
+        identity(&self.session)
     }
 
     fn at_work(&self) -> anyhow::Result<&AtWork> {

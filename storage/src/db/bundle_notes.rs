@@ -7,6 +7,7 @@ use oci::Digest;
 use rusqlite::{OptionalExtension, params};
 
 use super::column::{Text, parsed};
+use super::export::IS_WHOLE;
 use super::transaction::{Reader, Transaction};
 use crate::bundle_note::{BundleVolume, KnownBundle, VolumeNote};
 use crate::error::{StorageError, Trouble};
@@ -154,16 +155,10 @@ impl Reader<'_> {
         bytes.map(read).transpose()
     }
 
-    /// How many bytes each of these blobs has: of those that a manifest beside them names and that
-    /// are not lost. What none names goes with the next collection.
+    /// How many bytes each of these blobs has, of those that are whole.
     pub(crate) fn whole_sizes(&self, digests: &[Digest]) -> Result<Vec<Option<u64>>, StorageError> {
-        let mut statement = self.prepare_cached(
-            "SELECT size FROM blobs b WHERE digest = ?1
-             AND EXISTS (SELECT 1 FROM repository_blobs l JOIN edges e
-                         ON e.repository_id = l.repository_id AND e.child = l.digest
-                         WHERE l.digest = b.digest)
-             AND NOT EXISTS (SELECT 1 FROM lost_blobs l WHERE l.digest = b.digest)",
-        )?;
+        let query = format!("SELECT size FROM blobs b WHERE digest = ?1 AND {IS_WHOLE}");
+        let mut statement = self.prepare_cached(&query)?;
         let mut size = |digest: &Digest| {
             Ok(statement.query_row([Text(digest)], |row| row.get(0)).optional()?)
         };

@@ -26,8 +26,7 @@ impl Reader<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Blobs that a manifest beside them names and that are not lost, of those whose digests begin
-    /// so, in the order of their digests. What none names goes with the next collection.
+    /// The whole ones of the blobs whose digests begin so, in the order of their digests.
     pub(crate) fn whole_blobs(
         &self,
         algorithm: Algorithm,
@@ -36,14 +35,10 @@ impl Reader<'_> {
         let from = format!("{algorithm}:{prefix:02x}");
         // Greater than every hexadecimal digit.
         let to = format!("{from}g");
-        let mut statement = self.prepare_cached(
-            "SELECT digest FROM blobs b WHERE digest > ?1 AND digest < ?2
-             AND EXISTS (SELECT 1 FROM repository_blobs l JOIN edges e
-                         ON e.repository_id = l.repository_id AND e.child = l.digest
-                         WHERE l.digest = b.digest)
-             AND NOT EXISTS (SELECT 1 FROM lost_blobs l WHERE l.digest = b.digest)
-             ORDER BY digest",
-        )?;
+        let mut statement = self.prepare_cached(&format!(
+            "SELECT digest FROM blobs b WHERE digest > ?1 AND digest < ?2 AND {IS_WHOLE}
+             ORDER BY digest"
+        ))?;
         let rows = statement.query_map(params![from, to], |row| parsed(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -57,3 +52,10 @@ impl Reader<'_> {
         Ok((Digest::of(digest.algorithm(), &bytes) == *digest).then_some(bytes))
     }
 }
+
+/// What a receipt may name of the blobs `b`: what a manifest beside it names, and is not lost. What
+/// none names goes with the next collection.
+pub(super) const IS_WHOLE: &str = "EXISTS (SELECT 1 FROM repository_blobs l JOIN edges e
+        ON e.repository_id = l.repository_id AND e.child = l.digest
+        WHERE l.digest = b.digest)
+    AND NOT EXISTS (SELECT 1 FROM lost_blobs l WHERE l.digest = b.digest)";
